@@ -1,0 +1,52 @@
+"""The log file: rotated, private, and free of secrets."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+from tpmconsole.files import PRIVATE_FILE, make_private_folder
+
+LOG_BYTES = 512 * 1024
+LOGS_KEPT = 2
+
+# PEM bodies and anything named like a secret; a safety net, not a licence to log them.
+_PEM = re.compile(r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END|\Z)", re.DOTALL)
+_SECRET = re.compile(r"(?i)((?:password|passphrase|auth)['\"]?\s*[=:]\s*)(['\"]?)[^\s'\",}]+\2")
+
+
+def redact(text: str) -> str:
+    """The text with private-key blocks and password values taken out."""
+    return _SECRET.sub(r"\1[redacted]", _PEM.sub(r"\1 [redacted] \2", text))
+
+
+class _RedactingFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class _PrivateFile(RotatingFileHandler):
+    def _open(self):  # type: ignore[no-untyped-def]
+        stream = super()._open()
+        os.fchmod(stream.fileno(), PRIVATE_FILE)
+        return stream
+
+
+def start_logging(path: Path) -> None:
+    """Send this process's log records to the file at ``path``, and nowhere else.
+
+    Raises:
+        ConsoleError: the log's folder cannot be made.
+    """
+    make_private_folder(path.parent)
+    handler = _PrivateFile(path, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT, delay=True)
+    handler.setFormatter(
+        _RedactingFormatter("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    logging.captureWarnings(True)

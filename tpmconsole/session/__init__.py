@@ -1,0 +1,1 @@
+"""Mutual TLS with a key that stays in the TPM."""

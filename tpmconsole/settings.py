@@ -1,0 +1,130 @@
+"""What the user asked for: flags over environment over tpmconsole.toml over defaults."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tpmconsole.errors import usage_error
+
+LINES = ("auto", "serial", "fast")
+SYSTEM_FILE = Path("/etc/tpmconsole.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One run's settings.
+
+    Attributes:
+        state: the state directory; everything we keep is below it.
+        tcti: the TCTI that was asked for, or None to look for one.
+        tcti_source: who asked for it: ``--tcti`` or the name of an environment variable.
+        simulate: use the simulated TPM.
+        line: ``auto``, ``serial`` or ``fast``.
+        kiosk: a visitor's console: nothing that destroys, no files, no leaving.
+        options: the tables of tpmconsole.toml, for the parts that have settings of their own.
+    """
+
+    state: Path
+    tcti: str | None = None
+    tcti_source: str = ""
+    simulate: bool = False
+    line: str = "auto"
+    kiosk: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def identities(self) -> Path:
+        return self.state / "identities"
+
+    @property
+    def sessions(self) -> Path:
+        return self.state / "sessions"
+
+    @property
+    def simulator(self) -> Path:
+        return self.state / "simulator"
+
+    @property
+    def audit(self) -> Path:
+        return self.state / "audit.jsonl"
+
+    @property
+    def log(self) -> Path:
+        return self.state / "log" / "tpmconsole.log"
+
+
+def load_settings(
+    *,
+    state: str | None = None,
+    tcti: str | None = None,
+    simulate: bool = False,
+    line: str | None = None,
+    kiosk: bool = False,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """Put the settings of one run together.
+
+    Raises:
+        ConsoleError: tpmconsole.toml cannot be read or holds a value that cannot be right.
+    """
+    env = os.environ if environment is None else environment
+    folder = _state_directory(state, env)
+    options = _read_options(folder, env)
+    asked, source = _asked_tcti(tcti, env, options)
+    chosen_line = line or str(options.get("line", "auto"))
+    if chosen_line not in LINES:
+        raise usage_error(
+            "Unknown line", f"'{chosen_line}' is no kind of line", f"use one of {', '.join(LINES)}"
+        )
+    return Settings(
+        state=folder,
+        tcti=asked,
+        tcti_source=source,
+        simulate=simulate or bool(options.get("simulate", False)),
+        line=chosen_line,
+        kiosk=kiosk,
+        options=options,
+    )
+
+
+def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
+    chosen = flag or env.get("TPMCONSOLE_STATE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    if os.geteuid() == 0:
+        return Path("/var/lib/tpmconsole")
+    base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(base) / "tpmconsole"
+
+
+def _asked_tcti(
+    flag: str | None, env: Mapping[str, str], options: Mapping[str, Any]
+) -> tuple[str | None, str]:
+    if flag:
+        return flag, "--tcti"
+    for name in ("TPMCONSOLE_TCTI", "TPM2TOOLS_TCTI"):
+        if env.get(name):
+            return env[name], name
+    if options.get("tcti"):
+        return str(options["tcti"]), "tpmconsole.toml"
+    return None, ""
+
+
+def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    named = env.get("TPMCONSOLE_CONFIG")
+    candidates = [Path(named)] if named else [state / "tpmconsole.toml", SYSTEM_FILE]
+    for path in candidates:
+        try:
+            return tomllib.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            raise usage_error(
+                "Settings not read", f"{path}: {error}", "correct the file or move it away"
+            ) from error
+    return {}

@@ -1,0 +1,1 @@
+"""The chip: which TPM, what it says, and the keys it holds."""
