@@ -1,0 +1,49 @@
+# Two commands: `make demo` opens the console on a simulated TPM, `make test` proves that it works.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STATE ?= $(HOME)/.local/state/tpmconsole-demo
+
+.PHONY: demo test lint walk bench screenshots clean packages
+
+demo: $(VENV)/.console
+	@exec $(BIN)/tpmconsole --state '$(STATE)' --simulate
+
+test: $(VENV)/.test lint
+	$(BIN)/pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff format --check tpmconsole tests
+	$(BIN)/ruff check tpmconsole tests
+	$(BIN)/mypy
+
+walk: $(VENV)/.test
+	@$(BIN)/python -m tests.walk
+
+bench: $(VENV)/.test
+	@sh .ci/packages bench
+	@$(BIN)/python -m tests.bench
+
+screenshots: $(VENV)/.test
+	@$(BIN)/python -m tests.screenshots
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find tpmconsole tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Looking for the packages costs a few milliseconds, so it happens every time: a package may go.
+packages:
+	@sh .ci/packages
+
+$(VENV)/bin/python: | packages
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tpmconsole needs Python 3.11 or newer; name one: make PYTHON=python3.12 demo" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.console: pyproject.toml $(VENV)/bin/python | packages
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/bin/python | packages
+	$(BIN)/pip install --quiet --editable '.[test]'
+	@touch $@ $(VENV)/.console

@@ -1,0 +1,136 @@
+"""Answers in lines of text, for people who read a command's output."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole.tpm.model import SelfTest, TpmHealth
+from tpmconsole.words import (
+    auth_word,
+    hierarchy_words,
+    lockout_words,
+    room_words,
+    self_test_words,
+)
+
+if TYPE_CHECKING:
+    from tpmconsole.board import KeyList
+    from tpmconsole.doctor import Finding
+    from tpmconsole.identity.certificate import Verdict
+    from tpmconsole.session.model import SessionFacts
+
+
+def status_lines(health: TpmHealth) -> Iterator[str]:
+    """``tpmconsole status``."""
+    marked = "  SIMULATED" if health.simulated else ""
+    rows = [
+        ("TPM", f"{health.manufacturer_name} {health.vendor}{marked}"),
+        ("Firmware", f"{health.firmware}, specification {health.family} rev {health.revision}"),
+        ("TCTI", f"{health.tcti} ({health.tcti_why})"),
+        ("Mode", health.mode),
+        ("Self-test", self_test_words(health.self_test)),
+        ("Lock-out", lockout_words(health.lockout)),
+        ("Hierarchies", hierarchy_words(health.hierarchies)),
+        ("Persistent", room_words(health.persistent)),
+        ("Transient", room_words(health.transient)),
+        ("Algorithms", " ".join(health.algorithms)),
+        ("Curves", " ".join(health.curves)),
+        ("PCR banks", " ".join(health.pcrs)),
+    ]
+    if health.clock:
+        clock = health.clock
+        rows.append(("Resets", f"{clock.reset_count}, restarts {clock.restart_count}"))
+    for label, text in rows:
+        yield f"{label:<12} {text}"
+
+
+def self_test_lines(result: SelfTest) -> Iterator[str]:
+    """``tpmconsole selftest``."""
+    yield self_test_words(result)
+    if result.data:
+        yield f"test result bytes: {result.data}"
+
+
+def key_lines(keys: KeyList) -> Iterator[str]:
+    """``tpmconsole keys``."""
+    rows = [("WHERE", "ALGORITHM", "PASSWORD", "IDENTITY", "WHAT")]
+    for file in keys.files:
+        what = file.reason or file.description or file.kind.value
+        rows.append(
+            (file.path, file.algorithm or "-", auth_word(file.auth), file.identity or "-", what)
+        )
+    for key in keys.persistent:
+        rows.append(
+            (key.handle, key.algorithm, auth_word(key.auth), key.identity or "-", key.purpose)
+        )
+    yield from table(rows)
+    if keys.no_tpm:
+        yield f"persistent handles: {keys.no_tpm} (try: {keys.no_tpm.remedy})"
+
+
+def verdict_lines(name: str, verdicts: Iterable[Verdict], installed: bool) -> Iterator[str]:
+    """``tpmconsole import``."""
+    for one in verdicts:
+        yield f"{one.verdict.upper():<5} {one.check}: {one.text}"
+        if one.verdict != "ok" and one.remedy:
+            yield f"      try: {one.remedy}"
+    yield f"{name}: certificate {'installed' if installed else 'not installed'}"
+
+
+def session_lines(sessions: Sequence[SessionFacts]) -> Iterator[str]:
+    """``tpmconsole session list``."""
+    if not sessions:
+        yield "no sessions"
+        return
+    rows = [("ID", "STATE", "IDENTITY", "ADDRESS", "ENGINE", "TLS", "MESSAGES")]
+    for one in sessions:
+        version = one.protocol_version or "-"
+        rows.append(
+            (
+                one.id,
+                one.state,
+                one.identity,
+                one.address,
+                one.engine,
+                version,
+                str(one.messages),
+            )
+        )
+    yield from table(rows)
+
+
+def session_facts_lines(facts: SessionFacts) -> Iterator[str]:
+    """``tpmconsole session show``."""
+    for label, value in facts.to_json().items():
+        if isinstance(value, Mapping):
+            text = ", ".join(f"{name} {one}" for name, one in value.items() if one is not None)
+        else:
+            text = "-" if value is None else str(value)
+        yield f"{label:<17} {text}"
+
+
+def event_line(event: Mapping[str, Any]) -> str:
+    """One line of ``tpmconsole session events``."""
+    facts = " ".join(
+        f"{name}={value}"
+        for name, value in event.items()
+        if name not in ("time", "event") and value not in (None, {}, "")
+    )
+    return f"{event.get('time', '-')} {event.get('event', '-'):<10} {facts}"
+
+
+def doctor_lines(findings: Iterable[Finding]) -> Iterator[str]:
+    """``tpmconsole doctor``."""
+    for one in findings:
+        yield f"{one.state.upper():<7} {one.probe:<12} {one.finding}"
+        if one.remedy:
+            yield f"{'':<20} try: {one.remedy}"
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Rows of text in columns; the last column keeps its length."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
+        yield "  ".join([*cells, row[-1]]).rstrip()

@@ -1,0 +1,60 @@
+"""The words for states and figures, the same on the screen and in a command's answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from tpmconsole.tpm.model import Hierarchy, Lockout, Room, SelfTest, SelfTestResult
+
+SELF_TEST = {
+    SelfTestResult.PASSED: "PASSED",
+    SelfTestResult.FAILED: "FAILED",
+    SelfTestResult.NOT_RUN: "NOT RUN",
+}
+
+
+def self_test_words(test: SelfTest) -> str:
+    """``PASSED  full, 2026-11-24 12:00:00 UTC``."""
+    when = f", {when_words(test.time)}" if test.time else ""
+    code = f", response code 0x{test.code:x}" if test.code else ""
+    return f"{SELF_TEST[test.result]}  {test.kind}{when}{code}"
+
+
+def when_words(iso: str) -> str:
+    """An ISO 8601 time in UTC as people read it, to the second."""
+    return iso[:19].replace("T", " ") + " UTC"
+
+
+def lockout_words(lockout: Lockout | None) -> str:
+    """``OPEN  0 of 3 tries used, one forgiven each 1000 s``."""
+    if lockout is None:
+        return "-"
+    state = "LOCKED" if lockout.locked else "OPEN"
+    used = f"{lockout.failed_tries} of {lockout.max_tries} tries used"
+    return f"{state}  {used}, one forgiven each {lockout.interval_s} s"
+
+
+def hierarchy_words(hierarchies: Mapping[str, Hierarchy]) -> str:
+    """``owner no password, endorsement PASSWORD``."""
+    return ", ".join(
+        f"{name} {'off' if not one.enabled else 'password set' if one.auth_set else 'no password'}"
+        for name, one in hierarchies.items()
+    )
+
+
+def room_words(room: Room | None) -> str:
+    """``2 used, room for 63``."""
+    return "-" if room is None else f"{room.used} used, room for {room.available}"
+
+
+def auth_word(auth: str | None) -> str:
+    """Whether a key asks for a password."""
+    return {"none": "no", "password": "yes", "policy": "policy"}.get(auth or "", "?")
+
+
+def seconds_words(seconds: float) -> str:
+    """A duration, short: ``45 s``, ``3 min``, ``2 h``, ``5 d``."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
