@@ -1,0 +1,178 @@
+"""The OpenSSL that Python's ``ssl`` has really loaded, called through ctypes.
+
+Every foreign function used by the bridge stands in one table with its types. Nothing is called
+before all of them were found, and no ``SSL_CTX *`` is used before it was proved to be the right
+one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import ssl
+import sys
+from ctypes import POINTER, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+from tpmconsole.errors import ConsoleError
+
+OPENSSL_3 = (3, 0)
+
+_Bytes = POINTER(c_ubyte)
+
+# int sign(int type, const uchar *digest, int length, uchar *out, uint *out_length,
+#          const BIGNUM *kinv, const BIGNUM *r, EC_KEY *key)
+EcSign = ctypes.CFUNCTYPE(
+    c_int, c_int, _Bytes, c_int, _Bytes, POINTER(c_uint), c_void_p, c_void_p, c_void_p
+)
+# int priv_enc(int length, const uchar *from, uchar *to, RSA *key, int padding)
+RsaPrivateEncrypt = ctypes.CFUNCTYPE(c_int, c_int, _Bytes, _Bytes, c_void_p, c_int)
+
+# name: (what it returns, what it takes); OpenSSL 3.0 to 3.5
+_FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
+    "OpenSSL_version_num": (ctypes.c_ulong, ()),
+    "ERR_clear_error": (None, ()),
+    "ERR_get_error": (ctypes.c_ulong, ()),
+    "ERR_reason_error_string": (c_char_p, (ctypes.c_ulong,)),
+    "BN_bin2bn": (c_void_p, (c_char_p, c_int, c_void_p)),
+    "BN_free": (None, (c_void_p,)),
+    "OBJ_txt2nid": (c_int, (c_char_p,)),
+    "EC_KEY_OpenSSL": (c_void_p, ()),
+    "EC_KEY_METHOD_new": (c_void_p, (c_void_p,)),
+    "EC_KEY_METHOD_set_sign": (None, (c_void_p, EcSign, c_void_p, c_void_p)),
+    "EC_KEY_new_by_curve_name": (c_void_p, (c_int,)),
+    "EC_KEY_set_method": (c_int, (c_void_p, c_void_p)),
+    "EC_KEY_oct2key": (c_int, (c_void_p, c_char_p, c_size_t, c_void_p)),
+    "EC_KEY_free": (None, (c_void_p,)),
+    "ECDSA_size": (c_int, (c_void_p,)),
+    "RSA_get_default_method": (c_void_p, ()),
+    "RSA_meth_dup": (c_void_p, (c_void_p,)),
+    "RSA_meth_set_priv_enc": (c_int, (c_void_p, RsaPrivateEncrypt)),
+    "RSA_new": (c_void_p, ()),
+    "RSA_set_method": (c_int, (c_void_p, c_void_p)),
+    "RSA_set0_key": (c_int, (c_void_p, c_void_p, c_void_p, c_void_p)),
+    "RSA_size": (c_int, (c_void_p,)),
+    "RSA_free": (None, (c_void_p,)),
+    "RSA_padding_add_PKCS1_type_1": (c_int, (_Bytes, c_int, _Bytes, c_int)),
+    "EVP_PKEY_new": (c_void_p, ()),
+    "EVP_PKEY_set1_EC_KEY": (c_int, (c_void_p, c_void_p)),
+    "EVP_PKEY_set1_RSA": (c_int, (c_void_p, c_void_p)),
+    "EVP_PKEY_free": (None, (c_void_p,)),
+    "SSL_CTX_get_options": (c_uint64, (c_void_p,)),
+    "SSL_CTX_get_verify_mode": (c_int, (c_void_p,)),
+    "SSL_CTX_use_certificate_chain_file": (c_int, (c_void_p, c_char_p)),
+    "SSL_CTX_use_PrivateKey": (c_int, (c_void_p, c_void_p)),
+    "SSL_CTX_check_private_key": (c_int, (c_void_p,)),
+}
+
+# What Python's verify_mode is to SSL_CTX_set_verify.
+_VERIFY_FLAGS = {ssl.CERT_NONE: 0, ssl.CERT_OPTIONAL: 1, ssl.CERT_REQUIRED: 3}
+
+
+class BridgeUnavailable(ConsoleError):
+    """This interpreter or its OpenSSL lacks what the bridge needs."""
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(
+            "Signing bridge not available",
+            cause,
+            "use CPython 3.11 or newer with OpenSSL 3, or tpm2-openssl 1.2 or newer "
+            "and a key file (--engine provider)",
+        )
+
+
+@cache
+def functions() -> SimpleNamespace:
+    """Every function of the table, typed and ready to call.
+
+    Raises:
+        BridgeUnavailable: not CPython, not OpenSSL 3, or one of the functions is missing.
+    """
+    if sys.implementation.name != "cpython":
+        raise BridgeUnavailable(f"the interpreter is {sys.implementation.name}, not CPython")
+    if ssl.OPENSSL_VERSION_INFO[:2] < OPENSSL_3:
+        raise BridgeUnavailable(f"Python's ssl uses {ssl.OPENSSL_VERSION}, older than OpenSSL 3.0")
+    library = _library_behind_ssl()
+    found = SimpleNamespace()
+    for name, (result, arguments) in _FUNCTIONS.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError as error:
+            raise BridgeUnavailable(
+                f"{ssl.OPENSSL_VERSION}, which Python's ssl uses, does not offer {name}"
+            ) from error
+        function.restype, function.argtypes = result, arguments
+        setattr(found, name, function)
+    if found.OpenSSL_version_num() != ssl.OPENSSL_VERSION_NUMBER:
+        raise BridgeUnavailable("the OpenSSL that was found is not the one that Python's ssl uses")
+    return found
+
+
+def _library_behind_ssl() -> ctypes.CDLL:
+    # Symbols looked up through the extension module come from the libraries that it was linked
+    # with, and from itself where OpenSSL was linked in; never from another copy in this process
+    # (cryptography carries one). A built-in _ssl has no file: then the program itself is searched.
+    import _ssl
+
+    try:
+        return ctypes.CDLL(getattr(_ssl, "__file__", None))
+    except OSError as error:
+        raise BridgeUnavailable(f"Python's _ssl module cannot be opened: {error}") from error
+
+
+def reasons(library: SimpleNamespace) -> str:
+    """OpenSSL's own words for what just failed; empties its error queue."""
+    words: list[str] = []
+    while code := library.ERR_get_error():
+        text = library.ERR_reason_error_string(code)
+        words.append(text.decode("ascii", "replace") if text else f"error {code:#x}")
+    return ", ".join(dict.fromkeys(words)) or "no reason given"
+
+
+def context_pointer(context: ssl.SSLContext) -> c_void_p:
+    """The ``SSL_CTX *`` inside a Python context, proved to be it.
+
+    It follows the object header in CPython. Before anything relies on that, the value must point
+    into memory of this process that can be written, and what OpenSSL says of it must equal what
+    Python says of the context, before and after an option is changed on Python's side.
+
+    Raises:
+        BridgeUnavailable: it is not where it should be.
+    """
+    library = functions()
+    header = object.__basicsize__
+    if type(context).__basicsize__ < header + ctypes.sizeof(c_void_p):
+        raise BridgeUnavailable("this Python keeps its TLS contexts in another way")
+    value = c_void_p.from_address(id(context) + header).value
+    if not value or value % ctypes.alignment(c_void_p) or not _is_writable(value):
+        raise BridgeUnavailable("this Python keeps its TLS contexts in another way")
+    pointer = c_void_p(value)
+    # Changing this option has no effect before a handshake, and it is put back at once.
+    harmless = ssl.OP_CIPHER_SERVER_PREFERENCE
+    before = context.options
+    try:
+        agree = _agrees(library, pointer, context)
+        context.options = before ^ harmless
+        agree = agree and _agrees(library, pointer, context)
+    finally:
+        context.options = before
+    if not agree:
+        raise BridgeUnavailable("the TLS context found in memory is not Python's")
+    return pointer
+
+
+def _agrees(library: SimpleNamespace, pointer: c_void_p, context: ssl.SSLContext) -> bool:
+    if library.SSL_CTX_get_options(pointer) != int(context.options):
+        return False
+    return bool(library.SSL_CTX_get_verify_mode(pointer) == _VERIFY_FLAGS[context.verify_mode])
+
+
+def _is_writable(address: int) -> bool:
+    with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as maps:
+        for line in maps:
+            span, access = line.split(maxsplit=2)[:2]
+            start, end = (int(part, 16) for part in span.split("-"))
+            if start <= address < end:
+                return access.startswith("rw")
+    return False
