@@ -1,0 +1,61 @@
+"""Fixtures that every room's tests share."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tpmconsole.settings import Settings
+from tpmconsole.tpm.simulator import Simulator
+from waiting import assert_nothing_left
+
+
+@contextmanager
+def _short_folder() -> Iterator[Path]:
+    """A folder with a path short enough for sockets; at the end nothing in it may run."""
+    folder = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))
+    try:
+        yield folder
+        assert_nothing_left(folder)
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A new state directory. Its simulator is stopped at the end; whatever else runs there fails."""
+    with _short_folder() as folder:
+        yield folder
+        Simulator(folder / "simulator").stop()
+
+
+@pytest.fixture
+def settings(state: Path) -> Callable[..., Settings]:
+    """Makes Settings for the test's state directory: ``settings(simulate=True)``."""
+
+    def make(**changes: object) -> Settings:
+        return Settings(**{"state": state, **changes})
+
+    return make
+
+
+@pytest.fixture
+def simulator(state: Path) -> Simulator:
+    """A simulator of the test's own, not started; the one that ``settings(simulate=True)`` means."""
+    return Simulator(state / "simulator")
+
+
+@pytest.fixture(scope="session")
+def shared_simulator() -> Iterator[Simulator]:
+    """A running simulator for all tests that leave its TPM as they found it."""
+    with _short_folder() as folder:
+        shared = Simulator(folder / "simulator")
+        shared.ensure()
+        try:
+            yield shared
+        finally:
+            shared.stop()

@@ -1,0 +1,144 @@
+"""Processes that outlive the one that started them, and are found again without mistaking another for them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+PROC = Path("/proc")
+POLL_S = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process for good: a process id is given to others again, the pair is not (until a reboot).
+
+    Attributes:
+        started: the kernel's start time, clock ticks since boot (proc(5), stat field 22).
+    """
+
+    pid: int
+    started: int
+
+    @property
+    def alive(self) -> bool:
+        """Whether it still runs; one that ended and waits to be reaped does not."""
+        return self._state() not in ("", "Z", "X")
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was suspended (SIGSTOP) and so cannot answer."""
+        return self._state() in ("T", "t")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send it a signal; nothing happens where it has ended."""
+        if self.alive:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return
+
+    def _state(self) -> str:
+        state, started = _read_stat(self.pid)
+        return state if started == self.started else ""
+
+
+def boot_id() -> str:
+    """The kernel's name for this boot: start times of another boot mean nothing."""
+    return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+
+
+def launch(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    folder: Path,
+    log: Path,
+) -> Process:
+    """Start a program in a session of its own, without our terminal, writing to a log of its own.
+
+    Args:
+        argv: the program's full path and its arguments.
+        environment: all of its environment.
+        folder: its working directory.
+        log: what it prints is appended here; what it creates is private to its user.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        child = subprocess.Popen(
+            argv,
+            env=dict(environment),
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=descriptor,
+            stderr=descriptor,
+            start_new_session=True,
+            umask=0o077,
+        )
+    finally:
+        os.close(descriptor)
+    # Read before anybody waits for it: until then even a child that ended keeps its entry.
+    process = Process(child.pid, _read_stat(child.pid)[1])
+    # Where the starter lives on, an ended child must not stay behind as a zombie.
+    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
+    return process
+
+
+def end(process: Process, patience_s: float) -> None:
+    """End a process and wait until it is gone: politely first, then not.
+
+    Args:
+        patience_s: seconds it is given to end by itself.
+    """
+    process.signal(signal.SIGTERM)
+    process.signal(signal.SIGCONT)
+    if not wait_for(lambda: not process.alive, patience_s):
+        process.signal(signal.SIGKILL)
+        wait_for(lambda: not process.alive, patience_s)
+
+
+def wait_for(condition: Callable[[], bool], patience_s: float) -> bool:
+    """Ask again and again until the condition holds; False where it does not within the time."""
+    deadline = time.monotonic() + patience_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+def with_variable(name: str, value: str) -> list[Process]:
+    """Our user's processes that were started with this environment variable at this value."""
+    wanted = os.fsencode(f"{name}={value}")
+    found = []
+    for entry in PROC.iterdir():
+        if not entry.name.isdecimal():
+            continue
+        try:
+            variables = (entry / "environ").read_bytes().split(b"\0")
+        except OSError:
+            continue  # ended meanwhile, or another user's
+        if wanted in variables:
+            pid = int(entry.name)
+            found.append(Process(pid, _read_stat(pid)[1]))
+    return found
+
+
+def _read_stat(pid: int) -> tuple[str, int]:
+    """State letter and start time; an empty state where there is no such process."""
+    try:
+        stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return "", 0
+    # The command's name is in brackets and may hold spaces and brackets itself.
+    fields = stat.rpartition(")")[2].split()
+    return fields[0], int(fields[19])
