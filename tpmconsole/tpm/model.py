@@ -57,6 +57,7 @@ class SelfTest:
         kind: ``full`` or ``incremental`` where we ran it; ``power-on`` where the TPM did by itself.
         code: the response code that TPM2_GetTestResult answers; 0 is passed.
         data: the manufacturer's test result bytes in hex, empty where there are none.
+        untested: algorithms that an incremental test has left to be tested.
         time: when we ran it, ISO 8601 UTC.
     """
 
@@ -65,6 +66,7 @@ class SelfTest:
     code: int = 0
     time: str | None = None
     data: str = ""
+    untested: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,13 @@ class Lockout:
 
 @dataclass(frozen=True, slots=True)
 class Hierarchy:
-    auth_set: bool
+    """One hierarchy.
+
+    Attributes:
+        auth_set: whether it has a password; None where the TPM does not tell (platform).
+    """
+
+    auth_set: bool | None
     enabled: bool = True
 
 

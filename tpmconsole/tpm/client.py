@@ -1,0 +1,249 @@
+"""The TPM for the rest of the console: typed questions, answered by the worker process.
+
+Only the standard library is imported here at first: the console's first paint waits for it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm import wire
+from tpmconsole.tpm.lane import Activity, Lane
+from tpmconsole.tpm.model import (
+    Algorithm,
+    Connection,
+    KeySource,
+    PersistentKey,
+    SelfTest,
+    TpmHealth,
+    Usability,
+)
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+LOG = logging.getLogger(__name__)
+
+# Seconds a job may take, by its kind. Chips are slow: an RSA key takes minutes on some.
+DEADLINES: Mapping[str, float] = {"read": 5, "sign": 15, "ec": 60, "self-test": 120, "rsa": 180}
+
+
+class Tpm:
+    """The one lane to the TPM; any thread may call any method, jobs run one after the other.
+
+    Args:
+        connect: finds out which TPM, starting the simulator where that is asked for; called again
+            when the connection was lost.
+        log: the log file; the worker's standard error goes there.
+        deadlines: seconds by kind of job where they shall differ from ``DEADLINES``.
+    """
+
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        log: Path,
+        *,
+        deadlines: Mapping[str, float] | None = None,
+    ) -> None:
+        self._lane = Lane(connect, log)
+        self._deadlines = {**DEADLINES, **(deadlines or {})}
+
+    @property
+    def connection(self) -> Connection | None:
+        """The TPM that was last connected to."""
+        return self._lane.connection
+
+    @property
+    def activity(self) -> Activity | None:
+        """What runs now; None when idle."""
+        return self._lane.activity
+
+    def start(self) -> None:
+        """Connect and open the TPM in the background, so that the first question is quick."""
+        threading.Thread(target=self._warm_up, name="tpm-start", daemon=True).start()
+
+    def _warm_up(self) -> None:
+        try:
+            self._ask("ping", "read", "opening the TPM")
+        except ConsoleError as error:  # the first question meets and reports it again
+            LOG.info("%s", error)
+
+    def health(self) -> TpmHealth:
+        """How the TPM is; also for one in failure mode, as far as that tells.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or does not answer.
+        """
+        health = wire.health(self._ask("health", "read", "reading the TPM's state"))
+        connection = self._lane.connection
+        if connection is None:
+            return health
+        return replace(
+            health,
+            tcti=connection.tcti,
+            tcti_why=connection.why,
+            simulated=health.simulated or connection.simulated,
+        )
+
+    def self_test(self, *, full: bool) -> SelfTest:
+        """Let the TPM test itself and read its own result back.
+
+        Args:
+            full: everything; else what has not been tested yet.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or does not answer; a test that fails is an
+                answer, not an error.
+        """
+        label = f"running the {'full' if full else 'incremental'} self-test"
+        return wire.self_test(self._ask("self_test", "self-test", label, full=full))
+
+    def persistent_keys(self) -> tuple[PersistentKey, ...]:
+        """The keys kept inside the TPM.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or refuses.
+        """
+        keys = self._ask("persistent_keys", "sign", "listing persistent keys")
+        return tuple(wire.persistent_key(key) for key in keys)
+
+    def usable(self, key: KeySource, password: bytes | None = None) -> Usability:
+        """Try a key: load it, sign a nonce, verify that in software.
+
+        Args:
+            password: None where none is known; a try that would count towards the lock-out is
+                then not made where the file says that the key has a password.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached; what makes a key unusable is an answer.
+        """
+        answer = self._ask("usable", "sign", "trying a key", **_source(key), password=password)
+        return Usability(**answer)
+
+    def create(
+        self, algorithm: Algorithm, password: bytes | None = None, *, noda: bool = False
+    ) -> bytes:
+        """Make a key in the TPM, below the owner hierarchy's primary key.
+
+        Args:
+            password: what it will ask for; at most 64 bytes.
+            noda: wrong passwords do not count towards the lock-out.
+
+        Returns:
+            a TSS2 key file, PEM.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or refuses; nothing was made.
+        """
+        pem: bytes = self._ask(
+            "create",
+            "rsa" if algorithm.slow else "ec",
+            f"making an {algorithm.value} key",
+            algorithm=algorithm.value,
+            password=password,
+            noda=noda,
+        )
+        return pem
+
+    def persist(self, pem: bytes, handle: int, owner_password: bytes | None = None) -> None:
+        """Put a copy of a key file's key at a persistent handle.
+
+        Raises:
+            ConsoleError: the handle is no good or in use, the TPM is full or refuses; nothing
+                was changed.
+        """
+        arguments = {"pem": pem, "handle": handle, "owner_password": owner_password}
+        self._change("persist", f"persisting a key at 0x{handle:08x}", arguments)
+
+    def evict(self, handle: int, owner_password: bytes | None = None) -> None:
+        """Remove a key from a persistent handle, for good.
+
+        Raises:
+            ConsoleError: there is none, or the TPM refuses.
+        """
+        arguments = {"handle": handle, "owner_password": owner_password}
+        self._change("evict", f"evicting 0x{handle:08x}", arguments)
+
+    def public_pem(self, key: KeySource) -> bytes:
+        """The public key, SubjectPublicKeyInfo PEM; a key file's is read without the TPM.
+
+        Raises:
+            ConsoleError: there is no such key, or its file is damaged.
+        """
+        if key.pem is not None:
+            return _public_of_file(key.pem)
+        pem: bytes = self._ask("public_pem", "read", "reading a public key", **_source(key))
+        return pem
+
+    def sign(
+        self,
+        key: KeySource,
+        digest: bytes,
+        hash_name: str,
+        scheme: str,
+        password: bytes | None = None,
+    ) -> bytes:
+        """Sign a digest.
+
+        Args:
+            hash_name: ``sha256``, ``sha384`` or ``sha512``; what the digest was made with.
+            scheme: ``ecdsa``, ``rsassa`` (PKCS#1 v1.5) or ``rsapss``.
+
+        Returns:
+            the signature; ECDSA's as DER (RFC 3279, section 2.2.3).
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or refuses.
+        """
+        signature: bytes = self._ask(
+            "sign",
+            "sign",
+            "signing",
+            **_source(key),
+            digest=digest,
+            hash_name=hash_name,
+            scheme=scheme,
+            password=password,
+        )
+        return signature
+
+    def private_key(
+        self, key: KeySource, password: bytes | None = None
+    ) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+        """The key as cryptography knows keys; each of its signatures is one job here.
+
+        Raises:
+            ConsoleError: there is no such key, or it is neither EC nor RSA.
+        """
+        from tpmconsole.tpm.private_key import private_key
+
+        return private_key(self, key, password)
+
+    def close(self) -> None:
+        """End the worker; a running call fails within a second, later ones at once."""
+        self._lane.close()
+
+    def _ask(self, job: str, kind: str, label: str, **arguments: Any) -> Any:
+        return self._lane.call(job, label, self._deadlines[kind], arguments)
+
+    def _change(self, job: str, label: str, arguments: Mapping[str, Any]) -> None:
+        self._lane.call(job, label, self._deadlines["sign"], arguments, repeatable=False)
+
+
+def _source(key: KeySource) -> dict[str, Any]:
+    return {"pem": key.pem, "handle": key.handle}
+
+
+def _public_of_file(pem: bytes) -> bytes:
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from tpmconsole.tpm import keyfile
+
+    key = keyfile.parse(pem).public_key()
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

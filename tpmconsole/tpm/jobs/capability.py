@@ -1,0 +1,79 @@
+"""TPM2_GetCapability, copied out of the TSS's memory at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from tpm2_pytss import ESAPI, TPM2_CAP
+
+_AT_ONCE = 127  # more than fits into one answer
+_ROUNDS = 64  # a TPM that says "more" for ever is cut off
+
+# Selected PCRs of a bank: its hash algorithm and the indices.
+Bank = tuple[int, tuple[int, ...]]
+
+
+def _collect(
+    esapi: ESAPI, capability: int, first: int, read: Callable[[Any], list[tuple[int, ...]]]
+) -> list[tuple[int, ...]]:
+    found: list[tuple[int, ...]] = []
+    for _ in range(_ROUNDS):
+        # The lists are freed with this object: it stays referenced while numbers are copied.
+        more, data = esapi.get_capability(capability, first, _AT_ONCE)
+        page = read(data.data)
+        found += page
+        if not more or not page:
+            break
+        first = page[-1][0] + 1
+    return found
+
+
+def properties(esapi: ESAPI, group: int) -> dict[int, int]:
+    """All TPM properties of a group: TPM2_PT.FIXED or TPM2_PT.VAR.
+
+    In failure mode a TPM gives a few of the fixed ones, one at a time.
+    """
+    found = _collect(
+        esapi,
+        TPM2_CAP.TPM_PROPERTIES,
+        group,
+        lambda data: [(int(one.property), int(one.value)) for one in data.tpmProperties],
+    )
+    return {number: value for number, value in found}  # noqa: C416 - tells mypy the length
+
+
+def algorithms(esapi: ESAPI) -> tuple[int, ...]:
+    """The numbers of the algorithms the TPM has."""
+    found = _collect(
+        esapi, TPM2_CAP.ALGS, 0, lambda data: [(int(one.alg),) for one in data.algorithms]
+    )
+    return tuple(one for (one,) in found)
+
+
+def curves(esapi: ESAPI) -> tuple[int, ...]:
+    """The numbers of the elliptic curves the TPM has."""
+    found = _collect(
+        esapi, TPM2_CAP.ECC_CURVES, 0, lambda data: [(int(one),) for one in data.eccCurves]
+    )
+    return tuple(one for (one,) in found)
+
+
+def handles(esapi: ESAPI, first: int) -> tuple[int, ...]:
+    """The handles in use from ``first`` on, of the same kind."""
+    found = _collect(
+        esapi, TPM2_CAP.HANDLES, first, lambda data: [(int(one),) for one in data.handles]
+    )
+    return tuple(one for (one,) in found)
+
+
+def banks(esapi: ESAPI) -> tuple[Bank, ...]:
+    """The PCR banks that are switched on."""
+    _, data = esapi.get_capability(TPM2_CAP.PCRS, 0, 1)
+    found = []
+    for one in data.data.assignedPCR:
+        bits = int.from_bytes(bytes(one.pcrSelect[0 : one.sizeofSelect]), "little")
+        indices = tuple(index for index in range(bits.bit_length()) if bits >> index & 1)
+        if indices:
+            found.append((int(one.hash), indices))
+    return tuple(found)

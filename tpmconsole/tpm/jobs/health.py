@@ -1,0 +1,181 @@
+"""The TPM's state, in few commands."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tpm2_pytss import ESAPI, TPM2_CAP, TPM2_PT, TPM2_PT_HR, TPML_PCR_SELECTION, TSS2_Exception
+from tpm2_pytss.constants import TPM2_PT_FIRMWARE, TPM2_PT_VENDOR
+
+from tpmconsole.tpm.jobs import capability, names
+from tpmconsole.tpm.jobs.context import Context
+from tpmconsole.tpm.jobs.selftest import read_result
+from tpmconsole.tpm.model import Clock, Hierarchy, Lockout, Room, SelfTestResult, TpmHealth
+from tpmconsole.tpm.responses import Code, base, is_from_tpm
+
+_TRANSIENT_FIRST = 0x80000000
+_PCRS_AT_ONCE = 8  # TPM2_PCR_Read gives no more digests (TPML_DIGEST)
+_SIMULATORS = ("swtpm", "mssim", "libtpms")
+
+# TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
+_OWNER_AUTH, _ENDORSEMENT_AUTH, _LOCKOUT_AUTH, _IN_LOCKOUT = 1 << 0, 1 << 1, 1 << 2, 1 << 9
+_PLATFORM_ON, _OWNER_ON, _ENDORSEMENT_ON = 1 << 0, 1 << 1, 1 << 2
+
+
+def ping(context: Context) -> None:
+    """Find out whether the TPM answers, with one short command."""
+    context.run(lambda esapi: esapi.get_capability(TPM2_CAP.TPM_PROPERTIES, TPM2_PT.FIXED, 1))
+
+
+def health(context: Context) -> dict[str, Any]:
+    """All of ``TpmHealth``, as JSON; in failure mode what the TPM still tells."""
+    return asdict(context.run(lambda esapi: _read(esapi, context.tcti)))
+
+
+def _read(esapi: ESAPI, tcti: str) -> TpmHealth:
+    tested = read_result(esapi)
+    fixed = capability.properties(esapi, TPM2_PT.FIXED)
+    failed = tested.result is SelfTestResult.FAILED
+    details: dict[str, Any] = _NOTHING
+    if not failed:
+        try:
+            details = _details(esapi)
+        except TSS2_Exception as error:
+            if not is_from_tpm(int(error.rc)) or base(int(error.rc)) != Code.FAILURE:
+                raise
+            failed = True
+            tested = read_result(esapi)
+    code, vendor = _text(fixed, TPM2_PT.MANUFACTURER), _vendor(fixed)
+    return TpmHealth(
+        tcti=tcti,
+        tcti_why="",
+        simulated=_is_simulated(tcti, code, vendor),
+        mode="failure" if failed else "operational",
+        manufacturer=code,
+        manufacturer_name=names.manufacturer(code, vendor),
+        vendor=vendor,
+        firmware=_firmware(fixed, code),
+        family=_text(fixed, TPM2_PT.FAMILY_INDICATOR),
+        revision=_revision(fixed),
+        self_test=tested,
+        **details,
+    )
+
+
+_NOTHING: dict[str, Any] = {
+    "lockout": None,
+    "hierarchies": {},
+    "persistent": None,
+    "transient": None,
+    "algorithms": (),
+    "curves": (),
+    "pcrs": {},
+    "clock": None,
+}
+
+
+def _details(esapi: ESAPI) -> dict[str, Any]:
+    """What only a working TPM tells."""
+    state = capability.properties(esapi, TPM2_PT.VAR)
+    return {
+        "lockout": _lockout(state),
+        "hierarchies": _hierarchies(state),
+        "persistent": Room(
+            state.get(TPM2_PT_HR.PERSISTENT, 0), state.get(TPM2_PT_HR.PERSISTENT_AVAIL, 0)
+        ),
+        "transient": Room(
+            len(capability.handles(esapi, _TRANSIENT_FIRST)),
+            state.get(TPM2_PT_HR.TRANSIENT_AVAIL, 0),
+        ),
+        "algorithms": tuple(names.algorithm(one) for one in capability.algorithms(esapi)),
+        "curves": tuple(names.curve(one) for one in capability.curves(esapi)),
+        "pcrs": _pcrs(esapi),
+        "clock": _clock(esapi),
+    }
+
+
+def _lockout(state: Mapping[int, int]) -> Lockout:
+    return Lockout(
+        locked=bool(state.get(TPM2_PT.PERMANENT, 0) & _IN_LOCKOUT),
+        failed_tries=state.get(TPM2_PT.LOCKOUT_COUNTER, 0),
+        max_tries=state.get(TPM2_PT.MAX_AUTH_FAIL, 0),
+        interval_s=state.get(TPM2_PT.LOCKOUT_INTERVAL, 0),
+        recovery_s=state.get(TPM2_PT.LOCKOUT_RECOVERY, 0),
+    )
+
+
+def _hierarchies(state: Mapping[int, int]) -> dict[str, Hierarchy]:
+    auth, on = state.get(TPM2_PT.PERMANENT, 0), state.get(TPM2_PT.STARTUP_CLEAR, 0)
+    return {
+        "owner": Hierarchy(bool(auth & _OWNER_AUTH), bool(on & _OWNER_ON)),
+        "endorsement": Hierarchy(bool(auth & _ENDORSEMENT_AUTH), bool(on & _ENDORSEMENT_ON)),
+        "lockout": Hierarchy(bool(auth & _LOCKOUT_AUTH)),
+        "platform": Hierarchy(None, bool(on & _PLATFORM_ON)),
+    }
+
+
+def _pcrs(esapi: ESAPI) -> dict[str, dict[int, str]]:
+    found: dict[str, dict[int, str]] = {}
+    for number, indices in capability.banks(esapi):
+        values = found[names.bank(number)] = {}
+        for start in range(0, len(indices), _PCRS_AT_ONCE):
+            some = indices[start : start + _PCRS_AT_ONCE]
+            _, _, digests = esapi.pcr_read(_selection(number, some))
+            values |= {
+                index: bytes(digest).hex() for index, digest in zip(some, digests, strict=False)
+            }
+    return found
+
+
+def _selection(bank: int, indices: tuple[int, ...]) -> TPML_PCR_SELECTION:
+    bits = sum(1 << index for index in indices)
+    # Marshalled by hand (Part 2, 10.9.7): tpm2_pytss only parses names, and not of all banks.
+    size = max(3, (bits.bit_length() + 7) // 8)
+    packed = struct.pack(">IHB", 1, bank, size) + bits.to_bytes(size, "little")
+    selection, _ = TPML_PCR_SELECTION.unmarshal(packed)
+    return selection
+
+
+def _clock(esapi: ESAPI) -> Clock:
+    now = esapi.read_clock()
+    info = now.clockInfo
+    return Clock(
+        clock_ms=int(info.clock),
+        time_ms=int(now.time),
+        reset_count=int(info.resetCount),
+        restart_count=int(info.restartCount),
+        safe=bool(info.safe),
+    )
+
+
+def _text(fixed: Mapping[int, int], *numbers: int) -> str:
+    """Four letters a property; what is no printable ASCII is left out."""
+    raw = b"".join(struct.pack(">I", fixed.get(number, 0)) for number in numbers)
+    shown = "".join(chr(one) for one in raw if 0x20 <= one < 0x7F)
+    return " ".join(shown.split())
+
+
+def _vendor(fixed: Mapping[int, int]) -> str:
+    first = int(TPM2_PT_VENDOR.STRING_1)
+    return _text(fixed, first, first + 1, first + 2, first + 3)
+
+
+def _firmware(fixed: Mapping[int, int], code: str) -> str:
+    high, low = (
+        fixed.get(TPM2_PT_FIRMWARE.VERSION_1, 0),
+        fixed.get(TPM2_PT_FIRMWARE.VERSION_2, 0),
+    )
+    return names.firmware(code, high, low)
+
+
+def _revision(fixed: Mapping[int, int]) -> str:
+    """The specification's revision: 164 is published as 1.64; empty where it is not told."""
+    revision = fixed.get(TPM2_PT.REVISION, 0)
+    return f"{revision / 100:.2f}" if revision else ""
+
+
+def _is_simulated(tcti: str, code: str, vendor: str) -> bool:
+    return tcti.split(":", 1)[0] in _SIMULATORS or (code == "IBM" and vendor == "SW TPM")

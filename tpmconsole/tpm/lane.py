@@ -1,0 +1,194 @@
+"""The one lane to the TPM: one job at a time, each with its deadline; a broken worker is replaced.
+
+Only the standard library is imported here: the console's first paint waits for this module.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.tpm.model import Connection
+from tpmconsole.tpm.process import DeadlineMissedError, WorkerEndedError, WorkerProcess, closing
+from tpmconsole.tpm.responses import is_transport
+
+LOG = logging.getLogger(__name__)
+
+START_S = 30.0  # imports from a slow flash disk
+CLOSE_S = 0.5  # for a running call to notice that everything ends
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What the TPM is doing now.
+
+    Attributes:
+        label: in words ("making an RSA key").
+        since: ``time.monotonic()`` when it began.
+    """
+
+    label: str
+    since: float
+
+
+class Lane:
+    """The one lane to the TPM: one job at a time, each with its deadline.
+
+    Args:
+        connect: finds out which TPM; called again whenever the connection was lost.
+        log: the log file; the worker's standard error goes there.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], log: Path) -> None:
+        self._connect = connect
+        self._log = log
+        self._turn = threading.Lock()  # held while a job runs
+        self._guard = threading.Lock()  # for the two fields below, never held for long
+        self._worker: WorkerProcess | None = None
+        self._closed = False
+        self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC)
+        self._lost = True
+        self.connection: Connection | None = None
+        self.activity: Activity | None = None
+
+    def call(
+        self,
+        job: str,
+        label: str,
+        deadline_s: float,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool = True,
+    ) -> Any:
+        """Run one job when its turn comes; its deadline counts from then on.
+
+        Args:
+            job: its name in the worker.
+            label: what it does, in words, for the screen.
+            deadline_s: seconds it may take.
+            arguments: what the job gets.
+            repeatable: whether it may run again where the connection broke under it. A job that
+                is not is preceded by a question that finds a broken connection first.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached, does not answer in time, or refuses.
+        """
+        with self._turn, self._active(label):
+            if not repeatable:
+                self._repaired("ping", label, deadline_s, {})
+                return self._once(job, label, deadline_s, arguments or {})
+            return self._repaired(job, label, deadline_s, arguments or {})
+
+    @contextmanager
+    def _active(self, label: str) -> Iterator[None]:
+        self.activity = Activity(label, time.monotonic())
+        try:
+            yield
+        finally:
+            self.activity = None
+
+    def _repaired(self, job: str, label: str, deadline_s: float, arguments: Any) -> Any:
+        """Run a job; once more where a connection that had been good broke (a restarted daemon)."""
+        worker = self._worker
+        proven = worker is not None and worker.proven
+        try:
+            return self._once(job, label, deadline_s, arguments)
+        except ConsoleError as error:
+            if not (proven and is_transport(error.response_code)):
+                raise
+            LOG.warning("%s: %s; connecting again", label, error)
+            return self._once(job, label, deadline_s, arguments)
+
+    def _once(self, job: str, label: str, deadline_s: float, arguments: Any) -> Any:
+        worker = self._running()
+        try:
+            self._prepare(worker)
+            result = worker.ask({"job": job, "arguments": arguments}, deadline_s)
+            worker.proven = True
+            return result
+        except DeadlineMissedError:
+            self._discard(worker)
+            LOG.warning("no answer to '%s' within %g s; worker killed", label, deadline_s)
+            raise ConsoleError(
+                "TPM does not answer",
+                f"no answer within {deadline_s:g} s while {label}",
+                "try again; if it stays silent, restart its resource manager or the board",
+                ExitCode.NO_TPM,
+            ) from None
+        except WorkerEndedError:
+            how = worker.how_it_ended()
+            self._discard(worker)
+            if self._closed:
+                raise closing() from None
+            LOG.warning("the TPM worker is gone while %s: %s", label, how)
+            raise ConsoleError(
+                "TPM worker gone",
+                f"{how} while {label}",
+                f"try again: a new one is started; {self._log} may say why",
+                ExitCode.UNEXPECTED,
+            ) from None
+        except ConsoleError as error:
+            if is_transport(error.response_code):
+                self._lost = True
+            # GLib keeps a broken bus connection for the life of its process.
+            if not worker.ready or (self._lost and worker.proven):
+                self._discard(worker)
+            raise
+
+    def _running(self) -> WorkerProcess:
+        with self._guard:
+            if self._closed:
+                raise closing()
+            worker = self._worker
+            if worker is not None and not worker.alive:
+                LOG.warning("the TPM worker is gone: %s", worker.how_it_ended())
+                worker = None
+            if worker is None:
+                worker = self._worker = WorkerProcess(self._log, self._wake_out)
+            return worker
+
+    def _prepare(self, worker: WorkerProcess) -> None:
+        """Tell the worker which TPM; it loads the TSS while we find out."""
+        if self._lost or self.connection is None:
+            self.connection = self._connect()
+            self._lost = worker.connected = False
+        worker.wait_ready(START_S)
+        if not worker.connected:
+            where = {
+                "tcti": self.connection.tcti,
+                "environment": dict(self.connection.environment),
+            }
+            worker.ask({"job": "connect", "arguments": where}, START_S)
+            worker.connected = True
+
+    def _discard(self, worker: WorkerProcess) -> None:
+        worker.kill()
+        self._lost = True
+        with self._guard:
+            if self._worker is worker:
+                self._worker = None
+
+    def close(self) -> None:
+        """End the worker; a running job fails within a second, later ones at once."""
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            worker, self._worker = self._worker, None
+            os.write(self._wake_in, b"x")
+        # The running call leaves its pipes before they are closed; unless it sits in connect().
+        idle = self._turn.acquire(timeout=CLOSE_S)
+        if worker is not None:
+            worker.leave()
+        if idle:
+            os.close(self._wake_in)
+            os.close(self._wake_out)
+            self._turn.release()

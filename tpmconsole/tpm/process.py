@@ -1,0 +1,199 @@
+"""One worker process as the console sees it: started, asked with a deadline, ended.
+
+Only the standard library is imported here: the console's first paint waits for this module.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.files import PRIVATE_FILE, cannot_write, make_private_folder
+from tpmconsole.tpm import wire
+
+LEAVE_S = 0.4  # for a worker that was told to end, before it is killed
+GONE_S = 0.3  # for a killed one; in a driver's uninterruptible wait it takes longer
+
+# What the worker takes over from our environment: enough to find its libraries and a bus.
+_KEPT = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "LD_LIBRARY_PATH",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "DBUS_SYSTEM_BUS_ADDRESS",
+)
+
+
+class DeadlineMissedError(Exception):
+    """The worker did not answer in time."""
+
+
+class WorkerEndedError(Exception):
+    """The worker's end of the pipe is closed."""
+
+
+def closing() -> ConsoleError:
+    """The answer to every job after ``close``."""
+    return ConsoleError(
+        "TPM not asked", "the console is closing", "start it again", ExitCode.UNEXPECTED
+    )
+
+
+class WorkerProcess:
+    """One worker and the two pipes to it.
+
+    Args:
+        log: where its standard error goes.
+        wake: a descriptor that becomes readable when everything shall end.
+    """
+
+    def __init__(self, log: Path, wake: int) -> None:
+        self._wake = wake
+        self._buffer = bytearray()
+        self.ready = False
+        self.connected = False  # it has been told which TPM
+        self.proven = False  # that TPM has answered
+        make_private_folder(log.parent)
+        try:
+            error = os.open(
+                log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE
+            )
+        except OSError as problem:
+            raise cannot_write(log, problem) from problem
+        try:
+            # Its own session: a ctrl+c at the terminal is the console's to handle.
+            self.process = subprocess.Popen(
+                # -P: the current folder is no place to import from.
+                [sys.executable, "-P", "-m", "tpmconsole.tpm.worker"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=error,
+                env=_environment(),
+                start_new_session=True,
+                bufsize=0,
+            )
+        except OSError as problem:
+            raise ConsoleError(
+                "TPM worker not started",
+                f"{sys.executable}: {problem.strerror or problem}",
+                "check the installation and free memory",
+                ExitCode.UNEXPECTED,
+            ) from problem
+        finally:
+            os.close(error)
+        assert self.process.stdin is not None  # noqa: S101 - PIPE was asked for
+        assert self.process.stdout is not None  # noqa: S101
+        self._in = self.process.stdin.fileno()
+        self._out = self.process.stdout.fileno()
+        os.set_blocking(self._in, False)
+
+    def ask(self, message: dict[str, Any], deadline_s: float) -> Any:
+        """Send one message and wait for its answer.
+
+        Raises:
+            ConsoleError: the worker's answer is an error, or everything ends.
+            DeadlineMissedError: no answer within ``deadline_s`` seconds.
+            WorkerEndedError: it ended before it answered.
+        """
+        until = time.monotonic() + deadline_s
+        self._write(wire.encode(message), until)
+        return self._answer(until)
+
+    def wait_ready(self, deadline_s: float) -> None:
+        """Wait until it has loaded the TSS; raises as ``ask``."""
+        if not self.ready:
+            self._answer(time.monotonic() + deadline_s)
+            self.ready = True
+
+    def _answer(self, until: float) -> Any:
+        try:
+            answer = wire.decode(self._read_line(until))
+        except ValueError as problem:
+            raise WorkerEndedError(str(problem)) from problem
+        if "error" in answer:
+            raise ConsoleError.from_json(answer["error"])
+        return answer["result"]
+
+    def _write(self, data: bytes, until: float) -> None:
+        rest = memoryview(data)
+        while rest:
+            self._wait(self._in, select.POLLOUT, until)
+            try:
+                rest = rest[os.write(self._in, rest) :]
+            except BrokenPipeError as problem:
+                raise WorkerEndedError from problem
+
+    def _read_line(self, until: float) -> bytes:
+        while (end := self._buffer.find(b"\n")) < 0:
+            self._wait(self._out, select.POLLIN, until)
+            chunk = os.read(self._out, 65536)
+            if not chunk or len(self._buffer) > wire.LINE_LIMIT:
+                raise WorkerEndedError
+            self._buffer += chunk
+        line = bytes(self._buffer[:end])
+        del self._buffer[: end + 1]
+        return line
+
+    def _wait(self, descriptor: int, event: int, until: float) -> None:
+        poll = select.poll()
+        poll.register(descriptor, event)
+        poll.register(self._wake, select.POLLIN)
+        ready = dict(poll.poll(max(0.0, until - time.monotonic()) * 1000))
+        if self._wake in ready:
+            raise closing()
+        if not ready:
+            raise DeadlineMissedError
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def how_it_ended(self) -> str:
+        """Why it is gone, in words; kills it where it is not."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(GONE_S)
+        status = self.process.returncode
+        self.kill()
+        if status is not None and status < 0:
+            return f"it was ended by signal {-status} ({signal.strsignal(-status)})"
+        return "its answer made no sense" if status is None else f"it ended with status {status}"
+
+    def leave(self) -> None:
+        """Let it finish and put away what it does now if that is short, then end it."""
+        assert self.process.stdin is not None  # noqa: S101 - PIPE was asked for
+        self.process.stdin.close()
+        self.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(LEAVE_S)
+        self.kill()
+
+    def kill(self) -> None:
+        """End it at once; what it had loaded is left to the resource manager."""
+        self.process.kill()
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(GONE_S)
+        for pipe in (self.process.stdin, self.process.stdout):
+            if pipe is not None:
+                pipe.close()
+
+
+def _environment() -> dict[str, str]:
+    """Built, not inherited: OPENSSL_CONF or TPM2OPENSSL_TCTI would reach the TSS's own OpenSSL."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    package = Path(__file__).resolve().parents[2]
+    return kept | {
+        "PYTHONPATH": str(package),
+        # The TSS's and GLib's chatter; only what went wrong is worth a line in the log.
+        "TSS2_LOG": "all+error",
+    }
