@@ -65,17 +65,21 @@ def read_bounded(path: Path, limit: int) -> bytes:
         ConsoleError: it is missing, no regular file, too large, or may not be read.
     """
     try:
-        # O_NONBLOCK: opening a fifo would otherwise wait for its writer for ever.
+        # Opening alone may do something to a device, such as rewinding a tape.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise _cannot_read(path, "it is not a regular file")
+        # O_NONBLOCK: were it a fifo by now, opening would wait for its writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise _cannot_read(path, "it is not a regular file")
+            if status.st_size > limit:
+                raise _cannot_read(path, f"it has {status.st_size} bytes, more than {limit}")
+            # None: a file of /proc that would wait for content, such as /proc/kmsg.
+            return file.read(limit) or b""
     except OSError as error:
         raise _cannot_read(path, error.strerror or str(error)) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
-        if not stat.S_ISREG(status.st_mode):
-            raise _cannot_read(path, "it is not a regular file")
-        if status.st_size > limit:
-            raise _cannot_read(path, f"it has {status.st_size} bytes, more than {limit}")
-        return file.read(limit)
 
 
 def _cannot_read(path: Path, why: str) -> ConsoleError:

@@ -194,6 +194,9 @@ class KeyFile:
         attributes: TPMA_OBJECT in words.
         counts_towards_lockout: a wrong password spends one of the TPM's tries.
         public_pem: the public key, SubjectPublicKeyInfo PEM.
+        mode: the file's permissions, as ``0600``.
+        policy: what its policy asks for, in words.
+        remarks: what is odd in the file though it can be read.
     """
 
     path: str
@@ -209,6 +212,8 @@ class KeyFile:
     counts_towards_lockout: bool | None = None
     public_pem: str | None = None
     mode: str | None = None
+    policy: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

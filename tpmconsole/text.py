@@ -1,0 +1,69 @@
+"""Text from files, certificates and the network, made safe to put on a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+# Categories of Unicode that steer instead of show: control, format (bidi marks, zero-width
+# characters), surrogates (bytes of a file name that were no UTF-8), private use, unassigned,
+# line and paragraph separators.
+_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
+_MARK = "..."
+
+
+def printable(text: str, limit: int = 200) -> str:
+    r"""``text`` on one line, with everything that steers a terminal written as ``\x1b``.
+
+    Markup such as ``[bold]`` is left as it is: whoever renders it has to switch markup off.
+
+    Args:
+        text: what a file said.
+        limit: the most characters to take from it; ``...`` marks that there was more.
+    """
+    if len(text) <= limit and text.isascii() and text.isprintable():
+        return text
+    shown = "".join(_escaped(character) for character in text[:limit])
+    return shown + _MARK if len(text) > limit else shown
+
+
+def _escaped(character: str) -> str:
+    if unicodedata.category(character) not in _UNSAFE:
+        return character
+    code = ord(character)
+    if 0xDC80 <= code <= 0xDCFF:  # PEP 383: a byte that was no UTF-8
+        code -= 0xDC00
+    if code <= 0xFF:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"
+
+
+def cells(text: str) -> int:
+    """How many columns of a terminal ``text`` takes; it must be printable."""
+    if text.isascii():
+        return len(text)
+    return sum(_width(character) for character in text)
+
+
+def short(text: str, width: int) -> str:
+    """``text`` cut to ``width`` columns, printable, with ``...`` where something was cut.
+
+    ``...`` and not an ellipsis character: a serial line shows ASCII only.
+    """
+    text = printable(text, limit=max(width * 4, 200))
+    if cells(text) <= width:
+        return text
+    mark = _MARK if width > len(_MARK) else ""
+    room = width - len(mark)
+    taken = []
+    for character in text:
+        room -= _width(character)
+        if room < 0:
+            break
+        taken.append(character)
+    return "".join(taken) + mark
+
+
+def _width(character: str) -> int:
+    if unicodedata.category(character) in ("Mn", "Me"):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -1,0 +1,49 @@
+"""What is wrong with a key file, or what it is instead of one."""
+
+from __future__ import annotations
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.model import KeyKind
+
+
+class KeyFileError(ConsoleError):
+    """A file that holds no TSS2 key, or a damaged one.
+
+    Attributes:
+        part: what is damaged: ``label``, ``base64``, ``truncated``, ``DER length``, ``structure``,
+            ``OID``, ``parent``, ``public area``, ``private area`` or the name of an optional
+            field; empty where the file is something else altogether.
+    """
+
+    part: str = ""
+
+    @property
+    def kind(self) -> KeyKind:
+        """How a list of key files shows the file."""
+        return KeyKind.UNREADABLE if self.part else KeyKind.NOT_TSS2
+
+
+def damaged(part: str, cause: str, remedy: str = "") -> KeyFileError:
+    """A TSS2 key that cannot be read.
+
+    Args:
+        part: what is damaged, see ``KeyFileError``.
+        cause: how, in words that follow the name of the part.
+        remedy: what helps, where it is more than fetching the file again.
+    """
+    error = KeyFileError(
+        "Key file damaged",
+        f"{part}: {cause}",
+        remedy or "copy the file again from where the key was made, or make a new key",
+    )
+    error.part = part
+    return error
+
+
+def something_else(what: str) -> KeyFileError:
+    """A file that is no TSS2 key: ``what`` it is, with its article ("a certificate")."""
+    return KeyFileError(
+        "Not a TSS2 key file",
+        f"it is {what}",
+        "choose a file that begins with -----BEGIN TSS2 PRIVATE KEY-----",
+    )

@@ -1,0 +1,276 @@
+"""The public area of a TPM object (TPMT_PUBLIC), decoded without a TPM.
+
+Section numbers are those of the TPM 2.0 Library, Part 2: Structures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+# TPM_ALG_ID, section 6.3
+RSA, KEYEDHASH, ECC, SYMCIPHER, NULL = 0x0001, 0x0008, 0x0023, 0x0025, 0x0010
+_HMAC, _XOR, _RSAES, _ECDAA = 0x0005, 0x000A, 0x0015, 0x001A
+_ALGORITHMS = {
+    0x0003: "TDES", 0x0004: "SHA-1", 0x0005: "HMAC", 0x0006: "AES", 0x000A: "XOR",
+    0x000B: "SHA-256", 0x000C: "SHA-384", 0x000D: "SHA-512", 0x0012: "SM3", 0x0013: "SM4",
+    0x0014: "RSASSA", 0x0015: "RSAES", 0x0016: "RSAPSS", 0x0017: "OAEP", 0x0018: "ECDSA",
+    0x0019: "ECDH", 0x001A: "ECDAA", 0x001B: "SM2", 0x001C: "ECSCHNORR", 0x001D: "ECMQV",
+    0x0026: "CAMELLIA", 0x0027: "SHA3-256", 0x0028: "SHA3-384", 0x0029: "SHA3-512",
+    0x0040: "CTR", 0x0041: "OFB", 0x0042: "CBC", 0x0043: "CFB", 0x0044: "ECB",
+}  # fmt: skip
+_HASHES = {
+    0x0004: "sha1", 0x000B: "sha256", 0x000C: "sha384", 0x000D: "sha512",
+    0x0027: "sha3_256", 0x0028: "sha3_384", 0x0029: "sha3_512",
+}  # fmt: skip
+# TPM_ECC_CURVE, section 6.4: words, bytes of a coordinate, cryptography's class where it has one
+_CURVES = {
+    0x0001: ("P-192", 24, "SECP192R1"), 0x0002: ("P-224", 28, "SECP224R1"),
+    0x0003: ("P-256", 32, "SECP256R1"), 0x0004: ("P-384", 48, "SECP384R1"),
+    0x0005: ("P-521", 66, "SECP521R1"), 0x0010: ("BN P-256", 32, None),
+    0x0011: ("BN P-638", 80, None), 0x0020: ("SM2 P-256", 32, None),
+}  # fmt: skip
+# TPMA_OBJECT, section 8.3
+FIXED_TPM, USER_WITH_AUTH, NO_DA, DECRYPT, SIGN = 1 << 1, 1 << 6, 1 << 10, 1 << 17, 1 << 18
+_ATTRIBUTES = (
+    (FIXED_TPM, "never leaves its TPM"),
+    (1 << 2, "gone after a restart"),
+    (1 << 4, "fixed to its parent"),
+    (1 << 5, "made in the TPM"),
+    (USER_WITH_AUTH, "used with its password"),
+    (1 << 7, "changed by policy only"),
+    (1 << 8, "bound to the TPM's firmware"),
+    (1 << 9, "bound to the firmware's version"),
+    (NO_DA, "no lock-out"),
+    (1 << 11, "copied encrypted only"),
+    (1 << 16, "restricted to the TPM's own data"),
+    (DECRYPT, "decrypts"),
+    (SIGN, "signs"),
+    (1 << 19, "signs X.509 only"),
+)
+
+
+class PublicAreaError(ValueError):
+    """Bytes that are no public area; the text says why."""
+
+
+def attribute_words(attributes: int) -> tuple[str, ...]:
+    """TPMA_OBJECT (section 8.3) in words, in the order of its bits."""
+    return tuple(words for bit, words in _ATTRIBUTES if attributes & bit)
+
+
+def algorithm_word(identifier: int) -> str:
+    """A TPM_ALG_ID's name; its number where it has none here."""
+    return _ALGORITHMS.get(identifier, f"0x{identifier:04x}")
+
+
+@dataclass(frozen=True, slots=True)
+class PublicArea:
+    """A decoded TPMT_PUBLIC (section 12.2.4).
+
+    Attributes:
+        type: TPM_ALG_ID of the object: RSA, ECC, KEYEDHASH or SYMCIPHER.
+        name_algorithm: TPM_ALG_ID of the hash that makes the Name and the policy digest.
+        attributes: TPMA_OBJECT.
+        policy: the policy's digest, empty where there is none.
+        algorithm: in words: ``EC P-256``, ``RSA 2048``, ``sealed data``, ``HMAC SHA-256``.
+        scheme: the only scheme the object may be used with, in words; empty where it is free.
+        curve: TPM_ECC_CURVE; 0 where it is no elliptic curve key.
+        unique: RSA's modulus, or the point's x and y, as unsigned numbers.
+        exponent: RSA's public exponent; 0 for others.
+        encoded: the bytes it was decoded from.
+    """
+
+    type: int
+    name_algorithm: int
+    attributes: int
+    policy: bytes
+    algorithm: str
+    scheme: str
+    curve: int
+    unique: tuple[int, ...]
+    exponent: int
+    encoded: bytes
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return attribute_words(self.attributes)
+
+    @property
+    def has_noda(self) -> bool:
+        """A wrong password does not count towards the lock-out."""
+        return bool(self.attributes & NO_DA)
+
+    @property
+    def has_public_key(self) -> bool:
+        """Whether ``public_key`` can answer: RSA, or a curve that cryptography knows."""
+        return self.type == RSA or (self.type == ECC and bool(_curve(self.curve)[2]))
+
+    @property
+    def name(self) -> bytes:
+        """The object's Name: nameAlg and its digest of the area (Part 1, section 16).
+
+        Empty where the object has no nameAlg or where the digest cannot be made here.
+        """
+        digest = _HASHES.get(self.name_algorithm)
+        if digest is None:
+            return b""
+        return struct.pack(">H", self.name_algorithm) + hashlib.new(digest, self.encoded).digest()
+
+    def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+        """The public key.
+
+        Raises:
+            PublicAreaError: there is none, its curve is unknown here, or it cannot be one (a point
+                that is not on its curve).
+        """
+        from cryptography.exceptions import UnsupportedAlgorithm
+        from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+        if not self.has_public_key:
+            raise PublicAreaError(f"{self.algorithm} has no public key that can be shown")
+        try:
+            if self.type == RSA:
+                return rsa.RSAPublicNumbers(self.exponent, self.unique[0]).public_key()
+            curve = getattr(ec, str(_curve(self.curve)[2]))()
+            x, y = self.unique
+            return ec.EllipticCurvePublicNumbers(x, y, curve).public_key()
+        except UnsupportedAlgorithm as error:
+            raise PublicAreaError(f"{self.algorithm} is not known to OpenSSL here") from error
+        except ValueError as error:
+            wrong = "modulus or exponent" if self.type == RSA else "point is not on its curve:"
+            raise PublicAreaError(f"{wrong} {error}".rstrip(".")) from error
+
+
+def decode(encoded: bytes) -> PublicArea:
+    """Decode a TPMT_PUBLIC (section 12.2.4).
+
+    Raises:
+        PublicAreaError: it is none, or of a type that is not known here.
+    """
+    reader = Reader(encoded)
+    kind, name_algorithm = reader.u16(), reader.u16()
+    attributes, policy = reader.u32(), reader.sized(64, "policy digest")
+    decoders = {RSA: _rsa, ECC: _ecc, KEYEDHASH: _keyedhash, SYMCIPHER: _symcipher}
+    if kind not in decoders:
+        raise PublicAreaError(f"key type 0x{kind:04x} is not known here")
+    algorithm, scheme, curve, unique, exponent = decoders[kind](reader)
+    if reader.left:
+        raise PublicAreaError(f"{reader.left} bytes are left over at its end")
+    if kind == KEYEDHASH and not attributes & (SIGN | DECRYPT):
+        algorithm = "sealed data"
+    return PublicArea(
+        kind, name_algorithm, attributes, policy,
+        algorithm, scheme, curve, unique, exponent, encoded,
+    )  # fmt: skip
+
+
+class Reader:
+    """Big-endian numbers and sized buffers, one after the other (section 4)."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._at = 0
+
+    @property
+    def left(self) -> int:
+        return len(self._data) - self._at
+
+    def take(self, count: int) -> bytes:
+        if count > self.left:
+            raise PublicAreaError(
+                f"it ends after {len(self._data)} bytes, in the middle of a field"
+            )
+        self._at += count
+        return self._data[self._at - count : self._at]
+
+    def u16(self) -> int:
+        return int.from_bytes(self.take(2), "big")
+
+    def u32(self) -> int:
+        return int.from_bytes(self.take(4), "big")
+
+    def sized(self, limit: int, what: str) -> bytes:
+        """A TPM2B: two bytes of size, then so many bytes."""
+        size = self.u16()
+        if size > limit:
+            raise PublicAreaError(f"its {what} says {size} bytes, more than {limit}")
+        return self.take(size)
+
+
+_Parameters = tuple[str, str, int, tuple[int, ...], int]
+
+
+def _rsa(reader: Reader) -> _Parameters:
+    """TPMS_RSA_PARMS (12.2.3.5) and TPM2B_PUBLIC_KEY_RSA (11.2.4.5)."""
+    _symmetric(reader)
+    scheme = _scheme(reader)
+    bits, exponent = reader.u16(), reader.u32()
+    modulus = reader.sized(2048, "modulus")
+    if len(modulus) * 8 != bits:
+        raise PublicAreaError(f"its modulus has {len(modulus) * 8} bits, not {bits}")
+    # 0 stands for the default exponent.
+    return f"RSA {bits}", scheme, 0, (int.from_bytes(modulus, "big"),), exponent or 65537
+
+
+def _ecc(reader: Reader) -> _Parameters:
+    """TPMS_ECC_PARMS (12.2.3.6) and TPMS_ECC_POINT (11.2.5.2)."""
+    _symmetric(reader)
+    scheme, curve = _scheme(reader), reader.u16()
+    if reader.u16() != NULL:  # TPMT_KDF_SCHEME, 11.2.3.2
+        reader.u16()
+    words, size, _ = _curve(curve)
+    point = tuple(int.from_bytes(reader.sized(size, "coordinate"), "big") for _ in "xy")
+    return f"EC {words}", scheme, curve, point, 0
+
+
+def _keyedhash(reader: Reader) -> _Parameters:
+    """TPMS_KEYEDHASH_PARMS (12.2.3.3) and TPM2B_DIGEST."""
+    scheme = reader.u16()
+    words = {NULL: "keyed hash", _HMAC: "HMAC", _XOR: "XOR"}.get(scheme)
+    if words is None:
+        raise PublicAreaError(f"its scheme 0x{scheme:04x} is none of a keyed hash")
+    if scheme != NULL:
+        words = f"{words} {algorithm_word(reader.u16())}"
+    if scheme == _XOR:
+        reader.u16()
+    reader.sized(64, "unique digest")
+    return words, "", 0, (), 0
+
+
+def _symcipher(reader: Reader) -> _Parameters:
+    """TPMS_SYMCIPHER_PARMS (12.2.3.4) and TPM2B_DIGEST."""
+    words = _symmetric(reader)
+    reader.sized(64, "unique digest")
+    return words, "", 0, (), 0
+
+
+def _symmetric(reader: Reader) -> str:
+    """TPMT_SYM_DEF_OBJECT (11.1.7)."""
+    algorithm = reader.u16()
+    if algorithm == NULL:
+        return ""
+    bits, mode = reader.u16(), reader.u16()
+    return f"{algorithm_word(algorithm)} {bits} {algorithm_word(mode)}"
+
+
+def _scheme(reader: Reader) -> str:
+    """TPMT_RSA_SCHEME (11.2.4.2) and TPMT_ECC_SCHEME (11.2.5.6)."""
+    scheme = reader.u16()
+    if scheme == NULL:
+        return ""
+    if scheme == _RSAES:
+        return algorithm_word(scheme)
+    words = f"{algorithm_word(scheme)} {algorithm_word(reader.u16())}"
+    if scheme == _ECDAA:
+        reader.u16()
+    return words
+
+
+def _curve(identifier: int) -> tuple[str, int, str | None]:
+    return _CURVES.get(identifier, (f"curve 0x{identifier:04x}", 128, None))
