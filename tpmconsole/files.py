@@ -20,7 +20,10 @@ def make_private_folder(folder: Path) -> Path:
         ConsoleError: it cannot be made.
     """
     try:
-        folder.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
+        # Not parents=True: that makes the parents with the mode of any folder.
+        if not folder.parent.exists():
+            make_private_folder(folder.parent)
+        folder.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
     except OSError as error:
         raise cannot_write(folder, error) from error
     return folder
