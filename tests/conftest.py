@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from waiting import assert_nothing_left
+
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.simulator import Simulator
-from waiting import assert_nothing_left
 
 
 @contextmanager
@@ -27,7 +28,7 @@ def _short_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def state() -> Iterator[Path]:
-    """A new state directory. Its simulator is stopped at the end; whatever else runs there fails."""
+    """A new state directory; its simulator is stopped at the end, and nothing else may run."""
     with _short_folder() as folder:
         yield folder
         Simulator(folder / "simulator").stop()
@@ -45,7 +46,7 @@ def settings(state: Path) -> Callable[..., Settings]:
 
 @pytest.fixture
 def simulator(state: Path) -> Simulator:
-    """A simulator of the test's own, not started; the one that ``settings(simulate=True)`` means."""
+    """A simulator of the test's own, not started: the one of ``settings(simulate=True)``."""
     return Simulator(state / "simulator")
 
 

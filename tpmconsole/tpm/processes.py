@@ -1,4 +1,4 @@
-"""Processes that outlive the one that started them, and are found again without mistaking another for them."""
+"""Processes that outlive their starter, and are found again without mistaking another for them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ POLL_S = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process for good: a process id is given to others again, the pair is not (until a reboot).
+    """One process and no other: its id is given away again, the pair is not, until a reboot.
 
     Attributes:
         started: the kernel's start time, clock ticks since boot (proc(5), stat field 22).
@@ -34,7 +34,7 @@ class Process:
     @property
     def stopped(self) -> bool:
         """Whether it was suspended (SIGSTOP) and so cannot answer."""
-        return self._state() in ("T", "t")
+        return self._state() == "T"
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal; nothing happens where it has ended."""

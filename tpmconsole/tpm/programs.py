@@ -1,8 +1,7 @@
-"""Whether the programs and libraries of the simulator are installed, and which package has them."""
+"""The simulator's programs and libraries: are they installed, and how are they called."""
 
 from __future__ import annotations
 
-import ctypes
 import shutil
 import sysconfig
 from pathlib import Path
@@ -15,8 +14,23 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _LOADER_CACHE = Path("/etc/ld.so.cache")
 _LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib64", "/usr/lib", "/lib64", "/lib")
 
+_BUS_CONFIGURATION = """\
+<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path={socket}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow send_destination="*" eavesdrop="true"/>
+    <allow eavesdrop="true"/>
+    <allow own="*"/>
+  </policy>
+</busconfig>
+"""
 
-def find_program(name: str, *, search_path: str = SEARCH_PATH) -> str:
+
+def find_program(name: str, search_path: str = SEARCH_PATH) -> str:
     """Full path of a program of the simulator.
 
     Raises:
@@ -40,8 +54,10 @@ def tcti_available(name: str) -> bool:
     for folder in _LIBRARY_FOLDERS:
         if Path(folder, multiarch, library).exists() or Path(folder, library).exists():
             return True
+    import ctypes
+
     try:
-        ctypes.CDLL(library)  # the loader has the last word, but loading it takes longest
+        ctypes.CDLL(library)  # the loader has the last word, but asking it takes longest
     except OSError:
         return False
     return True
@@ -56,6 +72,44 @@ def require_tcti(name: str) -> None:
     if not tcti_available(name):
         library = f"libtss2-tcti-{name}"
         raise cannot_start(f"{library} is not installed", f"install the Debian package {library}0")
+
+
+def bus_configuration(address: Path) -> str:
+    """A message bus for one user, independent of what the system configures (dbus-daemon(1))."""
+    return _BUS_CONFIGURATION.format(socket=address)
+
+
+def bus_arguments(configuration: Path) -> list[str]:
+    """How dbus-daemon is called."""
+    return [f"--config-file={configuration}", "--nofork", "--nopidfile"]
+
+
+def swtpm_arguments(tpm: Path, control: Path) -> list[str]:
+    """How swtpm is called; the folder of its state comes by TPM_PATH (swtpm(8)).
+
+    Not by ``--tpmstate dir=``: there a comma would end the path.
+    """
+    return [
+        "socket",
+        "--tpm2",
+        # "disconnect" after each command, as its TCTI does too; else it logs a line for each.
+        f"--server=type=unixio,path={tpm},disconnect",
+        f"--ctrl=type=unixio,path={control}",
+        "--flags=not-need-init,startup-clear",
+    ]
+
+
+def abrmd_arguments(tpm: Path) -> list[str]:
+    """How tpm2-abrmd is called (tpm2-abrmd(8))."""
+    return [
+        f"--tcti=swtpm:path={tpm}",
+        "--session",
+        "--allow-root",
+        # What a broker that was killed had loaded would fill the TPM's three places.
+        "--flush-all",
+        # 27 by default, and each session and worker takes one or more.
+        "--max-connections=100",
+    ]
 
 
 def cannot_start(cause: str, remedy: str) -> ConsoleError:
