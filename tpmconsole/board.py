@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # cryptography and psutil load when first used: the first pai
     from tpmconsole.identity.certificate import Judgement
     from tpmconsole.identity.request import RequestSpec
     from tpmconsole.identity.store import Identity, IdentityStore
+    from tpmconsole.identity.summary import Summary
     from tpmconsole.session.model import SessionFacts, SessionSpec
     from tpmconsole.session.supervisor import Supervisor
     from tpmconsole.tpm.simulator import Simulator
@@ -272,6 +273,13 @@ class Board:
         self.tpm.evict(handle)
         self._record("evict", handle=f"0x{handle:08x}")
 
+    def summaries(self) -> list[Summary]:
+        """Every identity on a line."""
+        from tpmconsole.identity.summary import summarise
+
+        now = datetime.now(UTC)
+        return [summarise(identity, now) for identity in self.identities.all()]
+
     # Request and certificate
 
     def request(self, name: str, spec: RequestSpec, password: bytes | None = None) -> bytes:
@@ -392,7 +400,7 @@ class Board:
                 raise ConsoleError(
                     "Identity not ready",
                     f"'{identity.name}' has no {what} yet",
-                    f"import what your CA gave: tpmconsole import {identity.name} FILE --trust FILE",
+                    f"run: tpmconsole import {identity.name} FILE --trust FILE",
                 )
         credentials = Credentials(
             identity=identity.name,
@@ -441,3 +449,17 @@ def parse_handle(text: str) -> int:
             "use one from 0x81000000 to 0x817fffff, such as 0x81000010",
         )
     return handle
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """HOST:PORT, an IPv6 host in brackets.
+
+    Raises:
+        ConsoleError: it is none.
+    """
+    host, colon, port = text.rpartition(":")
+    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise usage_error(
+            "Not an address", f"'{text}' is no HOST:PORT", "write it as gateway.local:8443"
+        )
+    return host.removeprefix("[").removesuffix("]"), int(port)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.arguments import build_parser
-from tpmconsole.board import CERTIFICATE_BYTES, Board, parse_handle
+from tpmconsole.board import CERTIFICATE_BYTES, Board, parse_address, parse_handle
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.files import read_bounded, write_atomic
 from tpmconsole.logs import start_logging
@@ -125,15 +125,6 @@ def _password(path: Path | None) -> bytes | None:
     return data.split(b"\n", 1)[0].rstrip(b"\r") or None
 
 
-def _address(text: str) -> tuple[str, int]:
-    host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise usage_error(
-            "Not an address", f"'{text}' is no HOST:PORT", "write it as gateway.local:8443"
-        )
-    return host.removeprefix("[").removesuffix("]"), int(port)
-
-
 def _status(board: Board, _: Namespace) -> Answer:
     from tpmconsole.answers import status_lines
 
@@ -229,7 +220,7 @@ def _session_start(board: Board, args: Namespace) -> Answer:
     from tpmconsole.session.model import SessionSpec
 
     is_client = args.role == "client"
-    host, port = _address(args.connect if is_client else args.listen)
+    host, port = parse_address(args.connect if is_client else args.listen)
     spec = SessionSpec(
         role=args.role,
         identity=args.name,

@@ -15,9 +15,15 @@ SELF_TEST = {
 
 def self_test_words(test: SelfTest) -> str:
     """``PASSED  full, 2026-11-24 12:00:00 UTC``."""
+    return f"{SELF_TEST[test.result]}  {self_test_details(test)}"
+
+
+def self_test_details(test: SelfTest) -> str:
+    """How and when the self-test ran, and what the TPM said where it did not pass."""
     when = f", {when_words(test.time)}" if test.time else ""
     code = f", response code 0x{test.code:x}" if test.code else ""
-    return f"{SELF_TEST[test.result]}  {test.kind}{when}{code}"
+    data = f", test result bytes {test.data}" if code and test.data else ""
+    return f"{test.kind}{when}{code}{data}"
 
 
 def when_words(iso: str) -> str:
@@ -29,9 +35,18 @@ def lockout_words(lockout: Lockout | None) -> str:
     """``OPEN  0 of 3 tries used, one forgiven each 1000 s``."""
     if lockout is None:
         return "-"
-    state = "LOCKED" if lockout.locked else "OPEN"
+    return f"{lockout_state(lockout)}  {lockout_details(lockout)}"
+
+
+def lockout_state(lockout: Lockout) -> str:
+    """The state word of dictionary-attack protection."""
+    return "LOCKED" if lockout.locked else "OPEN"
+
+
+def lockout_details(lockout: Lockout) -> str:
+    """How many wrong passwords count, and when one is forgiven."""
     used = f"{lockout.failed_tries} of {lockout.max_tries} tries used"
-    return f"{state}  {used}, one forgiven each {lockout.interval_s} s"
+    return f"{used}, one forgiven each {lockout.interval_s} s"
 
 
 def hierarchy_words(hierarchies: Mapping[str, Hierarchy]) -> str:

@@ -1,0 +1,91 @@
+"""An identity on one line: how far it is, and until when its certificate holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.files import read_bounded
+from tpmconsole.identity.certificate import describe, read_bundle
+from tpmconsole.identity.store import Identity
+
+WARN_DAYS = 30
+REQUEST_BYTES = 64 * 1024
+CERTIFICATE_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What the screens show of an identity.
+
+    Attributes:
+        state: ``KEY`` (made), ``REQUEST`` (waits for the CA), ``READY``, ``EXPIRES`` (soon),
+            ``EXPIRED`` or ``ERROR``.
+        where: ``key.pem`` or the persistent handle.
+        detail: the certificate's end, or what is missing.
+    """
+
+    name: str
+    algorithm: str
+    where: str
+    auth: str
+    state: str
+    detail: str
+    role: str | None = None
+    request_subject: str | None = None
+    subject: str | None = None
+    issuer: str | None = None
+    not_after: datetime | None = None
+    has_trust: bool = False
+
+
+def summarise(identity: Identity, now: datetime) -> Summary:
+    """Read an identity's folder; a damaged file is told in ``detail``, never raised."""
+    where = "key.pem" if identity.handle is None else f"0x{identity.handle:08x}"
+    common = {
+        "name": identity.name,
+        "algorithm": identity.algorithm,
+        "where": where,
+        "auth": identity.auth,
+        "role": identity.role,
+        "has_trust": identity.has_trust,
+    }
+    try:
+        requested = _request_subject(identity)
+        if not identity.has_certificate:
+            state, detail = ("REQUEST", "waits for its certificate") if requested else ("KEY", "")
+            return Summary(
+                **common, state=state, detail=detail or "no request yet", request_subject=requested
+            )
+        facts = describe(read_bundle(read_bounded(identity.certificate, CERTIFICATE_BYTES))[0])
+    except (ConsoleError, ValueError) as error:
+        return Summary(**common, state="ERROR", detail=str(error))
+    state, detail = _validity(facts.not_after, now)
+    return Summary(
+        **common,
+        state=state,
+        detail=detail,
+        request_subject=requested,
+        subject=facts.subject,
+        issuer=facts.issuer,
+        not_after=facts.not_after,
+    )
+
+
+def _request_subject(identity: Identity) -> str | None:
+    if not identity.has_request:
+        return None
+    request = x509.load_pem_x509_csr(read_bounded(identity.request, REQUEST_BYTES))
+    return request.subject.rfc4514_string()
+
+
+def _validity(end: datetime, now: datetime) -> tuple[str, str]:
+    days = (end - now).days
+    if end <= now:
+        return "EXPIRED", f"since {end:%Y-%m-%d}"
+    if days < WARN_DAYS:
+        return "EXPIRES", f"{end:%Y-%m-%d}, in {days} days"
+    return "READY", f"until {end:%Y-%m-%d}, {days} days"

@@ -1,0 +1,99 @@
+"""The application: one board, its jobs and its screen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from textual.app import App
+from textual.driver import Driver
+
+from tpmconsole.board import Board
+from tpmconsole.errors import ConsoleError
+from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
+from tpmconsole.ui.jobs import Job, JobFinished, Jobs
+from tpmconsole.ui.screens.main import MainScreen
+from tpmconsole.ui.styled import Fact, Heading
+
+if TYPE_CHECKING:
+    from tpmconsole.tpm.model import TpmHealth
+
+log = logging.getLogger(__name__)
+
+
+class ConsoleApp(App[int]):
+    """The console.
+
+    Args:
+        board: what it works on.
+        driver_class: the terminal driver; None for Textual's own.
+    """
+
+    CSS_PATH = "app.tcss"
+    ENABLE_COMMAND_PALETTE = False
+    INLINE_PADDING = 0
+
+    def __init__(self, board: Board, driver_class: type[Driver] | None = None) -> None:
+        super().__init__(driver_class=driver_class)
+        self.theme = "ansi-dark"
+        self.board = board
+        self.jobs = Jobs(self, board.settings.log)
+        self.health: TpmHealth | None = None
+        self.no_tpm: ConsoleError | None = None
+
+    def get_default_screen(self) -> MainScreen:
+        return MainScreen()
+
+    @property
+    def main(self) -> MainScreen:
+        """The screen below every dialog."""
+        screen = self.screen_stack[0]
+        assert isinstance(screen, MainScreen)  # noqa: S101  (the default screen, never popped)
+        return screen
+
+    def start_job(self, job: Job) -> None:
+        """Run a job in a thread and show it in the status line."""
+        self.jobs.start(job)
+        self.main.jobs_changed()
+
+    def on_job_finished(self, message: JobFinished) -> None:
+        job = message.job
+        self.jobs.finish(job)
+        self.main.jobs_changed()
+        if message.error is None:
+            if job.done:
+                job.done(message.result)
+        elif job.failed:
+            job.failed(message.error)
+        elif job.label:
+            self.show_error(message.error)
+        else:  # nobody asked for a silent refresh: no dialog for it
+            self.main.say(str(message.error), bad=True)
+        self.main.show_keys()
+
+    def show_error(self, error: ConsoleError) -> None:
+        """A failure that the user has to know: in a dialog, and its title in the status line."""
+        self.main.say(error.title, bad=True)
+        self.push_screen(ErrorDialog(error))
+
+    def show_text(self, title: str, text: str, facts: Sequence[Fact | Heading] = ()) -> None:
+        """A longer text, below facts where there are any, in a dialog."""
+        self.push_screen(TextDialog(title, text, facts))
+
+    def refresh_health(self) -> None:
+        """Ask the TPM how it is; the pages hear of it when the answer has come."""
+        self.start_job(Job("asking the TPM", self.board.status, self._healthy, self._unreachable))
+
+    def _healthy(self, health: Any) -> None:
+        self.health, self.no_tpm = health, None
+        self.main.health_changed()
+
+    def _unreachable(self, error: ConsoleError) -> None:
+        self.health, self.no_tpm = None, error
+        self.main.say(str(error), bad=True)
+        self.main.health_changed()
+
+    def leave(self) -> None:
+        """End the console."""
+        self.exit(0)

@@ -1,0 +1,58 @@
+"""The frame that every dialog shares: a title, a body, and a line with its keys."""
+
+from __future__ import annotations
+
+from typing import Generic, TypeVar
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tpmconsole.ui.commands import key_name
+
+Result = TypeVar("Result")
+
+
+class Dialog(ModalScreen[Result], Generic[Result]):
+    """A modal dialog over the page.
+
+    Args:
+        title: on the upper border.
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.heading = title
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        """Key and meaning, for the line at the bottom."""
+        return (("escape", "Back"),)
+
+    def body(self) -> ComposeResult:
+        """The widgets between title and keys."""
+        raise NotImplementedError
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="dialog") as frame:
+            frame.border_title = Content(self.heading)
+            yield from self.body()
+            yield Static(self._key_line(), classes="dialog-keys")
+
+    def _key_line(self) -> Content:
+        parts: list[tuple[str, str]] = []
+        for key, meaning in self.keys():
+            parts += [(f"{key_name(key)}", "bold $accent"), (f" {meaning}   ", "")]
+        return Content.assemble(*parts)
+
+    async def on_key(self, event: events.Key) -> None:
+        if event.key == "escape":
+            event.stop()
+            self.dismiss(None)
+        else:
+            self.pressed(event)
+
+    def pressed(self, event: events.Key) -> None:
+        """A key that nothing in the dialog wanted."""

@@ -1,0 +1,88 @@
+"""Dialogs that say something or ask for a yes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import Static
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.ui.dialogs.dialog import Dialog
+from tpmconsole.ui.styled import Fact, Heading
+from tpmconsole.ui.widgets.facts import Facts
+
+
+class ErrorDialog(Dialog[None]):
+    """A failure: its title, cause and remedy."""
+
+    def __init__(self, error: ConsoleError) -> None:
+        super().__init__(error.title)
+        self.error = error
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        return (("enter", "Close"),)
+
+    def body(self) -> ComposeResult:
+        yield Static(Content.assemble(("Cause  ", "bold $error"), self.error.cause))
+        yield Static("")
+        yield Static(Content.assemble(("Try    ", "bold $success"), self.error.remedy))
+        yield Static("")
+
+    def pressed(self, event: events.Key) -> None:
+        if event.key == "enter":
+            event.stop()
+            self.dismiss(None)
+
+
+class ConfirmDialog(Dialog[bool]):
+    """Asks before something that cannot be undone; only ``y`` says yes."""
+
+    def __init__(self, title: str, loss: str, question: str) -> None:
+        super().__init__(title)
+        self.loss = loss
+        self.question = question
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        return (("y", "Yes"), ("n", "No"))
+
+    def body(self) -> ComposeResult:
+        yield Static(Content.styled(self.loss, "$warning"))
+        yield Static("")
+        yield Static(Content(self.question))
+        yield Static("")
+
+    def pressed(self, event: events.Key) -> None:
+        if event.key in ("y", "n"):
+            event.stop()
+            self.dismiss(event.key == "y")
+
+
+class TextDialog(Dialog[None]):
+    """Facts and a longer text to scroll through, such as a PEM or the help."""
+
+    def __init__(self, title: str, text: str, facts: Sequence[Fact | Heading] = ()) -> None:
+        super().__init__(title)
+        self.text = text
+        self.facts = facts
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        return (("escape", "Close"), ("up/down", "Scroll"))
+
+    def body(self) -> ComposeResult:
+        with VerticalScroll(classes="dialog-text"):
+            if self.facts:
+                yield Facts(self.facts)
+            if self.text:
+                yield Static(Content(self.text))
+
+    def on_mount(self) -> None:
+        self.query_one(VerticalScroll).focus()
+
+    def pressed(self, event: events.Key) -> None:
+        if event.key in ("enter", "q"):
+            event.stop()
+            self.dismiss(None)

@@ -1,0 +1,257 @@
+"""Page 2: key files and persistent handles, and whether this TPM can use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widget import Widget
+from textual.widgets import DataTable
+
+from tpmconsole.board import KeyList, parse_handle
+from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
+from tpmconsole.ui.commands import Command
+from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.screens.forms import ask_create, fill_table
+from tpmconsole.ui.screens.page import Page
+from tpmconsole.ui.styled import Fact, state_style
+from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.words import auth_word
+
+if TYPE_CHECKING:
+    Key = KeyFile | PersistentKey
+
+COLUMNS = (("WHERE", 30), ("ALGORITHM", 10), ("PASSWORD", 8), ("IDENTITY", 16), ("USABLE", 9))
+FREE_HANDLE = "0x81000010"
+
+
+class KeysPage(Page):
+    """One table for both kinds of key, and a detail pane."""
+
+    title = "Keys"
+    about = "key files and persistent handles, and whether this TPM can use them"
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._keys: list[Key] = []
+        self._answers: dict[str, Usability] = {}
+
+    def compose(self) -> ComposeResult:
+        table: DataTable[Content] = DataTable(cursor_type="row", zebra_stripes=False)
+        for name, width in COLUMNS:
+            table.add_column(name, width=width)
+        yield table
+        yield Facts(classes="detail")
+
+    def commands(self) -> tuple[Command, ...]:
+        chosen = self._chosen
+        return (
+            Command("c", "Create", "make a key in the TPM, as a new identity", self._create),
+            Command(
+                "u",
+                "Usable?",
+                "let this TPM sign with the key, and verify",
+                self._prove,
+                lambda: chosen() is not None and self._idle(),
+            ),
+            Command(
+                "p",
+                "Persist",
+                "move an identity's key into the TPM, to a persistent handle",
+                self._persist,
+                lambda: isinstance(key := chosen(), KeyFile) and key.identity is not None,
+                kiosk=False,
+            ),
+            Command(
+                "e",
+                "Evict",
+                "remove a persistent key from the TPM, for good",
+                self._evict,
+                lambda: isinstance(chosen(), PersistentKey),
+                kiosk=False,
+            ),
+            Command("enter", "Details", "everything about the key", self._details),
+            Command("r", "Refresh", "read the list again", self.refresh_data),
+        )
+
+    def focus_target(self) -> Widget:
+        return self._table
+
+    def refresh_data(self) -> None:
+        self.job("reading the keys", self.board.keys, self._listed)
+
+    @property
+    def _table(self) -> DataTable[Content]:
+        return self.query_one(DataTable)
+
+    def _idle(self) -> bool:
+        return self.console.jobs.visible is None
+
+    def _chosen(self) -> Key | None:
+        row = self._table.cursor_row
+        return self._keys[row] if 0 <= row < len(self._keys) else None
+
+    # The list
+
+    def _listed(self, keys: Any) -> None:
+        assert isinstance(keys, KeyList)  # noqa: S101
+        self._keys = [*keys.files, *keys.persistent]
+        if keys.no_tpm:
+            self.console.main.say(f"persistent handles not listed: {keys.no_tpm}", bad=True)
+        self._present()
+
+    def _present(self) -> None:
+        fill_table(self._table, [self._row(key) for key in self._keys])
+        self._show_detail()
+        self.console.main.show_keys()
+
+    def _row(self, key: Key) -> list[Content]:
+        usable = self._usable_word(key)
+        cells = [
+            _where(key, self.board.settings.identities)[-30:],
+            key.algorithm or "-",
+            auth_word(key.auth),
+            key.identity or "-",
+        ]
+        return [*map(Content, cells), Content.styled(usable, state_style(usable))]
+
+    def _usable_word(self, key: Key) -> str:
+        if isinstance(key, KeyFile) and key.kind.value != "loadable":
+            return "NO"
+        answer = self._answers.get(_place(key))
+        return "?" if answer is None else "YES" if answer.usable else "NO"
+
+    def on_data_table_row_highlighted(self) -> None:
+        self._show_detail()
+        self.console.main.show_keys()
+
+    def on_data_table_row_selected(self) -> None:
+        self._details()
+
+    def _show_detail(self) -> None:
+        key = self._chosen()
+        facts = [Fact("", "NONE", "c makes the first key")] if key is None else self._facts(key)
+        self.query_one(Facts).present(facts)
+
+    def _facts(self, key: Key) -> list[Fact]:
+        answer = self._answers.get(_place(key))
+        reason = answer.reason if answer else "not asked yet: u lets the TPM sign with it"
+        if isinstance(key, KeyFile):
+            reason = key.reason or reason
+            parent = f"{key.kind.value}, parent {key.parent or '?'}"
+            lines = [Fact("File", "", key.path), Fact("Kind", "", parent)]
+        else:
+            lines = [Fact("Handle", "", key.handle), Fact("Purpose", "", key.purpose)]
+        guard = {True: "counts towards lock-out", False: "does not count", None: "unknown"}
+        lines += [
+            Fact("Attributes", "", ", ".join(key.attributes) or "-"),
+            Fact("Wrong try", "", guard[key.counts_towards_lockout]),
+            Fact("Usable", self._usable_word(key), reason),
+        ]
+        return lines
+
+    def _details(self) -> None:
+        key = self._chosen()
+        if key is None:
+            return
+        facts = self._facts(key)
+        if isinstance(key, PersistentKey):
+            facts.append(Fact("Name", "", key.name))
+        self.console.show_text(key.identity or _place(key), key.public_pem or "", facts)
+
+    # What the keys do
+
+    def _create(self) -> None:
+        ask_create(self, lambda _: self.refresh_data())
+
+    def _prove(self) -> None:
+        key = self._chosen()
+        if key is None:
+            return
+        needs = key.auth == "password"
+        if needs:
+            field = Field("password", "Password", secret=True, hint=_password_hint(key))
+            self.app.push_screen(
+                FormDialog("Password of this key", [field]),
+                lambda values: self._ask_tpm(key, values["password"]) if values else None,
+            )
+        else:
+            self._ask_tpm(key, "")
+
+    def _ask_tpm(self, key: Key, password: str) -> None:
+        def work() -> Usability:
+            return self.board.usable(_source(key), password.encode() or None)
+
+        self.job("letting the TPM sign", work, lambda answer: self._answered(key, answer))
+
+    def _answered(self, key: Key, answer: Usability) -> None:
+        self._answers[_place(key)] = answer
+        self.console.main.say(
+            f"{key.identity or _place(key)}: {answer.reason}", bad=not answer.usable
+        )
+        self._present()
+
+    def _persist(self) -> None:
+        key = self._chosen()
+        name = key.identity if key else None
+        if name is None:
+            return
+
+        def go(values: Mapping[str, str] | None) -> None:
+            if values:
+                handle = parse_handle(values["handle"])
+                self.job(
+                    "moving the key into the TPM",
+                    lambda: self.board.persist(name, handle),
+                    lambda _: self.refresh_data(),
+                )
+
+        def check(values: Mapping[str, str]) -> None:
+            parse_handle(values["handle"])
+
+        field = Field("handle", "Handle", FREE_HANDLE, "0x81000000 to 0x817fffff")
+        self.app.push_screen(FormDialog(f"Persist {name}", [field], check), go)
+
+    def _evict(self) -> None:
+        key = self._chosen()
+        if not isinstance(key, PersistentKey):
+            return
+        owner = f" Identity '{key.identity}' lives on it." if key.identity else ""
+        self.app.push_screen(
+            ConfirmDialog(
+                f"Evict {key.handle}",
+                f"{key.algorithm}, {key.purpose}, is lost for good.{owner}",
+                "Remove it from the TPM?",
+            ),
+            lambda yes: self._evict_now(int(key.handle, 16)) if yes else None,
+        )
+
+    def _evict_now(self, handle: int) -> None:
+        self.job(
+            "removing the key", lambda: self.board.evict(handle), lambda _: self.refresh_data()
+        )
+
+
+def _place(key: Key) -> str:
+    return key.path if isinstance(key, KeyFile) else key.handle
+
+
+def _where(key: Key, identities: Path) -> str:
+    """The place, short: the identities' folder goes without saying."""
+    return _place(key).removeprefix(f"{identities}/")
+
+
+def _source(key: Key) -> KeySource:
+    if isinstance(key, PersistentKey):
+        return KeySource(handle=int(key.handle, 16))
+    return KeySource(pem=Path(key.path).read_bytes())
+
+
+def _password_hint(key: Key) -> str:
+    if key.counts_towards_lockout:
+        return "A wrong password counts towards the TPM's lock-out."
+    return "A wrong password does not count towards the lock-out."

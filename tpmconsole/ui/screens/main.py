@@ -1,0 +1,220 @@
+"""The one screen: bars around five pages, and where every key press is looked up."""
+
+from __future__ import annotations
+
+import socket
+from functools import partial
+from typing import TYPE_CHECKING
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import ContentSwitcher
+
+from tpmconsole.ui.commands import Command, find, key_name
+from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.screens.doctor import DoctorPage
+from tpmconsole.ui.screens.keys import KeysPage
+from tpmconsole.ui.screens.overview import OverviewPage
+from tpmconsole.ui.screens.page import Page
+from tpmconsole.ui.screens.provision import ProvisionPage
+from tpmconsole.ui.screens.sessions import SessionsPage
+from tpmconsole.ui.styled import Fact, Heading
+from tpmconsole.ui.widgets.bars import KeyBar, PageBar, StatusBar, TitleBar
+
+if TYPE_CHECKING:
+    from tpmconsole.ui.app import ConsoleApp
+
+PAGES: tuple[type[Page], ...] = (
+    OverviewPage,
+    KeysPage,
+    ProvisionPage,
+    SessionsPage,
+    DoctorPage,
+)
+
+
+class MainScreen(Screen[None]):
+    """Title line, page line, the page, status line, key line."""
+
+    AUTO_FOCUS = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._current = 0
+        self._message = ("", False)
+        self._ticker: Timer | None = None
+
+    @property
+    def console(self) -> ConsoleApp:
+        from tpmconsole.ui.app import ConsoleApp
+
+        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
+        return self.app
+
+    @property
+    def page(self) -> Page:
+        """The page in front."""
+        return self.query_one(f"#page-{self._current}", Page)
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar()
+        yield PageBar()
+        with ContentSwitcher(id="pages", initial="page-0"):
+            yield OverviewPage(id="page-0")
+        yield StatusBar()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self._ticker = self.set_interval(1.0, self._show_status, pause=True)
+        self._show_title()
+        self._show_pages()
+        self.console.refresh_health()
+        self.page.opened()
+        self._focus_page()
+        self.show_keys()
+
+    def on_resize(self) -> None:
+        self._show_title()
+        self.show_keys()
+
+    # Pages
+
+    async def open_page(self, index: int) -> None:
+        """Bring a page to the front; it is made when it is first wanted."""
+        pages = self.query_one("#pages", ContentSwitcher)
+        if not self.query(f"#page-{index}"):
+            await pages.mount(PAGES[index](id=f"page-{index}"))
+        self._current = index
+        pages.current = f"page-{index}"
+        self._show_pages()
+        self._focus_page()
+        self.page.opened()
+        self.show_keys()
+
+    def _open_later(self, index: int) -> None:
+        self.call_later(self.open_page, index)
+
+    def _focus_page(self) -> None:
+        # Hiding the focused widget drops the focus; without one the next arrow key would be lost.
+        target = self.page.focus_target()
+        self.set_focus(target if target is not None else self.page)
+
+    # Bars
+
+    def say(self, message: str, *, bad: bool = False) -> None:
+        """Put a message into the status line."""
+        self._message = (message, bad)
+        self._show_status()
+
+    def jobs_changed(self) -> None:
+        """A job has started or ended."""
+        if self._ticker is not None:
+            # Only a running job may cost bytes while nobody types.
+            if self.console.jobs.visible:
+                self._ticker.resume()
+            else:
+                self._ticker.pause()
+        self._show_status()
+
+    def health_changed(self) -> None:
+        """The TPM has answered, or has not."""
+        self._show_title()
+        for page in self.query(Page):
+            page.health_changed()
+        self.show_keys()
+
+    def show_keys(self) -> None:
+        """Show the keys that do something now."""
+        self.query_one(KeyBar).present((*self.page.commands(), *self.commands()))
+
+    def _show_status(self) -> None:
+        job = self.console.jobs.visible
+        message, bad = self._message
+        self.query_one(StatusBar).present(
+            job.label if job else None, job.since if job else 0.0, message, bad
+        )
+
+    def _show_title(self) -> None:
+        health, gone = self.console.health, self.console.no_tpm
+        chip, mark = "", ""
+        if health:
+            chip = f"{health.manufacturer_name} {health.vendor}".strip()
+            mark = "SIMULATED" if health.simulated else ""
+        elif gone:
+            mark = "NO TPM"
+        self.query_one(TitleBar).present(socket.gethostname(), chip, mark)
+
+    def _show_pages(self) -> None:
+        self.query_one(PageBar).present([page.title for page in PAGES], self._current)
+
+    # Keys
+
+    def commands(self) -> tuple[Command, ...]:
+        """What every page has."""
+        kiosk = self.console.board.settings.kiosk
+        pages = tuple(
+            Command(
+                str(index + 1),
+                "",
+                f"{page.title}: {page.about}",
+                partial(self._open_later, index),
+                aliases=(f"f{index + 1}",),
+            )
+            for index, page in enumerate(PAGES)
+        )
+        return (
+            *pages,
+            Command("question_mark", "Help", "what the keys do", self.show_help),
+            Command("ctrl+l", "", "paint the screen again", self.repaint),
+            Command("f10", "", "leave the console", self.ask_to_leave, kiosk=False),
+            Command(
+                "q",
+                "Quit",
+                "leave the console; sessions go on",
+                self.ask_to_leave,
+                aliases=("ctrl+c",),
+                allowed=lambda: not kiosk,
+                kiosk=False,
+            ),
+        )
+
+    def on_key(self, event: events.Key) -> None:
+        kiosk = self.console.board.settings.kiosk
+        command = find((*self.page.commands(), *self.commands()), event.key)
+        if command is None or (kiosk and not command.kiosk):
+            return
+        event.stop()
+        event.prevent_default()
+        command.run()
+
+    def repaint(self) -> None:
+        """Paint everything again: somebody else wrote on the line."""
+        self.refresh(layout=True)
+
+    def ask_to_leave(self) -> None:
+        """Leave; where a job is running, only after a yes."""
+        job = self.console.jobs.visible
+        if job is None:
+            self.console.leave()
+            return
+        self.app.push_screen(
+            ConfirmDialog("Leave", f"{job.label} is still running", "Stop it and leave?"),
+            lambda yes: self.console.leave() if yes else None,
+        )
+
+    def show_help(self) -> None:
+        """The keys of this page and of every page, and the words of the field."""
+        page = self.page
+        facts: list[Fact | Heading] = [
+            Heading(f"{page.title}: {page.about}"),
+            *(Fact(_keys_of(one), "", one.help) for one in page.commands()),
+            Heading("Everywhere"),
+            *(Fact(_keys_of(one), "", one.help) for one in self.commands()),
+        ]
+        self.console.show_text("Help", "", facts)
+
+
+def _keys_of(command: Command) -> str:
+    return " ".join(key_name(key) for key in command.keys)

@@ -1,0 +1,190 @@
+"""Page 1: health in one glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth
+from tpmconsole.ui.commands import Command
+from tpmconsole.ui.screens.page import Page
+from tpmconsole.ui.styled import Fact, Heading
+from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.words import (
+    SELF_TEST,
+    lockout_details,
+    lockout_state,
+    self_test_details,
+    self_test_words,
+)
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.summary import Summary
+    from tpmconsole.session.model import SessionFacts
+
+
+class OverviewPage(Page):
+    """Chip, self-test, lock-out, room, identities, sessions."""
+
+    title = "Overview"
+    about = "the TPM's health in one glance"
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._identities: list[Summary] = []
+        self._sessions: list[SessionFacts] = []
+
+    def on_mount(self) -> None:
+        self._present()
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Facts()
+
+    def commands(self) -> tuple[Command, ...]:
+        return (
+            Command(
+                "t",
+                "Self-test",
+                "let the TPM test everything again",
+                lambda: self._self_test(full=True),
+                self._can_test,
+            ),
+            Command(
+                "i",
+                "",
+                "let the TPM test what it has not tested yet (incremental)",
+                lambda: self._self_test(full=False),
+                self._can_test,
+            ),
+            Command(
+                "s",
+                "Simulate",
+                "use the simulated TPM",
+                self._simulate,
+                lambda: self.console.no_tpm is not None,
+            ),
+            Command("r", "Refresh", "ask the TPM and read the identities again", self._refresh),
+        )
+
+    def focus_target(self) -> Widget:
+        return self.query_one(VerticalScroll)
+
+    def refresh_data(self) -> None:
+        self.job("", self._read_lists, self._lists_read)
+
+    def health_changed(self) -> None:
+        self._present()
+
+    # What the keys do
+
+    def _can_test(self) -> bool:
+        return self.console.health is not None and self.console.jobs.visible is None
+
+    def _self_test(self, *, full: bool) -> None:
+        kind = "full" if full else "incremental"
+        self.job(
+            f"running the {kind} self-test", lambda: self.board.self_test(full=full), self._tested
+        )
+
+    def _tested(self, result: SelfTest) -> None:
+        passed = result.result is SelfTestResult.PASSED
+        self.console.main.say(f"self-test {self_test_words(result)}", bad=not passed)
+        self.console.refresh_health()
+
+    def _simulate(self) -> None:
+        self.board.use_simulator()
+        self.console.refresh_health()
+
+    def _refresh(self) -> None:
+        self.console.refresh_health()
+        self.refresh_data()
+
+    # The lists
+
+    def _read_lists(self) -> tuple[list[Summary], list[SessionFacts]]:
+        return self.board.summaries(), self.board.sessions.list()
+
+    def _lists_read(self, lists: Any) -> None:
+        self._identities, self._sessions = lists
+        self._present()
+
+    def _present(self) -> None:
+        health, gone = self.console.health, self.console.no_tpm
+        items: list[Fact | Heading] = [Fact("TPM", "", "asking ...")]
+        if health:
+            items = [*health_facts(health)]
+        elif gone:
+            items = [*no_tpm_facts(gone)]
+        items += identity_facts(self._identities)
+        items += session_facts(self._sessions)
+        self.query_one(Facts).present(items)
+
+
+def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:
+    """The identities, each on a line."""
+    rows = [Fact(one.name, one.state, f"{one.algorithm:<9} {one.detail}") for one in identities]
+    return [
+        Heading("Identities"),
+        *(rows or [Fact("", "NONE", "make the first one on page 3, Provision")]),
+    ]
+
+
+def session_facts(sessions: Sequence[SessionFacts]) -> list[Fact | Heading]:
+    """The sessions, each on a line."""
+    rows = [
+        Fact(
+            one.id,
+            one.state.upper(),
+            f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip(),
+        )
+        for one in sessions
+    ]
+    return [Heading("Sessions"), *(rows or [Fact("", "NONE", "start one on page 4, Sessions")])]
+
+
+def health_facts(health: TpmHealth) -> list[Fact]:
+    """The TPM's health in rows of label, state and details."""
+    failed = health.mode == "failure"
+    chip = f"{health.manufacturer_name} {health.vendor}".strip()
+    mark = "SIMULATED" if health.simulated else ""
+    facts = [
+        Fact("TPM", "FAILED" if failed else "OK", f"{chip}, firmware {health.firmware}"),
+        Fact(
+            "Self-test",
+            SELF_TEST[health.self_test.result],
+            self_test_details(health.self_test),
+        ),
+    ]
+    if health.lockout:
+        facts.append(
+            Fact("Lock-out", lockout_state(health.lockout), lockout_details(health.lockout))
+        )
+    if health.persistent and health.transient:
+        room = health.persistent.available
+        details = (
+            f"{health.persistent.used} persistent keys, room for {room}; "
+            f"{health.transient.available} transient slots free"
+        )
+        facts.append(Fact("Room", "OK" if room else "FULL", details))
+    passwords = [name for name, one in health.hierarchies.items() if one.auth_set]
+    return [
+        *facts,
+        Fact("Passwords", "", f"set for: {', '.join(passwords)}" if passwords else "none set"),
+        Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})"),
+    ]
+
+
+def no_tpm_facts(error: ConsoleError) -> list[Fact]:
+    """What was looked for, why each failed, and what to do."""
+    first, *more = error.cause.split("; ")
+    return [
+        Fact("TPM", "NO TPM", first),
+        *(Fact("", "", cause) for cause in more),
+        Fact("Try", "", f"{error.remedy}; s: use the simulated TPM"),
+    ]

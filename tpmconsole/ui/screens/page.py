@@ -1,0 +1,72 @@
+"""What the five pages have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widget import Widget
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.ui.commands import Command
+from tpmconsole.ui.jobs import Job
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.ui.app import ConsoleApp
+
+
+class Page(Vertical):
+    """One page between the bars.
+
+    Attributes:
+        title: its name in the page bar.
+        about: what it is for, the first sentence of its help.
+    """
+
+    title = ""
+    about = ""
+
+    @property
+    def console(self) -> ConsoleApp:
+        from tpmconsole.ui.app import ConsoleApp
+
+        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
+        return self.app
+
+    @property
+    def board(self) -> Board:
+        return self.console.board
+
+    def compose(self) -> ComposeResult:
+        raise NotImplementedError
+
+    def commands(self) -> tuple[Command, ...]:
+        """What can be done here, in the order of the key line."""
+        return ()
+
+    def opened(self) -> None:
+        """The page has come to the front."""
+        self.refresh_data()
+
+    def refresh_data(self) -> None:
+        """Read again what the page shows, off the event loop."""
+
+    def health_changed(self) -> None:
+        """The TPM has answered how it is, or that it cannot be reached."""
+
+    def focus_target(self) -> Widget | None:
+        """Who gets the keys when the page opens."""
+        return None
+
+    def job(
+        self,
+        label: str,
+        work: Callable[[], Any],
+        done: Callable[[Any], None] | None = None,
+        failed: Callable[[ConsoleError], None] | None = None,
+    ) -> None:
+        """Start work in a thread; ``done`` and ``failed`` are called in the event loop."""
+        self.console.start_job(Job(label, work, done, failed))

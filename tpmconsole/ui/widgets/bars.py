@@ -1,0 +1,75 @@
+"""The four one-line bars around every page: title, pages, status, keys."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+from textual.content import Content
+from textual.widgets import Static
+
+from tpmconsole.ui.commands import Command, key_name
+
+
+class Bar(Static):
+    """One line that never takes focus and shows text as it is."""
+
+    can_focus = False
+
+    def show(self, content: Content) -> None:
+        """Show new content; the same again costs nothing."""
+        if content != self.content:
+            self.update(content)
+
+
+class TitleBar(Bar):
+    """Host, chip, and on the right SIMULATED where it is no real TPM."""
+
+    def present(self, host: str, chip: str, mark: str) -> None:
+        left = f" tpmconsole  {host}  {chip}"
+        room = max(0, self.app.size.width - len(mark) - 1)
+        self.show(Content.assemble(left[:room].ljust(room), (mark, "bold"), " "))
+
+
+class PageBar(Bar):
+    """The names of the pages; brackets mark the one that is open, so that colour is not needed."""
+
+    def present(self, names: Iterable[str], current: int) -> None:
+        parts = []
+        for index, name in enumerate(names):
+            text = f"{index + 1} {name}"
+            is_open = index == current
+            parts.append(
+                (f"[{text}]" if is_open else f" {text} ", "bold $accent" if is_open else "")
+            )
+            parts.append((" ", ""))
+        self.show(Content.assemble(*parts))
+
+
+class StatusBar(Bar):
+    """The running job with its seconds, else the last message."""
+
+    def present(self, job: str | None, since: float, message: str, bad: bool) -> None:
+        if job:
+            seconds = int(time.monotonic() - since)
+            text = f" {job} ..." if seconds < 1 else f" {job} ... {seconds} s"
+            self.show(Content.styled(text, "$warning"))
+        else:
+            self.show(Content.styled(f" {message}", "bold $error" if bad else ""))
+
+
+class KeyBar(Bar):
+    """The keys that do something now."""
+
+    def present(self, commands: Iterable[Command]) -> None:
+        parts: list[tuple[str, str]] = []
+        room = self.app.size.width - 1
+        for command in commands:
+            if not command.label or not command.allowed():
+                continue
+            name = key_name(command.key)
+            room -= len(name) + len(command.label) + 3
+            if room < 0:
+                break
+            parts += [(f" {name}", "bold $accent"), (f" {command.label} ", "")]
+        self.show(Content.assemble(*parts))

@@ -1,0 +1,31 @@
+"""A pane of facts that fits itself to the width it has."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from textual import events
+from textual.widgets import Static
+
+from tpmconsole.ui.styled import Fact, Heading, lay_out
+
+
+class Facts(Static):
+    """Facts and headings, laid out again when the width changes; the same again costs nothing."""
+
+    def __init__(self, items: Iterable[Fact | Heading] = (), *, classes: str = "") -> None:
+        super().__init__("", classes=classes)
+        self._items = tuple(items)
+
+    def present(self, items: Iterable[Fact | Heading]) -> None:
+        """Show these instead."""
+        self._items = tuple(items)
+        self._lay_out()
+
+    def on_resize(self, _: events.Resize) -> None:
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        content = lay_out(self._items, self.size.width or self.app.size.width)
+        if content != self.content:
+            self.update(content)
