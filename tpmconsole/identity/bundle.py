@@ -1,0 +1,162 @@
+"""Certificates out of whatever a CA sent: PEM with text around it, DER or PKCS #7."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import pkcs7
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.text import printable
+
+MAX_BYTES = 1024 * 1024
+MAX_CERTIFICATES = 500
+
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----(.*?)-----END \1-----", re.DOTALL)
+_CERTIFICATE_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
+_PKCS7_LABELS = (b"PKCS7", b"PKCS #7 SIGNED DATA", b"CMS")
+_DER_SEQUENCE = 0x30
+
+# What cryptography raises for data that is no certificate, or one it cannot handle.
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+
+_ASK_FOR_PEM = "ask the CA for the certificate as PEM (with its chain) or PKCS #7"
+_NO_KEY = "never hand it out; the certificate alone is needed: a file that says BEGIN CERTIFICATE"
+_SENT_BACK = "send it to the CA; the certificate is what comes back"
+
+_OTHER_PEM = (
+    (b"PRIVATE KEY", "it is a private key", _NO_KEY),
+    (b"CERTIFICATE REQUEST", "it is a certificate request, not a certificate", _SENT_BACK),
+    (b"PUBLIC KEY", "it is a public key, not a certificate", _SENT_BACK),
+    (b"CRL", "it is a revocation list, not a certificate", _ASK_FOR_PEM),
+    (
+        b"",
+        "what begins in it has no matching end: it is cut off",
+        "copy it again, to the last line",
+    ),
+)
+
+
+def read_bundle(data: bytes) -> list[x509.Certificate]:
+    """The certificates in a file, in its order, each only once.
+
+    Reads PEM (any number, text around, CRLF, byte order mark), DER and PKCS #7 as PEM or DER.
+
+    Args:
+        data: the file's content, at most 1 MB.
+
+    Raises:
+        ConsoleError: there is no certificate in it; says what it is instead.
+    """
+    if len(data) > MAX_BYTES:
+        cause = f"it has {len(data)} bytes; certificates have a few thousand"
+        raise _unreadable(cause, "check that this is the right file")
+    text = _as_bytes(data)
+    found = _from_pem(text) or _from_der(data)
+    if not found:
+        raise _unreadable(*_what_instead(text))
+    if len(found) > MAX_CERTIFICATES:
+        cause = f"it holds {len(found)} certificates, more than {MAX_CERTIFICATES}"
+        raise _unreadable(cause, "leave out what does not belong to this certificate's chain")
+    for number, certificate in enumerate(found, 1):
+        _look_inside(certificate, f"certificate {number} of {len(found)}")
+    return list(dict.fromkeys(found))
+
+
+def _as_bytes(data: bytes) -> bytes:
+    """Text saved as UTF-16 (Windows' editors do) as ASCII; everything else as it is."""
+    for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
+        if data.startswith(mark):
+            return data[2:].decode(encoding, "replace").encode("ascii", "replace")
+    return data
+
+
+def _from_pem(text: bytes) -> list[x509.Certificate]:
+    found: list[x509.Certificate] = []
+    for block in _PEM.finditer(text):
+        label = block[1]
+        # Built anew: what stands before BEGIN on the same line, or after END, is no concern.
+        pem = b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (label, _body(block[2]), label)
+        if label in _CERTIFICATE_LABELS:
+            found += _load("a PEM certificate", _load_one_pem, pem)
+        elif label in _PKCS7_LABELS:
+            pem = pem.replace(label, b"PKCS7")
+            found += _load("the PKCS #7 block", pkcs7.load_pem_pkcs7_certificates, pem)
+    return found
+
+
+def _body(block: bytes) -> bytes:
+    """The base64 lines without indentation and without the quote marks of a mail."""
+    return b"\n".join(line.strip(b" \t\r>") for line in block.splitlines() if line.strip())
+
+
+def _load_one_pem(pem: bytes) -> list[x509.Certificate]:
+    return [x509.load_pem_x509_certificate(pem)]
+
+
+def _from_der(data: bytes) -> list[x509.Certificate]:
+    if not data or data[0] != _DER_SEQUENCE:
+        return []
+    try:
+        return [x509.load_der_x509_certificate(data)]
+    except _UNREADABLE:
+        pass  # a DER sequence can be many things: the next best guess is PKCS #7
+    try:
+        return pkcs7.load_der_pkcs7_certificates(data)
+    except _UNREADABLE:
+        return []
+
+
+def _load(
+    what: str, load: Callable[[bytes], list[x509.Certificate]], pem: bytes
+) -> list[x509.Certificate]:
+    try:
+        return load(pem)
+    except _UNREADABLE as error:
+        cause = f"{what} in it is damaged ({printable(str(error), 120)})"
+        raise _unreadable(cause, "copy it again, every line from BEGIN to END") from error
+
+
+def _look_inside(certificate: x509.Certificate, which: str) -> None:
+    """Have every part parsed now, so that nobody who reads one later meets damage."""
+    try:
+        _ = certificate.subject, certificate.issuer, certificate.extensions
+        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        certificate.public_key()
+    except _UNREADABLE as error:
+        cause = f"{which} is damaged or unusual ({printable(str(error), 120)})"
+        raise _unreadable(cause, _ASK_FOR_PEM) from error
+
+
+def _what_instead(text: bytes) -> tuple[str, str]:
+    """What a file without certificates is, and what to do about it."""
+    if not text.strip():
+        return "it is empty", "copy it again"
+    for begin in re.finditer(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----", text):
+        for ending, what, remedy in _OTHER_PEM:
+            if begin[1].endswith(ending):
+                return what, remedy
+    if text[0] == _DER_SEQUENCE:
+        return _what_der(text)
+    if re.search(rb"<(!doctype html|html|head|body)", text[:4096].lower()):
+        return "it is a web page", "download the certificate itself, not the page about it"
+    return "there is no certificate in it", _ASK_FOR_PEM
+
+
+def _what_der(data: bytes) -> tuple[str, str]:
+    # PFX ::= SEQUENCE { version INTEGER (3), … (RFC 7292, 4): after the length, 02 01 03.
+    if b"\x02\x01\x03" in data[2:9]:
+        cause = "it is PKCS #12 (.p12, .pfx), which carries a private key of its own"
+        return cause, "ask the CA to sign this device's request; the TPM's key is the only one"
+    try:
+        x509.load_der_x509_csr(data)
+    except _UNREADABLE:
+        return "it is no certificate, though binary (DER)", _ASK_FOR_PEM
+    return "it is a certificate request, not a certificate", _SENT_BACK
+
+
+def _unreadable(cause: str, remedy: str) -> ConsoleError:
+    return ConsoleError("Certificate not read", cause, remedy)

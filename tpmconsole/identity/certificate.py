@@ -1,0 +1,152 @@
+"""What a CA sent back, judged before anything is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from tpmconsole.identity import checks
+from tpmconsole.identity.bundle import read_bundle
+from tpmconsole.identity.chain import find_path, roles_of
+from tpmconsole.identity.naming import fingerprint, name_text, san_entries
+from tpmconsole.identity.verdict import Verdict, fail, ok
+
+__all__ = ["CertificateFacts", "Judgement", "Verdict", "describe", "judge", "read_bundle"]
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFacts:
+    """A certificate in words; safe to show.
+
+    Attributes:
+        serial: hexadecimal, lower case.
+        fingerprint: SHA-256, 64 hexadecimal digits.
+        san: as a request writes them: ``dns:gateway.local``.
+    """
+
+    subject: str
+    issuer: str
+    not_before: datetime
+    not_after: datetime
+    serial: str
+    fingerprint: str
+    san: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The facts with times in ISO 8601 UTC."""
+        return asdict(self) | {
+            "not_before": self.not_before.isoformat(timespec="seconds"),
+            "not_after": self.not_after.isoformat(timespec="seconds"),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """All verdicts on a bundle.
+
+    Attributes:
+        leaf: the certificate that belongs to the key, or None.
+        chain: what to install and send to a peer: the leaf, then intermediates in order; the trust
+            anchor is not among them.
+    """
+
+    verdicts: tuple[Verdict, ...]
+    leaf: x509.Certificate | None
+    chain: tuple[x509.Certificate, ...]
+
+    @property
+    def acceptable(self) -> bool:
+        """Whether it may be installed: no verdict is fail."""
+        return all(one.verdict != "fail" for one in self.verdicts)
+
+
+def describe(certificate: x509.Certificate) -> CertificateFacts:
+    """A certificate's facts; every text in them is bounded and printable."""
+    return CertificateFacts(
+        subject=name_text(certificate.subject),
+        issuer=name_text(certificate.issuer),
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        serial=f"{certificate.serial_number:x}",
+        fingerprint=fingerprint(certificate),
+        san=san_entries(certificate),
+    )
+
+
+def judge(
+    bundle: Sequence[x509.Certificate],
+    *,
+    public_key: PublicKeyTypes,
+    trust: Sequence[x509.Certificate],
+    role: str,
+    now: datetime,
+) -> Judgement:
+    """Say of a bundle whether it would work with the key, and what would not.
+
+    Args:
+        bundle: the leaf, found by the key wherever it stands, and what belongs to its chain.
+        public_key: the identity's key.
+        trust: the trust anchors, given or installed before.
+        role: ``client``, ``server`` or ``both``.
+        now: the board's clock, aware UTC.
+    """
+    leaf = _find_leaf(bundle, public_key, now)
+    if leaf is None:
+        return Judgement((_readable(bundle), _another_key(bundle)), None, ())
+    others = [one for one in bundle if one != leaf]
+    path = find_path(leaf, others, trust, now)
+    verdicts = [
+        _readable(bundle),
+        ok("key-match", f"'{name_text(leaf.subject)}' belongs to this key"),
+        checks.check_dates(leaf, now),
+        checks.check_expiry(leaf, now),
+        checks.check_not_ca(leaf),
+        checks.check_usage(leaf, role),
+        checks.check_algorithms(path),
+        checks.check_authority(path),
+        checks.check_trust(trust, now),
+        checks.check_chain(path, others, trust, role, now),
+    ]
+    if "server" in roles_of(role):
+        verdicts.insert(6, checks.check_san(leaf))
+    return Judgement(tuple(verdicts), leaf, path.certificates)
+
+
+def _find_leaf(
+    bundle: Sequence[x509.Certificate], public_key: PublicKeyTypes, now: datetime
+) -> x509.Certificate | None:
+    """The key's certificate; of several (a renewal beside the old one) the newest valid one."""
+    wanted = _key_bytes(public_key)
+    own = [one for one in bundle if _key_bytes(one.public_key()) == wanted]
+    return max(
+        own,
+        key=lambda one: (one.not_valid_after_utc >= now, one.not_valid_before_utc),
+        default=None,
+    )
+
+
+def _key_bytes(key: PublicKeyTypes) -> bytes:
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _readable(bundle: Sequence[x509.Certificate]) -> Verdict:
+    if not bundle:
+        return fail("readable", "there is no certificate", "choose the file your CA sent")
+    count = "1 certificate" if len(bundle) == 1 else f"{len(bundle)} certificates"
+    return ok("readable", f"{count} read")
+
+
+def _another_key(bundle: Sequence[x509.Certificate]) -> Verdict:
+    names = ", ".join(f"'{name_text(one.subject)}'" for one in bundle[:3])
+    return fail(
+        "key-match",
+        f"no certificate belongs to this identity's key; they are for {names or 'nobody'}",
+        "import it into the identity whose request was signed, "
+        "or make a new request if the key was made anew",
+    )

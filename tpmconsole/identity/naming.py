@@ -1,0 +1,66 @@
+"""Names in certificates as text that people can read and a screen can bear."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import NameOID
+
+from tpmconsole.text import printable
+
+SAN_SHOWN = 100
+
+# What RFC 4514 does not abbreviate but everybody does.
+_SHORT = {NameOID.EMAIL_ADDRESS: "emailAddress", NameOID.SERIAL_NUMBER: "serialNumber"}
+
+_SAN_KINDS: dict[type[x509.GeneralName], str] = {
+    x509.DNSName: "dns",
+    x509.IPAddress: "ip",
+    x509.UniformResourceIdentifier: "uri",
+    x509.RFC822Name: "email",
+}
+
+
+def name_text(name: x509.Name) -> str:
+    """A distinguished name as RFC 4514 writes it; ``(no name)`` for an empty one."""
+    return printable(name.rfc4514_string(_SHORT)) or "(no name)"
+
+
+def san_entry(name: x509.GeneralName) -> str:
+    """One subject alternative name as a request's ``--san`` writes it: ``dns:gateway.local``."""
+    for kind, prefix in _SAN_KINDS.items():
+        if isinstance(name, kind):
+            return printable(f"{prefix}:{name.value}")
+    if isinstance(name, x509.DirectoryName):
+        return f"dir:{name_text(name.value)}"
+    if isinstance(name, x509.RegisteredID):
+        return f"rid:{name.value.dotted_string}"
+    return "other"
+
+
+def san_entries(certificate: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
+    """All subject alternative names, at most 100 of them."""
+    return tuple(san_entry(name) for name in general_names(certificate)[:SAN_SHOWN])
+
+
+def general_names(
+    certificate: x509.Certificate | x509.CertificateSigningRequest,
+) -> list[x509.GeneralName]:
+    """The subject alternative names; empty where the extension is missing."""
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        return []
+    return list(extension.value)
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """SHA-256 over the whole certificate, 64 lower-case hexadecimal digits."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def moment(when: datetime) -> str:
+    """A point in time to the minute, in UTC."""
+    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

@@ -1,0 +1,64 @@
+"""identity.toml: what is known of an identity besides its key and certificates."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields
+from typing import Any
+
+UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """The fields of identity.toml.
+
+    Attributes:
+        algorithm: such as ``ec-p256``.
+        created: ISO 8601 UTC.
+        auth: ``none`` or ``password``: what the key asks for.
+        role: ``client``, ``server`` or ``both`` once a request was made.
+    """
+
+    name: str
+    algorithm: str = UNKNOWN
+    created: str = ""
+    auth: str = "none"
+    role: str | None = None
+
+
+def format_record(record: Record) -> bytes:
+    """The record as TOML 1.0: one flat table of basic strings."""
+    pairs = ((field.name, getattr(record, field.name)) for field in fields(record))
+    lines = [f"{key} = {_basic_string(value)}\n" for key, value in pairs if value is not None]
+    return "".join(lines).encode()
+
+
+def parse_record(data: bytes, name: str) -> tuple[Record, str | None]:
+    """Read a record as far as it can be read.
+
+    Args:
+        data: identity.toml's content.
+        name: the folder's name; it wins over the one in the file.
+
+    Returns:
+        the record, and what is wrong with the file in words, or None.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(data.decode())
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        return Record(name), f"identity.toml is damaged: {error}"
+    known = {field.name for field in fields(Record)} - {"name"}
+    good = {key: value for key, value in table.items() if key in known and isinstance(value, str)}
+    missing = sorted({"algorithm", "created", "auth"} - good.keys())
+    problem = f"identity.toml has no {', '.join(missing)}" if missing else None
+    return Record(name, **good), problem
+
+
+def _basic_string(text: str) -> str:
+    """A TOML basic string: quotes, backslashes and control characters escaped."""
+    escaped = (
+        f"\\u{ord(char):04x}" if char in '"\\' or ord(char) < 0x20 or ord(char) == 0x7F else char
+        for char in text
+    )
+    return f'"{"".join(escaped)}"'

@@ -1,0 +1,325 @@
+"""Identities on the disk: one private folder each, whole at every moment.
+
+A power cut at any point leaves the old state or the new one. A new identity is a complete folder
+that gets its name by one rename; a file in it is replaced by one rename too. Names that begin with
+a dot are work in progress and no identity.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.files import (
+    cannot_write,
+    make_private_folder,
+    read_bounded,
+    sync_folder,
+    write_atomic,
+)
+from tpmconsole.identity.folder import (
+    CERTIFICATE_BYTES,
+    NAME,
+    Identity,
+    check_name,
+    handle_line,
+    previous,
+    read_identity,
+    read_record,
+)
+from tpmconsole.identity.record import Record, format_record
+
+if TYPE_CHECKING:  # cryptography loads when a certificate is read: listing needs none
+    from cryptography import x509
+
+LEFTOVER_AGE_S = 3600.0
+LOCK_WAIT_S = 2.0
+_LOCK_RETRY_S = 0.05
+
+__all__ = ["Identity", "IdentityStore", "check_name"]
+
+
+class IdentityStore:
+    """The identities below one folder.
+
+    Any number of processes may use it at once.
+
+    Args:
+        root: ``identities`` in the state directory; made when the first identity is.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def names(self) -> list[str]:
+        """The identities' names, sorted."""
+        try:
+            with os.scandir(self.root) as entries:
+                folders = [one.name for one in entries if one.is_dir(follow_symlinks=False)]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise ConsoleError(
+                "Identities not read",
+                f"{self.root}: {error.strerror}",
+                "run as the user that owns the state directory, or give another with --state",
+            ) from error
+        return sorted(name for name in folders if NAME.fullmatch(name))
+
+    def all(self) -> list[Identity]:
+        """Every identity; a damaged one says so in ``problem``."""
+        return [read_identity(self.root / name) for name in self.names()]
+
+    def get(self, name: str) -> Identity:
+        """One identity.
+
+        Raises:
+            ConsoleError: there is none of that name.
+        """
+        check_name(name)
+        if not (self.root / name).is_dir():
+            known = ", ".join(self.names()) or "there is none yet"
+            raise ConsoleError(
+                "Unknown identity",
+                f"there is no identity '{name}'",
+                f"use one that is there ({known}), or make it: tpmconsole create {name}",
+            )
+        return read_identity(self.root / name)
+
+    def reserve(self, name: str) -> None:
+        """Find out early that an identity of that name cannot be made; keeps nothing.
+
+        Raises:
+            ConsoleError: the name is no good or taken, or nothing can be written here.
+        """
+        check_name(name)
+        self._make_root()
+        if self._taken(name):
+            raise _name_taken(name)
+        if not os.access(self.root, os.W_OK | os.X_OK):
+            raise cannot_write(self.root, PermissionError(13, "no permission to write"))
+
+    def create(
+        self,
+        name: str,
+        *,
+        key_pem: bytes | None,
+        handle: int | None,
+        algorithm: str,
+        auth: str,
+        now: datetime | None = None,
+    ) -> Identity:
+        """Keep a new key as an identity: all of it, or nothing.
+
+        Args:
+            key_pem: the TSS2 key file; None where the key is at a handle.
+            handle: the persistent handle; None where the key is a file.
+            now: when it was made; the clock's time where not given.
+
+        Raises:
+            ConsoleError: the name is no good or taken, or nothing can be written here.
+        """
+        if (key_pem is None) == (handle is None):
+            raise ValueError("an identity has a key file or a handle, and not both")
+        check_name(name)
+        self._make_root()
+        _remove_leftovers(self.root)
+        created = (now or datetime.now(UTC)).isoformat(timespec="seconds")
+        record = Record(name, algorithm, created, auth)
+        try:
+            folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=self.root))
+        except OSError as error:
+            raise cannot_write(self.root, error) from error
+        try:
+            write_atomic(folder / "identity.toml", format_record(record))
+            if key_pem is not None:
+                write_atomic(folder / "key.pem", key_pem)
+            if handle is not None:
+                write_atomic(folder / "key.handle", handle_line(handle))
+            self._give_name(folder, name)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return self.get(name)
+
+    def save_request(self, name: str, pem: bytes, role: str) -> None:
+        """Keep the certificate signing request, and what it is for.
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be written.
+        """
+        with self._changing(name) as identity:
+            # The role first: a request must never be there with another request's role.
+            self._write_record(identity, role=role)
+            write_atomic(identity.request, pem)
+
+    def install(self, name: str, chain_pem: bytes, trust_pem: bytes | None) -> None:
+        """Put a certificate in place, and keep the one before beside it.
+
+        The trust anchors are written before the certificate: after a power cut between the two the
+        old certificate is still there, and a new one is never there without its anchors.
+
+        Args:
+            chain_pem: leaf first, then intermediates.
+            trust_pem: the trust anchors; None leaves those that are there.
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be written.
+        """
+        with self._changing(name) as identity:
+            self._keep_previous(identity, chain_pem)
+            if trust_pem is not None:
+                write_atomic(identity.trust, trust_pem)
+            write_atomic(identity.certificate, chain_pem)
+
+    def undo_install(self, name: str) -> Identity:
+        """Go back to the certificate and trust anchors before the last ``install``; once.
+
+        Raises:
+            ConsoleError: nothing was kept to go back to, or the identity is in use.
+        """
+        with self._changing(name) as identity:
+            if not identity.can_undo:
+                raise ConsoleError(
+                    "Nothing to undo",
+                    f"no earlier certificate of '{name}' was kept",
+                    "import the certificate you want",
+                )
+            for path in (identity.trust, identity.certificate):
+                if previous(path).is_file():
+                    write_atomic(path, read_bounded(previous(path), CERTIFICATE_BYTES))
+            # Last: where we are cut off before this, undoing again does the same again.
+            for path in (identity.certificate, identity.trust):
+                previous(path).unlink(missing_ok=True)
+            sync_folder(identity.folder)
+        return self.get(name)
+
+    def move_to_handle(self, name: str, handle: int) -> Identity:
+        """From now on the key is the persistent one at ``handle``; its file is removed.
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be written.
+        """
+        with self._changing(name) as identity:
+            # Both there after a power cut: the handle counts, and both hold the same key.
+            write_atomic(identity.folder / "key.handle", handle_line(handle))
+            try:
+                (identity.folder / "key.pem").unlink(missing_ok=True)
+                sync_folder(identity.folder)
+            except OSError as error:
+                raise cannot_write(identity.folder / "key.pem", error) from error
+        return self.get(name)
+
+    def trust_certificates(self, name: str) -> list[x509.Certificate]:
+        """The trust anchors that are installed; empty where none are.
+
+        Raises:
+            ConsoleError: the identity is unknown, or trust.pem is damaged.
+        """
+        from tpmconsole.identity.bundle import read_bundle
+
+        identity = self.get(name)
+        if not identity.has_trust:
+            return []
+        return read_bundle(read_bounded(identity.trust, CERTIFICATE_BYTES))
+
+    def _make_root(self) -> None:
+        # Each by itself: mkdir gives parents that it makes on the way the usual, open mode.
+        make_private_folder(self.root.parent)
+        make_private_folder(self.root)
+
+    def _taken(self, name: str) -> bool:
+        path = self.root / name
+        return os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir()))
+
+    def _give_name(self, folder: Path, name: str) -> None:
+        """Rename a complete folder to its name; of several processes exactly one succeeds."""
+        try:
+            sync_folder(folder)
+            # Takes the place of an empty folder, fails on any other: rename(2).
+            folder.rename(self.root / name)
+            sync_folder(self.root)
+        except OSError as error:
+            if self._taken(name):
+                raise _name_taken(name) from error
+            raise cannot_write(self.root / name, error) from error
+
+    def _write_record(self, identity: Identity, *, role: str) -> None:
+        record, _ = read_record(identity.folder)
+        write_atomic(identity.folder / "identity.toml", format_record(replace(record, role=role)))
+
+    def _keep_previous(self, identity: Identity, chain_pem: bytes) -> None:
+        if not identity.has_certificate:
+            return
+        current = read_bounded(identity.certificate, CERTIFICATE_BYTES)
+        if current == chain_pem:  # installed again: what was before it stays the previous one
+            return
+        if identity.has_trust:
+            trust = read_bounded(identity.trust, CERTIFICATE_BYTES)
+            write_atomic(previous(identity.trust), trust)
+        write_atomic(previous(identity.certificate), current)
+
+    @contextmanager
+    def _changing(self, name: str) -> Iterator[Identity]:
+        """An identity that no other process changes meanwhile (advisory flock on its folder)."""
+        identity = self.get(name)
+        try:
+            descriptor = os.open(identity.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise cannot_write(identity.folder, error) from error
+        try:
+            _wait_for_lock(descriptor, name)
+            _remove_leftovers(identity.folder)
+            yield read_identity(self.root / name)
+        finally:
+            os.close(descriptor)
+
+
+def _wait_for_lock(descriptor: int, name: str) -> None:
+    deadline = time.monotonic() + LOCK_WAIT_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if time.monotonic() > deadline:
+                raise ConsoleError(
+                    "Identity is in use",
+                    f"another process is changing '{name}'",
+                    "wait until it is done, then try again",
+                ) from error
+            time.sleep(_LOCK_RETRY_S)
+        else:
+            return
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what a crash left unfinished; nothing younger, another process may be at it."""
+    oldest = time.time() - LEFTOVER_AGE_S
+    for path in folder.glob(".*"):
+        try:
+            if path.lstat().st_mtime > oldest:
+                continue
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError:  # somebody else was faster, or it stays: it is in nobody's way
+            continue
+
+
+def _name_taken(name: str) -> ConsoleError:
+    return ConsoleError(
+        "Name is taken",
+        f"there is an identity '{name}' already",
+        "choose another name; tpmconsole never replaces a key",
+    )
