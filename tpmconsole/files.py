@@ -29,8 +29,14 @@ def make_private_folder(folder: Path) -> Path:
     return folder
 
 
-def write_atomic(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
+def write_atomic(
+    path: Path, data: bytes, mode: int = PRIVATE_FILE, *, durable: bool = True
+) -> None:
     """Write a file so that after a power cut it holds its old content or all of the new.
+
+    Args:
+        durable: False for facts that are written again and again and mean nothing after a power
+            cut: whole for every reader, but not forced to the disk each time.
 
     Raises:
         ConsoleError: it cannot be written; what was there before is unchanged.
@@ -42,12 +48,14 @@ def write_atomic(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
                 os.fchmod(file.fileno(), mode)
                 file.write(data)
                 file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    os.fsync(file.fileno())
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        sync_folder(path.parent)
+        if durable:
+            sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
 
