@@ -1,4 +1,4 @@
-"""As much D-Bus as it takes to ask whether somebody owns a name.
+"""As much D-Bus as it takes to ask whether a program is on a bus and answers us.
 
 busctl, dbus-send and the Python bindings are each missing on some board; the question takes one
 connection and two calls (D-Bus specification, "Authentication Protocol" and "Message Protocol").
@@ -9,21 +9,44 @@ from __future__ import annotations
 import os
 import socket
 import struct
+from enum import Enum
 from pathlib import Path
 from typing import BinaryIO
 
 TABRMD_NAME = "com.intel.tss2.Tabrmd"
 
+_BUS_NAME = "org.freedesktop.DBus"
 _METHOD_CALL, _METHOD_RETURN, _ERROR = 1, 2, 3
-_PATH, _INTERFACE, _MEMBER, _DESTINATION, _SIGNATURE = 1, 2, 3, 6, 8
+_PATH, _INTERFACE, _MEMBER, _DESTINATION = 1, 2, 3, 6
+_NO_AUTO_START = 2
 _LINE_LIMIT = 1024
 _MESSAGE_LIMIT = 65536
 
 
-def name_has_owner(address: Path, name: str, *, timeout_s: float) -> bool:
-    """Whether a program owns a name on the bus that listens at a unix socket.
+class Presence(Enum):
+    """What became of a question to a program on a bus."""
+
+    ANSWERS = "answers"
+    ABSENT = "absent"
+    DENIED = "denied"
+
+
+_PRESENCE = {
+    "AccessDenied": Presence.DENIED,
+    "NameHasNoOwner": Presence.ABSENT,
+    "ServiceUnknown": Presence.ABSENT,
+}
+
+
+def ask(address: Path, name: str, *, timeout_s: float) -> Presence:
+    """Whether the program that owns a name on a bus is there, and takes messages from this user.
+
+    A name alone proves little: the bus tells it to everybody, but may let only a group's members
+    talk to its owner. So the owner is sent ``org.freedesktop.DBus.Peer.Ping``, which changes
+    nothing; a program that is not there is not started for it.
 
     Args:
+        address: the unix socket that the bus listens at.
         timeout_s: seconds that each step may take.
 
     Raises:
@@ -32,37 +55,37 @@ def name_has_owner(address: Path, name: str, *, timeout_s: float) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
         connection.connect(os.fspath(address))
-        stream = connection.makefile("rb")
-        uid = str(os.geteuid()).encode().hex().encode()
-        connection.sendall(b"\0AUTH EXTERNAL " + uid + b"\r\n")
-        if not stream.readline(_LINE_LIMIT).startswith(b"OK "):
-            raise ConnectionRefusedError("the message bus refuses this user")
-        connection.sendall(b"BEGIN\r\n" + _call(1, "Hello") + _call(2, "NameHasOwner", name))
-        _reply(stream)
-        kind, body = _reply(stream)
-        if kind != _METHOD_RETURN or len(body) != 4:
-            raise ConnectionError("the message bus answers with an error")
-        return any(body)
+        with connection.makefile("rb") as stream:
+            uid = str(os.geteuid()).encode().hex().encode()
+            connection.sendall(b"\0AUTH EXTERNAL " + uid + b"\r\n")
+            if not stream.readline(_LINE_LIMIT).startswith(b"OK "):
+                raise ConnectionRefusedError("the message bus refuses this user")
+            hello = _call(1, _BUS_NAME, "/org/freedesktop/DBus", _BUS_NAME, "Hello")
+            ping = _call(2, name, "/", f"{_BUS_NAME}.Peer", "Ping")
+            connection.sendall(b"BEGIN\r\n" + hello + ping)
+            _reply(stream)
+            kind, fields = _reply(stream)
+    if kind == _METHOD_RETURN:
+        return Presence.ANSWERS
+    for error, presence in _PRESENCE.items():
+        if f"{_BUS_NAME}.Error.{error}\0".encode() in fields:
+            return presence
+    raise ConnectionError("the message bus answers with an error")
 
 
-def _call(serial: int, member: str, argument: str | None = None) -> bytes:
-    """A method call to the bus itself, with one string or nothing as argument."""
-    bus = "org.freedesktop.DBus"
-    fields = [
-        (_PATH, b"o", _string("/org/freedesktop/DBus")),
-        (_INTERFACE, b"s", _string(bus)),
-        (_MEMBER, b"s", _string(member)),
-        (_DESTINATION, b"s", _string(bus)),
-    ]
-    body = b""
-    if argument is not None:
-        body = _string(argument)
-        fields.append((_SIGNATURE, b"g", b"\x01s\0"))
+def _call(serial: int, destination: str, path: str, interface: str, member: str) -> bytes:
+    """A method call without arguments."""
+    fields = (
+        (_PATH, b"o", path),
+        (_INTERFACE, b"s", interface),
+        (_MEMBER, b"s", member),
+        (_DESTINATION, b"s", destination),
+    )
     header = b""
     for code, kind, value in fields:
-        header = _padded(header) + struct.pack("<BB", code, 1) + kind + b"\0" + value
-    start = struct.pack("<cBBBIII", b"l", _METHOD_CALL, 0, 1, len(body), serial, len(header))
-    return _padded(start + header) + body
+        header = _padded(header) + struct.pack("<BB", code, 1) + kind + b"\0" + _string(value)
+    start = struct.pack("<cBBBIII", b"l", _METHOD_CALL, _NO_AUTO_START, 1, 0, serial, len(header))
+    return _padded(start + header)
 
 
 def _string(text: str) -> bytes:
@@ -75,17 +98,17 @@ def _padded(data: bytes) -> bytes:
 
 
 def _reply(stream: BinaryIO) -> tuple[int, bytes]:
-    """Type and body of the next answer; signals in between are skipped."""
+    """Type and header fields of the next answer; signals in between are skipped."""
     while True:
         start = _exactly(stream, 16)
         order = "<" if start[:1] == b"l" else ">"
         body_length, _, fields_length = struct.unpack(f"{order}III", start[4:])
         if body_length + fields_length > _MESSAGE_LIMIT:
             raise ConnectionError("what listens there is no message bus")
-        _exactly(stream, fields_length + -fields_length % 8)
-        body = _exactly(stream, body_length)
+        fields = _exactly(stream, fields_length + -fields_length % 8)
+        _exactly(stream, body_length)
         if start[1] in (_METHOD_RETURN, _ERROR):
-            return start[1], body
+            return start[1], fields
 
 
 def _exactly(stream: BinaryIO, count: int) -> bytes:

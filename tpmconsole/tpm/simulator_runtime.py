@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tpmconsole.files import PRIVATE_FILE, PRIVATE_FOLDER
-from tpmconsole.tpm.bus import TABRMD_NAME, name_has_owner
+from tpmconsole.tpm.bus import TABRMD_NAME, Presence, ask
 from tpmconsole.tpm.processes import Process, boot_id
 from tpmconsole.tpm.programs import cannot_start
 
@@ -92,7 +92,7 @@ class Runtime:
 
     def abrmd_answers(self) -> bool:
         """Whether tpm2-abrmd runs and the bus knows it, which it does once it reached the TPM."""
-        return ABRMD in self.alive() and bool(self._abrmd_on_bus())
+        return ABRMD in self.alive() and self._abrmd_on_bus() is Presence.ANSWERS
 
     def healthy(self) -> bool:
         """Whether all three run, none of them suspended, and answer. Takes about a millisecond."""
@@ -142,10 +142,10 @@ class Runtime:
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("no runtime file of a simulator") from error
 
-    def _abrmd_on_bus(self) -> bool | None:
-        """Whether tpm2-abrmd is on the bus; None where the bus itself does not answer."""
+    def _abrmd_on_bus(self) -> Presence | None:
+        """Whether tpm2-abrmd is on the bus and answers; None where the bus itself does not."""
         try:
-            return name_has_owner(self.bus, TABRMD_NAME, timeout_s=ANSWER_S)
+            return ask(self.bus, TABRMD_NAME, timeout_s=ANSWER_S)
         except OSError:
             return None
 
