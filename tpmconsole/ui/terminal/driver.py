@@ -1,0 +1,260 @@
+"""Textual's driver for a line that is slow, or not to be trusted.
+
+Give it to an app; nothing else in the app needs to change::
+
+    profile = current("auto")                     # before Textual is imported
+    prepare_environment(profile)
+    app = MyApp(driver_class=line_driver(profile))
+    app.run(mouse=profile.mouse)
+    sys.exit(app.return_code or 0)
+
+An app binds `repaint` to a key (``ctrl+l``). The driver ends the app on SIGHUP, SIGTERM, SIGINT
+and when the line hangs up, with 128 plus the number of the signal as return code.
+
+Textual 8.2.8's own driver is ``drivers/linux_driver.py``; what this one needs of Textual beyond
+its documentation is listed in ``tests/line/test_textual_names.py``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from textual import constants, events
+from textual.app import App
+from textual.driver import Driver
+from textual.geometry import Size
+from textual.message import Message
+
+from tpmconsole.ui.terminal import size as line_size
+from tpmconsole.ui.terminal.display import Display
+from tpmconsole.ui.terminal.input import Delays
+from tpmconsole.ui.terminal.modes import RawMode, enter_sequence, leave_sequence
+from tpmconsole.ui.terminal.profile import LineProfile, current, output_descriptor
+from tpmconsole.ui.terminal.reader import LineReader
+from tpmconsole.ui.terminal.signals import LineSignals
+from tpmconsole.ui.terminal.size import LineSize
+
+EXIT_SECONDS = 1.8
+"""After a signal an app has this long to end by itself; then the process ends at once."""
+
+
+class LineDriver(Driver):
+    """A driver that sends only what changed, and reads whatever comes.
+
+    Attributes:
+        profile: the kind of line; None: found out when the app starts. See `line_driver`.
+    """
+
+    profile: ClassVar[LineProfile | None] = None
+
+    def __init__(
+        self,
+        app: App[Any],
+        *,
+        debug: bool = False,
+        mouse: bool = True,
+        size: tuple[int, int] | None = None,
+    ) -> None:
+        self._line = self.profile or current("auto", mouse=mouse)
+        self._input = sys.__stdin__.fileno() if sys.__stdin__ else 0
+        self._output = output_descriptor() or 0
+        known = line_size.read_size(self._output)
+        first = known or line_size.FALLBACK
+        super().__init__(
+            app, debug=debug, mouse=mouse and self._line.mouse, size=LineSize(*(size or first))
+        )
+        self._display = Display(self._output, self._line, first, on_hangup=self._hung_up)
+        self._reader = LineReader(
+            self._input,
+            Delays(escape=constants.ESCAPE_DELAY, hold=self._line.key_hold_s),
+            mouse=self._mouse,
+            on_event=self.process_message,
+            on_sequence=self._answered,
+            when_handled=self._when_handled,
+            on_hangup=self._hung_up,
+        )
+        self._signals = LineSignals(
+            on_end=self._end_by,
+            on_resize=self._size_changed,
+            on_stop=self._stop,
+            on_continue=self._continue,
+        )
+        self._raw = RawMode(self._input)
+        self._size_known = known is not None
+        self._size_asked = False
+        self._size_timer: asyncio.TimerHandle | None = None
+        self._active = False
+        self._stopped = False
+        self._ending = False
+
+    # What Textual calls.
+
+    @property
+    def can_suspend(self) -> bool:
+        """Yes: SIGTSTP and ``App.suspend`` give the terminal back in between."""
+        return True
+
+    def write(self, data: str) -> None:
+        """Take a frame, a bell or a copy to the clipboard; never waits."""
+        self._display.write(data)
+
+    def start_application_mode(self) -> None:
+        """Take the terminal and paint."""
+        self._active = True
+        self._signals.watch()
+        self._raw.enter()
+        self._display.start(enter_sequence(self._line), held=not self._size_known)
+        self._reader.start()
+        if self._size_known:
+            self._size_changed()
+            self._display.release()
+        else:
+            self._ask_size()
+            self._size_timer = self._loop.call_later(line_size.PROBE_SECONDS, self._size_unanswered)
+
+    def disable_input(self) -> None:
+        """Read no more."""
+        self._reader.stop()
+        if self._size_timer is not None:
+            self._size_timer.cancel()
+
+    def stop_application_mode(self) -> None:
+        """Give the terminal back as it was."""
+        if self._active:
+            self._active = False
+            self.disable_input()
+            self._display.stop(leave_sequence(self._line))
+            self._raw.leave()
+
+    def suspend_application_mode(self) -> None:
+        """Give the terminal back for a while."""
+        self.stop_application_mode()
+        self._signals.lend()
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._signals.unwatch()
+        self._display.close()
+
+    def send_message(self, message: Message) -> None:
+        """Give an event to the app; here everything runs in its event loop."""
+        self._app.post_message(message)
+
+    # What an app calls.
+
+    def repaint(self) -> None:
+        """Set the terminal up anew, send the whole screen, and find out its size again.
+
+        It mends what noise, another program, or another terminal at the end of the line did.
+        """
+        if not self._active:
+            return
+        self._raw.enter()
+        self._display.repaint(enter_sequence(self._line))
+        if self._line.serial:
+            self._ask_size()
+        else:
+            self._size_changed()
+
+    # The size of the terminal.
+
+    def _ask_size(self) -> None:
+        self._size_asked = True
+        self._display.ask(line_size.PROBE)
+
+    def _answered(self, sequence: str) -> bool:
+        """Use a sequence that tells the size; True where it was one."""
+        size = line_size.parse_in_band(sequence)
+        if size is None and self._size_asked:
+            size = line_size.parse_reply(sequence)
+        if size is None:
+            return False
+        self._size_asked = False
+        self._settle_size(size)
+        return True
+
+    def _size_unanswered(self) -> None:
+        # An answer that comes later still counts.
+        self._settle_size(line_size.FALLBACK)
+
+    def _settle_size(self, size: LineSize) -> None:
+        self._size_known = True
+        if self._size_timer is not None:
+            self._size_timer.cancel()
+        line_size.store_size(self._output, size)
+        self._use_size(size)
+        self._display.release()
+
+    def _size_changed(self) -> None:
+        size = line_size.read_size(self._output)
+        if size is not None:
+            self._use_size(size)
+
+    def _use_size(self, size: LineSize) -> None:
+        if size != self._size:
+            self._size = size
+            self._display.resize(size)
+            cells = Size(*size)
+            self.send_message(events.Resize(cells, cells))
+
+    # Stopping, going on, ending.
+
+    def _when_handled(self, call: Callable[[], None]) -> None:
+        self.send_message(events.Callback(callback=call))
+
+    def _stop(self) -> None:
+        self._stopped = True
+        self.suspend_application_mode()
+
+    def _continue(self) -> None:
+        if self._stopped:
+            self._stopped = False
+            self.start_application_mode()
+            self.send_message(self.SignalResume())
+        else:
+            # Stopped by a signal nobody can catch; the shell has used the terminal since.
+            self.repaint()
+
+    def _hung_up(self) -> None:
+        self._end_by(signal.SIGHUP)
+
+    def _end_by(self, number: signal.Signals) -> None:
+        """End the app as a shell reports a signal's death: 128 and its number."""
+        if self._ending:
+            return
+        self._ending = True
+        code = 128 + number
+        timer = threading.Timer(EXIT_SECONDS, self._end_at_once, [code])
+        timer.daemon = True
+        timer.start()
+        self._app.exit(return_code=code)
+
+    def _end_at_once(self, code: int) -> None:
+        """End the process: the app hangs, or waits for something that does not come."""
+        if self._active:
+            self._display.farewell(leave_sequence(self._line))
+            self._raw.leave()
+        os._exit(code)
+
+
+def line_driver(profile: LineProfile) -> type[LineDriver]:
+    """The driver class for a line, for ``App(driver_class=…)``."""
+    return type("LineDriver", (LineDriver,), {"profile": profile})
+
+
+def repaint(app: App[Any]) -> None:
+    """Send an app's whole screen again; see `LineDriver.repaint`.
+
+    Under another driver (tests, a browser) the app just refreshes.
+    """
+    driver = app._driver
+    if isinstance(driver, LineDriver):
+        driver.repaint()
+    else:
+        app.refresh(layout=True)

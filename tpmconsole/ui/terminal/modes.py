@@ -1,0 +1,87 @@
+"""How a terminal is set up for a full screen, and put back.
+
+A VT220 ignores the private modes it does not know: the alternate screen (1049), bracketed paste
+(2004) and size reports (2048), which many a terminal at the far end of a serial line does know.
+Setting them asks for nothing. As the alternate screen may be missing, leaving clears the screen.
+"""
+
+from __future__ import annotations
+
+import termios
+from typing import Any
+
+from tpmconsole.ui.terminal.profile import LineProfile
+
+_MOUSE = ("1000", "1002", "1006")  # buttons, drags, as SGR
+_PASTE = "2004"
+_SIZE_REPORTS = "2048"  # on a serial line no SIGWINCH tells of a new size
+
+
+def enter_sequence(profile: LineProfile) -> str:
+    """Alternate screen, no cursor, no wrapping, and what the line is to report."""
+    return "\x1b[?1049h\x1b[?25l\x1b[?7l" + "".join(f"\x1b[?{mode}h" for mode in _reports(profile))
+
+
+def leave_sequence(profile: LineProfile) -> str:
+    """All of that undone, and a blank screen where there was no other: at most 60 bytes."""
+    off = "".join(f"\x1b[?{mode}l" for mode in _reports(profile))
+    return f"\x1b[m\x1b[H\x1b[J{off}\x1b[?7h\x1b[?25h\x1b[?1049l"
+
+
+def _reports(profile: LineProfile) -> tuple[str, ...]:
+    if profile.serial:
+        return (_PASTE, _SIZE_REPORTS)
+    return (_PASTE, *_MOUSE) if profile.mouse else (_PASTE,)
+
+
+class RawMode:
+    """A terminal's settings (termios) while we have it, and as they were.
+
+    Args:
+        descriptor: the terminal; anything else is left alone.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._before: list[Any] | None = None
+
+    def enter(self) -> None:
+        """Every key at once and as it is, no echo, no signals, no translation of what we send.
+
+        In the background this stops the process until it is in the foreground again (SIGTTOU).
+        """
+        try:
+            settings = termios.tcgetattr(self._descriptor)
+            if self._before is None:
+                self._before = termios.tcgetattr(self._descriptor)
+            settings[0] &= ~(
+                termios.ICRNL
+                | termios.INLCR
+                | termios.IGNCR
+                | termios.ISTRIP
+                | termios.PARMRK
+                | termios.BRKINT  # a BREAK, or a wrong speed, is no interrupt
+                | termios.IXON  # ctrl+s and ctrl+q arrive, and noise cannot stop the output
+                | termios.IXOFF
+            )
+            settings[0] |= termios.IGNBRK
+            settings[1] &= ~termios.OPOST
+            settings[3] &= ~(termios.ECHO | termios.ICANON | termios.IEXTEN | termios.ISIG)
+            settings[6][termios.VMIN], settings[6][termios.VTIME] = 1, 0
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, settings)
+        except termios.error:
+            return
+
+    def leave(self) -> None:
+        """Restore the settings, and drop what was typed or answered for us.
+
+        Late answers to a query would be typed to the shell.
+        """
+        before, self._before = self._before, None
+        if before is None:
+            return
+        try:
+            termios.tcflush(self._descriptor, termios.TCIFLUSH)
+            termios.tcsetattr(self._descriptor, termios.TCSANOW, before)
+        except termios.error:
+            return

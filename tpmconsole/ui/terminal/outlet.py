@@ -1,0 +1,140 @@
+"""The way out: a terminal's descriptor that is never waited for, and says how far behind it is."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import select
+import struct
+import termios
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import NamedTuple
+
+
+class Pace(NamedTuple):
+    """How much to send at a time.
+
+    Attributes:
+        slice: about how many bytes to hand over at once.
+        low: hand over more when no more bytes than this are waiting in the kernel.
+        rate: bytes a second the line carries, where that is known.
+    """
+
+    slice: int
+    low: int
+    rate: float | None
+
+    @classmethod
+    def of(cls, baud: int | None) -> Pace:
+        """The pace of a line: a tenth of a second at a time (8N1: ten bits for a byte)."""
+        if baud is None:
+            return cls(16384, 256, None)
+        part = max(256, baud // 100)
+        return cls(part, part // 4, baud / 10)
+
+    def seconds(self, waiting: int) -> float:
+        """How long until ``waiting`` bytes are down to `low`, at a guess."""
+        if self.rate is None:
+            return 0.01
+        return min(max((waiting - self.low) / self.rate, 0.005), 0.5)
+
+
+class Outlet:
+    """Writes to a terminal from a thread of its own, one piece at a time.
+
+    The descriptor stays as it is: making it non-blocking would do the same to the shell, which
+    shares it. Bytes are handed over only when the last ones are with the kernel, so nothing but
+    the newest frame ever waits.
+
+    Args:
+        descriptor: the terminal.
+        on_ready: called in the event loop when `busy` ends.
+        on_failure: called in the event loop when the terminal is gone.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        loop: asyncio.AbstractEventLoop,
+        *,
+        on_ready: Callable[[], None],
+        on_failure: Callable[[], None],
+    ) -> None:
+        self._descriptor = descriptor
+        self._loop = loop
+        self._on_ready = on_ready
+        self._on_failure = on_failure
+        self._pieces: SimpleQueue[bytes | None] = SimpleQueue()
+        self._unwritten = 0
+        self._changed = threading.Condition()
+        self._failed = False
+        # A daemon: a line that hangs for ever must not keep the program from ending.
+        threading.Thread(target=self._run, name="line-output", daemon=True).start()
+
+    @property
+    def busy(self) -> bool:
+        """Whether bytes handed over are not with the kernel yet."""
+        return self._unwritten > 0
+
+    def waiting(self) -> int:
+        """How many bytes the kernel holds for the line (0 where it does not say, as for a pty)."""
+        try:
+            answer = fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, b"\0" * 4)
+        except OSError:
+            return 0
+        return int(struct.unpack("i", answer)[0])
+
+    def send(self, data: bytes) -> None:
+        """Hand bytes over. Nothing happens after a failure."""
+        if self._failed or not data:
+            return
+        with self._changed:
+            self._unwritten += 1
+        self._pieces.put(data)
+
+    def drain(self, seconds: float) -> bool:
+        """Wait until the kernel has everything; False where it did not take it in that time."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._unwritten, seconds)
+
+    def discard(self) -> None:
+        """Drop what waits in the kernel, for a line that carries nothing any more."""
+        try:
+            termios.tcflush(self._descriptor, termios.TCOFLUSH)
+        except termios.error:
+            return
+
+    def close(self) -> None:
+        """End the thread when it has written what it was given."""
+        self._pieces.put(None)
+
+    def _run(self) -> None:
+        while (piece := self._pieces.get()) is not None:
+            try:
+                if not self._failed:
+                    self._write(piece)
+            except OSError:
+                self._failed = True
+                self._tell(self._on_failure)
+            finally:
+                with self._changed:
+                    self._unwritten -= 1
+                    self._changed.notify_all()
+            self._tell(self._on_ready)
+
+    def _write(self, piece: bytes) -> None:
+        while piece:
+            try:
+                piece = piece[os.write(self._descriptor, piece) :]
+            except BlockingIOError:
+                # Another program that shares the terminal made it non-blocking.
+                select.select([], [self._descriptor], [])
+
+    def _tell(self, callback: Callable[[], None]) -> None:
+        try:
+            self._loop.call_soon_threadsafe(callback)
+        except RuntimeError:  # the loop has ended; nobody wants to know any more
+            return

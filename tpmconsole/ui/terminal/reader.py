@@ -1,0 +1,112 @@
+"""Reads the line in the event loop and hands events on, no faster than the app takes them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from textual.message import Message
+
+from tpmconsole.ui.terminal.input import Delays, InputDecoder
+from tpmconsole.ui.terminal.keys import KeyTranslator
+from tpmconsole.ui.terminal.paste import Token
+
+_READ_BYTES = 1024
+# After more events than this from one read, the app must deal with them before the next. So a
+# storm of noise ends when it ends, and not minutes later.
+_MANY_EVENTS = 32
+
+
+class LineReader:
+    """Turns what comes up the line into events.
+
+    Args:
+        descriptor: the terminal.
+        delays: how long to wait for the rest of things.
+        mouse: whether mouse reports are wanted.
+        on_event: called with each event.
+        on_sequence: called with each control sequence first; True where it was an answer to us.
+        when_handled: calls what it is given when the app has dealt with all events so far.
+        on_hangup: called when the line is gone or at its end.
+    """
+
+    def __init__(
+        self,
+        descriptor: int,
+        delays: Delays,
+        *,
+        mouse: bool,
+        on_event: Callable[[Message], None],
+        on_sequence: Callable[[str], bool],
+        when_handled: Callable[[Callable[[], None]], None],
+        on_hangup: Callable[[], None],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._descriptor = descriptor
+        self._decoder = InputDecoder(delays)
+        self._keys = KeyTranslator(mouse=mouse)
+        self._on_event = on_event
+        self._on_sequence = on_sequence
+        self._when_handled = when_handled
+        self._on_hangup = on_hangup
+        self._timer: asyncio.TimerHandle | None = None
+        self._open = False
+
+    def start(self) -> None:
+        """Begin, or go on, to read."""
+        self._open = True
+        self._watch()
+
+    def stop(self) -> None:
+        """Read no more; what is not complete yet is forgotten."""
+        self._open = False
+        self._loop.remove_reader(self._descriptor)
+        self._wait(None)
+
+    def _watch(self) -> None:
+        if not self._open:
+            return
+        try:
+            self._loop.add_reader(self._descriptor, self._read)
+        except PermissionError:  # a file or /dev/null: nothing will ever come
+            self._hang_up()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._descriptor, _READ_BYTES)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if not data:
+            self._hang_up()
+        elif self._hand_on(self._decoder.feed(data)) > _MANY_EVENTS:
+            self._loop.remove_reader(self._descriptor)
+            self._when_handled(self._watch)
+
+    def _hang_up(self) -> None:
+        self.stop()
+        self._on_hangup()
+
+    def _silence(self) -> None:
+        """Nothing more came in time."""
+        self._hand_on(self._decoder.timeout())
+
+    def _hand_on(self, tokens: list[Token]) -> int:
+        self._wait(self._decoder.wait)
+        count = 0
+        for token in tokens:
+            if token.kind == "sequence" and self._on_sequence(token.text):
+                continue
+            for event in self._keys.translate(token):
+                self._on_event(event)
+                count += 1
+        return count
+
+    def _wait(self, seconds: float | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None
+        if seconds is not None:
+            self._timer = self._loop.call_later(seconds, self._silence)
