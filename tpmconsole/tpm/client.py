@@ -113,27 +113,45 @@ class Tpm:
         keys = self._ask("persistent_keys", "sign", "listing persistent keys")
         return tuple(wire.persistent_key(key) for key in keys)
 
-    def usable(self, key: KeySource, password: bytes | None = None) -> Usability:
+    def usable(
+        self,
+        key: KeySource,
+        password: bytes | None = None,
+        *,
+        owner_password: bytes | None = None,
+    ) -> Usability:
         """Try a key: load it, sign a nonce, verify that in software.
 
         Args:
             password: None where none is known; a try that would count towards the lock-out is
                 then not made where the file says that the key has a password.
+            owner_password: where the owner hierarchy has one and the key's parent is made from it.
 
         Raises:
             ConsoleError: the TPM cannot be reached; what makes a key unusable is an answer.
         """
-        answer = self._ask("usable", "sign", "trying a key", **_source(key), password=password)
+        answer = self._ask(
+            "usable",
+            "sign",
+            "trying a key",
+            key=_access(key, password, owner_password),
+        )
         return Usability(**answer)
 
     def create(
-        self, algorithm: Algorithm, password: bytes | None = None, *, noda: bool = False
+        self,
+        algorithm: Algorithm,
+        password: bytes | None = None,
+        *,
+        noda: bool = False,
+        owner_password: bytes | None = None,
     ) -> bytes:
         """Make a key in the TPM, below the owner hierarchy's primary key.
 
         Args:
             password: what it will ask for; at most 64 bytes.
             noda: wrong passwords do not count towards the lock-out.
+            owner_password: the owner hierarchy's, where it has one.
 
         Returns:
             a TSS2 key file, PEM.
@@ -148,6 +166,7 @@ class Tpm:
             algorithm=algorithm.value,
             password=password,
             noda=noda,
+            owner_password=owner_password,
         )
         return pem
 
@@ -178,7 +197,7 @@ class Tpm:
         """
         if key.pem is not None:
             return _public_of_file(key.pem)
-        pem: bytes = self._ask("public_pem", "read", "reading a public key", **_source(key))
+        pem: bytes = self._ask("public_pem", "read", "reading a public key", handle=key.handle)
         return pem
 
     def sign(
@@ -188,6 +207,8 @@ class Tpm:
         hash_name: str,
         scheme: str,
         password: bytes | None = None,
+        *,
+        owner_password: bytes | None = None,
     ) -> bytes:
         """Sign a digest.
 
@@ -205,16 +226,19 @@ class Tpm:
             "sign",
             "sign",
             "signing",
-            **_source(key),
+            key=_access(key, password, owner_password),
             digest=digest,
             hash_name=hash_name,
             scheme=scheme,
-            password=password,
         )
         return signature
 
     def private_key(
-        self, key: KeySource, password: bytes | None = None
+        self,
+        key: KeySource,
+        password: bytes | None = None,
+        *,
+        owner_password: bytes | None = None,
     ) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
         """The key as cryptography knows keys; each of its signatures is one job here.
 
@@ -223,7 +247,7 @@ class Tpm:
         """
         from tpmconsole.tpm.private_key import private_key
 
-        return private_key(self, key, password)
+        return private_key(self, key, password, owner_password)
 
     def close(self) -> None:
         """End the worker; a running call fails within a second, later ones at once."""
@@ -236,8 +260,13 @@ class Tpm:
         self._lane.call(job, label, self._deadlines["sign"], arguments, repeatable=False)
 
 
-def _source(key: KeySource) -> dict[str, Any]:
-    return {"pem": key.pem, "handle": key.handle}
+def _access(key: KeySource, password: bytes | None, owner_password: bytes | None) -> dict[str, Any]:
+    return {
+        "pem": key.pem,
+        "handle": key.handle,
+        "password": password,
+        "owner_password": owner_password,
+    }
 
 
 def _public_of_file(pem: bytes) -> bytes:

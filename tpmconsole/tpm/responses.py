@@ -25,6 +25,8 @@ class Code(IntEnum):
     NV_SPACE = 0x14B
     NV_DEFINED = 0x14C
     NEEDS_TEST = 0x153
+    SENSITIVE = 0x155
+    AUTH_TYPE = 0x124
     ASYMMETRIC = 0x81
     ATTRIBUTES = 0x82
     HASH = 0x83
@@ -39,9 +41,11 @@ class Code(IntEnum):
     SYMMETRIC = 0x96
     KEY = 0x9C
     POLICY_FAIL = 0x9D
+    INSUFFICIENT = 0x9A
     INTEGRITY = 0x9F
     TICKET = 0xA0
     BAD_AUTH = 0xA2
+    BINDING = 0xA5
     CURVE = 0xA6
     OBJECT_MEMORY = 0x902
     SESSION_MEMORY = 0x903
@@ -115,6 +119,11 @@ _TPM_WORDS: dict[int, tuple[str, str, str]] = {
         "another program holds it in an exclusive audit session",
         "end that program and try again",
     ),
+    Code.AUTH_TYPE: (
+        "Key under a policy",
+        "this key takes no password, only its policy",
+        "use the program that knows the policy, or create a key with a password",
+    ),
     0x125: (
         "Password needed",
         "the TPM wants an authorisation that was not given",
@@ -170,7 +179,12 @@ _TPM_WORDS: dict[int, tuple[str, str, str]] = {
         "the TPM has not tested what is needed for this",
         "run the self-test",
     ),
-    0x155: (
+    Code.BINDING: (
+        "Key refused",
+        "its public and private parts do not belong together: the key file is damaged",
+        _OTHER_TPM_REMEDY,
+    ),
+    Code.SENSITIVE: (
         "Key refused",
         "its private part does not decode: the key file is damaged",
         _OTHER_TPM_REMEDY,

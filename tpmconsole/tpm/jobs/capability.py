@@ -51,6 +51,12 @@ def algorithms(esapi: ESAPI) -> tuple[int, ...]:
     return tuple(one for (one,) in found)
 
 
+def has_algorithm(esapi: ESAPI, number: int) -> bool:
+    """Whether the TPM has an algorithm; shorter than listing them all."""
+    _, data = esapi.get_capability(TPM2_CAP.ALGS, number, 1)
+    return number in [int(one.alg) for one in data.data.algorithms]
+
+
 def curves(esapi: ESAPI) -> tuple[int, ...]:
     """The numbers of the elliptic curves the TPM has."""
     found = _collect(

@@ -1,0 +1,96 @@
+"""Making keys and signing with them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tpm2_pytss import (
+    ESAPI,
+    TPM2B_DATA,
+    TPM2B_SENSITIVE_CREATE,
+    TPML_PCR_SELECTION,
+    TSS2_Exception,
+)
+
+from tpmconsole.errors import usage_error
+from tpmconsole.tpm.jobs.context import Context
+from tpmconsole.tpm.jobs.loading import primary
+from tpmconsole.tpm.jobs.templates import signing_key
+from tpmconsole.tpm.model import Algorithm, KeyKind
+from tpmconsole.tpm.responses import Code, base, is_from_tpm
+from tpmconsole.tpm.signer import Access, check_password, open_key
+from tpmconsole.tpm.tsskey import OWNER, TssKey
+
+_SHORT_PASSWORD = 32  # bytes that every TPM takes for a key named by SHA-256
+
+
+def create(
+    context: Context,
+    algorithm: str,
+    password: bytes | None,
+    noda: bool,
+    owner_password: bytes | None,
+) -> bytes:
+    """Make a key below the owner hierarchy's primary key; the answer is a TSS2 key file, PEM.
+
+    With a password it is subject to lock-out protection, unless ``noda``: guessing is then
+    limited to a few tries. Without one there is nothing to guess, and a TPM that others have
+    locked goes on signing with it.
+    """
+    check_password(password)
+    protected = bool(password) and not noda
+
+    def work(esapi: ESAPI) -> bytes:
+        with primary(esapi, password=owner_password) as parent:
+            private, public, *_ = esapi.create(
+                parent_handle=parent,
+                in_sensitive=_sensitive(password),
+                in_public=signing_key(Algorithm(algorithm), protected=protected),
+                outside_info=TPM2B_DATA(),
+                creation_pcr=TPML_PCR_SELECTION(),
+            )
+        return TssKey(
+            kind=KeyKind.LOADABLE,
+            empty_auth=not password,
+            parent=OWNER,
+            public=public.publicArea.marshal(),
+            private=bytes(private),
+        ).to_pem()
+
+    return context.run(lambda esapi: _telling_long(password, lambda: work(esapi)))
+
+
+def _sensitive(password: bytes | None) -> TPM2B_SENSITIVE_CREATE:
+    sensitive = TPM2B_SENSITIVE_CREATE()
+    if password:
+        sensitive.sensitive.userAuth = password
+    return sensitive
+
+
+def _telling_long(password: bytes | None, work: Callable[[], bytes]) -> bytes:
+    """Do it; where the TPM takes only passwords as long as its hash, say so."""
+    try:
+        return work()
+    except TSS2_Exception as error:
+        rc = int(error.rc)
+        if len(password or b"") > _SHORT_PASSWORD and is_from_tpm(rc) and base(rc) == Code.SIZE:
+            raise usage_error(
+                "Password too long",
+                f"this TPM takes at most {_SHORT_PASSWORD} bytes for such a key",
+                "use a shorter password",
+            ) from error
+        raise
+
+
+def sign(
+    context: Context, key: Mapping[str, Any], digest: bytes, hash_name: str, scheme: str
+) -> bytes:
+    """Sign a digest; ECDSA's answer is DER."""
+    access = Access.of(key)
+
+    def work(esapi: ESAPI) -> bytes:
+        with open_key(esapi, access) as opened:
+            return opened.sign(digest, hash_name, scheme)
+
+    return context.run(work)

@@ -1,0 +1,225 @@
+"""Keys put into the TPM for as long as they are needed, and taken out again whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from tpm2_pytss import (
+    ESAPI,
+    ESYS_TR,
+    TPM2_ALG,
+    TPM2B_DATA,
+    TPM2B_ENCRYPTED_SECRET,
+    TPM2B_PRIVATE,
+    TPM2B_PUBLIC,
+    TPM2B_SENSITIVE_CREATE,
+    TPML_PCR_SELECTION,
+    TPMT_PUBLIC,
+    TPMT_SYM_DEF_OBJECT,
+    TSS2_Exception,
+)
+
+from tpmconsole.errors import usage_error
+from tpmconsole.tpm.jobs import capability, tries
+from tpmconsole.tpm.jobs.templates import storage_key
+from tpmconsole.tpm.jobs.trouble import KeyTroubleError
+from tpmconsole.tpm.model import KeyKind
+from tpmconsole.tpm.responses import Code, base, is_from_tpm, is_transport
+from tpmconsole.tpm.tsskey import TssKey
+
+PERSISTENT_FIRST, PERSISTENT_LAST = 0x81000000, 0x81FFFFFF
+OWNER_LAST = 0x817FFFFF  # from here on the platform's own (Part 1, 37.8 and Part 3, 28.5)
+
+# A key file whose parent is one of these means the hierarchy's primary key.
+HIERARCHIES = {
+    0x40000001: ESYS_TR.OWNER,
+    0x40000007: ESYS_TR.NULL,
+    0x4000000B: ESYS_TR.ENDORSEMENT,
+    0x4000000C: ESYS_TR.PLATFORM,
+}
+HIERARCHY_NAMES = {
+    ESYS_TR.OWNER: "owner",
+    ESYS_TR.NULL: "null",
+    ESYS_TR.ENDORSEMENT: "endorsement",
+    ESYS_TR.PLATFORM: "platform",
+}
+
+
+@contextmanager
+def released(release: Callable[[], object]) -> Iterator[None]:
+    """Give something back at the end whatever happens, unless the way to the TPM broke."""
+    broken = False
+    try:
+        yield
+    except TSS2_Exception as error:
+        broken = is_transport(int(error.rc))
+        raise
+    finally:
+        if not broken:  # else nothing gets through, and the first error shall be the one told
+            release()
+
+
+@contextmanager
+def flushed(esapi: ESAPI, handle: ESYS_TR) -> Iterator[ESYS_TR]:
+    """Take a loaded object out of the TPM at the end."""
+    with released(lambda: esapi.flush_context(handle)):
+        yield handle
+
+
+@contextmanager
+def persistent(esapi: ESAPI, handle: int) -> Iterator[ESYS_TR]:
+    """A persistent key as the TSS knows it, until the end.
+
+    Raises:
+        ConsoleError: the handle is none of a persistent key.
+        TSS2_Exception: there is nothing there.
+    """
+    check_persistent(handle)
+    found = esapi.tr_from_tpmpublic(handle)
+    with released(lambda: esapi.tr_close(found)):  # only the TSS's own note of it
+        yield found
+
+
+def check_persistent(handle: int) -> None:
+    """Refuse a number that is no persistent handle, before the TPM is asked.
+
+    Raises:
+        ConsoleError: it is none.
+    """
+    if not PERSISTENT_FIRST <= handle <= PERSISTENT_LAST:
+        raise usage_error(
+            "Not a persistent handle",
+            f"0x{handle:08x} is not between 0x81000000 and 0x81ffffff",
+            "use a handle such as 0x81000010",
+        )
+
+
+@contextmanager
+def hierarchy_password(esapi: ESAPI, hierarchy: ESYS_TR, password: bytes | None) -> Iterator[None]:
+    """A hierarchy's password set for some commands; a refusal of it in words.
+
+    Raises:
+        KeyTroubleError: the hierarchy has a password that is not this one.
+    """
+    esapi.tr_set_auth(hierarchy, password)
+    try:
+        yield
+    except TSS2_Exception as error:
+        if not _refuses_password(error):
+            raise
+        name = HIERARCHY_NAMES[hierarchy]
+        if password:
+            raise KeyTroubleError(
+                "wrong-password",
+                f"the TPM refused the password of its {name} hierarchy",
+                "check the password and try again",
+                response_code=int(error.rc),
+            ) from error
+        raise KeyTroubleError(
+            "needs-password",
+            f"the TPM's {name} hierarchy has a password",
+            f"give the {name} password",
+            response_code=int(error.rc),
+        ) from error
+    finally:
+        # The TSS would keep it for later commands, which were not given it.
+        esapi.tr_set_auth(hierarchy, None)
+
+
+def _refuses_password(error: TSS2_Exception) -> bool:
+    rc = int(error.rc)
+    return is_from_tpm(rc) and base(rc) in (Code.AUTH_FAIL, Code.BAD_AUTH)
+
+
+@contextmanager
+def primary(
+    esapi: ESAPI,
+    hierarchy: ESYS_TR = ESYS_TR.OWNER,
+    password: bytes | None = None,
+    *,
+    rsa: bool = False,
+) -> Iterator[ESYS_TR]:
+    """A hierarchy's primary key, made again from the hierarchy's seed.
+
+    Args:
+        password: the hierarchy's.
+        rsa: RSA's primary key also where the TPM has elliptic curves.
+
+    Raises:
+        KeyTroubleError: the hierarchy's password is needed.
+    """
+    rsa = rsa or not capability.has_algorithm(esapi, TPM2_ALG.ECC)
+    with hierarchy_password(esapi, hierarchy, password):
+        handle, *_ = esapi.create_primary(
+            primary_handle=hierarchy,
+            in_sensitive=TPM2B_SENSITIVE_CREATE(),
+            in_public=storage_key(rsa=rsa),
+            outside_info=TPM2B_DATA(),
+            creation_pcr=TPML_PCR_SELECTION(),
+            session1=ESYS_TR.PASSWORD,
+        )
+    with flushed(esapi, handle):
+        yield handle
+
+
+@contextmanager
+def parent_of(esapi: ESAPI, key: TssKey, password: bytes | None) -> Iterator[ESYS_TR]:
+    """The parent that a key file names.
+
+    Args:
+        password: of the hierarchy, where the parent is a hierarchy's primary key.
+
+    Raises:
+        KeyTroubleError: the parent lasted only until a restart, or has a password.
+        TSS2_Exception: there is no such parent.
+    """
+    hierarchy = HIERARCHIES.get(key.parent)
+    if hierarchy is not None:
+        with primary(esapi, hierarchy, password, rsa=key.rsa_parent) as parent:
+            yield parent
+    elif PERSISTENT_FIRST <= key.parent <= PERSISTENT_LAST:
+        with persistent(esapi, key.parent) as parent, tries.sparing(esapi, parent, key.parent):
+            yield parent
+    else:
+        raise KeyTroubleError(
+            "parent-missing",
+            f"the key's parent 0x{key.parent:08x} lasted only until the TPM's last restart",
+            "make the key again under the owner hierarchy or a persistent parent",
+        )
+
+
+@contextmanager
+def loaded(esapi: ESAPI, key: TssKey, owner_password: bytes | None = None) -> Iterator[ESYS_TR]:
+    """A key file's key in the TPM; its parent is gone from there when this begins.
+
+    Raises:
+        KeyTroubleError: it is sealed data, or its parent cannot be used.
+        TSS2_Exception: the TPM refuses the key or has no room.
+    """
+    if key.kind is KeyKind.SEALED:
+        raise KeyTroubleError(
+            "cannot-sign", "the file holds sealed data, no key", "choose a file with a key"
+        )
+    with ExitStack() as stack:
+        with parent_of(esapi, key, owner_password) as parent:
+            handle = esapi.load(parent, _private(esapi, key, parent), public_of(key))
+            # Registered before the parent goes: that may fail too.
+            stack.enter_context(flushed(esapi, handle))
+        yield handle
+
+
+def public_of(key: TssKey) -> TPM2B_PUBLIC:
+    """A key file's public area for the TSS."""
+    area, _ = TPMT_PUBLIC.unmarshal(key.public)
+    return TPM2B_PUBLIC(publicArea=area)
+
+
+def _private(esapi: ESAPI, key: TssKey, parent: ESYS_TR) -> TPM2B_PRIVATE:
+    """The private part as TPM2_Load wants it; an importable key is imported for it."""
+    private = TPM2B_PRIVATE(key.private)
+    if key.kind is not KeyKind.IMPORTABLE or key.secret is None:
+        return private
+    secret, _ = TPM2B_ENCRYPTED_SECRET.unmarshal(key.secret)
+    no_inner_wrapper = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
+    return esapi.import_(parent, b"", public_of(key), private, secret, no_inner_wrapper)

@@ -1,0 +1,195 @@
+"""Keys kept inside the TPM: listed, put there, removed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR, TSS2_Exception
+
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.tpm import keyfile, public_area
+from tpmconsole.tpm.jobs import capability, tries
+from tpmconsole.tpm.jobs.context import Context
+from tpmconsole.tpm.jobs.loading import (
+    OWNER_LAST,
+    PERSISTENT_FIRST,
+    check_persistent,
+    hierarchy_password,
+    loaded,
+    persistent,
+)
+from tpmconsole.tpm.model import PersistentKey
+from tpmconsole.tpm.responses import Code, base, is_from_tpm
+from tpmconsole.tpm.signer import check_password, public_key_of
+
+# TCG Registry of Reserved TPM 2.0 Handles and Localities, section 2.3.
+_SRK = 0x81000001
+_ENDORSEMENT_FIRST, _ENDORSEMENT_LAST = 0x81010000, 0x8101FFFF
+_RESTRICTED = 1 << 16
+_ALLOWED_HIERARCHIES = (0x40000001, 0x4000000B)
+
+
+def persistent_keys(context: Context) -> list[dict[str, Any]]:
+    """All keys at persistent handles; nothing is loaded, no password tried."""
+
+    def work(esapi: ESAPI) -> list[dict[str, Any]]:
+        keys = []
+        for handle in capability.handles(esapi, PERSISTENT_FIRST):
+            with persistent(esapi, handle) as found:
+                public, name, _ = esapi.read_public(found)
+                area = public_area.decode(public.publicArea.marshal())
+                keys.append(asdict(_described(handle, area, bytes(name).hex())))
+        return keys
+
+    return context.run(work)
+
+
+def _described(handle: int, area: public_area.PublicArea, name: str) -> PersistentKey:
+    return PersistentKey(
+        handle=f"0x{handle:08x}",
+        algorithm=area.algorithm,
+        attributes=area.words,
+        name=name,
+        purpose=_purpose(handle, area),
+        # Whether a password is empty, the TPM does not tell.
+        auth=None if area.attributes & public_area.USER_WITH_AUTH else "policy",
+        public_pem=_pem(area).decode("ascii") if area.has_public_key else None,
+        counts_towards_lockout=not area.has_noda,
+    )
+
+
+def _purpose(handle: int, area: public_area.PublicArea) -> str:
+    signs = bool(area.attributes & public_area.SIGN)
+    decrypts = bool(area.attributes & public_area.DECRYPT)
+    if area.attributes & _RESTRICTED:
+        if signs:
+            return "attestation key"
+        if _ENDORSEMENT_FIRST <= handle <= _ENDORSEMENT_LAST:
+            return "endorsement key (EK)"
+        return "storage root key (SRK)" if handle == _SRK else "storage key"
+    if area.type == public_area.KEYEDHASH and not signs:
+        return "sealed data"
+    if signs:
+        return "signing and decryption key" if decrypts else "signing key"
+    return "decryption key"
+
+
+def _pem(area: public_area.PublicArea) -> bytes:
+    key = public_key_of(area)
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_pem(context: Context, handle: int) -> bytes:
+    """The public key at a persistent handle, SubjectPublicKeyInfo PEM."""
+
+    def work(esapi: ESAPI) -> bytes:
+        with persistent(esapi, handle) as found:
+            return _pem(tries.area_of(esapi, found))
+
+    return context.run(work)
+
+
+def persist(context: Context, pem: bytes, handle: int, owner_password: bytes | None) -> None:
+    """Put a copy of a key file's key at a handle; refused early where it cannot work."""
+    check_password(owner_password)
+    _check_free_to_use(handle)
+    key = keyfile.parse(pem)
+    if key.parent >> 24 == 0x40 and key.parent not in _ALLOWED_HIERARCHIES:
+        raise usage_error(
+            "Key not for a handle",
+            f"its parent 0x{key.parent:08x} is outside the owner's hierarchies",
+            "make the key again under the owner hierarchy",
+        )
+
+    def work(esapi: ESAPI) -> None:
+        if handle in capability.handles(esapi, handle):
+            raise _in_use(handle)
+        if capability.properties(esapi, TPM2_PT.VAR).get(TPM2_PT_HR.PERSISTENT_AVAIL) == 0:
+            raise _full()
+        with (
+            loaded(esapi, key, owner_password) as found,
+            hierarchy_password(esapi, ESYS_TR.OWNER, owner_password),
+        ):
+            kept = esapi.evict_control(ESYS_TR.OWNER, found, handle)
+            esapi.tr_close(kept)
+
+    context.run(work)
+
+
+def _check_free_to_use(handle: int) -> None:
+    """Refuse handles that are not the owner's to give, before the TPM is asked.
+
+    Raises:
+        ConsoleError: it is reserved, or no persistent handle at all.
+    """
+    _check_owners(handle)
+    if handle == _SRK or _ENDORSEMENT_FIRST <= handle <= _ENDORSEMENT_LAST:
+        whose = "storage root key" if handle == _SRK else "endorsement keys"
+        raise usage_error(
+            "Handle reserved",
+            f"0x{handle:08x} is where every program looks for the TPM's {whose}",
+            "choose another, such as 0x81000010",
+        )
+
+
+def _check_owners(handle: int) -> None:
+    check_persistent(handle)
+    if handle > OWNER_LAST:
+        raise usage_error(
+            "Handle reserved",
+            f"0x{handle:08x} belongs to the platform (the firmware), not to the owner",
+            "choose one between 0x81000002 and 0x817fffff",
+        )
+
+
+def evict(context: Context, handle: int, owner_password: bytes | None) -> None:
+    """Remove the key at a handle, for good."""
+    check_password(owner_password)
+    _check_owners(handle)
+
+    def work(esapi: ESAPI) -> None:
+        found = _there(esapi, handle)
+        try:
+            with hierarchy_password(esapi, ESYS_TR.OWNER, owner_password):
+                esapi.evict_control(ESYS_TR.OWNER, found, handle)
+        except (TSS2_Exception, ConsoleError):
+            esapi.tr_close(found)
+            raise
+
+    context.run(work)
+
+
+def _there(esapi: ESAPI, handle: int) -> ESYS_TR:
+    try:
+        return esapi.tr_from_tpmpublic(handle)
+    except TSS2_Exception as error:
+        rc = int(error.rc)
+        if is_from_tpm(rc) and base(rc) == Code.HANDLE:
+            raise ConsoleError(
+                "No such key",
+                f"there is nothing at 0x{handle:08x}",
+                "look at the Keys screen for the handles in use",
+                ExitCode.REFUSED,
+                response_code=rc,
+            ) from error
+        raise
+
+
+def _in_use(handle: int) -> ConsoleError:
+    return ConsoleError(
+        "Handle in use",
+        f"there is another key at 0x{handle:08x}",
+        "choose a free handle, or evict the key that is there",
+        ExitCode.REFUSED,
+    )
+
+
+def _full() -> ConsoleError:
+    return ConsoleError(
+        "No room in the TPM",
+        "its memory for persistent keys is full",
+        "evict a persistent key that is no longer needed (Keys screen)",
+        ExitCode.REFUSED,
+    )

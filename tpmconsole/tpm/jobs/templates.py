@@ -1,0 +1,96 @@
+"""Public areas of the keys we make (Part 2, 12.2.4)."""
+
+from __future__ import annotations
+
+from tpm2_pytss import (
+    TPM2_ALG,
+    TPM2_ECC,
+    TPM2B_PUBLIC,
+    TPMA_OBJECT,
+    TPMS_ECC_PARMS,
+    TPMS_RSA_PARMS,
+    TPMT_ECC_SCHEME,
+    TPMT_KDF_SCHEME,
+    TPMT_PUBLIC,
+    TPMT_RSA_SCHEME,
+    TPMT_SYM_DEF_OBJECT,
+    TPMU_PUBLIC_PARMS,
+    TPMU_SYM_KEY_BITS,
+    TPMU_SYM_MODE,
+)
+
+from tpmconsole.tpm.model import Algorithm
+
+_CURVES = {Algorithm.EC_P256: TPM2_ECC.NIST_P256, Algorithm.EC_P384: TPM2_ECC.NIST_P384}
+_RSA_BITS = {Algorithm.RSA_2048: 2048, Algorithm.RSA_3072: 3072}
+
+# Made in this TPM and never to leave it; used with a password, which may be empty.
+_OURS = (
+    TPMA_OBJECT.USERWITHAUTH
+    | TPMA_OBJECT.FIXEDTPM
+    | TPMA_OBJECT.FIXEDPARENT
+    | TPMA_OBJECT.SENSITIVEDATAORIGIN
+)
+
+
+def storage_key(*, rsa: bool) -> TPM2B_PUBLIC:
+    """The primary key that TSS2 key files name by its hierarchy alone.
+
+    As tpm2-openssl and tpm2-pytss make it, so that each can load the others' keys.
+    """
+    attributes = _OURS | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.DECRYPT | TPMA_OBJECT.NODA
+    symmetric = TPMT_SYM_DEF_OBJECT(
+        algorithm=TPM2_ALG.AES,
+        keyBits=TPMU_SYM_KEY_BITS(aes=128),
+        mode=TPMU_SYM_MODE(aes=TPM2_ALG.CFB),
+    )
+    if rsa:
+        return _rsa(2048, attributes, symmetric)
+    return _ecc(TPM2_ECC.NIST_P256, attributes, symmetric)
+
+
+def signing_key(algorithm: Algorithm, *, protected: bool) -> TPM2B_PUBLIC:
+    """A key that signs.
+
+    Args:
+        protected: wrong passwords count towards the lock-out (no noDA attribute).
+    """
+    attributes = _OURS | TPMA_OBJECT.SIGN_ENCRYPT
+    if not protected:
+        attributes |= TPMA_OBJECT.NODA
+    none = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
+    if algorithm in _RSA_BITS:
+        # Decrypt: the raw operation, for the padding that TLS does by itself.
+        return _rsa(_RSA_BITS[algorithm], attributes | TPMA_OBJECT.DECRYPT, none)
+    return _ecc(_CURVES[algorithm], attributes, none)
+
+
+def _rsa(bits: int, attributes: int, symmetric: TPMT_SYM_DEF_OBJECT) -> TPM2B_PUBLIC:
+    detail = TPMS_RSA_PARMS(
+        symmetric=symmetric,
+        scheme=TPMT_RSA_SCHEME(scheme=TPM2_ALG.NULL),
+        keyBits=bits,
+        exponent=0,
+    )
+    return _area(TPM2_ALG.RSA, attributes, TPMU_PUBLIC_PARMS(rsaDetail=detail))
+
+
+def _ecc(curve: int, attributes: int, symmetric: TPMT_SYM_DEF_OBJECT) -> TPM2B_PUBLIC:
+    detail = TPMS_ECC_PARMS(
+        symmetric=symmetric,
+        scheme=TPMT_ECC_SCHEME(scheme=TPM2_ALG.NULL),
+        curveID=curve,
+        kdf=TPMT_KDF_SCHEME(scheme=TPM2_ALG.NULL),
+    )
+    return _area(TPM2_ALG.ECC, attributes, TPMU_PUBLIC_PARMS(eccDetail=detail))
+
+
+def _area(kind: int, attributes: int, parameters: TPMU_PUBLIC_PARMS) -> TPM2B_PUBLIC:
+    area = TPMT_PUBLIC(
+        type=kind,
+        nameAlg=TPM2_ALG.SHA256,
+        objectAttributes=attributes,
+        authPolicy=b"",
+        parameters=parameters,
+    )
+    return TPM2B_PUBLIC(publicArea=area)
