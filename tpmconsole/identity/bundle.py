@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Callable
 
@@ -15,8 +16,11 @@ from tpmconsole.text import printable
 MAX_BYTES = 1024 * 1024
 MAX_CERTIFICATES = 500
 
-_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----(.*?)-----END \1-----", re.DOTALL)
-_CERTIFICATE_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
+# Base64 has no hyphen: "up to the next one" keeps this linear, whatever is thrown at it.
+_PEM = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----([^-]*)-----END \1-----")
+_PEM_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----")
+_BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
+_CERTIFICATE_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE")
 _PKCS7_LABELS = (b"PKCS7", b"PKCS #7 SIGNED DATA", b"CMS")
 _DER_SEQUENCE = 0x30
 
@@ -27,16 +31,16 @@ _ASK_FOR_PEM = "ask the CA for the certificate as PEM (with its chain) or PKCS #
 _NO_KEY = "never hand it out; the certificate alone is needed: a file that says BEGIN CERTIFICATE"
 _SENT_BACK = "send it to the CA; the certificate is what comes back"
 
+_CONVERT = "convert it: openssl x509 -in FILE -out certificate.pem"
+_CUT_OFF = "its certificate begins and has no matching end: it is cut off"
 _OTHER_PEM = (
     (b"PRIVATE KEY", "it is a private key", _NO_KEY),
     (b"CERTIFICATE REQUEST", "it is a certificate request, not a certificate", _SENT_BACK),
     (b"PUBLIC KEY", "it is a public key, not a certificate", _SENT_BACK),
     (b"CRL", "it is a revocation list, not a certificate", _ASK_FOR_PEM),
-    (
-        b"",
-        "what begins in it has no matching end: it is cut off",
-        "copy it again, to the last line",
-    ),
+    (b"TRUSTED CERTIFICATE", "it is in OpenSSL's own form (TRUSTED CERTIFICATE)", _CONVERT),
+    (b"CERTIFICATE", _CUT_OFF, "copy it again, to the last line"),
+    (b"PKCS7", _CUT_OFF, "copy it again, to the last line"),
 )
 
 
@@ -55,7 +59,7 @@ def read_bundle(data: bytes) -> list[x509.Certificate]:
         cause = f"it has {len(data)} bytes; certificates have a few thousand"
         raise _unreadable(cause, "check that this is the right file")
     text = _as_bytes(data)
-    found = _from_pem(text) or _from_der(data)
+    found = _from_pem(text) or _from_der(data) or _from_base64(text)
     if not found:
         raise _unreadable(*_what_instead(text))
     if len(found) > MAX_CERTIFICATES:
@@ -77,20 +81,20 @@ def _as_bytes(data: bytes) -> bytes:
 def _from_pem(text: bytes) -> list[x509.Certificate]:
     found: list[x509.Certificate] = []
     for block in _PEM.finditer(text):
-        label = block[1]
-        # Built anew: what stands before BEGIN on the same line, or after END, is no concern.
-        pem = b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (label, _body(block[2]), label)
-        if label in _CERTIFICATE_LABELS:
+        if block[1] in _CERTIFICATE_LABELS:
+            pem = _pem(b"CERTIFICATE", block[2])
             found += _load("a PEM certificate", _load_one_pem, pem)
-        elif label in _PKCS7_LABELS:
-            pem = pem.replace(label, b"PKCS7")
+        elif block[1] in _PKCS7_LABELS:
+            pem = _pem(b"PKCS7", block[2])
             found += _load("the PKCS #7 block", pkcs7.load_pem_pkcs7_certificates, pem)
     return found
 
 
-def _body(block: bytes) -> bytes:
-    """The base64 lines without indentation and without the quote marks of a mail."""
-    return b"\n".join(line.strip(b" \t\r>") for line in block.splitlines() if line.strip())
+def _pem(label: bytes, block: bytes) -> bytes:
+    """The block on lines of its own, without indentation and without the quote marks of a mail."""
+    lines = (line.strip(b" \t\r>") for line in block.splitlines())
+    body = b"\n".join(line for line in lines if line)
+    return b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (label, body, label)
 
 
 def _load_one_pem(pem: bytes) -> list[x509.Certificate]:
@@ -107,6 +111,17 @@ def _from_der(data: bytes) -> list[x509.Certificate]:
     try:
         return pkcs7.load_der_pkcs7_certificates(data)
     except _UNREADABLE:
+        return []
+
+
+def _from_base64(text: bytes) -> list[x509.Certificate]:
+    """DER in base64 without the lines that make it PEM, as EST sends it (RFC 7030, 4.2.3)."""
+    compact = b"".join(text.split())
+    if not _BASE64.fullmatch(compact):
+        return []
+    try:
+        return _from_der(base64.b64decode(compact))
+    except ValueError:
         return []
 
 
@@ -135,7 +150,7 @@ def _what_instead(text: bytes) -> tuple[str, str]:
     """What a file without certificates is, and what to do about it."""
     if not text.strip():
         return "it is empty", "copy it again"
-    for begin in re.finditer(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----", text):
+    for begin in _PEM_BEGIN.finditer(text):
         for ending, what, remedy in _OTHER_PEM:
             if begin[1].endswith(ending):
                 return what, remedy

@@ -14,6 +14,18 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpmconsole.identity import checks
 from tpmconsole.identity.bundle import read_bundle
 from tpmconsole.identity.chain import find_path, roles_of
+from tpmconsole.identity.chain_checks import (
+    check_algorithms,
+    check_authority,
+    check_chain,
+    check_trust,
+)
+from tpmconsole.identity.comparisons import (
+    PrivateKey,
+    check_possession,
+    check_renewal,
+    check_request,
+)
 from tpmconsole.identity.naming import fingerprint, name_text, san_entries
 from tpmconsole.identity.verdict import Verdict, fail, ok
 
@@ -79,13 +91,16 @@ def describe(certificate: x509.Certificate) -> CertificateFacts:
     )
 
 
-def judge(
+def judge(  # noqa: PLR0913 - all that a certificate can be held against, each optional one named
     bundle: Sequence[x509.Certificate],
     *,
     public_key: PublicKeyTypes,
     trust: Sequence[x509.Certificate],
     role: str,
     now: datetime,
+    private_key: PrivateKey | None = None,
+    request: x509.CertificateSigningRequest | None = None,
+    previous: x509.Certificate | None = None,
 ) -> Judgement:
     """Say of a bundle whether it would work with the key, and what would not.
 
@@ -95,27 +110,46 @@ def judge(
         trust: the trust anchors, given or installed before.
         role: ``client``, ``server`` or ``both``.
         now: the board's clock, aware UTC.
+        private_key: where given, it has to prove itself by a signature.
+        request: where given, what the CA changed against it is told.
+        previous: where given, the installed certificate that this one would replace.
+
+    Raises:
+        ConsoleError: only what ``private_key`` raises.
     """
     leaf = _find_leaf(bundle, public_key, now)
     if leaf is None:
-        return Judgement((_readable(bundle), _another_key(bundle)), None, ())
-    others = [one for one in bundle if one != leaf]
-    path = find_path(leaf, others, trust, now)
+        return Judgement((_readable(bundle, ()), _another_key(bundle)), None, ())
+    path = find_path(leaf, [one for one in bundle if one != leaf], trust, now)
     verdicts = [
-        _readable(bundle),
+        _readable(bundle, (*path.certificates, *path.issuers)),
         ok("key-match", f"'{name_text(leaf.subject)}' belongs to this key"),
-        checks.check_dates(leaf, now),
-        checks.check_expiry(leaf, now),
-        checks.check_not_ca(leaf),
-        checks.check_usage(leaf, role),
-        checks.check_algorithms(path),
-        checks.check_authority(path),
-        checks.check_trust(trust, now),
-        checks.check_chain(path, others, trust, role, now),
     ]
-    if "server" in roles_of(role):
-        verdicts.insert(6, checks.check_san(leaf))
+    if private_key is not None:
+        verdicts.append(check_possession(leaf, private_key))
+    verdicts += _judge_leaf(leaf, role, now)
+    verdicts += [
+        check_algorithms(path),
+        check_authority(path),
+        check_trust(trust, now),
+        check_chain(path, [*bundle, *trust], trust, role, now),
+    ]
+    if request is not None:
+        verdicts.append(check_request(leaf, request))
+    if previous is not None:
+        verdicts.append(check_renewal(leaf, previous))
     return Judgement(tuple(verdicts), leaf, path.certificates)
+
+
+def _judge_leaf(leaf: x509.Certificate, role: str, now: datetime) -> list[Verdict]:
+    dates = checks.check_dates(leaf, now)
+    verdicts = [dates]
+    if dates.verdict == "ok":  # else it has ended already, or nobody knows how long it has
+        verdicts.append(checks.check_expiry(leaf, now))
+    verdicts += [checks.check_not_ca(leaf), checks.check_usage(leaf, role)]
+    if "server" in roles_of(role):
+        verdicts.append(checks.check_san(leaf))
+    return verdicts
 
 
 def _find_leaf(
@@ -135,11 +169,12 @@ def _key_bytes(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _readable(bundle: Sequence[x509.Certificate]) -> Verdict:
+def _readable(bundle: Sequence[x509.Certificate], used: Sequence[x509.Certificate]) -> Verdict:
     if not bundle:
         return fail("readable", "there is no certificate", "choose the file your CA sent")
     count = "1 certificate" if len(bundle) == 1 else f"{len(bundle)} certificates"
-    return ok("readable", f"{count} read")
+    spare = sum(one not in used for one in bundle) if used else 0
+    return ok("readable", f"{count} read" + (f", {spare} of them not needed" if spare else ""))
 
 
 def _another_key(bundle: Sequence[x509.Certificate]) -> Verdict:

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,14 +25,13 @@ from cryptography.x509.oid import NameOID
 from tpmconsole.errors import ConsoleError
 from tpmconsole.files import make_private_folder, read_bounded, write_atomic
 from tpmconsole.identity.chain import PURPOSES
+from tpmconsole.identity.naming import general_names, key_usage, purposes
 from tpmconsole.identity.request import signature_usage
 
 ROOT_DAYS = 20 * 365
 _FILE_BYTES = 64 * 1024
 # So that a peer whose clock is a little slow takes a certificate that was made just now.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
-
-_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
 class DemoCa:
@@ -89,14 +87,12 @@ class DemoCa:
                 "its signature does not belong to the key in it",
                 "make the request again: tpmconsole request",
             )
-        names = _extension(request, x509.SubjectAlternativeName)
-        allowed = _extension(request, x509.ExtendedKeyUsage)
-        usage = _extension(request, x509.KeyUsage)
+        usage = key_usage(request)
         leaf = self.issue(
             request.public_key(),
             request.subject,
-            san=list(names) if names else (),
-            usages=list(allowed) if allowed else [PURPOSES["client"]],
+            san=general_names(request),
+            usages=purposes(request) or [PURPOSES["client"]],
             key_encipherment=bool(usage and usage.key_encipherment),
             days=days,
             now=now,
@@ -224,12 +220,3 @@ def _ca_usage() -> x509.KeyUsage:
 def _authority(root: x509.Certificate) -> x509.AuthorityKeyIdentifier:
     identifier = root.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     return x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier)
-
-
-def _extension(
-    request: x509.CertificateSigningRequest, kind: type[_Extension]
-) -> _Extension | None:
-    try:
-        return request.extensions.get_extension_for_class(kind).value
-    except x509.ExtensionNotFound:
-        return None

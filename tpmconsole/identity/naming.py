@@ -1,8 +1,9 @@
-"""Names in certificates as text that people can read and a screen can bear."""
+"""What stands in a certificate: extensions, and names as text that a screen can bear."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -11,6 +12,8 @@ from cryptography.x509.oid import NameOID
 from tpmconsole.text import printable
 
 SAN_SHOWN = 100
+
+_Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 # What RFC 4514 does not abbreviate but everybody does.
 _SHORT = {NameOID.EMAIL_ADDRESS: "emailAddress", NameOID.SERIAL_NUMBER: "serialNumber"}
@@ -49,11 +52,37 @@ def general_names(
     certificate: x509.Certificate | x509.CertificateSigningRequest,
 ) -> list[x509.GeneralName]:
     """The subject alternative names; empty where the extension is missing."""
+    return list(extension(certificate, x509.SubjectAlternativeName) or ())
+
+
+def purposes(
+    certificate: x509.Certificate | x509.CertificateSigningRequest,
+) -> list[x509.ObjectIdentifier] | None:
+    """The extended key usages; None where the extension is missing and all are allowed."""
+    found = extension(certificate, x509.ExtendedKeyUsage)
+    return None if found is None else list(found)
+
+
+def key_usage(
+    certificate: x509.Certificate | x509.CertificateSigningRequest,
+) -> x509.KeyUsage | None:
+    """The key usage; None where the extension is missing and all is allowed."""
+    return extension(certificate, x509.KeyUsage)
+
+
+def basic_constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
+    """The basic constraints, where there are any."""
+    return extension(certificate, x509.BasicConstraints)
+
+
+def extension(
+    certificate: x509.Certificate | x509.CertificateSigningRequest, kind: type[_Extension]
+) -> _Extension | None:
+    """An extension's value, or None."""
     try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
-        return []
-    return list(extension.value)
+        return None
 
 
 def fingerprint(certificate: x509.Certificate) -> str:

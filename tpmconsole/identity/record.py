@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 UNKNOWN = "unknown"
+_WORDS = {"role": ("client", "server", "both"), "auth": ("none", "password")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,12 @@ def parse_record(data: bytes, name: str) -> tuple[Record, str | None]:
         return Record(name), f"identity.toml is damaged: {error}"
     known = {field.name for field in fields(Record)} - {"name"}
     good = {key: value for key, value in table.items() if key in known and isinstance(value, str)}
+    odd = [key for key, words in _WORDS.items() if good.get(key, words[0]) not in words]
+    for key in odd:
+        del good[key]
     missing = sorted({"algorithm", "created", "auth"} - good.keys())
-    problem = f"identity.toml has no {', '.join(missing)}" if missing else None
+    wrong = missing or odd
+    problem = f"identity.toml does not say a good {', '.join(wrong)}" if wrong else None
     return Record(name, **good), problem
 
 

@@ -7,11 +7,9 @@ a dot are work in progress and no identity.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -37,14 +35,13 @@ from tpmconsole.identity.folder import (
     read_identity,
     read_record,
 )
+from tpmconsole.identity.lock import exclusive, remove_leftovers
 from tpmconsole.identity.record import Record, format_record
 
 if TYPE_CHECKING:  # cryptography loads when a certificate is read: listing needs none
     from cryptography import x509
 
-LEFTOVER_AGE_S = 3600.0
-LOCK_WAIT_S = 2.0
-_LOCK_RETRY_S = 0.05
+_NAMES_SHOWN = 10
 
 __all__ = ["Identity", "IdentityStore", "check_name"]
 
@@ -87,8 +84,9 @@ class IdentityStore:
             ConsoleError: there is none of that name.
         """
         check_name(name)
-        if not (self.root / name).is_dir():
-            known = ", ".join(self.names()) or "there is none yet"
+        names = self.names()
+        if name not in names:
+            known = ", ".join(names[:_NAMES_SHOWN]) or "there is none yet"
             raise ConsoleError(
                 "Unknown identity",
                 f"there is no identity '{name}'",
@@ -133,7 +131,7 @@ class IdentityStore:
             raise ValueError("an identity has a key file or a handle, and not both")
         check_name(name)
         self._make_root()
-        _remove_leftovers(self.root)
+        remove_leftovers(self.root)
         created = (now or datetime.now(UTC)).isoformat(timespec="seconds")
         record = Record(name, algorithm, created, auth)
         try:
@@ -200,8 +198,7 @@ class IdentityStore:
                     write_atomic(path, read_bounded(previous(path), CERTIFICATE_BYTES))
             # Last: where we are cut off before this, undoing again does the same again.
             for path in (identity.certificate, identity.trust):
-                previous(path).unlink(missing_ok=True)
-            sync_folder(identity.folder)
+                _remove(previous(path))
         return self.get(name)
 
     def move_to_handle(self, name: str, handle: int) -> Identity:
@@ -213,11 +210,7 @@ class IdentityStore:
         with self._changing(name) as identity:
             # Both there after a power cut: the handle counts, and both hold the same key.
             write_atomic(identity.folder / "key.handle", handle_line(handle))
-            try:
-                (identity.folder / "key.pem").unlink(missing_ok=True)
-                sync_folder(identity.folder)
-            except OSError as error:
-                raise cannot_write(identity.folder / "key.pem", error) from error
+            _remove(identity.folder / "key.pem")
         return self.get(name)
 
     def trust_certificates(self, name: str) -> list[x509.Certificate]:
@@ -240,7 +233,12 @@ class IdentityStore:
 
     def _taken(self, name: str) -> bool:
         path = self.root / name
-        return os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir()))
+        try:
+            return any(path.iterdir())  # an empty folder is nobody's: a rename may replace it
+        except FileNotFoundError:
+            return False
+        except OSError:  # a file, or a folder that we may not even look into
+            return True
 
     def _give_name(self, folder: Path, name: str) -> None:
         """Rename a complete folder to its name; of several processes exactly one succeeds."""
@@ -271,50 +269,19 @@ class IdentityStore:
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:
-        """An identity that no other process changes meanwhile (advisory flock on its folder)."""
-        identity = self.get(name)
-        try:
-            descriptor = os.open(identity.folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError as error:
-            raise cannot_write(identity.folder, error) from error
-        try:
-            _wait_for_lock(descriptor, name)
-            _remove_leftovers(identity.folder)
-            yield read_identity(self.root / name)
-        finally:
-            os.close(descriptor)
+        """An identity that nobody else changes meanwhile."""
+        folder = self.get(name).folder
+        with exclusive(folder, name):
+            remove_leftovers(folder)
+            yield read_identity(folder)
 
 
-def _wait_for_lock(descriptor: int, name: str) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise ConsoleError(
-                    "Identity is in use",
-                    f"another process is changing '{name}'",
-                    "wait until it is done, then try again",
-                ) from error
-            time.sleep(_LOCK_RETRY_S)
-        else:
-            return
-
-
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what a crash left unfinished; nothing younger, another process may be at it."""
-    oldest = time.time() - LEFTOVER_AGE_S
-    for path in folder.glob(".*"):
-        try:
-            if path.lstat().st_mtime > oldest:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        except OSError:  # somebody else was faster, or it stays: it is in nobody's way
-            continue
+def _remove(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
 
 
 def _name_taken(name: str) -> ConsoleError:
