@@ -18,14 +18,14 @@ lint: $(VENV)/.test
 	$(BIN)/mypy
 
 walk: $(VENV)/.test
-	@$(BIN)/python -m tests.walk
+	@$(BIN)/python tests/walk.py
 
 bench: $(VENV)/.test
 	@sh .ci/packages bench
-	@$(BIN)/python -m tests.bench
+	@$(BIN)/python tests/bench.py
 
 screenshots: $(VENV)/.test
-	@$(BIN)/python -m tests.screenshots
+	@$(BIN)/python tests/screenshots.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -28,8 +28,9 @@ def build_parser() -> argparse.ArgumentParser:
         description="Console of a board with a TPM 2.0. Without a command it opens the screen.",
     )
     parser.add_argument("--version", action="version", version=f"tpmconsole {__version__}")
-    parser.add_argument("--tcti", metavar="T", help="which TPM to use, such as device:/dev/tpmrm0")
-    parser.add_argument("--simulate", action="store_true", help="use the simulated TPM")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--tcti", metavar="T", help="which TPM to use, such as device:/dev/tpmrm0")
+    which.add_argument("--simulate", action="store_true", help="use the simulated TPM")
     parser.add_argument("--state", metavar="DIR", help="where everything is kept")
     parser.add_argument("--line", choices=LINES, help="the terminal line (default: auto)")
     parser.add_argument("--kiosk", action="store_true", help="a visitor's console")
@@ -59,6 +60,7 @@ def _tpm_commands(commands: Any) -> None:
     kind.add_argument("--incremental", action="store_true", help="test what was not tested yet")
     keys = _command(commands, "keys", "list TSS2 key files and persistent handles")
     keys.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file or folder")
+    keys.add_argument("--prove", action="store_true", help="let this TPM sign with each key")
 
 
 def _identity_commands(commands: Any) -> None:

@@ -24,6 +24,7 @@ from tpmconsole.tpm.model import (
     Algorithm,
     Connection,
     KeyFile,
+    KeyKind,
     KeySource,
     PersistentKey,
     SelfTest,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:  # cryptography and psutil load when first used: the first pai
     from tpmconsole.tpm.simulator import Simulator
 
 CERTIFICATE_BYTES = 1024 * 1024
+KEY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +179,16 @@ class Board:
 
     # Keys
 
-    def keys(self, paths: Sequence[Path] = ()) -> KeyList:
-        """Key files below ``paths`` (else of the identities) and the TPM's persistent handles."""
+    def keys(self, paths: Sequence[Path] = (), *, prove: bool = False) -> KeyList:
+        """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
+
+        Args:
+            paths: files and folders.
+            prove: let the TPM sign with each file's key; reading alone never loads one.
+        """
         files = tuple(self.key_files(paths))
+        if prove:
+            files = tuple(map(self._proved, files))
         try:
             persistent = self.persistent_keys()
         except ConsoleError as error:
@@ -197,6 +206,13 @@ class Board:
         }
         for key in scan(paths) if paths else scan([self.settings.identities], depth=1):
             yield replace(key, identity=owners.get(key.path))
+
+    def _proved(self, key: KeyFile) -> KeyFile:
+        if key.kind is not KeyKind.LOADABLE:
+            return key
+        answer = self.usable(KeySource(pem=read_bounded(Path(key.path), KEY_BYTES)))
+        usable = None if answer.answer == "needs-password" else answer.usable
+        return replace(key, usable=usable, reason=answer.reason)
 
     def persistent_keys(self) -> tuple[PersistentKey, ...]:
         """The keys kept inside the TPM, each with the identity that lives on it."""

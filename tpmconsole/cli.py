@@ -143,7 +143,7 @@ def _selftest(board: Board, args: Namespace) -> Answer:
 def _keys(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import key_lines
 
-    keys = board.keys(args.paths)
+    keys = board.keys(args.paths, prove=args.prove)
     return Answer(keys.to_json(), key_lines(keys))
 
 

@@ -80,7 +80,7 @@ def examine(board: Board) -> list[Finding]:
     findings += [
         _guarded("clock", _clock),
         _guarded("openssl", _openssl),
-        _guarded("engine", _engine),
+        _guarded("engine", lambda: _engine(board)),
         *_identities(board),
         _guarded("disk", lambda: _disk(board.settings.state)),
         _guarded("environment", _environment),
@@ -169,12 +169,25 @@ def _openssl() -> Finding:
     return Finding("openssl", "ok", ssl.OPENSSL_VERSION)
 
 
-def _engine() -> Finding:
-    from tpmconsole.session.provider import module_version
+def _engine(board: Board) -> Finding:
+    from tpmconsole.session.bridge import unavailable
+    from tpmconsole.session.provider import find_module
 
-    found = module_version()
-    text = f"tpm2 module {found}" if found else "no tpm2 module for OpenSSL; the bridge signs"
-    return Finding("engine", "ok", text)
+    connection = board.tpm.connection
+    if connection is None:
+        return Finding("engine", "skipped", "needs a TPM that answers")
+    module = find_module(connection)
+    no_bridge = unavailable()
+    bridge = f"no bridge: {no_bridge}" if no_bridge else "the bridge works"
+    if module.good:
+        return Finding(
+            "engine", "ok", f"tpm2-openssl {module.version} signs for key files; {bridge}"
+        )
+    older = f"{module.version}, older than 1.2" if module.version else f"not used: {module.reason}"
+    found = f"tpm2-openssl {older}; {bridge}"
+    if no_bridge:
+        return Finding("engine", "fail", found, "install tpm2-openssl 1.2 or newer")
+    return Finding("engine", "ok", found)
 
 
 def _identities(board: Board) -> list[Finding]:

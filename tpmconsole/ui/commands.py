@@ -6,7 +6,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 # How keys are written where a person reads them.
-KEY_NAMES = {"escape": "Esc", "enter": "Enter", "question_mark": "?", "space": "Space"}
+KEY_NAMES = {
+    "escape": "Esc",
+    "enter": "Enter",
+    "tab": "Tab",
+    "question_mark": "?",
+    "space": "Space",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,8 @@ from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import DataTable
 
-from tpmconsole.board import KeyList, parse_handle
+from tpmconsole.board import KEY_BYTES, KeyList, parse_handle
+from tpmconsole.files import read_bounded
 from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
@@ -248,7 +249,7 @@ def _where(key: Key, identities: Path) -> str:
 def _source(key: Key) -> KeySource:
     if isinstance(key, PersistentKey):
         return KeySource(handle=int(key.handle, 16))
-    return KeySource(pem=Path(key.path).read_bytes())
+    return KeySource(pem=read_bounded(Path(key.path), KEY_BYTES))
 
 
 def _password_hint(key: Key) -> str:

@@ -1,0 +1,114 @@
+"""The five pages on a real simulated TPM, by keyboard, at 80x24."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from driving import console
+
+from tpmconsole.settings import Settings
+from tpmconsole.tpm.model import Algorithm
+
+Make = Callable[..., Settings]
+
+
+async def test_the_overview_shows_the_chip_and_its_health(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.sees("Self-test   PASSED")
+        await technician.sees("SIMULATED")
+        await technician.sees("Lock-out    OPEN       0 of 3 tries used")
+        await technician.press("t")
+        await technician.sees("full, 20")
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("2", "WHERE"),
+        ("3", "1 Key       NEXT"),
+        ("4", "s starts a server, c a client"),
+        ("5", "versions"),
+        ("f4", "s starts a server"),
+    ],
+)
+async def test_every_page_is_one_key_away_and_has_the_focus(
+    settings: Make, key: str, text: str
+) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.press(key)
+        await technician.sees(text)
+        assert technician.app.focused is not None
+        await technician.press("1")
+        await technician.sees("Identities")
+        assert technician.app.focused is not None
+
+
+async def test_the_help_tells_every_key_of_the_page(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.press("question_mark")
+        await technician.sees("let the TPM test everything again")
+        await technician.press("escape")
+        assert len(technician.app.screen_stack) == 1
+
+
+async def test_without_a_tpm_the_console_opens_and_offers_the_simulator(settings: Make) -> None:
+    async with console(settings(tcti="device:/nowhere", tcti_source="--tcti")) as technician:
+        await technician.sees("NO TPM")
+        await technician.sees("/nowhere")
+        for key in ("2", "3", "4", "5", "1"):
+            await technician.press(key)
+            await technician.idle()
+        await technician.press("s")
+        await technician.sees("Self-test   PASSED")
+
+
+async def test_the_walk_through_the_screen(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.sees("PASSED")
+        await technician.press("3", "n")
+        await technician.sees("New key in the TPM")
+        await technician.type("gateway")
+        await technician.press("enter", "enter", "enter", "enter", "enter")
+        await technician.sees("1 Key       DONE")
+        await technician.press("enter")
+        await technician.sees("Request for gateway")
+        await technician.press("enter")
+        await technician.type(" dns:localhost")
+        await technician.press("enter", "enter")
+        await technician.sees("2 Request   DONE")
+        await technician.press("d")
+        await technician.sees("Certificate of gateway")
+        await technician.press("escape")
+        await technician.sees("5 Ready     DONE")
+        await technician.press("4", "s")
+        await technician.sees("Start a server")
+        await technician.press("enter", *["backspace"] * 4, "0", "enter", "enter")
+        await technician.sees("RUNNING")
+        await technician.press("x")
+        await technician.sees("STOPPED")
+
+
+async def test_a_bad_name_is_told_in_the_form_and_nothing_is_made(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.press("3", "n")
+        await technician.type("../x")
+        await technician.press("enter", "enter", "enter", "enter", "enter")
+        await technician.sees("'../x'")
+        await technician.press("escape")
+        await technician.idle()
+        assert technician.app.board.identities.names() == []
+
+
+async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        technician.app.board.create("pump", Algorithm.EC_P256)
+        await technician.press("3")
+        await technician.sees("pump")
+        await technician.press("i")
+        await technician.type("/nowhere/pump.pem")
+        await technician.press("enter", "enter", "enter")
+        await technician.sees("File not read")
+        await technician.press("enter")
+        assert len(technician.app.screen_stack) == 1
