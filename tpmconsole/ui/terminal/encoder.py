@@ -5,14 +5,19 @@ Pure: give it the wanted grid, send what it returns. ``row.py`` says which seque
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
-from tpmconsole.ui.terminal.look import blank_of
+from tpmconsole.ui.terminal.look import PLAIN, blank_of, sgr_between
 from tpmconsole.ui.terminal.row import Pen, RowEncoder, move
+from tpmconsole.ui.terminal.scroll import find_scroll
 from tpmconsole.ui.terminal.shadow import Grid
 
 CLEAR = "\x1b[m\x1b[H\x1b[J"
 """Everything plain and blank, the cursor at home. (ED 0 from home: one byte less than ED 2.)"""
+
+# In a frame of fewer bytes than this, moving rows saves nothing.
+_WORTH_SCROLLING = 100
 
 
 class _RowBytes(NamedTuple):
@@ -69,13 +74,7 @@ class Encoder:
             The characters to send, and to be sent: from now on they count as shown. Empty where
             the terminal shows all that is wanted.
         """
-        prefix = ""
-        rows = [] if self._unknown else self._rows(wanted, self.shown, self._pen)
-        if self._unknown or self._better_cleared(wanted, rows):
-            prefix, self._unknown = CLEAR, False
-            self.shown.clear()
-            self._pen, self._first_row = Pen(0, 0), 0
-            rows = self._rows(wanted, self.shown, self._pen)
+        prefix, rows = self._cheapest(wanted)
         parts, length = [prefix], len(prefix)
         first_row = 0
         for row in rows:
@@ -95,13 +94,34 @@ class Encoder:
         self._pen = Pen(x, y, self._pen.look)
         return text
 
-    def _better_cleared(self, wanted: Grid, rows: list[_RowBytes]) -> bool:
-        length = sum(len(row.text) for row in rows)
-        if not self._may_clear or length < wanted.columns * wanted.rows // 4:
-            return False
-        blank = Grid(wanted.columns, wanted.rows)
-        afresh = self._rows(wanted, blank, Pen(0, 0))
-        return sum(len(row.text) for row in afresh) + len(CLEAR) < length
+    def _cheapest(self, wanted: Grid) -> tuple[str, list[_RowBytes]]:
+        """Something to send first, after which `shown` and the pen are up to date; and the rows.
+
+        First may come: nothing, moving rows that only moved, or clearing the screen.
+        """
+        if self._unknown:
+            self._unknown = False
+            return self._start_with(CLEAR, Grid(wanted.columns, wanted.rows), wanted)
+        rows = self._rows(wanted, self.shown, self._pen)
+        least = _length(rows)
+        best: tuple[str, Grid] | None = None
+        for prefix, grid in self._alternatives(wanted, least):
+            length = len(prefix) + _length(self._rows(wanted, grid, Pen(0, 0)))
+            if length < least:
+                least, best = length, (prefix, grid)
+        return self._start_with(*best, wanted) if best else ("", rows)
+
+    def _alternatives(self, wanted: Grid, length: int) -> Iterator[tuple[str, Grid]]:
+        """Ways to start a frame of that length, and what the terminal shows after each."""
+        if length >= _WORTH_SCROLLING and (scroll := find_scroll(wanted, self.shown)):
+            plain = sgr_between(self._pen.look, PLAIN)
+            yield plain + scroll.sequence(), scroll.apply(self.shown)
+        if self._may_clear and length >= wanted.columns * wanted.rows // 4:
+            yield CLEAR, Grid(wanted.columns, wanted.rows)
+
+    def _start_with(self, prefix: str, shown: Grid, wanted: Grid) -> tuple[str, list[_RowBytes]]:
+        self.shown, self._pen, self._first_row = shown, Pen(0, 0), 0
+        return prefix, self._rows(wanted, shown, self._pen)
 
     def _rows(self, wanted: Grid, shown: Grid, pen: Pen) -> list[_RowBytes]:
         """What to send for each row that differs, from `_first_row` on and round."""
@@ -116,6 +136,10 @@ class Encoder:
                 pen = row.pen
                 rows.append(_RowBytes(y, text, pen))
         return rows
+
+
+def _length(rows: list[_RowBytes]) -> int:
+    return sum(len(row.text) for row in rows)
 
 
 def _changed_columns(wanted: Grid, shown: Grid, y: int) -> list[int]:
