@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-# Categories of Unicode that steer instead of show: control, format (bidi marks, zero-width
-# characters), surrogates (bytes of a file name that were no UTF-8), private use, unassigned,
-# line and paragraph separators.
-_UNSAFE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _MARK = "..."
 
 
@@ -20,14 +16,16 @@ def printable(text: str, limit: int = 200) -> str:
         text: what a file said.
         limit: the most characters to take from it; ``...`` marks that there was more.
     """
-    if len(text) <= limit and text.isascii() and text.isprintable():
+    if len(text) <= limit and text.isprintable():
         return text
     shown = "".join(_escaped(character) for character in text[:limit])
     return shown + _MARK if len(text) > limit else shown
 
 
 def _escaped(character: str) -> str:
-    if unicodedata.category(character) not in _UNSAFE:
+    # Not printable for Python: control and format characters (bidi marks, zero-width ones), lone
+    # surrogates, private and unassigned characters, and every separator but the space.
+    if character.isprintable():
         return character
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # PEP 383: a byte that was no UTF-8

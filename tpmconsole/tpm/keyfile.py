@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,6 +42,8 @@ def parse(data: bytes) -> TssKey:
     Raises:
         KeyFileError: it is damaged (``part`` says where) or something else.
     """
+    if len(data) > LIMIT:
+        raise something_else(f"larger than any key: {len(data)} bytes")
     remarks: list[str] = []
     if _is_der_key(data):
         return _decoded(_whole(data, remarks), remarks)
@@ -57,7 +60,7 @@ def _no_key(data: bytes, text: str) -> KeyFileError:
     from tpmconsole.tpm import otherfile
 
     for block in pemblocks.blocks(text):
-        if block.body and _is_der_key(pemblocks.content(block.body)):
+        if block.body and _is_der_key(pemblocks.start(block.body)):
             return damaged(
                 "label",
                 f"it says '{printable(block.label, 60)}' where {pemblocks.LABEL} must be",
@@ -123,6 +126,9 @@ def _decoded(der: bytes, remarks: list[str]) -> TssKey:
         remarks=tuple(remarks),
     )
     _check(key)
+    if key.extra_fields:
+        remarks.append(f"tpm2-openssl cannot read its field {', '.join(key.extra_fields)}")
+        key = replace(key, remarks=tuple(remarks))
     return key
 
 
@@ -177,7 +183,10 @@ def _is_der_key(data: bytes) -> bool:
 
 
 def _read(steps: Iterable[keyschema.PolicyStep]) -> tuple[Step, ...]:
-    return tuple(Step(one.code, one.body) for one in steps)
+    read = tuple(Step(one.code, one.body) for one in steps)
+    if any(not 0 <= step.code < 2**32 for step in read):
+        raise damaged("policy", "a step's number is no command of a TPM")
+    return read
 
 
 def inspect(path: Path) -> KeyFile:

@@ -64,4 +64,7 @@ def _file(path: Path, entry: os.DirEntry[str], others: bool) -> KeyFile | None:
         data = read_bounded(path, LIMIT)
     except ConsoleError:
         return inspect(path)  # says why: what may not be read may be a key
-    return describe(path, data, status.st_mode) if others or may_be_key(data) else None
+    if not others and not may_be_key(data):
+        return None
+    found = describe(path, data, status.st_mode)
+    return found if others or found.kind != KeyKind.NOT_TSS2 else None

@@ -121,6 +121,7 @@ def decode(der: bytes) -> TpmKey:
     )
 
 
+_LAST_OPTIONAL = 5
 _KINDS = {
     "ShortData": ("DER length", "a field is longer than what holds it"),
     "InvalidLength": ("DER length", "a field's length is not written as DER writes it"),
@@ -139,6 +140,9 @@ def _decode(schema: Any, der: bytes, part: str) -> Any:
 
 def _explained(error: ValueError, part: str) -> KeyFileError:
     """The library's error in words; it says what kind of error, not where."""
+    unknown = re.search(r"actual: Tag { value: (\d+), .*class: ContextSpecific", str(error))
+    if unknown and int(unknown[1]) > _LAST_OPTIONAL:
+        return damaged("structure", f"its field [{unknown[1]}] is unknown to this version")
     found = re.search(r"kind: (\w+)", str(error))
     kind, words = _KINDS.get(found[1] if found else "", (part, "its fields are not those of a key"))
     return damaged(part if part != "structure" else kind, words)

@@ -56,8 +56,8 @@ def describe(data: bytes, text: str) -> str:
     for magic, words in _MAGICS:
         if data.startswith(magic):
             return words
-    if data[0] == 0x30:
-        return describe_der(data) or "DER of another kind"
+    if data[0] == 0x30 and (known := describe_der(data)):
+        return known
     if _is_public_area(data):
         return "a public area alone (TPM2B_PUBLIC, as tpm2_create -u writes it)"
     return "text" if _is_text(data) else "binary data"
@@ -99,8 +99,8 @@ def _labelled(label: str, body: str | None) -> str:
     words = _LABELS.get(label) or f"a PEM file with the label '{printable(label, 40)}'"
     if body is None:
         return f"{words} without its last line"
-    if label.endswith(" PRIVATE KEY") and "Proc-Type: 4,ENCRYPTED" in body:
-        return words.replace("a ", "an encrypted ", 1).replace("an encrypted n ", "an encrypted ")
+    if "Proc-Type: 4,ENCRYPTED" in body:
+        return f"{words}, encrypted"
     return words
 
 

@@ -1,4 +1,4 @@
-"""The block of a TSS2 key in a PEM file, strictly: what OpenSSL would not read is damaged.
+"""The block of a TSS2 key in a PEM file, about as strictly as OpenSSL reads it.
 
 RFC 7468 says what PEM looks like, RFC 1421 section 4.6 what headers in a block look like.
 """
@@ -6,18 +6,16 @@ RFC 7468 says what PEM looks like, RFC 1421 section 4.6 what headers in a block 
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator
+from itertools import zip_longest
 from typing import NamedTuple
 
 from tpmconsole.text import short
-from tpmconsole.tpm.keyerrors import damaged
+from tpmconsole.tpm.keyerrors import KeyFileError, damaged
 
 LABEL = "TSS2 PRIVATE KEY"
-_BEGIN = re.compile(r"^-----BEGIN ([^\n]{0,64}?)-----[ \t]*$", re.MULTILINE)
-# A line that was meant to be the first or the last of our block.
-_MEANT = re.compile(r"^(?=[^\n]*--)[^\n]*(?:TSS2|BEGIN TPM)[^\n]*$", re.MULTILINE)
+_GUARD = re.compile(r"^-----(BEGIN|END) ([^\n]{0,64}?)-----[ \t]*$", re.MULTILINE)
 _LABEL_REMEDY = f"make the first line -----BEGIN {LABEL}----- and the last -----END {LABEL}-----"
 
 
@@ -36,17 +34,12 @@ def normalised(data: bytes) -> str:
 
 def blocks(text: str) -> Iterator[Block]:
     """Every PEM block of a normalised text, in its order."""
-    at = 0
-    while found := _BEGIN.search(text, at):
-        end = re.compile(rf"^-----END {re.escape(found[1])}-----[ \t]*$", re.MULTILINE)
-        closed = end.search(text, found.end())
-        following = _BEGIN.search(text, found.end())
-        if closed is None or (following and following.start() < closed.start()):
-            yield Block(found[1], None)
-            at = found.end()
-        else:
-            yield Block(found[1], text[found.end() : closed.start()])
-            at = closed.end()
+    guards = list(_GUARD.finditer(text))
+    for guard, following in zip_longest(guards, guards[1:]):
+        if guard[1] != "BEGIN":
+            continue
+        closed = following is not None and following.groups() == ("END", guard[2])
+        yield Block(guard[2], text[guard.end() : following.start()] if closed else None)
 
 
 def find_key(text: str) -> bytes | None:
@@ -60,17 +53,35 @@ def find_key(text: str) -> bytes | None:
             if block.body is None:
                 raise _without_end(text)
             return content(block.body)
-    meant = _MEANT.search(text)
-    if meant and "TSS2 KEY BLOB" not in meant[0]:
-        indented = meant[0] != meant[0].lstrip()
-        remedy = "remove the spaces before each line" if indented else _LABEL_REMEDY
-        raise damaged("label", f"the line '{short(meant[0], 60)}' is not as it must be", remedy)
-    return None
+    meant = next(_meant(text), None)
+    if meant is None:
+        return None
+    if _GUARD.fullmatch(meant):
+        raise damaged("label", f"the line -----BEGIN {LABEL}----- is missing", _LABEL_REMEDY)
+    indented = meant[:1] in (" ", "\t")
+    remedy = "remove the spaces before each line" if indented else _LABEL_REMEDY
+    raise damaged("label", f"the line '{short(meant, 60)}' is not as it must be", remedy)
+
+
+def _meant(text: str) -> Iterator[str]:
+    """Lines that were meant to be the first or last one of our block.
+
+    Prose may name the label, and a script the variable TSS2_LOG; such a line begins with words.
+    """
+    for line in text.split("\n"):
+        if "TSS2" not in line or "TSS2 KEY BLOB" in line or len(line) > 200:
+            continue
+        bare = line.lstrip(" \t>-")
+        begun = "--" in line[: len(line) - len(bare)]
+        ended = line.rstrip().endswith("--")
+        named = bare.startswith(("BEGIN", "END"))
+        if (named and (begun or ended)) or (begun and bare.rstrip(" \t-").endswith("KEY")):
+            yield line
 
 
 def count_keys(text: str) -> int:
     """How many TSS2 blocks a normalised text has."""
-    return sum(found[1] == LABEL for found in _BEGIN.finditer(text))
+    return sum(found.groups() == ("BEGIN", LABEL) for found in _GUARD.finditer(text))
 
 
 def armour(der: bytes) -> bytes:
@@ -80,12 +91,11 @@ def armour(der: bytes) -> bytes:
     return "\n".join([f"-----BEGIN {LABEL}-----", *lines, f"-----END {LABEL}-----", ""]).encode()
 
 
-def _without_end(text: str) -> Exception:
-    ends = [line for line in _MEANT.findall(text) if "BEGIN" not in line]
-    if ends:
-        cause = f"the last line is '{short(ends[-1], 60)}'"
-        return damaged("label", cause, _LABEL_REMEDY)
-    return damaged("truncated", "the line -----END TSS2 PRIVATE KEY----- is missing")
+def _without_end(text: str) -> KeyFileError:
+    last = [line for line in _meant(text) if "BEGIN" not in line]
+    if last:
+        return damaged("label", f"the last line is '{short(last[-1], 60)}'", _LABEL_REMEDY)
+    return damaged("truncated", f"the line -----END {LABEL}----- is missing")
 
 
 def content(body: str) -> bytes:
@@ -97,26 +107,38 @@ def content(body: str) -> bytes:
     coded = "".join(_without_headers(body).split())
     try:
         return base64.b64decode(coded, validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         wrong = re.search(r"[^A-Za-z0-9+/=]", coded)
         if wrong:
             cause = f"there is a '{short(wrong[0], 8)}' among its characters"
         elif len(coded) % 4:
-            cause = f"{4 - len(coded) % 4} of its characters are missing at the end"
+            cause = f"{-len(coded) % 4} of its characters are missing"
         else:
             cause = "its padding (=) is not at the end"
         raise damaged("base64", cause) from error
 
 
+def start(body: str) -> bytes:
+    """The first bytes in a block, as far as they can be read."""
+    coded = "".join(body.split())[:24]
+    try:
+        return base64.b64decode(coded, validate=True)
+    except ValueError:
+        return b""
+
+
 def _without_headers(body: str) -> str:
-    lines = body.strip("\n").split("\n")
-    if ":" not in lines[0]:
-        return body
-    headers, _, rest = body.strip("\n").partition("\n\n")
-    if "ENCRYPTED" in headers:
+    """Leave out ``Name: value`` lines and their continuations, which end with an empty line."""
+    lines = body.strip().split("\n")
+    count = 0
+    while count < len(lines) and (
+        ":" in lines[count] or (count and lines[count][:1] in (" ", "\t"))
+    ):
+        count += 1
+    if any("ENCRYPTED" in line for line in lines[:count]):
         raise damaged(
             "encryption",
             "the block is encrypted with a passphrase of its own",
             "decrypt the file with the tool that encrypted it; the TPM protects the key anyway",
         )
-    return rest
+    return "\n".join(lines[count:])

@@ -42,7 +42,7 @@ _ATTRIBUTES = (
     (1 << 2, "gone after a restart"),
     (1 << 4, "fixed to its parent"),
     (1 << 5, "made in the TPM"),
-    (USER_WITH_AUTH, "used with its password"),
+    (USER_WITH_AUTH, "no policy needed"),
     (1 << 7, "changed by policy only"),
     (1 << 8, "bound to the TPM's firmware"),
     (1 << 9, "bound to the firmware's version"),
@@ -143,8 +143,9 @@ class PublicArea:
         except UnsupportedAlgorithm as error:
             raise PublicAreaError(f"{self.algorithm} is not known to OpenSSL here") from error
         except ValueError as error:
-            wrong = "modulus or exponent" if self.type == RSA else "point is not on its curve:"
-            raise PublicAreaError(f"{wrong} {error}".rstrip(".")) from error
+            rsa_wrong = "its modulus or exponent is none of an RSA key"
+            ecc_wrong = f"its point is not on the curve {_curve(self.curve)[0]}"
+            raise PublicAreaError(rsa_wrong if self.type == RSA else ecc_wrong) from error
 
 
 def decode(encoded: bytes) -> PublicArea:
@@ -214,8 +215,10 @@ def _rsa(reader: Reader) -> _Parameters:
     modulus = reader.sized(2048, "modulus")
     if len(modulus) * 8 != bits:
         raise PublicAreaError(f"its modulus has {len(modulus) * 8} bits, not {bits}")
-    # 0 stands for the default exponent.
-    return f"RSA {bits}", scheme, 0, (int.from_bytes(modulus, "big"),), exponent or 65537
+    number = int.from_bytes(modulus, "big")
+    if number.bit_length() != bits or not number & 1:
+        raise PublicAreaError(f"its modulus is not that of an RSA key of {bits} bits")
+    return f"RSA {bits}", scheme, 0, (number,), exponent or 65537  # 0 stands for the default
 
 
 def _ecc(reader: Reader) -> _Parameters:

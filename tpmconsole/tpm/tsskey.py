@@ -90,6 +90,18 @@ class TssKey:
         return "none" if self.empty_auth else "password"
 
     @property
+    def extra_fields(self) -> tuple[str, ...]:
+        """The optional fields it has that tpm2-openssl and tpm2-pytss refuse to read."""
+        fields = {
+            "policy": self.policy,
+            "secret": self.secret is not None,
+            "authPolicy": self.auth_policy,
+            "description": self.description is not None,
+            "rsaParent": self.rsa_parent,
+        }
+        return tuple(name for name, there in fields.items() if there)
+
+    @property
     def policy_words(self) -> tuple[str, ...]:
         return policy_words(self.policy, self.auth_policy)
 
