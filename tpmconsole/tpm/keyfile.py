@@ -32,7 +32,10 @@ _OID_PREFIX = bytes.fromhex("0606 6781 050a 01")
 
 
 def may_be_key(data: bytes) -> bool:
-    """Whether ``parse`` would find a TSS2 key or a damaged one; fast, and never wrongly no."""
+    """Whether ``parse`` might find a TSS2 key or a damaged one; fast, for scanning folders.
+
+    Only a key under another tool's label is overlooked: the label is in none of its bytes.
+    """
     return b"TSS2" in data or _is_der_key(data)
 
 
@@ -137,9 +140,9 @@ def _mislabelled(der: bytes) -> KeyFileError | None:
     from tpmconsole.tpm import otherfile
 
     what = None if _is_der_key(der) else otherfile.describe_der(der)
-    return (
-        damaged("label", f"it says {pemblocks.LABEL}, but what follows is {what}") if what else None
-    )
+    if what is None:
+        return None
+    return damaged("label", f"it says {pemblocks.LABEL}, but what follows is {what}")
 
 
 def _check(key: TssKey) -> None:
