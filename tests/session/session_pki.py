@@ -38,14 +38,15 @@ class SoftwareSigner:
     def raw_rsa(self, data: bytes) -> bytes:
         assert isinstance(self.key, rsa.RSAPrivateKey)
         numbers = self.key.private_numbers()
-        modulus = numbers.public_numbers.n
-        size = (modulus.bit_length() + 7) // 8
-        return pow(int.from_bytes(data, "big"), numbers.d, modulus).to_bytes(size, "big")
+        message = int.from_bytes(data, "big")
+        one, two = pow(message, numbers.dmp1, numbers.p), pow(message, numbers.dmq1, numbers.q)
+        answer = two + (numbers.iqmp * (one - two)) % numbers.p * numbers.q
+        return answer.to_bytes((self.key.key_size + 7) // 8, "big")
 
 
 @cache
 def make_key(kind: str, which: str = "") -> SoftwareKey:
-    """``ec-p256``, ``ec-p384``, ``ec-p521``, ``rsa-2048`` …; the same again for the same arguments."""
+    """``ec-p256``, ``ec-p384``, ``ec-p521``, ``rsa-2048`` …; the same arguments, the same key."""
     family, _, size = kind.partition("-")
     if family == "rsa":
         return rsa.generate_private_key(65537, int(size))

@@ -1,0 +1,182 @@
+"""The server: answers many clients at once, and none of them can harm the others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from contextlib import suppress
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.session.causes import Peer
+from tpmconsole.session.live import peer_facts
+from tpmconsole.session.model import State, address_text
+from tpmconsole.session.protocol import (
+    HEADER_LINES,
+    LINE_BYTES,
+    TOO_LONG,
+    answer,
+    http_request,
+    http_response,
+)
+from tpmconsole.session.running import HANDSHAKE_S, Running
+from tpmconsole.session.stream import LineTooLongError, TlsStream
+
+CLIENTS = 256
+IDLE_S = 600.0
+HEADER_S = 10.0
+BACKLOG = 128
+
+
+class Server:
+    """Listens until it is cancelled.
+
+    Args:
+        running: the session.
+        idle_s: seconds a client may say nothing.
+        clients: how many may be connected at once.
+    """
+
+    def __init__(self, running: Running, *, idle_s: float = IDLE_S, clients: int = CLIENTS) -> None:
+        self._running = running
+        self._live = running.live
+        self._idle_s = idle_s
+        self._clients = clients
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._since = time.monotonic()
+
+    async def run(self) -> None:
+        """Listen and serve.
+
+        Raises:
+            ConsoleError: the address cannot be listened on.
+        """
+        spec = self._running.spec
+        try:
+            listener = await asyncio.start_server(
+                self._accept, spec.host, spec.port, backlog=BACKLOG, limit=64 * 1024
+            )
+        except OSError as error:
+            # asyncio words a failed bind its own way; its number is the kernel's.
+            raise self._running.explain(error, Peer("address", spec.address)) from error
+        host, port = listener.sockets[0].getsockname()[:2]
+        self._live.change(address=address_text(host, port))
+        self._live.enter(State.RUNNING)
+        self._live.event("listening", address=self._live.facts.address)
+        try:
+            await listener.serve_forever()
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - asyncio runs this in a task
+        self._tasks.add(task)
+        try:
+            await self._serve(reader, writer)
+        except asyncio.CancelledError:
+            writer.transport.abort()
+        finally:
+            self._tasks.discard(task)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        name = writer.get_extra_info("peername") or ("unknown", 0)
+        client = Peer("client", address_text(*name[:2]))
+        if len(self._tasks) > self._clients:
+            writer.transport.abort()
+            self._live.trouble(
+                ConsoleError(
+                    "Client turned away",
+                    f"{client}: {self._clients} clients are connected already",
+                    "end some of them",
+                )
+            )
+            return
+        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        running = self._running
+        stream = TlsStream(reader, writer, running.context, running.engine, running.thread)
+        self._live.add(connections=1)
+        greeted, why = False, "by the client"
+        try:
+            await stream.handshake(HANDSHAKE_S)
+            greeted = True
+            self._live.handshake(stream, peer_facts(stream), client=client.address)
+            await self._talk(stream, client)
+        except EOFError as error:
+            if not greeted:
+                self._live.trouble(running.explain(error, client))
+        except TimeoutError as error:
+            why = "it said nothing for too long"
+            if not greeted:
+                self._live.trouble(running.explain(error, client))
+        except LineTooLongError:
+            why = "it sent too long a line"
+        except Exception as error:  # noqa: BLE001 - one client must not end the others
+            why = "by an error"
+            self._live.trouble(running.explain(error, client))
+        finally:
+            self._live.add(connections=-1)
+            with suppress(OSError):
+                await stream.close()
+        if greeted:
+            self._live.event("closed", client=client.address, why=why)
+
+    async def _talk(self, stream: TlsStream, client: Peer) -> None:
+        first = True
+        while True:
+            try:
+                line = await stream.read_line(LINE_BYTES, self._idle_s)
+            except LineTooLongError:
+                await self._say(stream, TOO_LONG)
+                raise
+            start = time.perf_counter()
+            request = http_request(line) if first else None
+            if request is not None:
+                await self._answer_http(stream, client, *request)
+                return
+            first = False
+            said = answer(line, self._status())
+            await self._say(stream, said)
+            self._count(stream)
+            self._live.event(
+                "message",
+                client=client.address,
+                text=line[:80].decode("ascii", "replace"),
+                answer=said,
+                ms=round((time.perf_counter() - start) * 1000, 2),
+            )
+
+    async def _answer_http(self, stream: TlsStream, client: Peer, method: str, path: str) -> None:
+        for _ in range(HEADER_LINES):
+            if not await stream.read_line(LINE_BYTES * 8, HEADER_S):
+                break
+        status, response = http_response(method, path, self._page(stream))
+        await stream.write(response)
+        self._count(stream)
+        self._live.event(
+            "message", client=client.address, text=f"{method} {path}", answer=f"HTTP {status}"
+        )
+
+    async def _say(self, stream: TlsStream, text: str) -> None:
+        await stream.write(text.encode("ascii") + b"\n")
+
+    def _count(self, stream: TlsStream) -> None:
+        self._live.add(messages=1, bytes_in=stream.bytes_in, bytes_out=stream.bytes_out)
+        stream.bytes_in = stream.bytes_out = 0
+
+    def _status(self) -> str:
+        facts = self._live.facts
+        return (
+            f"OK clients={facts.connections} handshakes={facts.handshakes} "
+            f"messages={facts.messages} uptime_s={time.monotonic() - self._since:.0f}"
+        )
+
+    def _page(self, stream: TlsStream) -> str:
+        peer, cipher = peer_facts(stream), stream.tls.cipher()
+        return (
+            f"{self._running.spec.identity}, whose key is in a TPM, greets {peer.subject}.\n"
+            f"{stream.tls.version()}, {cipher[0] if cipher else '-'}\n"
+            f"{self._status()}\n"
+        )

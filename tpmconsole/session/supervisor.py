@@ -1,0 +1,259 @@
+"""Starts, stops, lists and attaches to sessions, which outlive whoever started them."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.files import PRIVATE_FOLDER, cannot_write, make_private_folder
+from tpmconsole.session.children import last_words, log_tail, spawn
+from tpmconsole.session.engine import choose
+from tpmconsole.session.events import EventLog, follow_events, now, read_events
+from tpmconsole.session.folder import Order, read_facts, read_order, write_facts, write_order
+from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec, State, Trouble
+from tpmconsole.session.monitor import usage
+from tpmconsole.tpm.model import Connection
+from tpmconsole.tpm.processes import Process, boot_id, end
+
+LOG = logging.getLogger(__name__)
+
+START_S = 25.0
+STOP_S = 3.0
+POLL_S = 0.01
+# A session that has not told its process number by now never will.
+SILENT_S = 30.0
+ENDED_KEPT = 50
+
+_ID = re.compile(r"(client|server)-(\d{1,9})")
+
+
+class Supervisor:
+    """The sessions of one state directory; any number of these may look after the same ones.
+
+    Args:
+        folder: ``sessions`` of the state directory.
+        log: the console's log, named to the user where it tells more.
+    """
+
+    def __init__(self, folder: Path, log: Path) -> None:
+        self._folder = folder
+        self._log = log
+
+    def start(
+        self,
+        spec: SessionSpec,
+        credentials: Credentials,
+        connection: Connection,
+        password: bytes | None = None,
+    ) -> SessionFacts:
+        """Start a session.
+
+        Returns when a server listens, when a client's first handshake has succeeded, or when a
+        client without a count waits to try again (``last_error`` says why). Of one that fails
+        until then nothing is left.
+
+        Raises:
+            ConsoleError: why it did not start.
+        """
+        spec.check()
+        engine = choose(spec.engine, credentials.key, connection)
+        order = Order(spec, credentials, connection, engine, boot_id())
+        self._tidy()
+        folder = self._new_folder(spec.role)
+        try:
+            facts = _first_facts(folder.name, order)
+            write_order(folder, order, facts)
+            process = spawn(folder, order, password)
+            try:
+                self._wait_until_started(folder, process)
+            except BaseException:
+                end(process, STOP_S)
+                raise
+        except BaseException:
+            LOG.warning("%s did not start; its log ends:\n%s", folder.name, log_tail(folder))
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return self.show(folder.name)
+
+    def list(self) -> list[SessionFacts]:
+        """All sessions, the oldest first, the ended ones that are still kept among them."""
+        found = [self._facts(self._folder / name) for name in self._names()]
+        return sorted(found, key=lambda facts: (facts.started, facts.id))
+
+    def show(self, session: str) -> SessionFacts:
+        """One session as it is now.
+
+        Raises:
+            ConsoleError: there is none of that name.
+        """
+        return self._facts(self._known(session))
+
+    def stop(self, session: str) -> SessionFacts:
+        """End a session; one that has ended stays as it is.
+
+        Raises:
+            ConsoleError: there is none of that name, or it does not end.
+        """
+        folder = self._known(session)
+        facts = self._facts(folder)
+        process = _process(facts)
+        if facts.state.ended or process is None:
+            return facts
+        end(process, STOP_S)
+        if process.alive:
+            raise ConsoleError(
+                "Session does not end",
+                f"process {process.pid} hangs in the kernel, probably in the TPM's driver",
+                "try again later; restarting the board ends it for good",
+                ExitCode.UNEXPECTED,
+            )
+        return self._after_stop(folder)
+
+    def events(self, session: str, *, follow: bool = False) -> Iterator[dict[str, Any]]:
+        """What happened in a session, the oldest first.
+
+        Args:
+            follow: wait for more until the session ends.
+
+        Raises:
+            ConsoleError: there is none of that name.
+        """
+        folder = self._known(session)
+        if not follow:
+            return read_events(folder)
+        return follow_events(folder, lambda: self._facts(folder).state.ended)
+
+    def any_running(self) -> bool:
+        """Whether any session is at work."""
+        return any(not facts.state.ended for facts in self.list())
+
+    def _wait_until_started(self, folder: Path, process: Process) -> None:
+        # Asked before reading: what is written before a process ends is read after.
+        deadline = time.monotonic() + START_S
+        while True:
+            alive = process.alive
+            for event in read_events(folder):
+                if event["event"] == "error" and event.get("final"):
+                    raise ConsoleError.from_json(event)
+                if event["event"] in ("listening", "handshake") or "retry_in_s" in event:
+                    return
+            if not alive:
+                raise self._ended_without_a_word(folder)
+            if time.monotonic() > deadline:
+                raise ConsoleError(
+                    "Session does not start",
+                    f"it has said nothing for {START_S:.0f} seconds; the TPM may hang",
+                    f"check the TPM (tpmconsole status), and the log {self._log}",
+                    ExitCode.NO_TPM,
+                )
+            time.sleep(POLL_S)
+
+    def _facts(self, folder: Path) -> SessionFacts:
+        try:
+            facts, boot = read_facts(folder)
+            if facts.state.ended:
+                return facts
+            this_boot = boot == boot_id()
+            process = _process(facts)
+            if this_boot and process is not None and process.alive:
+                cpu, rss = usage(process.pid, process.started)
+                return replace(facts, cpu_percent=cpu, rss_bytes=rss)
+            if this_boot and process is None and _age_s(facts) < SILENT_S:
+                return facts
+            # What it wrote as its last may have come after we read.
+            facts, _ = read_facts(folder)
+        except ConsoleError as damage:
+            role = folder.name.partition("-")[0]
+            broken = SessionFacts(folder.name, role, "", "", state=State.FAILED)
+            return replace(broken, last_error=Trouble.of(damage))
+        if facts.state.ended:
+            return facts
+        silence = self._ended_without_a_word(folder)
+        return facts.ended(State.FAILED, facts.since, Trouble.of(silence))
+
+    def _ended_without_a_word(self, folder: Path) -> ConsoleError:
+        words = last_words(folder)
+        return ConsoleError(
+            "Session ended",
+            "its process ended without a word" + (f"; its log ends: {words}" if words else ""),
+            f"start it again; if it happens again, look into {self._log}",
+            ExitCode.UNEXPECTED,
+        )
+
+    def _after_stop(self, folder: Path) -> SessionFacts:
+        order, facts = read_order(folder)
+        if not facts.state.ended:  # it had to be killed, or had not begun to listen to us
+            facts = facts.ended(State.STOPPED, now())
+            write_facts(folder, order, facts, durable=True)
+            EventLog(folder).write("stopped", why="it was told to, and then killed")
+        return facts
+
+    def _new_folder(self, role: str) -> Path:
+        make_private_folder(self._folder)
+        while True:
+            taken = [int(name.partition("-")[2]) for name in self._names() if name.startswith(role)]
+            folder = self._folder / f"{role}-{max(taken, default=0) + 1}"
+            try:
+                folder.mkdir(mode=PRIVATE_FOLDER)
+            except FileExistsError:
+                continue  # another console was quicker
+            except OSError as error:
+                raise cannot_write(folder, error) from error
+            return folder
+
+    def _names(self) -> Iterator[str]:
+        if self._folder.is_dir():
+            yield from (one.name for one in self._folder.iterdir() if _ID.fullmatch(one.name))
+
+    def _known(self, session: str) -> Path:
+        folder = self._folder / session
+        if not _ID.fullmatch(session) or not folder.is_dir():
+            known = ", ".join(sorted(self._names())) or "there are none"
+            raise usage_error(
+                "Unknown session", f"there is no session '{session[:40]}'", f"use one of: {known}"
+            )
+        return folder
+
+    def _tidy(self) -> None:
+        """Keep the newest of the sessions that have ended."""
+        ended = [facts.id for facts in self.list() if facts.state.ended]
+        for session in ended[:-ENDED_KEPT]:
+            shutil.rmtree(self._folder / session, ignore_errors=True)
+
+
+def _first_facts(session: str, order: Order) -> SessionFacts:
+    started = now()
+    return SessionFacts(
+        id=session,
+        role=order.spec.role,
+        identity=order.credentials.identity,
+        address=order.spec.address,
+        engine=order.engine.name,
+        why_engine=order.engine.why,
+        since=started,
+        started=started,
+        protocol=order.spec.protocol,
+        simulated=order.connection.simulated,
+    )
+
+
+def _process(facts: SessionFacts) -> Process | None:
+    if facts.pid is None or facts.start_time is None:
+        return None
+    return Process(facts.pid, facts.start_time)
+
+
+def _age_s(facts: SessionFacts) -> float:
+    try:
+        began = datetime.fromisoformat(facts.started)
+    except ValueError:
+        return SILENT_S
+    return (datetime.now(UTC) - began).total_seconds()
