@@ -22,7 +22,7 @@ walk: $(VENV)/.test
 
 bench: $(VENV)/.test
 	@sh .ci/packages bench
-	@$(BIN)/python tests/bench.py
+	@cd tests && ../$(BIN)/python -m bench
 
 screenshots: $(VENV)/.test
 	@$(BIN)/python tests/screenshots.py

@@ -120,6 +120,11 @@ def _walk(steps: Walk, board: Path, thief: Path) -> dict[str, Any]:
         return bool(steps.run(board, "session", "show", client)["state"] == "stopped")
 
     wait_until(ended, "the client has sent its messages", seconds=30)
+
+    def told() -> bool:  # a session tells its figures once a second
+        return bool(steps.run(board, "session", "show", server)["messages"] == 5)
+
+    wait_until(told, "the server has told of them")
     facts = {"client": steps.session(board, client), "server": steps.session(board, server)}
 
     steps.say("  the client's key file is copied to another board")

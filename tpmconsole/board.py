@@ -468,13 +468,13 @@ def parse_handle(text: str) -> int:
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """HOST:PORT, an IPv6 host in brackets.
+    """HOST:PORT, an IPv6 host in brackets; a server may ask for port 0, any that is free.
 
     Raises:
         ConsoleError: it is none.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not port.isdigit() or not 0 < int(port) < 65536:
+    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
         raise usage_error(
             "Not an address", f"'{text}' is no HOST:PORT", "write it as gateway.local:8443"
         )

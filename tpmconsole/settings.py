@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,11 +119,17 @@ def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
     candidates = [Path(named)] if named else [state / "tpmconsole.toml", SYSTEM_FILE]
     for path in candidates:
         try:
-            return tomllib.loads(path.read_text(encoding="utf-8"))
+            return _parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        except (OSError, ValueError) as error:
             raise usage_error(
                 "Settings not read", f"{path}: {error}", "correct the file or move it away"
             ) from error
     return {}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    import tomllib  # most boards have no such file, and the first paint is waiting
+
+    return tomllib.loads(text)

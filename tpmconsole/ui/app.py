@@ -60,6 +60,8 @@ class ConsoleApp(App[int]):
     def on_job_finished(self, message: JobFinished) -> None:
         job = message.job
         self.jobs.finish(job)
+        if not self.main.children:  # the console is closing: its bars have gone already
+            return
         self.main.jobs_changed()
         if message.error is None:
             if job.done:

@@ -28,9 +28,6 @@ COLUMNS = (("PROBE", 12), ("STATE", 8), ("FINDING", 56))
 class DoctorPage(Page):
     """What was looked at, what was found, and what to do about it."""
 
-    title = "Doctor"
-    about = "what is wrong, and what to do about it"
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._findings: list[Finding] = []

@@ -33,9 +33,6 @@ FREE_HANDLE = "0x81000010"
 class KeysPage(Page):
     """One table for both kinds of key, and a detail pane."""
 
-    title = "Keys"
-    about = "key files and persistent handles, and whether this TPM can use them"
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._keys: list[Key] = []

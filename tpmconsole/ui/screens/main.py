@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 from functools import partial
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 from textual import events
 from textual.app import ComposeResult
@@ -14,24 +16,38 @@ from textual.widgets import ContentSwitcher
 
 from tpmconsole.ui.commands import Command, find, key_name
 from tpmconsole.ui.dialogs.message import ConfirmDialog
-from tpmconsole.ui.screens.doctor import DoctorPage
-from tpmconsole.ui.screens.keys import KeysPage
-from tpmconsole.ui.screens.overview import OverviewPage
 from tpmconsole.ui.screens.page import Page
-from tpmconsole.ui.screens.provision import ProvisionPage
-from tpmconsole.ui.screens.sessions import SessionsPage
 from tpmconsole.ui.styled import Fact, Heading
 from tpmconsole.ui.widgets.bars import KeyBar, PageBar, StatusBar, TitleBar
 
 if TYPE_CHECKING:
     from tpmconsole.ui.app import ConsoleApp
 
-PAGES: tuple[type[Page], ...] = (
-    OverviewPage,
-    KeysPage,
-    ProvisionPage,
-    SessionsPage,
-    DoctorPage,
+
+class PageName(NamedTuple):
+    """A page before it is needed: its module is imported when it is first opened.
+
+    Attributes:
+        title: its name in the page bar.
+        about: what it is for, the first sentence of its help.
+    """
+
+    title: str
+    about: str
+
+    def make(self, index: int) -> Page:
+        """The page itself."""
+        module = import_module(f"tpmconsole.ui.screens.{self.title.lower()}")
+        page: Page = getattr(module, f"{self.title}Page")(id=f"page-{index}")
+        return page
+
+
+PAGES = (
+    PageName("Overview", "the TPM's health in one glance"),
+    PageName("Keys", "key files and persistent handles, and whether this TPM can use them"),
+    PageName("Provision", "from a key in the TPM to an installed certificate"),
+    PageName("Sessions", "mutual TLS with a key that stays in the TPM"),
+    PageName("Doctor", "what is wrong, and what to do about it"),
 )
 
 
@@ -62,7 +78,7 @@ class MainScreen(Screen[None]):
         yield TitleBar()
         yield PageBar()
         with ContentSwitcher(id="pages", initial="page-0"):
-            yield OverviewPage(id="page-0")
+            yield PAGES[0].make(0)
         yield StatusBar()
         yield KeyBar()
 
@@ -74,6 +90,7 @@ class MainScreen(Screen[None]):
         self.page.opened()
         self._focus_page()
         self.show_keys()
+        self.call_after_refresh(gc.enable)  # off since the start: see tpmconsole.__main__
 
     def on_resize(self) -> None:
         self._show_title()
@@ -85,7 +102,7 @@ class MainScreen(Screen[None]):
         """Bring a page to the front; it is made when it is first wanted."""
         pages = self.query_one("#pages", ContentSwitcher)
         if not self.query(f"#page-{index}"):
-            await pages.mount(PAGES[index](id=f"page-{index}"))
+            await pages.mount(PAGES[index].make(index))
         self._current = index
         pages.current = f"page-{index}"
         self._show_pages()
@@ -206,9 +223,9 @@ class MainScreen(Screen[None]):
 
     def show_help(self) -> None:
         """The keys of this page and of every page, and the words of the field."""
-        page = self.page
+        page, name = self.page, PAGES[self._current]
         facts: list[Fact | Heading] = [
-            Heading(f"{page.title}: {page.about}"),
+            Heading(f"{name.title}: {name.about}"),
             *(Fact(_keys_of(one), "", one.help) for one in page.commands()),
             Heading("Everywhere"),
             *(Fact(_keys_of(one), "", one.help) for one in self.commands()),

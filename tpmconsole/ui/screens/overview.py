@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 class OverviewPage(Page):
     """Chip, self-test, lock-out, room, identities, sessions."""
 
-    title = "Overview"
-    about = "the TPM's health in one glance"
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._identities: list[Summary] = []

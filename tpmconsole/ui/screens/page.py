@@ -19,15 +19,7 @@ if TYPE_CHECKING:
 
 
 class Page(Vertical):
-    """One page between the bars.
-
-    Attributes:
-        title: its name in the page bar.
-        about: what it is for, the first sentence of its help.
-    """
-
-    title = ""
-    about = ""
+    """One page between the bars."""
 
     @property
     def console(self) -> ConsoleApp:

@@ -31,9 +31,6 @@ ROLES = ("client", "server", "both")
 class ProvisionPage(Page):
     """Identities above, the steps of the chosen one below."""
 
-    title = "Provision"
-    about = "from a key in the TPM to an installed certificate"
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._summaries: list[Summary] = []

@@ -32,9 +32,6 @@ LAST_EVENTS = 4
 class SessionsPage(Page):
     """Sessions above, the facts and last events of the chosen one below."""
 
-    title = "Sessions"
-    about = "mutual TLS with a key that stays in the TPM"
-
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._sessions: list[SessionFacts] = []

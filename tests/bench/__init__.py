@@ -1,0 +1,1 @@
+"""Figures, printed by ``make bench``: medians of runs taken side by side."""
