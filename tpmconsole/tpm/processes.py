@@ -51,7 +51,7 @@ class Process:
 
 def boot_id() -> str:
     """The kernel's name for this boot: start times of another boot mean nothing."""
-    return (PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return (PROC / "sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
 
 
 def launch(

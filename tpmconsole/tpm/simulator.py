@@ -189,7 +189,7 @@ class Simulator:
             make_private_folder(self.state)
             arguments = swtpm_arguments(runtime.tpm, runtime.control)
             self._launch(runtime, SWTPM, [programs[SWTPM], *arguments])
-            self._wait(runtime, SWTPM, runtime.swtpm_listens)
+            self._wait(runtime, SWTPM, runtime.swtpm_is_ready)
         if not bus:
             self._wait(runtime, BUS, runtime.bus_answers)
         self._launch(runtime, ABRMD, [programs[ABRMD], *abrmd_arguments(runtime.tpm)])

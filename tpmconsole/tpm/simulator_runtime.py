@@ -31,6 +31,8 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.+-]+")
 # TPM2_Shutdown(TPM_SU_CLEAR), TPM 2.0 Library part 3, section 9.4. swtpm before 0.8 does not send
 # it by itself, and a TPM that lost its power counts the use of a protected key as a wrong password.
 _SHUTDOWN = bytes.fromhex("80010000000c000001450000")
+# TPM2_GetTestResult, section 10.4: answered in failure mode too.
+_GET_TEST_RESULT = bytes.fromhex("80010000000a0000017c")
 
 
 @dataclass(slots=True)
@@ -82,9 +84,12 @@ class Runtime:
         """
         return SWTPM in self.alive() and self.tpm.is_socket() and self.control.is_socket()
 
-    def swtpm_listens(self) -> bool:
-        """Whether both of swtpm's sockets take connections; only for one that nobody uses yet."""
-        return _listens(self.tpm) and _listens(self.control)
+    def swtpm_is_ready(self) -> bool:
+        """Whether swtpm, which nobody uses yet, has read its TPM's state and answers a command.
+
+        It listens before it reads the state, and ends where that is damaged.
+        """
+        return bool(self._command(_GET_TEST_RESULT, ANSWER_S)) and _listens(self.control)
 
     def bus_answers(self) -> bool:
         """Whether the bus runs and answers a question."""
@@ -104,11 +109,7 @@ class Runtime:
 
     def shut_down_tpm(self, patience_s: float) -> None:
         """Tell the TPM that its power is about to go."""
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(patience_s)
-            connection.connect(os.fspath(self.tpm))
-            connection.sendall(_SHUTDOWN)
-            connection.recv(64)  # whatever it answers, it has been told
+        self._command(_SHUTDOWN, patience_s)  # whatever it answers, it has been told
 
     def remove_sockets(self, folder: Path) -> None:
         """Remove the sockets, and their folder where it is not ``folder`` itself."""
@@ -141,6 +142,17 @@ class Runtime:
             return cls(Path(data["sockets"]), processes)
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError("no runtime file of a simulator") from error
+
+    def _command(self, command: bytes, patience_s: float) -> bytes:
+        """Send swtpm a TPM command, past the broker; no answer is an empty one."""
+        try:
+            with socket.socket(socket.AF_UNIX) as connection:
+                connection.settimeout(patience_s)
+                connection.connect(os.fspath(self.tpm))
+                connection.sendall(command)
+                return connection.recv(4096)
+        except OSError:
+            return b""
 
     def _abrmd_on_bus(self) -> Presence | None:
         """Whether tpm2-abrmd is on the bus and answers; None where the bus itself does not."""
