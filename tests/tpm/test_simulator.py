@@ -10,11 +10,11 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from running import NOBODY, PROJECT, as_nobody, finished, needs_root, python
 from waiting import assert_nothing_left, processes_of, wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode
@@ -24,7 +24,6 @@ from tpmconsole.tpm.programs import SEARCH_PATH
 from tpmconsole.tpm.simulator import Simulator
 
 NAMES = {"swtpm", "dbus-daemon", "tpm2-abrmd"}
-PROJECT = Path(__file__).parents[2]
 
 # A signing key with a password that the TPM protects against guessing, at a persistent handle.
 MAKE_PROTECTED_KEY = """
@@ -53,28 +52,10 @@ print(data.data.tpmProperties[0].value)
 RANDOM = "from tpm2_pytss import ESAPI; print(len(ESAPI(ADDRESS).get_random(8)))"
 
 
-def python(code: str, **options: object) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=PROJECT,
-        **options,  # type: ignore[call-overload]
-    )
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=20)
-    assert process.returncode == 0, errors
-    return output.strip()
-
-
 def in_tpm(connection: Connection, code: str) -> subprocess.Popen[str]:
     """Start a program that talks to the simulated TPM; GLib keeps one bus per process for good."""
     environment = {**os.environ, **connection.environment, "TSS2_LOG": "all+none"}
-    return python(f"ADDRESS = {connection.tcti!r}\n{code}", env=environment)
+    return python(f"ADDRESS = {connection.tcti!r}\n{code}", environment)
 
 
 def kill(simulator: Simulator, name: str) -> None:
@@ -420,42 +401,25 @@ def test_a_folder_that_cannot_be_made(state: Path) -> None:
     assert str(state / "file") in error.cause
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
-class TestAnotherUser:
-    """As the kiosk's user, without any right of root's."""
+@needs_root
+def test_runs_for_a_user_without_rights(state: Path) -> None:
+    os.chown(state, NOBODY, NOBODY)
+    code = (
+        f"s = simulator.Simulator(Path({str(state / 'simulator')!r}))\n"
+        "s.ensure(); print(s.status().running, s.stop())"
+    )
+    assert as_nobody(code) == "True True"
 
-    @pytest.fixture
-    def as_nobody(self) -> Callable[[str], str]:
-        # It becomes another user after its imports: the interpreter may be in root's home.
-        become = (
-            "import os; from pathlib import Path; from tpmconsole.errors import ConsoleError\n"
-            "from tpmconsole.tpm.simulator import Simulator\n"
-            "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
-        )
 
-        def run(code: str) -> str:
-            return finished(python(become + code, env={"PATH": "/usr/bin"}))
-
-        return run
-
-    def test_runs_for_it(self, state: Path, as_nobody: Callable[[str], str]) -> None:
-        os.chown(state, 65534, 65534)
-        code = (
-            f"s = Simulator(Path({str(state / 'simulator')!r}))\n"
-            "s.ensure(); print(s.status().running, s.stop())"
-        )
-        assert as_nobody(code) == "True True"
-
-    def test_may_not_have_root_s(
-        self, simulator: Simulator, as_nobody: Callable[[str], str]
-    ) -> None:
-        simulator.ensure()
-        simulator.folder.parent.chmod(0o755)
-        code = (
-            f"s = Simulator(Path({str(simulator.folder)!r}))\n"
-            "try: s.ensure()\n"
-            "except ConsoleError as error: print(error.title, error.exit_code, error.cause)"
-        )
-        answer = as_nobody(code)
-        assert answer.startswith("Simulator cannot start 3")
-        assert "permi" in answer
+@needs_root
+def test_another_user_s_folder_is_refused(simulator: Simulator) -> None:
+    simulator.ensure()
+    simulator.folder.parent.chmod(0o755)
+    code = (
+        f"s = simulator.Simulator(Path({str(simulator.folder)!r}))\n"
+        "try: s.ensure()\n"
+        "except ConsoleError as error: print(error.title, int(error.exit_code), error.cause)"
+    )
+    answer = as_nobody(code)
+    assert answer.startswith("Simulator cannot start 3")
+    assert "permi" in answer
