@@ -33,6 +33,7 @@ def build_parser() -> argparse.ArgumentParser:
     which.add_argument("--simulate", action="store_true", help="use the simulated TPM")
     parser.add_argument("--state", metavar="DIR", help="where everything is kept")
     parser.add_argument("--line", choices=LINES, help="the terminal line (default: auto)")
+    parser.add_argument("--mouse", action="store_true", help="use the mouse, on a fast line")
     parser.add_argument("--kiosk", action="store_true", help="a visitor's console")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     _tpm_commands(commands)

@@ -49,6 +49,7 @@ def run(arguments: Sequence[str]) -> int:
             tcti=args.tcti,
             simulate=args.simulate,
             line=args.line,
+            mouse=args.mouse,
             kiosk=args.kiosk,
         )
         start_logging(settings.log)

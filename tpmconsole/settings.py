@@ -24,6 +24,7 @@ class Settings:
         tcti_source: who asked for it: ``--tcti`` or the name of an environment variable.
         simulate: use the simulated TPM.
         line: ``auto``, ``serial`` or ``fast``.
+        mouse: let the mouse be used; never on a serial line.
         kiosk: a visitor's console: nothing that destroys, no files, no leaving.
         options: the tables of tpmconsole.toml, for the parts that have settings of their own.
     """
@@ -33,6 +34,7 @@ class Settings:
     tcti_source: str = ""
     simulate: bool = False
     line: str = "auto"
+    mouse: bool = False
     kiosk: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -63,6 +65,7 @@ def load_settings(
     tcti: str | None = None,
     simulate: bool = False,
     line: str | None = None,
+    mouse: bool = False,
     kiosk: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
@@ -86,6 +89,7 @@ def load_settings(
         tcti_source=source,
         simulate=simulate or bool(options.get("simulate", False)),
         line=chosen_line,
+        mouse=mouse,
         kiosk=kiosk,
         options=options,
     )

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.files import read_bounded
-from tpmconsole.identity.certificate import describe, read_bundle
+from tpmconsole.identity.bundle import read_bundle
+from tpmconsole.identity.certificate import describe
 from tpmconsole.identity.store import Identity
 
 WARN_DAYS = 30
@@ -44,31 +45,29 @@ class Summary:
 
 def summarise(identity: Identity, now: datetime) -> Summary:
     """Read an identity's folder; a damaged file is told in ``detail``, never raised."""
-    where = "key.pem" if identity.handle is None else f"0x{identity.handle:08x}"
-    common = {
-        "name": identity.name,
-        "algorithm": identity.algorithm,
-        "where": where,
-        "auth": identity.auth,
-        "role": identity.role,
-        "has_trust": identity.has_trust,
-    }
+    known = Summary(
+        name=identity.name,
+        algorithm=identity.algorithm,
+        where="key.pem" if identity.handle is None else f"0x{identity.handle:08x}",
+        auth=identity.auth,
+        state="KEY",
+        detail="no request yet",
+        role=identity.role,
+        has_trust=identity.has_trust,
+    )
     try:
-        requested = _request_subject(identity)
+        known = replace(known, request_subject=_request_subject(identity))
         if not identity.has_certificate:
-            state, detail = ("REQUEST", "waits for its certificate") if requested else ("KEY", "")
-            return Summary(
-                **common, state=state, detail=detail or "no request yet", request_subject=requested
-            )
+            waits = known.request_subject is not None
+            return replace(known, state="REQUEST", detail="waits for the CA") if waits else known
         facts = describe(read_bundle(read_bounded(identity.certificate, CERTIFICATE_BYTES))[0])
     except (ConsoleError, ValueError) as error:
-        return Summary(**common, state="ERROR", detail=str(error))
+        return replace(known, state="ERROR", detail=str(error))
     state, detail = _validity(facts.not_after, now)
-    return Summary(
-        **common,
+    return replace(
+        known,
         state=state,
         detail=detail,
-        request_subject=requested,
         subject=facts.subject,
         issuer=facts.issuer,
         not_after=facts.not_after,

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from textual.app import App
 from textual.driver import Driver
 
 from tpmconsole.board import Board
@@ -15,6 +14,7 @@ from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
 from tpmconsole.ui.jobs import Job, JobFinished, Jobs
 from tpmconsole.ui.screens.main import MainScreen
 from tpmconsole.ui.styled import Fact, Heading
+from tpmconsole.ui.terminal.crash import QuietCrash
 
 if TYPE_CHECKING:
     from tpmconsole.tpm.model import TpmHealth
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-class ConsoleApp(App[int]):
+class ConsoleApp(QuietCrash):
     """The console.
 
     Args:
@@ -32,12 +32,12 @@ class ConsoleApp(App[int]):
 
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
-    INLINE_PADDING = 0
 
     def __init__(self, board: Board, driver_class: type[Driver] | None = None) -> None:
         super().__init__(driver_class=driver_class)
         self.theme = "ansi-dark"
         self.board = board
+        self.log_path = board.settings.log
         self.jobs = Jobs(self, board.settings.log)
         self.health: TpmHealth | None = None
         self.no_tpm: ConsoleError | None = None

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
+from tpmconsole.ui.terminal.profile import current, prepare_environment
+
+if TYPE_CHECKING:
+    from textual.driver import Driver
+
+    from tpmconsole.ui.app import ConsoleApp
 
 
 def open_console(settings: Settings) -> int:
@@ -13,23 +21,34 @@ def open_console(settings: Settings) -> int:
         settings: this run's settings.
 
     Returns:
-        The exit code.
+        The exit code: 128 plus the number of the signal where one ended it.
 
     Raises:
-        ConsoleError: standard input or output is no terminal that can show it.
+        ConsoleError: there is no terminal that can show it, or it crashed.
     """
+    profile = current(settings.line, mouse=settings.mouse)
+    prepare_environment(profile)
     board = Board(settings)
     board.tpm.start()
     try:
-        app = build_app(board)
-        app.run(mouse=False)
+        from tpmconsole.ui.terminal.driver import line_driver
+
+        app = build_app(board, line_driver(profile))
+        app.run(mouse=profile.mouse)
+        if app.failure is not None:
+            raise app.failure
         return app.return_code or 0
     finally:
         board.close(leave=True)
 
 
-def build_app(board: Board):  # type: ignore[no-untyped-def]
-    """The one factory of the app: for the command line, the tests and the screenshots."""
+def build_app(board: Board, driver_class: type[Driver] | None = None) -> ConsoleApp:
+    """The one factory of the app: for the command line, the tests and the screenshots.
+
+    Args:
+        board: what it works on.
+        driver_class: the terminal driver; None for Textual's own.
+    """
     from tpmconsole.ui.app import ConsoleApp
 
-    return ConsoleApp(board)
+    return ConsoleApp(board, driver_class)

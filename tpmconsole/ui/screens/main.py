@@ -18,6 +18,7 @@ from tpmconsole.ui.commands import Command, find, key_name
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact, Heading
+from tpmconsole.ui.terminal.driver import repaint
 from tpmconsole.ui.widgets.bars import KeyBar, PageBar, StatusBar, TitleBar
 
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ class MainScreen(Screen[None]):
 
     def repaint(self) -> None:
         """Paint everything again: somebody else wrote on the line."""
-        self.refresh(layout=True)
+        repaint(self.app)
 
     def ask_to_leave(self) -> None:
         """Leave; where a job is running, only after a yes."""
