@@ -22,6 +22,7 @@ from tpmconsole.ui.terminal.size import LineSize
 _LONGEST_MERGE = 4
 _LAST_FRAME_SECONDS = 0.5
 _FAREWELL_SECONDS = 0.5
+_LAST_CHANCE_SECONDS = 0.1
 
 
 class Display:
@@ -87,14 +88,14 @@ class Display:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self.farewell(modes)
-
-    def farewell(self, modes: str) -> None:
-        """Send a last thing, after what is under way if the line takes it; from any thread."""
         if not self._outlet.drain(_LAST_FRAME_SECONDS):
             self._outlet.discard()
         self._send(modes)
         self._outlet.drain(_FAREWELL_SECONDS)
+
+    def farewell_at_once(self, modes: str) -> None:
+        """Send a last thing; callable wherever the program was interrupted."""
+        self._outlet.send_last(modes.encode("ascii"), _LAST_CHANCE_SECONDS)
 
     def close(self) -> None:
         """Let go of the terminal."""

@@ -18,10 +18,8 @@ its documentation is listed in ``tests/line/test_textual_names.py``.
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import sys
-import threading
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -39,9 +37,6 @@ from tpmconsole.ui.terminal.profile import LineProfile, current, output_descript
 from tpmconsole.ui.terminal.reader import LineReader
 from tpmconsole.ui.terminal.signals import LineSignals
 from tpmconsole.ui.terminal.size import LineSize
-
-EXIT_SECONDS = 1.8
-"""After a signal an app has this long to end by itself; then the process ends at once."""
 
 
 class LineDriver(Driver):
@@ -80,7 +75,8 @@ class LineDriver(Driver):
             on_hangup=self._hung_up,
         )
         self._signals = LineSignals(
-            on_end=self._end_by,
+            on_end=self._end,
+            on_overdue=self._overdue,
             on_resize=self._size_changed,
             on_stop=self._stop,
             on_continue=self._continue,
@@ -91,7 +87,6 @@ class LineDriver(Driver):
         self._size_timer: asyncio.TimerHandle | None = None
         self._active = False
         self._stopped = False
-        self._ending = False
 
     # What Textual calls.
 
@@ -222,25 +217,17 @@ class LineDriver(Driver):
             self.repaint()
 
     def _hung_up(self) -> None:
-        self._end_by(signal.SIGHUP)
+        if self._active:
+            self._signals.end(signal.SIGHUP)
 
-    def _end_by(self, number: signal.Signals) -> None:
-        """End the app as a shell reports a signal's death: 128 and its number."""
-        if self._ending:
-            return
-        self._ending = True
-        code = 128 + number
-        timer = threading.Timer(EXIT_SECONDS, self._end_at_once, [code])
-        timer.daemon = True
-        timer.start()
+    def _end(self, code: int) -> None:
         self._app.exit(return_code=code)
 
-    def _end_at_once(self, code: int) -> None:
-        """End the process: the app hangs, or waits for something that does not come."""
+    def _overdue(self) -> None:
+        """The app did not end in time: give the terminal back without it."""
         if self._active:
-            self._display.farewell(leave_sequence(self._line))
+            self._display.farewell_at_once(leave_sequence(self._line))
             self._raw.leave()
-        os._exit(code)
 
 
 def line_driver(profile: LineProfile) -> type[LineDriver]:

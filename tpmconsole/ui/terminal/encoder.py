@@ -101,27 +101,30 @@ class Encoder:
         """
         if self._unknown:
             self._unknown = False
-            return self._start_with(CLEAR, Grid(wanted.columns, wanted.rows), wanted)
+            return self._start_with(CLEAR, Grid(wanted.columns, wanted.rows), Pen(0, 0), wanted)
         rows = self._rows(wanted, self.shown, self._pen)
         least = _length(rows)
-        best: tuple[str, Grid] | None = None
-        for prefix, grid in self._alternatives(wanted, least):
-            length = len(prefix) + _length(self._rows(wanted, grid, Pen(0, 0)))
+        best: tuple[str, Grid, Pen] | None = None
+        for prefix, grid, pen in self._alternatives(wanted, least):
+            length = len(prefix) + _length(self._rows(wanted, grid, pen))
             if length < least:
-                least, best = length, (prefix, grid)
+                least, best = length, (prefix, grid, pen)
         return self._start_with(*best, wanted) if best else ("", rows)
 
-    def _alternatives(self, wanted: Grid, length: int) -> Iterator[tuple[str, Grid]]:
-        """Ways to start a frame of that length, and what the terminal shows after each."""
+    def _alternatives(self, wanted: Grid, length: int) -> Iterator[tuple[str, Grid, Pen]]:
+        """Ways to start a frame of that length, and what the terminal shows then, and its pen."""
         if length >= _WORTH_SCROLLING and (scroll := find_scroll(wanted, self.shown)):
             plain = sgr_between(self._pen.look, PLAIN)
-            yield plain + scroll.sequence(), scroll.apply(self.shown)
+            # Not every terminal moves the cursor home when the region goes.
+            yield plain + scroll.sequence(), scroll.apply(self.shown), Pen()
         if self._may_clear and length >= wanted.columns * wanted.rows // 4:
-            yield CLEAR, Grid(wanted.columns, wanted.rows)
+            yield CLEAR, Grid(wanted.columns, wanted.rows), Pen(0, 0)
 
-    def _start_with(self, prefix: str, shown: Grid, wanted: Grid) -> tuple[str, list[_RowBytes]]:
-        self.shown, self._pen, self._first_row = shown, Pen(0, 0), 0
-        return prefix, self._rows(wanted, shown, self._pen)
+    def _start_with(
+        self, prefix: str, shown: Grid, pen: Pen, wanted: Grid
+    ) -> tuple[str, list[_RowBytes]]:
+        self.shown, self._pen, self._first_row = shown, pen, 0
+        return prefix, self._rows(wanted, shown, pen)
 
     def _rows(self, wanted: Grid, shown: Grid, pen: Pen) -> list[_RowBytes]:
         """What to send for each row that differs, from `_first_row` on and round."""

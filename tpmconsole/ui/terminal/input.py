@@ -20,7 +20,7 @@ _NOISE = re.compile("[\udc80-\udcff\x80-\x9f\x00\x11\x13\ufffd]")
 _STRING = r"[\]PX^_][^\x07\x18\x1a\x1b]*"  # OSC, DCS, SOS, PM, APC up to their end
 _COMPLETE = re.compile(
     r"(?P<key>\x1b\[\[[A-E]"  # F1 to F5 of the Linux console
-    r"|\x1b\[\d+\$(?!y)"  # rxvt with shift
+    r"|\x1b\[\d+\$"  # rxvt with shift
     r"|\x1b\[M[^\x1b]{3}"  # the mouse of terminals that know no better report
     r"|\x1b\[(?!M)[0-?]*[ -/]*[@-Z\\-~]"  # control sequences (CSI)
     r"|\x1bO[0-9;]*[A-Za-z])"  # keypad and function keys (SS3)
@@ -158,4 +158,4 @@ def _shortened(rest: str) -> str:
     """An unfinished sequence: of strings only the ends matter, endless ones are let go."""
     if rest[1:2] and rest[1] in "]PX^_" and len(rest) > _LONGEST_SEQUENCE:
         return rest[:2] + "." + (rest[-1] if rest[-1] == "\x1b" else "")
-    return rest if len(rest) <= _LONGEST_SEQUENCE else ""
+    return rest[:_LONGEST_SEQUENCE]

@@ -9,6 +9,7 @@ import select
 import struct
 import termios
 import threading
+import time
 from collections.abc import Callable
 from queue import SimpleQueue
 from typing import NamedTuple
@@ -99,6 +100,15 @@ class Outlet:
         """Wait until the kernel has everything; False where it did not take it in that time."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._unwritten, seconds)
+
+    def send_last(self, data: bytes, seconds: float) -> None:
+        """Hand bytes over and give the thread a moment, without taking a lock.
+
+        For signal handlers: the interrupted code may hold it. The process ends afterwards.
+        """
+        self.discard()
+        self._pieces.put(data)
+        time.sleep(seconds)
 
     def discard(self) -> None:
         """Drop what waits in the kernel, for a line that carries nothing any more."""

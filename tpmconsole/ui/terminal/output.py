@@ -1,14 +1,13 @@
 """The little language Textual paints in, read into a grid.
 
 Textual (8.2.8, ``_compositor.py`` and ``strip.py``) writes runs of text wrapped in SGR codes and
-positions them with CUP. That, and a little more for safety, is all that is understood. Everything
-else is left out, so an escape code inside a certificate's subject never reaches the terminal.
+positions them with CUP. That is all that is understood. Everything else is left out, so an escape
+code inside a certificate's subject never reaches the terminal.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 
 from tpmconsole.ui.terminal.look import ALL_FLAGS, PLAIN, Look, apply_sgr
 from tpmconsole.ui.terminal.shadow import Grid, to_ascii
@@ -54,16 +53,6 @@ class Painter:
         self._look: Look = PLAIN
         self._ascii_only = ascii_only
         self._flags = flags
-        self._controls: dict[str, Callable[[str], None]] = {
-            "H": self._move_to,
-            "f": self._move_to,
-            "A": lambda count: self._move(0, -_count(count)),
-            "B": lambda count: self._move(0, _count(count)),
-            "C": lambda count: self._move(_count(count), 0),
-            "D": lambda count: self._move(-_count(count), 0),
-            "J": self._erase_display,
-            "K": self._erase_line,
-        }
 
     def feed(self, data: str) -> None:
         """Paint one write of Textual's; sequences are never split over two."""
@@ -76,8 +65,8 @@ class Painter:
             elif kind == 3:
                 if token[3] == "m":
                     self._look = apply_sgr(self._look, token[2], self._flags)
-                elif control := self._controls.get(token[3]):
-                    control(token[2])
+                elif token[3] == "H":
+                    self._move_to(token[2])
             elif kind == 4:
                 self._control_character(token[4])
 
@@ -92,22 +81,6 @@ class Painter:
     def _move_to(self, parameters: str) -> None:
         row, _, column = parameters.partition(";")
         self.x, self.y = _count(column) - 1, _count(row) - 1
-
-    def _move(self, right: int, down: int) -> None:
-        self.x = max(0, self.x + right)
-        self.y = max(0, self.y + down)
-
-    def _erase_line(self, parameters: str) -> None:
-        if 0 <= self.y < self.grid.rows and parameters in ("", "0"):
-            self.grid.blank(self.x, self.grid.columns, self.y)
-
-    def _erase_display(self, parameters: str) -> None:
-        if parameters == "2":
-            self.grid.clear()
-        elif parameters in ("", "0"):
-            self._erase_line("")
-            for y in range(self.y + 1, self.grid.rows):
-                self.grid.blank(0, self.grid.columns, y)
 
 
 def _count(parameter: str) -> int:

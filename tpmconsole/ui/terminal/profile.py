@@ -97,7 +97,7 @@ def detect(
             colours=0 if no_colour else 16,
             fps=5 if slow else 15,
             baud=speed,
-            merge_s=0.03,
+            merge_s=0.015,
             key_hold_s=0.02,
         )
     return LineProfile(

@@ -28,7 +28,7 @@ class Scroll(NamedTuple):
     distance: int
 
     def sequence(self) -> str:
-        """What does it on a terminal whose look is plain; it leaves the cursor at home.
+        """What does it on a terminal whose look is plain; the cursor ends anywhere.
 
         Line feeds come at column 0, where it does not matter if something adds a CR.
         """

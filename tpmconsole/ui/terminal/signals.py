@@ -1,4 +1,8 @@
-"""Signals of a full-screen program: ending, stopping and going on, all in the event loop."""
+"""Signals of a full-screen program: ending, stopping and going on.
+
+What is to be done is done in the event loop, where nothing is half done. The handlers themselves
+run between two steps of Python, so even an event loop that is stuck ends in time.
+"""
 
 from __future__ import annotations
 
@@ -7,15 +11,20 @@ import os
 import signal
 from collections.abc import Callable
 from types import FrameType
+from typing import Any
 
-ENDING = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
+EXIT_SECONDS = 1.8
+"""After a signal an app has this long to end by itself; then the process ends at once."""
+
+_ENDING = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 
 class LineSignals:
-    """Calls back from the event loop, where nothing is half done, when a signal comes.
+    """Calls back from the event loop when a signal comes.
 
     Args:
-        on_end: called with SIGHUP, SIGTERM or SIGINT.
+        on_end: called with the exit code to end with: 128 and the number of the signal.
+        on_overdue: called just before the process ends at once; must not wait for anything.
         on_resize: called when the terminal has another size.
         on_stop: called before the process stops (SIGTSTP), to give the terminal back.
         on_continue: called when it goes on.
@@ -24,37 +33,66 @@ class LineSignals:
     def __init__(
         self,
         *,
-        on_end: Callable[[signal.Signals], None],
+        on_end: Callable[[int], None],
+        on_overdue: Callable[[], None],
         on_resize: Callable[[], None],
         on_stop: Callable[[], None],
         on_continue: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._on_end = on_end
-        self._on_resize = on_resize
+        self._on_overdue = on_overdue
         self._on_stop = on_stop
-        self._on_continue = on_continue
+        self._in_loop = {signal.SIGWINCH: on_resize, signal.SIGCONT: on_continue}
+        self._before: dict[signal.Signals, Any] = {}
+        self._code: int | None = None
         self._in_front = False
 
     def watch(self) -> None:
         """Begin to listen; the terminal is ours."""
         self._in_front = True
-        for number in ENDING:
-            self._loop.add_signal_handler(number, self._on_end, number)
-        self._loop.add_signal_handler(signal.SIGWINCH, self._on_resize)
-        self._loop.add_signal_handler(signal.SIGCONT, self._on_continue)
-        signal.signal(signal.SIGTSTP, self._tstp)
+        for number in _ENDING:
+            self._handle(number, self._signalled)
+        for number in self._in_loop:
+            self._handle(number, self._changed)
+        self._handle(signal.SIGTSTP, self._tstp)
 
     def lend(self) -> None:
         """The terminal is somebody else's for a while: an interrupt is meant for them."""
         self._in_front = False
-        self._loop.remove_signal_handler(signal.SIGINT)
+        # A handler, as what is ignored would be ignored by the programs we start as well.
+        signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
     def unwatch(self) -> None:
-        """Stop listening."""
-        for number in (*ENDING, signal.SIGWINCH, signal.SIGCONT):
-            self._loop.remove_signal_handler(number)
-        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        """Stop listening; a deadline that runs goes on."""
+        while self._before:
+            number, before = self._before.popitem()
+            signal.signal(number, before or signal.SIG_DFL)
+
+    def end(self, number: signal.Signals) -> None:
+        """End the app, because of a signal or something that amounts to one; once is enough."""
+        if self._code is not None:
+            return
+        self._code = 128 + number
+        signal.signal(signal.SIGALRM, self._overdue)
+        signal.setitimer(signal.ITIMER_REAL, EXIT_SECONDS)
+        self._loop.call_soon_threadsafe(self._on_end, self._code)
+
+    def _handle(
+        self, number: signal.Signals, handler: Callable[[int, FrameType | None], None]
+    ) -> None:
+        before = signal.signal(number, handler)
+        self._before.setdefault(number, before)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        self.end(signal.Signals(number))
+
+    def _changed(self, number: int, _frame: FrameType | None) -> None:
+        self._loop.call_soon_threadsafe(self._in_loop[signal.Signals(number)])
+
+    def _overdue(self, _number: int, _frame: FrameType | None) -> None:
+        self._on_overdue()
+        os._exit(self._code or 0)
 
     def _tstp(self, _number: int, _frame: FrameType | None) -> None:
         # While another program has the terminal the loop may be waiting for just that program.
