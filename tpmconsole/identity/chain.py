@@ -8,6 +8,7 @@ from datetime import datetime
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
@@ -127,9 +128,22 @@ def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
     """Whether the issuer's name and key fit the child's issuer and signature."""
     try:
         child.verify_directly_issued_by(issuer)
-    except (InvalidSignature, *_UNSUPPORTED):
+    except InvalidSignature:
         return False
+    except _UNSUPPORTED:
+        # Signatures with a broken hash are not verified any more. By name alone, then: an old root
+        # is still a root, and any other such certificate is refused for its hash.
+        return child.issuer == issuer.subject and broken_hash(child) is not None
     return True
+
+
+def broken_hash(certificate: x509.Certificate) -> str | None:
+    """The hash that the certificate is signed with where it is broken, else None."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+    return algorithm.name.upper() if isinstance(algorithm, (hashes.MD5, hashes.SHA1)) else None
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
@@ -170,8 +184,13 @@ def verify(
         else:
             builder.build_client_verifier().verify(leaf, intermediates)
     except (VerificationError, *_UNSUPPORTED) as error:
-        return printable(str(error).removeprefix("validation failed: "))
+        return _reason(error)
     return None
+
+
+def _reason(error: Exception) -> str:
+    """The verifier's sentence without its brackets, which quote the certificate as an object."""
+    return printable(str(error).removeprefix("validation failed: ").partition(" (encountered")[0])
 
 
 def _strict_rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:

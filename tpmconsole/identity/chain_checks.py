@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tpmconsole.identity.chain import Path, is_self_signed, roles_of, verify
+from tpmconsole.identity.chain import Path, broken_hash, is_self_signed, roles_of, verify
 from tpmconsole.identity.faults import find_fault, needs_verifier
 from tpmconsole.identity.naming import extension, fingerprint, moment, name_text
 from tpmconsole.identity.verdict import Verdict, fail, ok, warn
@@ -26,8 +24,9 @@ def check_algorithms(path: Path) -> Verdict:
     """Signatures and keys of the whole chain; an anchor's own signature is never looked at."""
     for certificate in (*path.certificates, *path.issuers):
         weak = _weak_key(certificate)
-        if weak is None and certificate != path.anchor:
-            weak = _weak_signature(certificate)
+        broken = broken_hash(certificate) if certificate != path.anchor else None
+        if broken:
+            weak = f"is signed with {broken}, which is broken"
         if weak:
             return fail(
                 "algorithms",
@@ -38,17 +37,26 @@ def check_algorithms(path: Path) -> Verdict:
 
 
 def check_authority(path: Path) -> Verdict:
-    """The authority key identifier (RFC 5280, 4.2.1.1)."""
-    for certificate in path.certificates:
-        if extension(certificate, x509.AuthorityKeyIdentifier) or is_self_signed(certificate):
-            continue
-        return warn(
-            "authority-key-identifier",
-            f"'{name_text(certificate.subject)}' has no authority key identifier: "
-            "Python 3.13 and others refuse such a chain",
-            "ask your CA to add it (OpenSSL: authorityKeyIdentifier = keyid)",
-        )
-    return ok("authority-key-identifier", "every certificate names its CA's key")
+    """Key identifiers: every certificate its issuer's, every CA its own (RFC 5280, 4.2.1.1 and 2).
+
+    OpenSSL's strict mode, which Python 3.13 switches on, wants them.
+    """
+    missing = [
+        f"'{name_text(one.subject)}' has no authority key identifier"
+        for one in path.certificates
+        if extension(one, x509.AuthorityKeyIdentifier) is None and not is_self_signed(one)
+    ] + [
+        f"the CA '{name_text(one.subject)}' has no subject key identifier"
+        for one in path.issuers
+        if extension(one, x509.SubjectKeyIdentifier) is None
+    ]
+    if not missing:
+        return ok("authority-key-identifier", "every certificate names its CA's key")
+    return warn(
+        "authority-key-identifier",
+        f"{missing[0]}: Python 3.13 and others refuse such a chain",
+        "ask your CA to add key identifiers (OpenSSL: authorityKeyIdentifier = keyid)",
+    )
 
 
 def check_trust(anchors: Sequence[x509.Certificate], now: datetime) -> Verdict:
@@ -128,17 +136,6 @@ def _way(path: Path) -> str:
         return "it is a trust anchor itself"
     between = f" by way of {', '.join(names[:-1])}" if len(names) > 1 else ""
     return f"it leads to the trust anchor {names[-1]}{between}"
-
-
-def _weak_signature(certificate: x509.Certificate) -> str | None:
-    try:
-        algorithm = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
-        oid = certificate.signature_algorithm_oid.dotted_string
-        return f"is signed with an unknown algorithm ({oid})"
-    if isinstance(algorithm, (hashes.MD5, hashes.SHA1)):
-        return f"is signed with {algorithm.name.upper()}, which is broken"
-    return None
 
 
 def _weak_key(certificate: x509.Certificate) -> str | None:

@@ -98,7 +98,8 @@ def _invalid(issuer: x509.Certificate, when: datetime) -> Fault | None:
     if end < when:
         return Fault(f"the CA '{name}' expired {moment(end)}", _ask_for(name))
     if begin > when:
-        return Fault(f"the CA '{name}' is not valid before {moment(begin)}", _ask_for(name))
+        remedy = f"check the board's clock; {_ask_for(name)} if that is right"
+        return Fault(f"the CA '{name}' is not valid before {moment(begin)}", remedy)
     return None
 
 
