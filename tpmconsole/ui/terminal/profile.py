@@ -25,7 +25,7 @@ TRUECOLOUR = 1 << 24
 """`LineProfile.colours` of a terminal that takes 24-bit colours."""
 
 _PSEUDO = re.compile(r"(/dev/)?(pts/\d+|pty\w+)")
-_VIRTUAL_CONSOLE = re.compile(r"(/dev/)?tty\d+")
+_VIRTUAL_CONSOLE = re.compile(r"(/dev/)?tty\d*")
 # Hardware terminals and what pretends to be one; pictures of boxes and UTF-8 are lost on them.
 _HARDWARE_TERM = re.compile(r"(vt[1-5]\d\d|ansi|wyse?\d+|adm\d+)\b")
 _NO_TERMINAL = frozenset({"", "dumb", "unknown", "network", "dialup"})
