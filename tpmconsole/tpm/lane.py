@@ -17,7 +17,13 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm.model import Connection
-from tpmconsole.tpm.process import DeadlineMissedError, WorkerEndedError, WorkerProcess, closing
+from tpmconsole.tpm.process import (
+    DeadlineMissedError,
+    NeverBegunError,
+    WorkerEndedError,
+    WorkerProcess,
+    closing,
+)
 from tpmconsole.tpm.responses import is_transport
 
 LOG = logging.getLogger(__name__)
@@ -107,34 +113,25 @@ class Lane:
             LOG.warning("%s: %s; connecting again", label, error)
             return self._once(job, label, deadline_s, arguments)
 
-    def _once(self, job: str, label: str, deadline_s: float, arguments: Any) -> Any:
+    def _once(
+        self, job: str, label: str, deadline_s: float, arguments: Any, *, again: bool = True
+    ) -> Any:
+        """Run a job on the worker there is, or on a new one."""
         worker = self._running()
         try:
+            return self._asked(worker, {"job": job, "arguments": arguments}, deadline_s)
+        except DeadlineMissedError as error:
+            raise self._missed(worker, label, error.seconds) from None
+        except WorkerEndedError as error:
+            gone = self._gone(worker, label)
+            if self._closed or not again or not isinstance(error, NeverBegunError):
+                raise gone from None
+        return self._once(job, label, deadline_s, arguments, again=False)
+
+    def _asked(self, worker: WorkerProcess, message: dict[str, Any], deadline_s: float) -> Any:
+        try:
             self._prepare(worker)
-            result = worker.ask({"job": job, "arguments": arguments}, deadline_s)
-            worker.proven = True
-            return result
-        except DeadlineMissedError:
-            self._discard(worker)
-            LOG.warning("no answer to '%s' within %g s; worker killed", label, deadline_s)
-            raise ConsoleError(
-                "TPM does not answer",
-                f"no answer within {deadline_s:g} s while {label}",
-                "try again; if it stays silent, restart its resource manager or the board",
-                ExitCode.NO_TPM,
-            ) from None
-        except WorkerEndedError:
-            how = worker.how_it_ended()
-            self._discard(worker)
-            if self._closed:
-                raise closing() from None
-            LOG.warning("the TPM worker is gone while %s: %s", label, how)
-            raise ConsoleError(
-                "TPM worker gone",
-                f"{how} while {label}",
-                f"try again: a new one is started; {self._log} may say why",
-                ExitCode.UNEXPECTED,
-            ) from None
+            result = worker.ask(message, deadline_s)
         except ConsoleError as error:
             if is_transport(error.response_code):
                 self._lost = True
@@ -142,6 +139,31 @@ class Lane:
             if not worker.ready or (self._lost and worker.proven):
                 self._discard(worker)
             raise
+        worker.proven = True
+        return result
+
+    def _missed(self, worker: WorkerProcess, label: str, seconds: float) -> ConsoleError:
+        self._discard(worker)
+        LOG.warning("no answer to '%s' within %g s; worker killed", label, seconds)
+        return ConsoleError(
+            "TPM does not answer",
+            f"no answer within {seconds:g} s while {label}",
+            "try again; if it stays silent, restart its resource manager or the board",
+            ExitCode.NO_TPM,
+        )
+
+    def _gone(self, worker: WorkerProcess, label: str) -> ConsoleError:
+        how = worker.how_it_ended()
+        self._discard(worker)
+        if self._closed:
+            return closing()
+        LOG.warning("the TPM worker is gone while %s: %s", label, how)
+        return ConsoleError(
+            "TPM worker gone",
+            f"{how} while {label}",
+            f"try again: a new one is started; {self._log} may say why",
+            ExitCode.UNEXPECTED,
+        )
 
     def _running(self) -> WorkerProcess:
         with self._guard:
@@ -151,6 +173,7 @@ class Lane:
             if worker is not None and not worker.alive:
                 LOG.warning("the TPM worker is gone: %s", worker.how_it_ended())
                 worker = None
+                self._lost = True
             if worker is None:
                 worker = self._worker = WorkerProcess(self._log, self._wake_out)
             return worker

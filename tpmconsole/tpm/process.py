@@ -36,11 +36,31 @@ _KEPT = (
 
 
 class DeadlineMissedError(Exception):
-    """The worker did not answer in time."""
+    """The worker did not answer within so many seconds."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(seconds)
+        self.seconds = seconds
+
+
+class _Deadline:
+    """So many seconds from now on."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self._until = time.monotonic() + seconds
+
+    @property
+    def left_ms(self) -> float:
+        return max(0.0, self._until - time.monotonic()) * 1000
 
 
 class WorkerEndedError(Exception):
-    """The worker's end of the pipe is closed."""
+    """The worker's end of the pipe is closed, or what comes out of it makes no sense."""
+
+
+class NeverBegunError(WorkerEndedError):
+    """It ended before it began the job."""
 
 
 def closing() -> ConsoleError:
@@ -64,6 +84,7 @@ class WorkerProcess:
         self.ready = False
         self.connected = False  # it has been told which TPM
         self.proven = False  # that TPM has answered
+        self.at_work = False  # it has begun a job and not answered yet
         make_private_folder(log.parent)
         try:
             error = os.open(
@@ -104,39 +125,48 @@ class WorkerProcess:
         Raises:
             ConsoleError: the worker's answer is an error, or everything ends.
             DeadlineMissedError: no answer within ``deadline_s`` seconds.
+            NeverBegunError: it ended before it began.
             WorkerEndedError: it ended before it answered.
         """
-        until = time.monotonic() + deadline_s
-        self._write(wire.encode(message), until)
-        return self._answer(until)
+        deadline = _Deadline(deadline_s)
+        try:
+            self._write(wire.encode(message), deadline)
+            self._answer(deadline)
+        except WorkerEndedError as error:
+            raise NeverBegunError from error
+        self.at_work = True
+        try:
+            return self._answer(deadline)
+        finally:
+            self.at_work = False
 
     def wait_ready(self, deadline_s: float) -> None:
         """Wait until it has loaded the TSS; raises as ``ask``."""
         if not self.ready:
-            self._answer(time.monotonic() + deadline_s)
+            self._answer(_Deadline(deadline_s))
             self.ready = True
 
-    def _answer(self, until: float) -> Any:
+    def _answer(self, deadline: _Deadline) -> Any:
         try:
-            answer = wire.decode(self._read_line(until))
+            answer = wire.decode(self._read_line(deadline))
         except ValueError as problem:
             raise WorkerEndedError(str(problem)) from problem
         if "error" in answer:
             raise ConsoleError.from_json(answer["error"])
         return answer["result"]
 
-    def _write(self, data: bytes, until: float) -> None:
+    def _write(self, data: bytes, deadline: _Deadline) -> None:
         rest = memoryview(data)
         while rest:
-            self._wait(self._in, select.POLLOUT, until)
+            self._wait(self._in, select.POLLOUT, deadline)
             try:
                 rest = rest[os.write(self._in, rest) :]
             except BrokenPipeError as problem:
                 raise WorkerEndedError from problem
 
-    def _read_line(self, until: float) -> bytes:
+    def _read_line(self, deadline: _Deadline) -> bytes:
         while (end := self._buffer.find(b"\n")) < 0:
-            self._wait(self._out, select.POLLIN, until)
+            self._wait(self._out, select.POLLIN, deadline)
             chunk = os.read(self._out, 65536)
             if not chunk or len(self._buffer) > wire.LINE_LIMIT:
                 raise WorkerEndedError
@@ -145,15 +175,15 @@ class WorkerProcess:
         del self._buffer[: end + 1]
         return line
 
-    def _wait(self, descriptor: int, event: int, until: float) -> None:
+    def _wait(self, descriptor: int, event: int, deadline: _Deadline) -> None:
         poll = select.poll()
         poll.register(descriptor, event)
         poll.register(self._wake, select.POLLIN)
-        ready = dict(poll.poll(max(0.0, until - time.monotonic()) * 1000))
+        ready = dict(poll.poll(deadline.left_ms))
         if self._wake in ready:
             raise closing()
         if not ready:
-            raise DeadlineMissedError
+            raise DeadlineMissedError(deadline.seconds)
 
     @property
     def alive(self) -> bool:

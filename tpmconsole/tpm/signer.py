@@ -23,11 +23,11 @@ from tpm2_pytss import (
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.tpm import keyfile, public_area
 from tpmconsole.tpm.jobs.context import Context
-from tpmconsole.tpm.jobs.loading import loaded, persistent
+from tpmconsole.tpm.jobs.loading import loaded, persistent, refuses_password
 from tpmconsole.tpm.jobs.tries import area_of
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
 from tpmconsole.tpm.model import KeySource
-from tpmconsole.tpm.responses import is_transport
+from tpmconsole.tpm.responses import explain, is_transport
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -189,9 +189,11 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
         TSS2_Exception: the TPM refuses.
     """
     source = access.source
+    says_none = False
     with ExitStack() as stack:
         if source.pem is not None:
             key = keyfile.parse(source.pem)
+            says_none = key.empty_auth
             if access.password is None and not key.empty_auth and not key.has_noda:
                 raise KeyTroubleError(
                     "needs-password", "the key has a password", "give the key's password"
@@ -203,7 +205,28 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             handle = stack.enter_context(persistent(esapi, source.handle))
             area = area_of(esapi, handle)
         esapi.tr_set_auth(handle, access.password)
-        yield LoadedKey(esapi, handle, area)
+        try:
+            yield LoadedKey(esapi, handle, area)
+        except TSS2_Exception as error:
+            if refuses_password(error):
+                raise _password_trouble(error, access.password, says_none=says_none) from error
+            raise
+
+
+def _password_trouble(
+    error: TSS2_Exception, password: bytes | None, *, says_none: bool
+) -> KeyTroubleError:
+    """Why the TPM refused the authorisation: tell the wrong password from the missing one."""
+    words = explain(int(error.rc))
+    if not password:
+        answer, cause = "needs-password", "the key has a password"
+        remedy = "give the key's password"
+    elif says_none:
+        answer, cause = "wrong-password", f"{words.cause}; the key's file says that it has none"
+        remedy = "try without a password"
+    else:
+        answer, cause, remedy = "wrong-password", words.cause, words.remedy
+    return KeyTroubleError(answer, cause, remedy, response_code=int(error.rc))
 
 
 class Signer:

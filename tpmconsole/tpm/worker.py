@@ -1,6 +1,7 @@
 """The child process that owns the ESAPI context: ``python -m tpmconsole.tpm.worker``.
 
-It reads one job a line from standard input and answers each with one line. A hung TPM blocks it
+It reads one job a line from standard input; each gets two lines back: that it has begun, so that
+one that never did can be given to another worker, and its answer. A hung TPM blocks it
 for ever, so the console kills it when a deadline is missed. It ends by itself when standard input
 closes: the console is gone. (PR_SET_PDEATHSIG would not do: it fires when the *thread* ends that
 started us.)
@@ -168,6 +169,7 @@ def main() -> int:
         _load_libraries()
         send({"result": "ready"})
         while (line := inbox.next()) is not None:
+            send({"result": "begun"})
             send(worker.answer(line))
     except ConsoleError as error:
         send({"error": error.to_json()})

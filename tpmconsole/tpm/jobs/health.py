@@ -20,6 +20,8 @@ _TRANSIENT_FIRST = 0x80000000
 _PCRS_AT_ONCE = 8  # TPM2_PCR_Read gives no more digests (TPML_DIGEST)
 _SIMULATORS = ("swtpm", "mssim", "libtpms")
 
+_VENDOR_STRINGS = tuple(int(TPM2_PT_VENDOR.STRING_1) + number for number in range(4))
+
 # TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
 _OWNER_AUTH, _ENDORSEMENT_AUTH, _LOCKOUT_AUTH, _IN_LOCKOUT = 1 << 0, 1 << 1, 1 << 2, 1 << 9
 _PLATFORM_ON, _OWNER_ON, _ENDORSEMENT_ON = 1 << 0, 1 << 1, 1 << 2
@@ -48,6 +50,8 @@ def _read(esapi: ESAPI, tcti: str) -> TpmHealth:
                 raise
             failed = True
             tested = read_result(esapi)
+    if failed:
+        fixed = _right_way_round(fixed)
     code, vendor = _text(fixed, TPM2_PT.MANUFACTURER), _vendor(fixed)
     return TpmHealth(
         tcti=tcti,
@@ -158,9 +162,23 @@ def _text(fixed: Mapping[int, int], *numbers: int) -> str:
     return " ".join(shown.split())
 
 
+def _right_way_round(fixed: dict[int, int]) -> dict[int, int]:
+    """Letters in their order.
+
+    In failure mode the reference code gives each four of them reversed on little-endian machines
+    (libtpms does, and so may chips made of that code).
+    """
+    texts = (TPM2_PT.MANUFACTURER, *_VENDOR_STRINGS)
+    swapped = fixed | {
+        number: int.from_bytes(fixed.get(number, 0).to_bytes(4, "big"), "little")
+        for number in texts
+    }
+    reversed_ = _text(fixed, TPM2_PT.MANUFACTURER) not in names.MANUFACTURERS
+    return swapped if reversed_ and _text(swapped, texts[0]) in names.MANUFACTURERS else fixed
+
+
 def _vendor(fixed: Mapping[int, int]) -> str:
-    first = int(TPM2_PT_VENDOR.STRING_1)
-    return _text(fixed, first, first + 1, first + 2, first + 3)
+    return _text(fixed, *_VENDOR_STRINGS)
 
 
 def _firmware(fixed: Mapping[int, int], code: str) -> str:

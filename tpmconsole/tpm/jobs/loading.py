@@ -20,7 +20,7 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from tpmconsole.errors import usage_error
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.tpm.jobs import capability, tries
 from tpmconsole.tpm.jobs.templates import storage_key
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
@@ -72,11 +72,22 @@ def persistent(esapi: ESAPI, handle: int) -> Iterator[ESYS_TR]:
     """A persistent key as the TSS knows it, until the end.
 
     Raises:
-        ConsoleError: the handle is none of a persistent key.
-        TSS2_Exception: there is nothing there.
+        ConsoleError: the handle is none of a persistent key, or there is nothing there.
     """
     check_persistent(handle)
-    found = esapi.tr_from_tpmpublic(handle)
+    try:
+        found = esapi.tr_from_tpmpublic(handle)
+    except TSS2_Exception as error:
+        rc = int(error.rc)
+        if not is_from_tpm(rc) or base(rc) != Code.HANDLE:
+            raise
+        raise ConsoleError(
+            "No such key",
+            f"there is nothing at 0x{handle:08x}",
+            "look at the Keys screen for the handles in use",
+            ExitCode.REFUSED,
+            response_code=rc,
+        ) from error
     with released(lambda: esapi.tr_close(found)):  # only the TSS's own note of it
         yield found
 
@@ -106,7 +117,7 @@ def hierarchy_password(esapi: ESAPI, hierarchy: ESYS_TR, password: bytes | None)
     try:
         yield
     except TSS2_Exception as error:
-        if not _refuses_password(error):
+        if not refuses_password(error):
             raise
         name = HIERARCHY_NAMES[hierarchy]
         if password:
@@ -127,7 +138,8 @@ def hierarchy_password(esapi: ESAPI, hierarchy: ESYS_TR, password: bytes | None)
         esapi.tr_set_auth(hierarchy, None)
 
 
-def _refuses_password(error: TSS2_Exception) -> bool:
+def refuses_password(error: TSS2_Exception) -> bool:
+    """Whether the TPM says that an authorisation is wrong."""
     rc = int(error.rc)
     return is_from_tpm(rc) and base(rc) in (Code.AUTH_FAIL, Code.BAD_AUTH)
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR, TSS2_Exception
+from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.tpm import keyfile, public_area
@@ -21,7 +21,6 @@ from tpmconsole.tpm.jobs.loading import (
     persistent,
 )
 from tpmconsole.tpm.model import PersistentKey
-from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.signer import check_password, public_key_of
 
 # TCG Registry of Reserved TPM 2.0 Handles and Localities, section 2.3.
@@ -150,31 +149,14 @@ def evict(context: Context, handle: int, owner_password: bytes | None) -> None:
     _check_owners(handle)
 
     def work(esapi: ESAPI) -> None:
-        found = _there(esapi, handle)
-        try:
-            with hierarchy_password(esapi, ESYS_TR.OWNER, owner_password):
-                esapi.evict_control(ESYS_TR.OWNER, found, handle)
-        except (TSS2_Exception, ConsoleError):
-            esapi.tr_close(found)
-            raise
+        # The TSS keeps its note of an evicted key, and would hold it against the next one there.
+        with (
+            persistent(esapi, handle) as found,
+            hierarchy_password(esapi, ESYS_TR.OWNER, owner_password),
+        ):
+            esapi.evict_control(ESYS_TR.OWNER, found, handle)
 
     context.run(work)
-
-
-def _there(esapi: ESAPI, handle: int) -> ESYS_TR:
-    try:
-        return esapi.tr_from_tpmpublic(handle)
-    except TSS2_Exception as error:
-        rc = int(error.rc)
-        if is_from_tpm(rc) and base(rc) == Code.HANDLE:
-            raise ConsoleError(
-                "No such key",
-                f"there is nothing at 0x{handle:08x}",
-                "look at the Keys screen for the handles in use",
-                ExitCode.REFUSED,
-                response_code=rc,
-            ) from error
-        raise
 
 
 def _in_use(handle: int) -> ConsoleError:

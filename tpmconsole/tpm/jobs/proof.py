@@ -31,7 +31,6 @@ _SCHEMES = {"ECDSA": "ecdsa", "RSASSA": "rsassa", "RSAPSS": "rsapss"}
 
 _OTHER_TPM = (Code.INTEGRITY, Code.BINDING, Code.SENSITIVE, Code.SIZE, Code.INSUFFICIENT)
 _NO_PARENT = (Code.HANDLE, Code.REFERENCE_H0, Code.HIERARCHY, Code.VALUE)
-_PASSWORD = (Code.AUTH_FAIL, Code.BAD_AUTH)
 _POLICY = (Code.AUTH_UNAVAILABLE, Code.POLICY_FAIL, Code.AUTH_TYPE)
 _NOT_SIGNING = (Code.TICKET, Code.ATTRIBUTES, Code.KEY)
 
@@ -119,8 +118,6 @@ def _answer(error: ConsoleError, access: Access) -> str | None:
     if rc is None or not is_from_tpm(rc):
         return None
     code = base(rc)
-    if code in _PASSWORD:
-        return "wrong-password" if access.password else "needs-password"
     if code in _NO_PARENT:
         return "parent-missing" if access.source.handle is None else None
     answers = {

@@ -1,0 +1,48 @@
+"""Fixtures for tests that talk to a TPM."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from swtpm_alone import SwtpmAlone
+
+from tpmconsole.tpm.client import Tpm
+from tpmconsole.tpm.model import Connection
+
+
+@pytest.fixture(scope="session")
+def shared_tpm(shared_simulator, tmp_path_factory) -> Iterator[Tpm]:
+    """One client of the shared simulator for all tests that leave both as they found them."""
+    tpm = Tpm(shared_simulator.ensure, tmp_path_factory.mktemp("log") / "tpmconsole.log")
+    yield tpm
+    tpm.close()
+
+
+@pytest.fixture
+def alone() -> Iterator[SwtpmAlone]:
+    """A running swtpm of the test's own, without a resource manager."""
+    folder = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))
+    swtpm = SwtpmAlone(folder)
+    swtpm.start()
+    yield swtpm
+    swtpm.kill()
+    shutil.rmtree(folder)
+
+
+@pytest.fixture
+def client(tmp_path) -> Iterator[Callable[..., Tpm]]:
+    """Makes clients that log to ``tmp_path / "log"`` and are closed at the end."""
+    made: list[Tpm] = []
+
+    def make(connect: Callable[[], Connection], **deadlines: float) -> Tpm:
+        tpm = Tpm(connect, tmp_path / "log", deadlines=deadlines)
+        made.append(tpm)
+        return tpm
+
+    yield make
+    for tpm in made:
+        tpm.close()

@@ -1,0 +1,330 @@
+"""The worker process: asked, missed, killed, replaced."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from waiting import wait_until
+
+from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
+from tpmconsole.tpm import process
+from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+
+ROOT = Path(__file__).parents[2]
+
+
+def workers() -> list[int]:
+    """Worker processes of this test run."""
+    return [
+        child.pid
+        for child in psutil.Process().children()
+        if "tpmconsole.tpm.worker" in child.cmdline()
+    ]
+
+
+def worker_of(tpm) -> int:
+    return tpm._lane._worker.process.pid
+
+
+def ended(pid: int) -> bool:
+    """Gone, or waiting for somebody to take note of its end."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
+def at_work(tpm) -> bool:
+    return tpm._lane._worker.at_work
+
+
+class Call(threading.Thread):
+    """A question asked from a thread of its own."""
+
+    def __init__(self, function, *arguments) -> None:
+        super().__init__(daemon=True)
+        self._do = lambda: function(*arguments)
+        self.error: ConsoleError | None = None
+        self.seconds = 0.0
+        self.start()
+
+    def run(self) -> None:
+        begin = time.monotonic()
+        try:
+            self._do()
+        except ConsoleError as error:
+            self.error = error
+        self.seconds = time.monotonic() - begin
+
+    def finished(self, seconds: float = 5.0) -> Call:
+        self.join(seconds)
+        assert not self.is_alive()
+        return self
+
+
+def test_start_opens_the_tpm_in_the_background(alone, client):
+    tpm = client(alone.ensure)
+    assert tpm.connection is None
+    tpm.start()
+    wait_until(lambda: tpm.connection and not tpm.activity, "the worker")
+    pid = worker_of(tpm)
+    assert tpm.health().simulated
+    assert worker_of(tpm) == pid
+
+
+def test_start_keeps_a_failure_for_the_first_question(client):
+    def connect() -> Connection:
+        raise no_tpm("nothing there", "use --simulate")
+
+    tpm = client(connect)
+    tpm.start()
+    with pytest.raises(ConsoleError, match="nothing there"):
+        tpm.health()
+
+
+def test_an_unreachable_tpm_is_an_error_and_asked_for_again(alone, client):
+    there = [Connection(f"swtpm:path={alone.folder / 'none'}", "wrong"), alone.connection]
+    tpm = client(lambda: there.pop(0))
+    with pytest.raises(ConsoleError) as caught:
+        tpm.health()
+    assert (caught.value.title, caught.value.exit_code) == ("No TPM reached", ExitCode.NO_TPM)
+    pid = worker_of(tpm)
+    assert tpm.health().mode == "operational"
+    assert worker_of(tpm) == pid  # nothing was broken in it
+
+
+def test_a_missed_deadline_kills_the_worker_and_the_next_call_has_a_new_one(alone, client):
+    tpm = client(alone.ensure, read=0.2)
+    tpm.health()
+    old = worker_of(tpm)
+    alone.hang()
+    begin = time.monotonic()
+    with pytest.raises(ConsoleError) as caught:
+        tpm.health()
+    assert time.monotonic() - begin < 1.0
+    assert (caught.value.title, caught.value.exit_code) == ("TPM does not answer", ExitCode.NO_TPM)
+    assert old not in workers()
+    assert tpm.activity is None
+    alone.go_on()
+    assert tpm.health().mode == "operational"
+    assert worker_of(tpm) != old
+
+
+def test_calls_wait_their_turn_and_their_deadline_counts_from_then(alone, client):
+    tpm = client(alone.ensure, **{"read": 0.4, "self-test": 0.4})
+    tpm.health()
+    alone.hang()
+    first = Call(lambda: tpm.self_test(full=True))
+    wait_until(lambda: tpm.activity)
+    assert tpm.activity.label == "running the full self-test"
+    assert time.monotonic() - tpm.activity.since < 0.4
+    second = Call(tpm.health)
+    assert "self-test" in first.finished().error.cause
+    alone.go_on()
+    assert second.finished().error is None
+
+
+def test_close_ends_a_running_and_a_waiting_call_at_once(alone, client):
+    tpm = client(alone.ensure)
+    tpm.health()
+    pid = worker_of(tpm)
+    alone.hang()
+    running, waiting = Call(tpm.health), Call(lambda: tpm.self_test(full=True))
+    wait_until(lambda: tpm.activity)
+    begin = time.monotonic()
+    tpm.close()
+    tpm.close()
+    assert time.monotonic() - begin < 1.0
+    for call in (running, waiting):
+        assert call.finished(1.0).error.title == "TPM not asked"
+    assert not psutil.pid_exists(pid)
+    with pytest.raises(ConsoleError, match="closing"):
+        tpm.health()
+
+
+def test_close_before_the_first_question_is_fine(client):
+    tpm = client(lambda: pytest.fail("no need to connect"))
+    tpm.close()
+    with pytest.raises(ConsoleError, match="closing"):
+        tpm.persistent_keys()
+
+
+def test_a_worker_that_dies_at_work_is_named(alone, client, tmp_path):
+    tpm = client(alone.ensure)
+    tpm.health()
+    alone.hang()
+    call = Call(tpm.health)
+    wait_until(lambda: at_work(tpm))
+    os.kill(worker_of(tpm), signal.SIGSEGV)
+    error = call.finished().error
+    assert (error.title, error.exit_code) == ("TPM worker gone", ExitCode.UNEXPECTED)
+    assert "signal 11 (Segmentation fault)" in error.cause
+    assert str(tmp_path / "log") in error.remedy
+    assert "Segmentation fault" in (tmp_path / "log").read_text()
+    alone.go_on()
+    assert tpm.health().mode == "operational"
+
+
+def test_a_worker_that_dies_idle_is_not_missed(alone, client):
+    tpm = client(alone.ensure)
+    tpm.health()
+    os.kill(worker_of(tpm), signal.SIGKILL)
+    assert tpm.health().mode == "operational"
+
+
+def test_a_restarted_tpm_is_connected_to_again_without_an_error(alone, client):
+    tpm = client(alone.ensure)
+    pem = tpm.create(Algorithm.EC_P256)
+    for use in (
+        tpm.health,
+        lambda: tpm.usable(KeySource(pem)),
+        lambda: tpm.persist(pem, 0x81000010),
+        lambda: tpm.evict(0x81000010),
+    ):
+        alone.kill()
+        use()
+
+
+@pytest.mark.parametrize("program", ["swtpm", "dbus-daemon", "tpm2-abrmd"])
+def test_any_dead_part_of_the_simulator_is_repaired_at_the_next_use(simulator, client, program):
+    tpm = client(simulator.ensure)
+    pem = tpm.create(Algorithm.EC_P256)
+    victim = psutil.Process(simulator.pids[program])
+    victim.kill()
+    wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
+    assert tpm.usable(KeySource(pem)).usable
+    assert simulator.status().running
+    tpm.close()
+
+
+def test_sigterm_lets_a_job_finish_and_flush(alone, client):
+    tpm = client(alone.ensure)
+    tpm.health()
+    old = worker_of(tpm)
+    alone.hang()
+    call = Call(tpm.create, Algorithm.EC_P256)
+    wait_until(lambda: at_work(tpm))
+    os.kill(old, signal.SIGTERM)
+    alone.go_on()
+    assert call.finished().error is None
+    assert tpm.health().transient.used == 0
+    assert worker_of(tpm) != old
+
+
+def test_the_worker_does_not_outlive_the_console(alone, tmp_path):
+    script = (
+        "import os, sys, pathlib\n"
+        "from tpmconsole.tpm.client import Tpm\n"
+        "from tpmconsole.tpm.model import Connection\n"
+        f"tpm = Tpm(lambda: Connection({alone.connection.tcti!r}, ''), pathlib.Path(sys.argv[1]))\n"
+        "tpm.health()\n"
+        "print(tpm._lane._worker.process.pid, flush=True)\n"
+        "os.kill(os.getpid(), 9)\n"
+    )
+    console = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "log")],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        check=False,
+    )
+    assert console.returncode == -signal.SIGKILL
+    wait_until(lambda: ended(int(console.stdout)), "the worker's end")
+
+
+def test_what_c_code_prints_cannot_spoil_an_answer(tmp_path):
+    script = (
+        "import os\n"
+        "from tpmconsole.tpm.worker import _private_output\n"
+        "output = _private_output()\n"
+        "os.write(1, b'chatter')\n"
+        "output.write(b'answer')\n"
+        "output.flush()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True)
+    assert (done.stdout, done.stderr) == (b"answer", b"chatter")
+
+
+def test_missing_libraries_are_told_with_their_packages(alone, client, tmp_path, monkeypatch):
+    (tmp_path / "tpm2_pytss.py").write_text("raise ImportError('libtss2-esys.so.0: not found')\n")
+    environment = process._environment()
+    path = os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]])
+    monkeypatch.setattr(process, "_environment", lambda: environment | {"PYTHONPATH": path})
+    tpm = client(alone.ensure)
+    for _ in range(2):
+        with pytest.raises(ConsoleError) as caught:
+            tpm.health()
+        assert caught.value.title == "TPM libraries missing"
+        assert "libtss2-esys" in caught.value.remedy
+
+
+def test_an_unexpected_failure_tells_places_but_no_values(alone, client, tmp_path):
+    tpm = client(alone.ensure)
+    with pytest.raises(ConsoleError) as caught:
+        tpm._lane.call("usable", "trying", 5, {"key": {"password": b"Secret-Value"}})
+    assert (caught.value.title, caught.value.exit_code) == ("Unexpected", ExitCode.UNEXPECTED)
+    log = (tmp_path / "log").read_text()
+    assert "KeyError" in log
+    assert "signer.py" in log
+    assert "Secret" not in log
+    assert tpm.health().mode == "operational"
+
+
+def test_the_environment_is_built_and_the_log_private(alone, client, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENSSL_CONF", "/nowhere")
+    monkeypatch.setenv("TPM2OPENSSL_TCTI", "swtpm")
+    monkeypatch.setenv("TPM2OPENSSL_PARENT_AUTH", "x")
+    tpm = client(alone.ensure)
+    tpm.health()
+    names = {name.partition("=")[0] for name in _environment_of(worker_of(tpm))}
+    assert not {name for name in names if "OPENSSL" in name}
+    assert "TSS2_LOG" in names
+    assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def _environment_of(pid: int) -> list[str]:
+    if os.geteuid() != 0:  # closed to others: it has passwords in its memory
+        return [f"{name}=" for name in process._environment()]
+    return Path(f"/proc/{pid}/environ").read_text().split("\0")
+
+
+def test_a_password_is_in_no_argument_environment_or_log(alone, client, tmp_path):
+    tpm = client(alone.ensure)
+    pem = tpm.create(Algorithm.EC_P256, b"Geheim-1234")
+    assert not tpm.usable(KeySource(pem), b"Geheim-9999").usable
+    assert tpm.usable(KeySource(pem), b"Geheim-1234").usable
+    pid = worker_of(tpm)
+    seen = Path(f"/proc/{pid}/cmdline").read_text() + "".join(_environment_of(pid))
+    assert "Geheim" not in seen + (tmp_path / "log").read_text()
+
+
+def test_nothing_is_left_open(alone, client):
+    def use() -> None:
+        tpm = client(alone.ensure)
+        tpm.health()
+        tpm.close()
+
+    use()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        use()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_importing_the_client_is_quick():
+    script = (
+        "import sys\n"
+        "import tpmconsole.tpm.client\n"
+        "print(sorted({'cryptography', 'tpm2_pytss', 'psutil', 'textual'} & set(sys.modules)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, check=True, text=True
+    )
+    assert done.stdout.strip() == "[]"
