@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.tpm.model import SelfTest, TpmHealth
 from tpmconsole.words import (
     auth_word,
+    chip_words,
     hierarchy_words,
     lockout_words,
     room_words,
@@ -25,7 +26,7 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
     """``tpmconsole status``."""
     marked = "  SIMULATED" if health.simulated else ""
     rows = [
-        ("TPM", f"{health.manufacturer_name} {health.vendor}{marked}"),
+        ("TPM", f"{chip_words(health)}{marked}"),
         ("Firmware", f"{health.firmware}, specification {health.family} rev {health.revision}"),
         ("TCTI", f"{health.tcti} ({health.tcti_why})"),
         ("Mode", health.mode),

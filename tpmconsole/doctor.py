@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.model import SelfTestResult, TpmHealth
-from tpmconsole.words import lockout_details, self_test_words
+from tpmconsole.words import chip_words, lockout_details, self_test_words
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
@@ -62,7 +62,7 @@ def examine(board: Board) -> list[Finding]:
     def ask() -> Finding:
         health.append(board.status())
         mark = ", SIMULATED" if health[0].simulated else ""
-        return Finding("tpm", "ok", f"{health[0].manufacturer_name} {health[0].vendor}{mark}")
+        return Finding("tpm", "ok", f"{chip_words(health[0])}{mark}")
 
     findings = [
         _guarded("device", _device),

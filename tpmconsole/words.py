@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from tpmconsole.tpm.model import Hierarchy, Lockout, Room, SelfTest, SelfTestResult
+from tpmconsole.tpm.model import Hierarchy, Lockout, Room, SelfTest, SelfTestResult, TpmHealth
 
 SELF_TEST = {
     SelfTestResult.PASSED: "PASSED",
     SelfTestResult.FAILED: "FAILED",
     SelfTestResult.NOT_RUN: "NOT RUN",
 }
+
+
+def chip_words(health: TpmHealth) -> str:
+    """Who made it and what it is; a simulator's name says it all."""
+    name = health.manufacturer_name
+    return name if health.simulated else f"{name} {health.vendor}".strip()
 
 
 def self_test_words(test: SelfTest) -> str:

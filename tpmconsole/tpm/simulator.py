@@ -22,6 +22,7 @@ from tpmconsole.tpm.processes import Process, end, launch, wait_for, with_variab
 from tpmconsole.tpm.programs import (
     SEARCH_PATH,
     abrmd_arguments,
+    advice,
     bus_arguments,
     bus_configuration,
     cannot_start,
@@ -107,7 +108,7 @@ class Simulator:
                     runtime = self._repaired()
         return Connection(
             tcti=TCTI,
-            why=f"the simulator in {self.folder}",
+            why="the simulator",
             simulated=True,
             environment={"DBUS_SESSION_BUS_ADDRESS": runtime.address},
         )
@@ -227,7 +228,7 @@ class Simulator:
             return
         log = self._log(name)
         what = "ended" if answered else f"is not ready after {START_S:g} s"
-        raise cannot_start(f"{name} {what}: {_last_line(log)}", f"read {log}")
+        raise cannot_start(f"{name} {what}: {_last_line(log)}", advice(name, self.folder, log))
 
     def _end_all(self, runtime: Runtime | None) -> None:
         """End what runs, in order, and remove its sockets and the runtime file."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
+from tpmconsole.text import short
+
 LABEL_WIDTH = 12
-STATE_WIDTH = 10
-INDENT = 1 + LABEL_WIDTH + STATE_WIDTH + 1
+LONGEST_LABEL = 28
+STATE_WIDTH = 11
 
 # State words by how good they are; everything else is plain.
 GOOD = frozenset({"PASSED", "OPEN", "READY", "RUNNING", "OK", "DONE", "YES"})
@@ -47,24 +49,27 @@ def state_style(word: str) -> str:
 
 def lay_out(items: Iterable[Fact | Heading], width: int) -> Content:
     """The rows, each detail wrapped below itself to the width in cells. No markup is read."""
+    rows = list(items)
+    labels = max((len(row.label) for row in rows if isinstance(row, Fact)), default=0)
+    label_width = min(max(LABEL_WIDTH, labels + 1), LONGEST_LABEL)
     lines: list[Content] = []
-    for item in items:
-        if isinstance(item, Heading):
+    for row in rows:
+        if isinstance(row, Heading):
             lines += [Content("")] if lines else []
-            lines.append(Content.styled(f" {item.text}", "bold"))
+            lines.append(Content.styled(f" {row.text}", "bold"))
         else:
-            lines += _fact_lines(item, max(20, width - INDENT))
+            lines += _fact_lines(row, label_width, width)
     return Content("\n").join(lines)
 
 
-def _fact_lines(fact: Fact, room: int) -> Sequence[Content]:
-    first, *more = textwrap.wrap(fact.text, room, break_on_hyphens=False) or [""]
-    label = fact.label[:LABEL_WIDTH].ljust(LABEL_WIDTH)
+def _fact_lines(fact: Fact, label_width: int, width: int) -> Sequence[Content]:
+    indent = 1 + label_width + STATE_WIDTH
+    first, *more = textwrap.wrap(fact.text, max(20, width - indent), break_on_hyphens=False) or [""]
     return [
         Content.assemble(
-            (f" {label}", "$accent"),
-            (fact.state.ljust(STATE_WIDTH), state_style(fact.state)),
-            f" {first}",
+            (f" {short(fact.label, label_width - 1):<{label_width}}", "$accent"),
+            (f"{fact.state:<{STATE_WIDTH}}", state_style(fact.state)),
+            first,
         ),
-        *(Content(" " * INDENT + line) for line in more),
+        *(Content(" " * indent + line) for line in more),
     ]

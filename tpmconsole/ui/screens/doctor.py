@@ -7,17 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 from tpmconsole.files import write_atomic
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
-from tpmconsole.ui.screens.forms import fill_table
 from tpmconsole.ui.screens.page import Page
-from tpmconsole.ui.styled import Fact, state_style
+from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.doctor import Finding
@@ -33,10 +31,7 @@ class DoctorPage(Page):
         self._findings: list[Finding] = []
 
     def compose(self) -> ComposeResult:
-        table: DataTable[Content] = DataTable(cursor_type="row")
-        for name, width in COLUMNS:
-            table.add_column(name, width=width)
-        yield table
+        yield Table(COLUMNS, state_column=1)
         yield Facts(classes="detail")
 
     def commands(self) -> tuple[Command, ...]:
@@ -56,7 +51,7 @@ class DoctorPage(Page):
         )
 
     def focus_target(self) -> Widget:
-        return self.query_one(DataTable)
+        return self.query_one(Table)
 
     def refresh_data(self) -> None:
         from tpmconsole.doctor import examine
@@ -65,16 +60,8 @@ class DoctorPage(Page):
 
     def _examined(self, findings: Any) -> None:
         self._findings = findings
-        fill_table(
-            self.query_one(DataTable),
-            [
-                [
-                    Content(one.probe),
-                    Content.styled(one.state.upper(), state_style(one.state.upper())),
-                    Content(one.finding),
-                ]
-                for one in self._findings
-            ],
+        self.query_one(Table).present(
+            [(one.probe, one.state.upper(), one.finding) for one in self._findings]
         )
         self._show_detail()
 
@@ -82,13 +69,14 @@ class DoctorPage(Page):
         self._show_detail()
 
     def _show_detail(self) -> None:
-        row = self.query_one(DataTable).cursor_row
-        if 0 <= row < len(self._findings):
-            one = self._findings[row]
-            lines = [Fact(one.probe, one.state.upper(), one.finding)]
-            if one.remedy:
-                lines.append(Fact("Try", "", one.remedy))
-            self.query_one(Facts).present(lines)
+        table = self.query_one(Table)
+        if table.chosen is None:
+            return
+        one = self._findings[table.chosen]
+        # What the row already shows in full is not shown again.
+        facts = [] if table.fits(one.finding) else [Fact("Finding", "", one.finding)]
+        remedy = one.remedy or "nothing has to be done"
+        self.query_one(Facts).present([*facts, Fact("Try", "", remedy)])
 
     def _write(self) -> None:
         from tpmconsole.report import make_report

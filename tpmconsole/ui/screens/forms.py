@@ -2,33 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
-
-from textual.content import Content
-from textual.widgets import DataTable
 
 from tpmconsole.board import parse_handle
 from tpmconsole.errors import usage_error
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.screens.page import Page
-
-
-def fill_table(table: DataTable[Content], new_rows: Sequence[Sequence[Content]]) -> None:
-    """Show rows, changing only the cells that differ and keeping the cursor where it is."""
-    if table.row_count != len(new_rows):
-        cursor = table.cursor_row
-        table.clear()
-        for cells in new_rows:
-            table.add_row(*cells)
-        if new_rows:
-            table.move_cursor(row=min(cursor, len(new_rows) - 1))
-        return
-    for row, cells in enumerate(new_rows):
-        for column, cell in enumerate(cells):
-            if table.get_cell_at((row, column)) != cell:  # type: ignore[arg-type]
-                table.update_cell_at((row, column), cell)  # type: ignore[arg-type]
 
 
 def ask_create(page: Page, done: Callable[[Any], None]) -> None:

@@ -7,20 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 from tpmconsole.board import KEY_BYTES, KeyList, parse_handle
 from tpmconsole.files import read_bounded
+from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog
-from tpmconsole.ui.screens.forms import ask_create, fill_table
+from tpmconsole.ui.screens.forms import ask_create
 from tpmconsole.ui.screens.page import Page
-from tpmconsole.ui.styled import Fact, state_style
+from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.ui.widgets.table import Table
 from tpmconsole.words import auth_word
 
 if TYPE_CHECKING:
@@ -39,10 +39,7 @@ class KeysPage(Page):
         self._answers: dict[str, Usability] = {}
 
     def compose(self) -> ComposeResult:
-        table: DataTable[Content] = DataTable(cursor_type="row", zebra_stripes=False)
-        for name, width in COLUMNS:
-            table.add_column(name, width=width)
-        yield table
+        yield Table(COLUMNS, state_column=4)
         yield Facts(classes="detail")
 
     def commands(self) -> tuple[Command, ...]:
@@ -83,15 +80,15 @@ class KeysPage(Page):
         self.job("reading the keys", self.board.keys, self._listed)
 
     @property
-    def _table(self) -> DataTable[Content]:
-        return self.query_one(DataTable)
+    def _table(self) -> Table:
+        return self.query_one(Table)
 
     def _idle(self) -> bool:
         return self.console.jobs.visible is None
 
     def _chosen(self) -> Key | None:
-        row = self._table.cursor_row
-        return self._keys[row] if 0 <= row < len(self._keys) else None
+        row = self._table.chosen
+        return None if row is None else self._keys[row]
 
     # The list
 
@@ -103,19 +100,18 @@ class KeysPage(Page):
         self._present()
 
     def _present(self) -> None:
-        fill_table(self._table, [self._row(key) for key in self._keys])
+        self._table.present([self._row(key) for key in self._keys])
         self._show_detail()
         self.console.main.show_keys()
 
-    def _row(self, key: Key) -> list[Content]:
-        usable = self._usable_word(key)
-        cells = [
-            _where(key, self.board.settings.identities)[-30:],
+    def _row(self, key: Key) -> list[str]:
+        return [
+            printable(_where(key, self.board.settings.identities))[-COLUMNS[0][1] :],
             key.algorithm or "-",
             auth_word(key.auth),
             key.identity or "-",
+            self._usable_word(key),
         ]
-        return [*map(Content, cells), Content.styled(usable, state_style(usable))]
 
     def _usable_word(self, key: Key) -> str:
         if isinstance(key, KeyFile) and key.kind.value != "loadable":
@@ -141,7 +137,7 @@ class KeysPage(Page):
         if isinstance(key, KeyFile):
             reason = key.reason or reason
             parent = f"{key.kind.value}, parent {key.parent or '?'}"
-            lines = [Fact("File", "", key.path), Fact("Kind", "", parent)]
+            lines = [Fact("File", "", printable(key.path)), Fact("Kind", "", parent)]
         else:
             lines = [Fact("Handle", "", key.handle), Fact("Purpose", "", key.purpose)]
         guard = {True: "counts towards lock-out", False: "does not count", None: "unknown"}

@@ -20,6 +20,7 @@ from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact, Heading
 from tpmconsole.ui.terminal.driver import repaint
 from tpmconsole.ui.widgets.bars import KeyBar, PageBar, StatusBar, TitleBar
+from tpmconsole.words import chip_words
 
 if TYPE_CHECKING:
     from tpmconsole.ui.app import ConsoleApp
@@ -145,7 +146,7 @@ class MainScreen(Screen[None]):
 
     def show_keys(self) -> None:
         """Show the keys that do something now."""
-        self.query_one(KeyBar).present((*self.page.commands(), *self.commands()))
+        self.query_one(KeyBar).present(self.page.commands(), self.commands())
 
     def _show_status(self) -> None:
         job = self.console.jobs.visible
@@ -158,7 +159,7 @@ class MainScreen(Screen[None]):
         health, gone = self.console.health, self.console.no_tpm
         chip, mark = "", ""
         if health:
-            chip = f"{health.manufacturer_name} {health.vendor}".strip()
+            chip = chip_words(health)
             mark = "SIMULATED" if health.simulated else ""
         elif gone:
             mark = "NO TPM"

@@ -17,6 +17,7 @@ from tpmconsole.ui.styled import Fact, Heading
 from tpmconsole.ui.widgets.facts import Facts
 from tpmconsole.words import (
     SELF_TEST,
+    chip_words,
     lockout_details,
     lockout_state,
     self_test_details,
@@ -148,10 +149,14 @@ def session_facts(sessions: Sequence[SessionFacts]) -> list[Fact | Heading]:
 def health_facts(health: TpmHealth) -> list[Fact]:
     """The TPM's health in rows of label, state and details."""
     failed = health.mode == "failure"
-    chip = f"{health.manufacturer_name} {health.vendor}".strip()
     mark = "SIMULATED" if health.simulated else ""
     facts = [
-        Fact("TPM", "FAILED" if failed else "OK", f"{chip}, firmware {health.firmware}"),
+        Fact(
+            "TPM",
+            "FAILED" if failed else "OK",
+            f"{chip_words(health)}, TPM {health.family} rev {health.revision}",
+        ),
+        Fact("Firmware", "", health.firmware),
         Fact(
             "Self-test",
             SELF_TEST[health.self_test.result],

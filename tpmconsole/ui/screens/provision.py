@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 from tpmconsole.board import CERTIFICATE_BYTES
 from tpmconsole.files import read_bounded, write_atomic
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
-from tpmconsole.ui.screens.forms import ask_create, fill_table
+from tpmconsole.ui.screens.forms import ask_create
 from tpmconsole.ui.screens.page import Page
-from tpmconsole.ui.styled import Fact, state_style
+from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.identity.certificate import Judgement, Verdict
@@ -36,10 +35,7 @@ class ProvisionPage(Page):
         self._summaries: list[Summary] = []
 
     def compose(self) -> ComposeResult:
-        table: DataTable[Content] = DataTable(cursor_type="row")
-        for name, width in COLUMNS:
-            table.add_column(name, width=width)
-        yield table
+        yield Table(COLUMNS, state_column=2)
         yield Facts(classes="detail")
 
     def commands(self) -> tuple[Command, ...]:
@@ -58,15 +54,16 @@ class ProvisionPage(Page):
         return (
             Command("n", "New key", "make a key in the TPM, as a new identity", self._create),
             Command("r", "Request", "make the certificate request", self._request, chosen),
+            Command(
+                "i", "Import", "check and install a certificate", self._import, chosen, kiosk=False
+            ),
+            Command("enter", "Next", "go on with this identity", self._next),
+            # These come and go with the row: last, so that the others keep their place.
+            Command("d", "Demo CA", "let the simulator's CA sign it", self._demo, simulated),
             Command("v", "View", "show the request in PEM", self._view, requested),
             Command(
                 "w", "Write", "write the request to a file", self._write, requested, kiosk=False
             ),
-            Command("d", "Demo CA", "let the simulator's CA sign it", self._demo, simulated),
-            Command(
-                "i", "Import", "check and install a certificate", self._import, chosen, kiosk=False
-            ),
-            Command("enter", "Next step", "go on with this identity", self._next),
         )
 
     def focus_target(self) -> Widget:
@@ -76,28 +73,19 @@ class ProvisionPage(Page):
         self.job("", self.board.summaries, self._listed)
 
     @property
-    def _table(self) -> DataTable[Content]:
-        return self.query_one(DataTable)
+    def _table(self) -> Table:
+        return self.query_one(Table)
 
     def _chosen(self) -> Summary | None:
-        row = self._table.cursor_row
-        return self._summaries[row] if 0 <= row < len(self._summaries) else None
+        row = self._table.chosen
+        return None if row is None else self._summaries[row]
 
     # What is shown
 
     def _listed(self, summaries: Any) -> None:
         self._summaries = summaries
-        fill_table(
-            self._table,
-            [
-                [
-                    Content(one.name),
-                    Content(one.algorithm),
-                    Content.styled(one.state, state_style(one.state)),
-                    Content(one.detail),
-                ]
-                for one in self._summaries
-            ],
+        self._table.present(
+            [(one.name, one.algorithm, one.state, one.detail) for one in self._summaries]
         )
         self._show_steps()
 
@@ -267,12 +255,12 @@ class ProvisionPage(Page):
 def step_facts(one: Summary, simulated: bool) -> list[Fact]:
     """The five steps of an identity: done, next, or still to come."""
     has_request, has_certificate = one.request_subject is not None, one.subject is not None
-    sign = "d: the demo CA signs it; or " if simulated else ""
+    sign = "d: the demo CA signs; " if simulated else ""
     key = f"{one.algorithm} in {one.where}, {'password' if one.auth != 'none' else 'no password'}"
     steps = (
         ("1 Key", True, key),
         ("2 Request", has_request, one.request_subject or "r: subject, names and role"),
-        ("3 To the CA", has_certificate, f"{sign}v: view, w: write it to a file"),
+        ("3 To the CA", has_certificate, f"{sign}v: view it; w: write a file"),
         ("4 Import", has_certificate, one.issuer or "i: the certificate and the trust anchors"),
         ("5 Ready", has_certificate and one.has_trust, one.detail if has_certificate else ""),
     )

@@ -6,19 +6,17 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
-from textual.content import Content
 from textual.timer import Timer
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 from tpmconsole.answers import event_line
 from tpmconsole.board import parse_address
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
-from tpmconsole.ui.screens.forms import fill_table
 from tpmconsole.ui.screens.page import Page
-from tpmconsole.ui.styled import Fact, state_style
+from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.session.model import SessionFacts
@@ -40,10 +38,7 @@ class SessionsPage(Page):
         self._reading = False
 
     def compose(self) -> ComposeResult:
-        table: DataTable[Content] = DataTable(cursor_type="row")
-        for name, width in COLUMNS:
-            table.add_column(name, width=width)
-        yield table
+        yield Table(COLUMNS, state_column=1)
         yield Facts(classes="detail")
 
     def on_mount(self) -> None:
@@ -91,12 +86,12 @@ class SessionsPage(Page):
         return sessions, list(self.board.sessions.events(chosen))[-LAST_EVENTS:]
 
     @property
-    def _table(self) -> DataTable[Content]:
-        return self.query_one(DataTable)
+    def _table(self) -> Table:
+        return self.query_one(Table)
 
     def _chosen(self) -> SessionFacts | None:
-        row = self._table.cursor_row
-        return self._sessions[row] if 0 <= row < len(self._sessions) else None
+        row = self._table.chosen
+        return None if row is None else self._sessions[row]
 
     # What is shown
 
@@ -107,18 +102,11 @@ class SessionsPage(Page):
     def _listed(self, answer: Any) -> None:
         self._reading = False
         self._sessions, self._events = answer
-        fill_table(
-            self._table,
+        self._table.present(
             [
-                [
-                    Content(one.id),
-                    Content.styled(one.state.upper(), state_style(one.state.upper())),
-                    Content(one.identity),
-                    Content(one.address),
-                    Content(str(one.messages)),
-                ]
+                (one.id, one.state.upper(), one.identity, one.address, str(one.messages))
                 for one in self._sessions
-            ],
+            ]
         )
         self._show_facts()
 

@@ -61,15 +61,28 @@ class StatusBar(Bar):
 class KeyBar(Bar):
     """The keys that do something now."""
 
-    def present(self, commands: Iterable[Command]) -> None:
-        parts: list[tuple[str, str]] = []
-        room = self.app.size.width - 1
-        for command in commands:
-            if not command.label or not command.allowed():
-                continue
-            name = key_name(command.key)
-            room -= len(name) + len(command.label) + 3
-            if room < 0:
-                break
-            parts += [(f" {name}", "bold $accent"), (f" {command.label} ", "")]
-        self.show(Content.assemble(*parts))
+    def present(self, of_page: Iterable[Command], everywhere: Iterable[Command]) -> None:
+        """Show the page's keys, as many as there is room for, and those that work everywhere."""
+        last = [_key_parts(one) for one in everywhere if one.label and one.allowed()]
+        room = self.app.size.width - sum(map(_width, last))
+        first = []
+        for command in of_page:
+            if command.label and command.allowed():
+                parts = _key_parts(command)
+                room -= _width(parts)
+                if room < 0:
+                    break
+                first.append(parts)
+        # What works everywhere stands at the right end and never moves.
+        left = [part for parts in first for part in parts]
+        right = [part for parts in last for part in parts]
+        gap = self.app.size.width - _width(left) - _width(right)
+        self.show(Content.assemble(*left, " " * gap, *right))
+
+
+def _key_parts(command: Command) -> list[tuple[str, str]]:
+    return [(f" {key_name(command.key)}", "bold $accent"), (f" {command.label} ", "")]
+
+
+def _width(parts: list[tuple[str, str]]) -> int:
+    return sum(len(text) for text, _ in parts)
