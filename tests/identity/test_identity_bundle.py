@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import (
     pkcs7,
     pkcs12,
 )
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from identity_pki import ca, ec_key, key_pem, leaf, pem
 
@@ -120,6 +120,7 @@ def test_too_many_certificates() -> None:
         read_bundle(PEM * 251)
 
 
+@settings(derandomize=True, database=None, deadline=None, max_examples=200)
 @given(st.binary(max_size=200), st.integers(0, len(DER)), st.integers(0, 255))
 def test_damage_is_an_answer_and_never_a_crash(noise: bytes, at: int, byte: int) -> None:
     changed = DER[:at] + bytes([byte]) + DER[at + 1 :]

@@ -133,6 +133,15 @@ def test_broken_digests_are_refused(made: Made, digest: str) -> None:
     assert made.shake(judgement) is not None
 
 
+def test_an_old_root_that_signed_itself_with_sha1(made: Made) -> None:
+    """Nobody verifies an anchor's own signature: it is trusted, not proved."""
+    made.run("req", "-x509", "-key", "root.key", "-sha1", *_ROOT[4:])
+    _sign(made, "-extfile", "leaf.ext")
+    judgement = made.judge("leaf.pem")
+    assert {one.verdict for one in judgement.verdicts} == {"ok"}
+    assert made.shake(judgement, strict=True) is None
+
+
 def test_version_1_root(made: Made) -> None:
     made.run("req", "-new", "-key", "root.key", "-out", "old.csr", "-subj", "/CN=Root")
     made.run("x509", "-req", "-in", "old.csr", "-signkey", "root.key", "-days", "400",

@@ -25,7 +25,14 @@ _PKCS7_LABELS = (b"PKCS7", b"PKCS #7 SIGNED DATA", b"CMS")
 _DER_SEQUENCE = 0x30
 
 # What cryptography raises for data that is no certificate, or one it cannot handle.
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension)
+_UNREADABLE = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
 
 _ASK_FOR_PEM = "ask the CA for the certificate as PEM (with its chain) or PKCS #7"
 _NO_KEY = "never hand it out; the certificate alone is needed: a file that says BEGIN CERTIFICATE"

@@ -49,7 +49,7 @@ def check_dates(leaf: x509.Certificate, now: datetime) -> Verdict:
 def check_expiry(leaf: x509.Certificate, now: datetime) -> Verdict:
     """How long a certificate that is valid now still holds."""
     left = leaf.not_valid_after_utc - now
-    days = "1 day" if left.days == 1 else f"{left.days} days"
+    days = {0: "less than a day", 1: "1 day"}.get(left.days, f"{left.days} days")
     if left < EXPIRES_SOON:
         return warn("expiry", f"expires in {days}", _RENEW)
     return ok("expiry", f"{days} left")

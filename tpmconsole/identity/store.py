@@ -101,7 +101,7 @@ class IdentityStore:
             ConsoleError: the name is no good or taken, or nothing can be written here.
         """
         check_name(name)
-        self._make_root()
+        make_private_folder(self.root)
         if self._taken(name):
             raise _name_taken(name)
         if not os.access(self.root, os.W_OK | os.X_OK):
@@ -130,7 +130,7 @@ class IdentityStore:
         if (key_pem is None) == (handle is None):
             raise ValueError("an identity has a key file or a handle, and not both")
         check_name(name)
-        self._make_root()
+        make_private_folder(self.root)
         remove_leftovers(self.root)
         created = (now or datetime.now(UTC)).isoformat(timespec="seconds")
         record = Record(name, algorithm, created, auth)
@@ -193,7 +193,8 @@ class IdentityStore:
                     f"no earlier certificate of '{name}' was kept",
                     "import the certificate you want",
                 )
-            for path in (identity.trust, identity.certificate):
+            # Certificate first: between the two, as in install, the old one is there.
+            for path in (identity.certificate, identity.trust):
                 if previous(path).is_file():
                     write_atomic(path, read_bounded(previous(path), CERTIFICATE_BYTES))
             # Last: where we are cut off before this, undoing again does the same again.
@@ -226,11 +227,6 @@ class IdentityStore:
             return []
         return read_bundle(read_bounded(identity.trust, CERTIFICATE_BYTES))
 
-    def _make_root(self) -> None:
-        # Each by itself: mkdir gives parents that it makes on the way the usual, open mode.
-        make_private_folder(self.root.parent)
-        make_private_folder(self.root)
-
     def _taken(self, name: str) -> bool:
         path = self.root / name
         try:
@@ -260,12 +256,17 @@ class IdentityStore:
         if not identity.has_certificate:
             return
         current = read_bounded(identity.certificate, CERTIFICATE_BYTES)
+        kept = previous(identity.certificate)
         if current == chain_pem:  # installed again: what was before it stays the previous one
             return
+        if kept.is_file() and read_bounded(kept, CERTIFICATE_BYTES) == current:
+            return  # an installation that was cut off kept both; the anchors may be new already
+        # Gone before its anchors are replaced: a kept certificate never has another's anchors.
+        _remove(kept)
         if identity.has_trust:
             trust = read_bounded(identity.trust, CERTIFICATE_BYTES)
             write_atomic(previous(identity.trust), trust)
-        write_atomic(previous(identity.certificate), current)
+        write_atomic(kept, current)
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:
