@@ -96,9 +96,8 @@ def test_an_unreachable_tpm_is_an_error_and_asked_for_again(alone, client):
     with pytest.raises(ConsoleError) as caught:
         tpm.health()
     assert (caught.value.title, caught.value.exit_code) == ("No TPM reached", ExitCode.NO_TPM)
-    pid = worker_of(tpm)
     assert tpm.health().mode == "operational"
-    assert worker_of(tpm) == pid  # nothing was broken in it
+    assert there == []
 
 
 def test_a_missed_deadline_kills_the_worker_and_the_next_call_has_a_new_one(alone, client):

@@ -117,7 +117,7 @@ class Lane:
         self, job: str, label: str, deadline_s: float, arguments: Any, *, again: bool = True
     ) -> Any:
         """Run a job on the worker there is, or on a new one."""
-        worker = self._running()
+        worker = self._chosen()
         try:
             return self._asked(worker, {"job": job, "arguments": arguments}, deadline_s)
         except DeadlineMissedError as error:
@@ -129,8 +129,9 @@ class Lane:
         return self._once(job, label, deadline_s, arguments, again=False)
 
     def _asked(self, worker: WorkerProcess, message: dict[str, Any], deadline_s: float) -> Any:
+        assert self.connection is not None  # noqa: S101 - the worker was chosen for it
         try:
-            self._prepare(worker)
+            self._introduce(worker, self.connection)
             result = worker.ask(message, deadline_s)
         except ConsoleError as error:
             if is_transport(error.response_code):
@@ -178,23 +179,32 @@ class Lane:
                 worker = self._worker = WorkerProcess(self._log, self._wake_out)
             return worker
 
-    def _prepare(self, worker: WorkerProcess) -> None:
-        """Tell the worker which TPM; it loads the TSS while we find out."""
+    def _chosen(self) -> WorkerProcess:
+        """A worker for the TPM that is to be used; it loads the TSS while we find out which."""
+        worker = self._running()
         if self._lost or self.connection is None:
             self.connection = self._connect()
-            self._lost = worker.connected = False
+            self._lost = False
+        if worker.connection not in (None, self.connection):
+            # GLib has one bus for each process: asked for another TPM, it would take the old one.
+            self._drop(worker)
+            worker = self._running()
+        return worker
+
+    def _introduce(self, worker: WorkerProcess, connection: Connection) -> None:
+        """Tell a worker which TPM it is to use."""
         worker.wait_ready(START_S)
-        if not worker.connected:
-            where = {
-                "tcti": self.connection.tcti,
-                "environment": dict(self.connection.environment),
-            }
+        if worker.connection is None:
+            where = {"tcti": connection.tcti, "environment": dict(connection.environment)}
             worker.ask({"job": "connect", "arguments": where}, START_S)
-            worker.connected = True
+            worker.connection = connection
 
     def _discard(self, worker: WorkerProcess) -> None:
-        worker.kill()
         self._lost = True
+        self._drop(worker)
+
+    def _drop(self, worker: WorkerProcess) -> None:
+        worker.kill()
         with self._guard:
             if self._worker is worker:
                 self._worker = None

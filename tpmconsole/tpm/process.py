@@ -18,6 +18,7 @@ from typing import Any
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FILE, cannot_write, make_private_folder
 from tpmconsole.tpm import wire
+from tpmconsole.tpm.model import Connection
 
 LEAVE_S = 0.4  # for a worker that was told to end, before it is killed
 GONE_S = 0.3  # for a killed one; in a driver's uninterruptible wait it takes longer
@@ -82,7 +83,7 @@ class WorkerProcess:
         self._wake = wake
         self._buffer = bytearray()
         self.ready = False
-        self.connected = False  # it has been told which TPM
+        self.connection: Connection | None = None  # the TPM it has been told
         self.proven = False  # that TPM has answered
         self.at_work = False  # it has begun a job and not answered yet
         make_private_folder(log.parent)

@@ -84,8 +84,8 @@ class Worker:
             return {"error": _unexpected(error).to_json()}
 
     def _run(self, job: str, arguments: dict[str, Any]) -> Any:
-        from tpmconsole.tpm.jobs import JOBS
         from tpmconsole.tpm.jobs.context import Context
+        from tpmconsole.tpm.jobs.table import JOBS
 
         if job == "connect":
             self.close()
@@ -140,7 +140,7 @@ def _load_libraries() -> None:
         ConsoleError: it is not installed.
     """
     try:
-        import tpmconsole.tpm.jobs  # noqa: F401 - loads tpm2_pytss
+        import tpmconsole.tpm.jobs.table  # noqa: F401 - loads tpm2_pytss
     except ImportError as error:
         raise ConsoleError(
             "TPM libraries missing",
