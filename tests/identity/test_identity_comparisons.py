@@ -89,8 +89,8 @@ def test_all_of_them_are_in_the_judgement() -> None:
 
 def test_of_several_for_the_key_the_newest_valid_one_is_taken() -> None:
     old, new = _leaf(begin=NOW - 9 * DAY), _leaf(begin=NOW - DAY)
-    future_only = _leaf(begin=NOW - 99 * DAY, end=NOW - DAY)
-    for bundle in ([old, new, future_only], [future_only, new, old]):
+    expired = _leaf(begin=NOW - 99 * DAY, end=NOW - DAY)
+    for bundle in ([old, new, expired], [expired, new, old, new]):
         judged = judge(
             bundle, public_key=KEY.public_key(), trust=[ROOT.certificate], role="client", now=NOW
         )

@@ -117,6 +117,7 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
     Raises:
         ConsoleError: only what ``private_key`` raises.
     """
+    bundle = list(dict.fromkeys(bundle))  # several files may hold the same one
     leaf = _find_leaf(bundle, public_key, now)
     if leaf is None:
         return Judgement((_readable(bundle, ()), _another_key(bundle)), None, ())
