@@ -231,6 +231,11 @@ def test_a_bus_without_the_broker(make: Make, nowhere: Places, simulator: Simula
     assert "tpm2-abrmd: not running" in refusal(make(), places).cause
 
 
+def listens(address: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(str(address)) == 0
+
+
 @contextmanager
 def guarded_bus(folder: Path) -> Iterator[Path]:
     """A bus on which nobody may send to its only program, the bus itself."""
@@ -244,7 +249,7 @@ def guarded_bus(folder: Path) -> Iterator[Path]:
     program = shutil.which("dbus-daemon", path=SEARCH_PATH)
     arguments = [str(program), f"--config-file={configuration}", "--nofork", "--nopidfile"]
     with subprocess.Popen(arguments, stdin=subprocess.DEVNULL) as daemon:
-        wait_until(address.is_socket)
+        wait_until(lambda: listens(address))
         yield address
         daemon.terminate()
 

@@ -18,6 +18,7 @@ from running import NOBODY, PROJECT, as_nobody, finished, needs_root, python
 from waiting import assert_nothing_left, processes_of, wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.tpm import programs
 from tpmconsole.tpm import simulator as simulator_module
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.programs import SEARCH_PATH
@@ -381,6 +382,18 @@ def test_a_damaged_tpm_state_says_so_and_where(simulator: Simulator) -> None:
     error = refusal(simulator)
     assert error.cause.startswith("swtpm ended: swtpm: ")
     assert "swtpm.log" in error.remedy
+
+
+def test_a_confined_swtpm_is_told_how_to_be_let_out(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = state / "usr.bin.swtpm"
+    profile.write_text("")
+    monkeypatch.setattr(programs, "SWTPM_PROFILE", profile)
+    path = search_path_with(state / "bin", swtpm="exit 1")
+    error = refusal(Simulator(state / "simulator", search_path=path))
+    assert error.cause == "swtpm ended: it said nothing"
+    assert f"owner {state / 'simulator'}/** rwk," in error.remedy
 
 
 def test_a_lock_that_is_never_given_back(

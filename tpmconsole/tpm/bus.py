@@ -34,6 +34,7 @@ class Presence(Enum):
 _PRESENCE = {
     "AccessDenied": Presence.DENIED,
     "NameHasNoOwner": Presence.ABSENT,
+    "NoReply": Presence.ABSENT,  # it left before it answered
     "ServiceUnknown": Presence.ABSENT,
 }
 

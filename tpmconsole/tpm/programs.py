@@ -11,6 +11,9 @@ from tpmconsole.errors import ConsoleError, ExitCode
 # Not the user's: daemons live in the sbin folders, which a plain user's PATH leaves out.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
+# Where a distribution confines swtpm to the folders that virtual machines use.
+SWTPM_PROFILE = Path("/etc/apparmor.d/usr.bin.swtpm")
+
 _LOADER_CACHE = Path("/etc/ld.so.cache")
 _LIBRARY_FOLDERS = ("/usr/local/lib", "/usr/lib64", "/usr/lib", "/lib64", "/lib")
 
@@ -110,6 +113,17 @@ def abrmd_arguments(tpm: Path) -> list[str]:
         # 27 by default, and each session and worker takes one or more.
         "--max-connections=100",
     ]
+
+
+def advice(name: str, folder: Path, log: Path) -> str:
+    """What to do where a program started and ended at once."""
+    if name == "swtpm" and SWTPM_PROFILE.exists():
+        local = SWTPM_PROFILE.parent / "local" / SWTPM_PROFILE.name
+        return (
+            f"read {log}; where AppArmor refuses it the folder, "
+            f"add `owner {folder}/** rwk,` to {local} and run `apparmor_parser -r {SWTPM_PROFILE}`"
+        )
+    return f"read {log}"
 
 
 def cannot_start(cause: str, remedy: str) -> ConsoleError:
