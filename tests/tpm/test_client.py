@@ -218,24 +218,60 @@ def test_sigterm_lets_a_job_finish_and_flush(alone, client):
     assert worker_of(tpm) != old
 
 
-def test_the_worker_does_not_outlive_the_console(alone, tmp_path):
-    script = (
-        "import os, sys, pathlib\n"
-        "from tpmconsole.tpm.client import Tpm\n"
-        "from tpmconsole.tpm.model import Connection\n"
-        f"tpm = Tpm(lambda: Connection({alone.connection.tcti!r}, ''), pathlib.Path(sys.argv[1]))\n"
-        "tpm.health()\n"
-        "print(tpm._lane._worker.process.pid, flush=True)\n"
-        "os.kill(os.getpid(), 9)\n"
-    )
-    console = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path / "log")],
+CONSOLE = """
+import sys, threading
+from pathlib import Path
+from tpmconsole.tpm.client import Tpm
+from tpmconsole.tpm.model import Connection
+
+tpm = Tpm(lambda: Connection(sys.argv[1], ""), Path(sys.argv[2]))
+tpm.health()
+worker = tpm._lane._worker
+print(worker.process.pid, flush=True)
+sys.stdin.readline()
+threading.Thread(target=tpm.health, daemon=True).start()
+while not worker.at_work:
+    pass
+print("at work", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.mark.parametrize("hung", [False, True])
+def test_the_worker_does_not_outlive_the_console(alone, tmp_path, hung):
+    console = subprocess.Popen(
+        [sys.executable, "-c", CONSOLE, alone.connection.tcti, str(tmp_path / "log")],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        check=False,
+        text=True,
     )
-    assert console.returncode == -signal.SIGKILL
-    wait_until(lambda: ended(int(console.stdout)), "the worker's end")
+    with console:
+        pid = int(console.stdout.readline())
+        if hung:
+            alone.hang()
+            console.stdin.write("\n")
+            console.stdin.flush()
+            assert console.stdout.readline() == "at work\n"
+        console.kill()
+    wait_until(lambda: ended(pid), "the worker's end")
+
+
+def test_close_does_not_wait_for_a_connection_that_takes_long(alone, client):
+    found = threading.Event()
+
+    def connect() -> Connection:
+        found.wait(10)
+        return alone.connection
+
+    tpm = client(connect)
+    call = Call(tpm.health)
+    wait_until(lambda: tpm.activity)
+    begin = time.monotonic()
+    tpm.close()
+    assert time.monotonic() - begin < 1.0
+    found.set()
+    assert call.finished(1.0).error.title == "TPM not asked"
 
 
 def test_what_c_code_prints_cannot_spoil_an_answer(tmp_path):
@@ -253,9 +289,7 @@ def test_what_c_code_prints_cannot_spoil_an_answer(tmp_path):
 
 def test_missing_libraries_are_told_with_their_packages(alone, client, tmp_path, monkeypatch):
     (tmp_path / "tpm2_pytss.py").write_text("raise ImportError('libtss2-esys.so.0: not found')\n")
-    environment = process._environment()
-    path = os.pathsep.join([str(tmp_path), environment["PYTHONPATH"]])
-    monkeypatch.setattr(process, "_environment", lambda: environment | {"PYTHONPATH": path})
+    monkeypatch.syspath_prepend(tmp_path)
     tpm = client(alone.ensure)
     for _ in range(2):
         with pytest.raises(ConsoleError) as caught:

@@ -23,6 +23,9 @@ from tpmconsole.tpm.model import Connection
 LEAVE_S = 0.4  # for a worker that was told to end, before it is killed
 GONE_S = 0.3  # for a killed one; in a driver's uninterruptible wait it takes longer
 
+# -I leaves PYTHON* variables and the current folder out; what we import from is given instead.
+_BOOT = "import sys; sys.path[:] = sys.argv[2:]; from tpmconsole.tpm.worker import run; run()"
+
 # What the worker takes over from our environment: enough to find its libraries and a bus.
 _KEPT = (
     "PATH",
@@ -96,8 +99,7 @@ class WorkerProcess:
         try:
             # Its own session: a ctrl+c at the terminal is the console's to handle.
             self.process = subprocess.Popen(
-                # -P: the current folder is no place to import from.
-                [sys.executable, "-P", "-m", "tpmconsole.tpm.worker"],
+                [sys.executable, "-I", "-c", _BOOT, "tpmconsole.tpm.worker", *_search_path()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=error,
@@ -222,9 +224,10 @@ class WorkerProcess:
 def _environment() -> dict[str, str]:
     """Built, not inherited: OPENSSL_CONF or TPM2OPENSSL_TCTI would reach the TSS's own OpenSSL."""
     kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    package = Path(__file__).resolve().parents[2]
-    return kept | {
-        "PYTHONPATH": str(package),
-        # The TSS's and GLib's chatter; only what went wrong is worth a line in the log.
-        "TSS2_LOG": "all+error",
-    }
+    # The TSS's chatter; only what went wrong is worth a line in the log.
+    return kept | {"TSS2_LOG": "all+error"}
+
+
+def _search_path() -> list[str]:
+    """Where the worker imports from: as this process does, checkout or installed."""
+    return [folder or str(Path.cwd()) for folder in sys.path]

@@ -27,7 +27,7 @@ from tpmconsole.tpm import wire
 if TYPE_CHECKING:
     from tpmconsole.tpm.jobs.context import Context
 
-GRACE_S = 3.0  # for a job to finish and flush what it loaded, after we were told to end
+GRACE_S = 2.0  # for a job to finish and flush what it loaded, after we were told to end
 _PR_SET_DUMPABLE = 4
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -179,8 +179,13 @@ def main() -> int:
     return 0
 
 
-if __name__ == "__main__":
-    # Not sys.exit: it would wait for the thread that reads standard input.
-    STATUS = main()
+def run() -> None:
+    """``main`` as a whole process."""
+    status = main()
     sys.stderr.flush()
-    os._exit(STATUS)
+    # Not sys.exit: it would wait for the thread that reads standard input.
+    os._exit(status)
+
+
+if __name__ == "__main__":
+    run()
