@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# "compat": a plain path instead of an import hook, which would cost 14 ms at every start.
+EDITABLE := --quiet --config-settings editable_mode=compat --editable
 STATE ?= $(HOME)/.local/state/tpmconsole-demo
 
 .PHONY: demo test lint walk bench screenshots clean packages
@@ -41,9 +43,9 @@ $(VENV)/bin/python: | packages
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.console: pyproject.toml $(VENV)/bin/python | packages
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install $(EDITABLE) .
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/bin/python | packages
-	$(BIN)/pip install --quiet --editable '.[test]'
+	$(BIN)/pip install $(EDITABLE) '.[test]'
 	@touch $@ $(VENV)/.console

@@ -6,7 +6,6 @@ import tempfile
 from pathlib import Path
 
 from bench import handshake, start, status
-
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
 import select
 import signal
 import statistics
+import struct
 import subprocess
+import termios
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -57,7 +60,9 @@ class Terminal:
         self.start = time.perf_counter()
         self._pid, self._descriptor = pty.fork()
         if self._pid == 0:
-            os.execvpe(command[0], list(command), dict(environment))
+            os.execvpe(command[0], list(command), dict(environment))  # noqa: S606 - no shell needed
+        # A line of unknown size would first be asked for it, for half a second.
+        fcntl.ioctl(self._descriptor, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 80, 0, 0))
         self._seen = b""
 
     def when(self, *texts: bytes) -> float:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from bench.measure import Terminal, medians, print_heading, print_row, verdict
-
 from tpmconsole.settings import Settings
 
 ROUNDS = 9

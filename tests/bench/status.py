@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from bench.measure import medians, print_heading, print_row, quiet, timed, verdict
-
 from tpmconsole.board import Board
 
 ROUNDS = 15
@@ -36,9 +35,7 @@ def bench(board: Board) -> None:
         for command in COMMANDS:
             quiet(command, environment)
 
-    times = medians(
-        {"console": lambda: timed(board.status), "tools": lambda: timed(tools)}, ROUNDS
-    )
+    times = medians({"console": lambda: timed(board.status), "tools": lambda: timed(tools)}, ROUNDS)
     ratio = times["console"] / times["tools"]
     print_heading("One status refresh")
     print_row(f"{len(COMMANDS)} tpm2-tools commands", f"{times['tools'] * 1e3:.1f} ms")
