@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,7 +18,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tpmconsole import audit
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
-from tpmconsole.files import make_private_folder, read_bounded, write_atomic
+from tpmconsole.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import (
@@ -108,9 +109,10 @@ class Board:
 
     def _take_lease(self) -> IO[bytes]:
         """A shared lock that says: a process is using this simulator."""
-        file = (self.settings.simulator / "users.lock").open("ab")
-        fcntl.flock(file, fcntl.LOCK_SH)
-        return file
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.settings.simulator / "users.lock", flags, PRIVATE_FILE)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return os.fdopen(descriptor, "wb")
 
     def use_simulator(self) -> None:
         """From now on the simulated TPM, whatever was asked for before."""
@@ -323,12 +325,19 @@ class Board:
 
         identity = self.identities.get(name)
         certificates = [one for data in bundles for one in read_bundle(data)]
+        installed = (
+            read_bundle(read_bounded(identity.certificate, CERTIFICATE_BYTES))
+            if (identity.has_certificate)
+            else None
+        )
         return judge(
             certificates,
             public_key=self._public_key(identity),
             trust=self._anchors(identity, trust),
             role=role or identity.role or "client",
             now=datetime.now(UTC),
+            request=self._requested(identity) if identity.has_request else None,
+            previous=installed[0] if installed else None,
         )
 
     def install(self, name: str, judgement: Judgement, trust: bytes | None) -> None:
@@ -360,8 +369,6 @@ class Board:
         Raises:
             ConsoleError: this TPM is no simulator, or there is no request yet.
         """
-        from cryptography import x509
-
         from tpmconsole.identity.demo_ca import DemoCa
 
         identity = self.identities.get(name)
@@ -370,8 +377,8 @@ class Board:
             raise ConsoleError(
                 "No request", f"'{name}' has no request to sign", f"run: tpmconsole request {name}"
             )
-        request = x509.load_pem_x509_csr(read_bounded(identity.request, CERTIFICATE_BYTES))
-        chain, trust = DemoCa(self.settings.simulator / "demo-ca").sign(request)
+        ca = DemoCa(self.settings.simulator / "demo-ca")
+        chain, trust = ca.sign(self._requested(identity))
         judgement = self.judge(name, [chain], trust, None)
         self.install(name, judgement, trust)
         return judgement
@@ -384,6 +391,19 @@ class Board:
                 "hand the request to your own CA, or add --simulate",
                 ExitCode.REFUSED,
             )
+
+    def _requested(self, identity: Identity) -> x509.CertificateSigningRequest:
+        from cryptography import x509
+
+        data = read_bounded(identity.request, CERTIFICATE_BYTES)
+        try:
+            return x509.load_pem_x509_csr(data)
+        except ValueError as error:
+            raise ConsoleError(
+                "Request damaged",
+                f"{identity.request} is no request any more",
+                f"make it again: tpmconsole request {identity.name}",
+            ) from error
 
     def _anchors(self, identity: Identity, trust: bytes | None) -> list[x509.Certificate]:
         from tpmconsole.identity.certificate import read_bundle

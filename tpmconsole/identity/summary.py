@@ -11,6 +11,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.files import read_bounded
 from tpmconsole.identity.bundle import read_bundle
 from tpmconsole.identity.certificate import describe
+from tpmconsole.identity.naming import name_text
 from tpmconsole.identity.store import Identity
 
 WARN_DAYS = 30
@@ -78,7 +79,7 @@ def _request_subject(identity: Identity) -> str | None:
     if not identity.has_request:
         return None
     request = x509.load_pem_x509_csr(read_bounded(identity.request, REQUEST_BYTES))
-    return request.subject.rfc4514_string()
+    return name_text(request.subject)
 
 
 def _validity(end: datetime, now: datetime) -> tuple[str, str]:
