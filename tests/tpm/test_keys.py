@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 import subprocess
 from dataclasses import replace
 
@@ -535,3 +536,38 @@ def test_openssl_s_keys_work_here_and_ours_there(shared_tpm, made, tmp_path, opt
         (tmp_path / "public.pem").write_bytes(shared_tpm.public_pem(KeySource(made[algorithm])))
         openssl("dgst", *tpm2, "-sha256", "-sign", "ours.pem", "-out", "signature", "data")
         openssl("dgst", "-sha256", "-verify", "public.pem", "-signature", "signature", "data")
+
+
+@pytest.mark.skipif(not shutil.which("tpm2_encodeobject"), reason="tpm2-tools is not installed")
+def test_the_tpm_decides_where_a_file_says_the_opposite(shared_tpm, tmp_path):
+    """tpm2_encodeobject writes emptyAuth inverted."""
+    connection = shared_tpm.connection
+    environment = {"PATH": "/usr/bin:/bin", "TPM2TOOLS_TCTI": connection.tcti}
+
+    def tool(*command: str) -> None:
+        subprocess.run(
+            command,
+            env=environment | dict(connection.environment),
+            cwd=tmp_path,
+            check=True,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    parent = "0x81000030"
+    tool("tpm2_createprimary", "-C", "o", "-G", "ecc", "-c", "parent.ctx")
+    tool("tpm2_evictcontrol", "-C", "o", "-c", "parent.ctx", parent)
+    try:
+        for name, password, flag in (("free", [], []), ("protected", ["-p", "pw"], ["-p"])):
+            files = ["-u", "key.pub", "-r", "key.priv"]
+            tool("tpm2_create", "-C", parent, "-G", "ecc", *files, *password)
+            tool("tpm2_encodeobject", "-C", parent, *files, *flag, "-o", f"{name}.pem")
+        free = (tmp_path / "free.pem").read_bytes()
+        protected = (tmp_path / "protected.pem").read_bytes()
+        assert keyfile.parse(protected).empty_auth
+        assert answer(shared_tpm, free) == "needs-password"  # not tried: it would count
+        assert answer(shared_tpm, free, b"") == "yes"
+        assert answer(shared_tpm, protected, b"pw") == "yes"
+        assert tries(shared_tpm) == 0
+    finally:
+        shared_tpm.evict(int(parent, 16))

@@ -86,6 +86,8 @@ def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_t
         for _ in range(2):
             with pytest.raises(ConsoleError, match="Wrong password"):
                 signer.sign(DIGEST, "sha256", "ecdsa")
+    with Signer(tcti, protected) as signer, pytest.raises(ConsoleError, match="Password needed"):
+        signer.sign(DIGEST, "sha256", "ecdsa")
     with pytest.raises(ConsoleError, match="Not a persistent handle"):
         Signer(tcti, KeySource(handle=1))
     with pytest.raises(ConsoleError, match="Password too long"):

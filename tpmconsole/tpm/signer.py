@@ -37,6 +37,8 @@ Answer = TypeVar("Answer")
 
 PASSWORD_BYTES = 64  # TPM2B_AUTH: the largest digest a TPM has
 _RESTRICTED, _X509_ONLY = 1 << 16, 1 << 19
+# Empty: tpm2_encodeobject writes "has a password" into the files of keys that have none.
+_GIVE_IT = "give the key's password, an empty one where you know of none"
 _HASHES = {
     "sha256": (TPM2_ALG.SHA256, 32),
     "sha384": (TPM2_ALG.SHA384, 48),
@@ -56,9 +58,19 @@ class LoadedKey:
         area: its public area.
     """
 
-    def __init__(self, esapi: ESAPI, handle: ESYS_TR, area: public_area.PublicArea) -> None:
+    def __init__(
+        self,
+        esapi: ESAPI,
+        handle: ESYS_TR,
+        area: public_area.PublicArea,
+        password: bytes | None,
+        *,
+        says_none: bool,
+    ) -> None:
         self._esapi = esapi
-        self.handle = handle
+        self._handle = handle
+        self._password = password
+        self._says_none = says_none
         self.area = area
 
     def sign(self, digest: bytes, hash_name: str, scheme: str) -> bytes:
@@ -71,7 +83,17 @@ class LoadedKey:
         check_can_sign(self.area)
         asked = TPMT_SIG_SCHEME()
         asked.scheme, asked.details.any.hashAlg = self._fitting(digest, hash_name, scheme)
-        return bytes(self._esapi.sign(self.handle, digest, asked))
+        with self._authorised():
+            return bytes(self._esapi.sign(self._handle, digest, asked))
+
+    @contextmanager
+    def _authorised(self) -> Iterator[None]:
+        try:
+            yield
+        except TSS2_Exception as error:
+            if refuses_password(error):
+                raise _password_trouble(error, self._password, says_none=self._says_none) from error
+            raise
 
     def _fitting(self, digest: bytes, hash_name: str, scheme: str) -> tuple[int, int]:
         hash_number, length = _HASHES.get(hash_name, (0, 0))
@@ -98,7 +120,9 @@ class LoadedKey:
                 "make a new RSA key here, or use tpm2-openssl 1.2 or newer (engine provider)",
             )
         no_padding = TPMT_RSA_DECRYPT(scheme=TPM2_ALG.NULL)
-        return bytes(self._esapi.rsa_decrypt(self.handle, data, no_padding)).rjust(len(data), b"\0")
+        with self._authorised():
+            done = bytes(self._esapi.rsa_decrypt(self._handle, data, no_padding))
+        return done.rjust(len(data), b"\0")
 
     def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
         """The public key.
@@ -107,6 +131,22 @@ class LoadedKey:
             ConsoleError: it has none that is known here.
         """
         return public_key_of(self.area)
+
+
+def _password_trouble(
+    error: TSS2_Exception, password: bytes | None, *, says_none: bool
+) -> KeyTroubleError:
+    """Why the TPM refused the authorisation: tell the wrong password from the missing one."""
+    words = explain(int(error.rc))
+    if not password:
+        answer, cause = "needs-password", "the key has a password"
+        remedy = _GIVE_IT
+    elif says_none:
+        answer, cause = "wrong-password", f"{words.cause}; the key's file says that it has none"
+        remedy = "try without a password"
+    else:
+        answer, cause, remedy = "wrong-password", words.cause, words.remedy
+    return KeyTroubleError(answer, cause, remedy, response_code=int(error.rc))
 
 
 def public_key_of(area: public_area.PublicArea) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
@@ -195,9 +235,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             key = keyfile.parse(source.pem)
             says_none = key.empty_auth
             if access.password is None and not key.empty_auth and not key.has_noda:
-                raise KeyTroubleError(
-                    "needs-password", "the key has a password", "give the key's password"
-                )
+                raise KeyTroubleError("needs-password", "the key has a password", _GIVE_IT)
             handle = stack.enter_context(loaded(esapi, key, access.owner_password))
             area = key.area
         else:
@@ -205,28 +243,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             handle = stack.enter_context(persistent(esapi, source.handle))
             area = area_of(esapi, handle)
         esapi.tr_set_auth(handle, access.password)
-        try:
-            yield LoadedKey(esapi, handle, area)
-        except TSS2_Exception as error:
-            if refuses_password(error):
-                raise _password_trouble(error, access.password, says_none=says_none) from error
-            raise
-
-
-def _password_trouble(
-    error: TSS2_Exception, password: bytes | None, *, says_none: bool
-) -> KeyTroubleError:
-    """Why the TPM refused the authorisation: tell the wrong password from the missing one."""
-    words = explain(int(error.rc))
-    if not password:
-        answer, cause = "needs-password", "the key has a password"
-        remedy = "give the key's password"
-    elif says_none:
-        answer, cause = "wrong-password", f"{words.cause}; the key's file says that it has none"
-        remedy = "try without a password"
-    else:
-        answer, cause, remedy = "wrong-password", words.cause, words.remedy
-    return KeyTroubleError(answer, cause, remedy, response_code=int(error.rc))
+        yield LoadedKey(esapi, handle, area, access.password, says_none=says_none)
 
 
 class Signer:
