@@ -112,3 +112,17 @@ async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) ->
         await technician.sees("File not read")
         await technician.press("enter")
         assert len(technician.app.screen_stack) == 1
+
+
+async def test_a_small_terminal_is_told_so_and_nothing_is_lost(settings: Make) -> None:
+    async with console(settings(simulate=True), size=(60, 20)) as technician:
+        await technician.sees("the console needs 80x24")
+        await technician.pilot.resize_terminal(80, 24)
+        await technician.sees("Self-test   PASSED")
+        await technician.press("3", "n")
+        await technician.type("gate")
+        await technician.pilot.resize_terminal(79, 24)
+        await technician.sees("The terminal has 79x24")
+        await technician.pilot.resize_terminal(132, 43)
+        await technician.until(lambda: len(technician.app.screen_stack) == 2, "the form again")
+        await technician.sees("gate")

@@ -6,20 +6,26 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from textual.driver import Driver
+from textual import events
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
+from tpmconsole.ui.dialogs.small import LEAST, TooSmall
 from tpmconsole.ui.jobs import Job, JobFinished, Jobs
 from tpmconsole.ui.screens.main import MainScreen
 from tpmconsole.ui.styled import Fact, Heading
 from tpmconsole.ui.terminal.crash import QuietCrash
+from tpmconsole.ui.terminal.driver import line_driver
+from tpmconsole.ui.terminal.profile import LineProfile
+from tpmconsole.ui.themes import FAST, SERIAL
 
 if TYPE_CHECKING:
     from tpmconsole.tpm.model import TpmHealth
 
 log = logging.getLogger(__name__)
+
+FEW_COLOURS = 16
 
 
 class ConsoleApp(QuietCrash):
@@ -27,15 +33,19 @@ class ConsoleApp(QuietCrash):
 
     Args:
         board: what it works on.
-        driver_class: the terminal driver; None for Textual's own.
+        profile: the line; None, in tests and for pictures, is a serial one on Textual's own driver.
     """
 
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
 
-    def __init__(self, board: Board, driver_class: type[Driver] | None = None) -> None:
-        super().__init__(driver_class=driver_class)
-        self.theme = "ansi-dark"
+    def __init__(self, board: Board, profile: LineProfile | None = None) -> None:
+        super().__init__(driver_class=line_driver(profile) if profile else None)
+        fast = profile is not None and profile.colours > FEW_COLOURS
+        for theme in (SERIAL, FAST):
+            self.register_theme(theme)
+        self.theme = (FAST if fast else SERIAL).name
+        self.set_class(profile is not None and not profile.ascii, "unicode")
         self.board = board
         self.log_path = board.settings.log
         self.jobs = Jobs(self, board.settings.log)
@@ -95,6 +105,15 @@ class ConsoleApp(QuietCrash):
         self.health, self.no_tpm = None, error
         self.main.say(str(error), bad=True)
         self.main.health_changed()
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Cover the screen while the terminal is too small for it."""
+        small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
+        covered = isinstance(self.screen, TooSmall)
+        if small and not covered:
+            self.push_screen(TooSmall())
+        elif covered and not small:
+            self.pop_screen()
 
     def leave(self) -> None:
         """End the console."""

@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
-from tpmconsole.ui.terminal.profile import current, prepare_environment
+from tpmconsole.ui.terminal.profile import LineProfile, current, prepare_environment
 
 if TYPE_CHECKING:
-    from textual.driver import Driver
-
     from tpmconsole.ui.app import ConsoleApp
 
 
@@ -31,9 +29,7 @@ def open_console(settings: Settings) -> int:
     board = Board(settings)
     board.tpm.start()
     try:
-        from tpmconsole.ui.terminal.driver import line_driver
-
-        app = build_app(board, line_driver(profile))
+        app = build_app(board, profile)
         app.run(mouse=profile.mouse)
         if app.failure is not None:
             raise app.failure
@@ -42,13 +38,13 @@ def open_console(settings: Settings) -> int:
         board.close(leave=True)
 
 
-def build_app(board: Board, driver_class: type[Driver] | None = None) -> ConsoleApp:
+def build_app(board: Board, profile: LineProfile | None = None) -> ConsoleApp:
     """The one factory of the app: for the command line, the tests and the screenshots.
 
     Args:
         board: what it works on.
-        driver_class: the terminal driver; None for Textual's own.
+        profile: the line; None for none, as in tests.
     """
     from tpmconsole.ui.app import ConsoleApp
 
-    return ConsoleApp(board, driver_class)
+    return ConsoleApp(board, profile)

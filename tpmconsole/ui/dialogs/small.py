@@ -1,0 +1,41 @@
+"""What is shown instead where the terminal is too small to show the console."""
+
+from __future__ import annotations
+
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.screen import ModalScreen
+from textual.widgets import Static
+
+from tpmconsole.ui.terminal.driver import repaint
+
+LEAST = (80, 24)
+
+
+class TooSmall(ModalScreen[None]):
+    """Covers everything until the terminal has grown; nothing behind it is lost."""
+
+    def compose(self) -> ComposeResult:
+        yield Static(Content(""))
+
+    def on_mount(self) -> None:
+        self.present()
+
+    def on_resize(self) -> None:
+        self.present()
+
+    def on_key(self, event: events.Key) -> None:
+        if event.key == "ctrl+l":
+            repaint(self.app)
+
+    def present(self) -> None:
+        """Say how large the terminal is and how large it has to be."""
+        size, (columns, lines) = self.app.size, LEAST
+        self.query_one(Static).update(
+            Content(
+                f"The terminal has {size.width}x{size.height};\n"
+                f"the console needs {columns}x{lines}.\n"
+                "Make it larger, or press ^L\nwhere that size is wrong."
+            )
+        )
