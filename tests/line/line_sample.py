@@ -3,7 +3,7 @@
     line_sample.py [--line serial|fast|auto] [--mouse] [--stock] [--log FILE]
 
 Keys: 1 2 switch views, m opens a dialog, i goes to the input, c crashes, k blocks the event loop,
-u counts up in the bar, z suspends, ctrl+l repaints, q quits. What else is pressed shows in the bar.
+u counts up in the bar, ctrl+r resets, z suspends, ctrl+l repaints, q quits. Others show in the bar.
 """
 
 from __future__ import annotations

@@ -56,6 +56,7 @@ class SampleApp(QuietCrash):
         Binding("u", "count"),
         Binding("z", "suspend_process"),
         Binding("ctrl+l", "repaint"),
+        Binding("ctrl+r", "reset", priority=True),
         Binding("q", "quit"),
     ]
 
@@ -85,7 +86,8 @@ class SampleApp(QuietCrash):
         table.focus()
 
     def on_key(self, event: events.Key) -> None:
-        self.say(f"key {event.key}")
+        if event.key not in self.active_bindings or event.key == "down":
+            self.say(f"key {event.key}")
 
     def on_paste(self, event: events.Paste) -> None:
         self.say(f"pasted {len(event.text)}")
@@ -119,6 +121,13 @@ class SampleApp(QuietCrash):
 
     def action_block(self) -> None:
         self._block(60)
+
+    def action_reset(self) -> None:
+        self._count = 0
+        self.query_one(Input).value = ""
+        self.query_one(DataTable).move_cursor(row=0)
+        self.action_view("table")
+        self.say("ready")
 
     def action_repaint(self) -> None:
         repaint(self)

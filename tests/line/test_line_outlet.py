@@ -158,6 +158,7 @@ async def test_a_line_that_is_gone_is_reported(ends: tuple[int, int]) -> None:
     os.close(far)
     outlet.send(b"anybody there?")
     await asyncio.wait_for(gone.wait(), 2)
+    await until(lambda: not outlet.busy)
     outlet.send(b"no")
     assert not outlet.busy
     outlet.close()

@@ -20,7 +20,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar
 
 from textual import constants, events
@@ -66,12 +66,12 @@ class LineDriver(Driver):
         )
         self._display = Display(self._output, self._line, first, on_hangup=self._hung_up)
         self._reader = LineReader(
+            app,
             self._input,
             Delays(escape=constants.ESCAPE_DELAY, hold=self._line.key_hold_s),
             mouse=self._mouse,
-            on_event=self.process_message,
+            deliver=self.process_message,
             on_sequence=self._answered,
-            when_handled=self._when_handled,
             on_hangup=self._hung_up,
         )
         self._signals = LineSignals(
@@ -200,9 +200,6 @@ class LineDriver(Driver):
 
     # Stopping, going on, ending.
 
-    def _when_handled(self, call: Callable[[], None]) -> None:
-        self.send_message(events.Callback(callback=call))
-
     def _stop(self) -> None:
         self._stopped = True
         self.suspend_application_mode()
@@ -221,7 +218,9 @@ class LineDriver(Driver):
             self._signals.end(signal.SIGHUP)
 
     def _end(self, code: int) -> None:
-        self._app.exit(return_code=code)
+        # As a message: an app that ends before it has mounted its screen would crash.
+        leave = partial(self._app.exit, return_code=code)
+        self.send_message(events.Callback(callback=leave))
 
     def _overdue(self) -> None:
         """The app did not end in time: give the terminal back without it."""

@@ -1,54 +1,53 @@
-"""Reads the line in the event loop and hands events on, no faster than the app takes them."""
+"""Reads the line in the event loop, no faster than the app takes what comes."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 from collections.abc import Callable
+from typing import Any
 
+from textual.app import App
 from textual.message import Message
 
 from tpmconsole.ui.terminal.input import Delays, InputDecoder
 from tpmconsole.ui.terminal.keys import KeyTranslator
+from tpmconsole.ui.terminal.order import InOrder
 from tpmconsole.ui.terminal.paste import Token
 
 _READ_BYTES = 1024
-# After more events than this from one read, the app must deal with them before the next. So a
-# storm of noise ends when it ends, and not minutes later.
-_MANY_EVENTS = 32
 
 
 class LineReader:
     """Turns what comes up the line into events.
 
     Args:
+        app: who gets the events.
         descriptor: the terminal.
         delays: how long to wait for the rest of things.
         mouse: whether mouse reports are wanted.
-        on_event: called with each event.
+        deliver: gives an event to the app.
         on_sequence: called with each control sequence first; True where it was an answer to us.
-        when_handled: calls what it is given when the app has dealt with all events so far.
         on_hangup: called when the line is gone or at its end.
     """
 
     def __init__(
         self,
+        app: App[Any],
         descriptor: int,
         delays: Delays,
         *,
         mouse: bool,
-        on_event: Callable[[Message], None],
+        deliver: Callable[[Message], None],
         on_sequence: Callable[[str], bool],
-        when_handled: Callable[[Callable[[], None]], None],
         on_hangup: Callable[[], None],
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._descriptor = descriptor
         self._decoder = InputDecoder(delays)
         self._keys = KeyTranslator(mouse=mouse)
-        self._on_event = on_event
+        self._events = InOrder(app, deliver=deliver, on_room=self._watch)
         self._on_sequence = on_sequence
-        self._when_handled = when_handled
         self._on_hangup = on_hangup
         self._timer: asyncio.TimerHandle | None = None
         self._open = False
@@ -63,6 +62,7 @@ class LineReader:
         self._open = False
         self._loop.remove_reader(self._descriptor)
         self._wait(None)
+        self._events.clear()
 
     def _watch(self) -> None:
         if not self._open:
@@ -81,9 +81,10 @@ class LineReader:
             data = b""
         if not data:
             self._hang_up()
-        elif self._hand_on(self._decoder.feed(data)) > _MANY_EVENTS:
+            return
+        self._hand_on(self._decoder.feed(data))
+        if self._events.full:
             self._loop.remove_reader(self._descriptor)
-            self._when_handled(self._watch)
 
     def _hang_up(self) -> None:
         self.stop()
@@ -93,16 +94,13 @@ class LineReader:
         """Nothing more came in time."""
         self._hand_on(self._decoder.timeout())
 
-    def _hand_on(self, tokens: list[Token]) -> int:
+    def _hand_on(self, tokens: list[Token]) -> None:
         self._wait(self._decoder.wait)
-        count = 0
         for token in tokens:
             if token.kind == "sequence" and self._on_sequence(token.text):
                 continue
             for event in self._keys.translate(token):
-                self._on_event(event)
-                count += 1
-        return count
+                self._events.put(event)
 
     def _wait(self, seconds: float | None) -> None:
         if self._timer is not None:
