@@ -11,7 +11,7 @@ import pytest
 from swtpm_alone import SwtpmAlone
 
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Connection
+from tpmconsole.tpm.model import Algorithm, Connection
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +20,12 @@ def shared_tpm(shared_simulator, tmp_path_factory) -> Iterator[Tpm]:
     tpm = Tpm(shared_simulator.ensure, tmp_path_factory.mktemp("log") / "tpmconsole.log")
     yield tpm
     tpm.close()
+
+
+@pytest.fixture(scope="session")
+def made(shared_tpm) -> dict[Algorithm, bytes]:
+    """One key file of each kind, made by the shared simulator."""
+    return {algorithm: shared_tpm.create(algorithm) for algorithm in Algorithm}
 
 
 @pytest.fixture

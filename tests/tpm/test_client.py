@@ -305,7 +305,7 @@ def test_an_unexpected_failure_tells_places_but_no_values(alone, client, tmp_pat
     assert (caught.value.title, caught.value.exit_code) == ("Unexpected", ExitCode.UNEXPECTED)
     log = (tmp_path / "log").read_text()
     assert "KeyError" in log
-    assert "signer.py" in log
+    assert "opening.py" in log
     assert "Secret" not in log
     assert tpm.health().mode == "operational"
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tpmconsole.errors import ExitCode
-from tpmconsole.tpm.responses import _TPM_WORDS, base, explain, is_transport, subject
+from tpmconsole.tpm.response_words import TPM_WORDS
+from tpmconsole.tpm.responses import base, explain, is_transport, subject
 
 NO_TPM, REFUSED = ExitCode.NO_TPM, ExitCode.REFUSED
 
@@ -88,7 +89,7 @@ def test_only_a_broken_way_to_the_tpm_makes_the_context_useless():
 
 
 def test_words_are_sentences_of_one_style():
-    for title, cause, remedy in _TPM_WORDS.values():
+    for title, cause, remedy in TPM_WORDS.values():
         assert title[0].isupper() or title.startswith("NV")
         for text in (title, cause, remedy):
             assert text

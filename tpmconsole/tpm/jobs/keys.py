@@ -16,10 +16,10 @@ from tpm2_pytss import (
 from tpmconsole.errors import usage_error
 from tpmconsole.tpm.jobs.context import Context
 from tpmconsole.tpm.jobs.loading import primary
+from tpmconsole.tpm.jobs.opening import Access, check_password, open_key
 from tpmconsole.tpm.jobs.templates import signing_key
 from tpmconsole.tpm.model import Algorithm, KeyKind
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
-from tpmconsole.tpm.signer import Access, check_password, open_key
 from tpmconsole.tpm.tsskey import OWNER, TssKey
 
 _SHORT_PASSWORD = 32  # bytes that every TPM takes for a key named by SHA-256

@@ -20,8 +20,8 @@ from tpmconsole.tpm.jobs.loading import (
     loaded,
     persistent,
 )
+from tpmconsole.tpm.jobs.opening import check_password, public_key_of
 from tpmconsole.tpm.model import PersistentKey
-from tpmconsole.tpm.signer import check_password, public_key_of
 
 # TCG Registry of Reserved TPM 2.0 Handles and Localities, section 2.3.
 _SRK = 0x81000001

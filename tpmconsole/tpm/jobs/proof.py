@@ -17,10 +17,10 @@ from tpm2_pytss import ESAPI
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.jobs import tries
 from tpmconsole.tpm.jobs.context import Context
+from tpmconsole.tpm.jobs.opening import Access, LoadedKey, open_key
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
 from tpmconsole.tpm.model import Usability
 from tpmconsole.tpm.responses import NO_ROOM, UNSUPPORTED, Code, base, is_from_tpm
-from tpmconsole.tpm.signer import Access, LoadedKey, open_key
 
 _HASHES: Mapping[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
     "sha256": hashes.SHA256,
