@@ -155,7 +155,8 @@ def _not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleErro
 
 
 def _tls(error: ssl.SSLError, peer: Peer) -> ConsoleError:
-    reason = error.reason or ""
+    # Where Python itself makes the error there is no such attribute at all.
+    reason = getattr(error, "reason", None) or ""
     if isinstance(error, ssl.SSLEOFError):
         reason = reason or "UNEXPECTED_EOF_WHILE_READING"
     if "_ALERT_" in reason:

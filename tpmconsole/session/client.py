@@ -1,13 +1,13 @@
 """The client: connects, says its messages, and comes back when the connection is lost.
 
-What ends a session and what does not, before the first handshake succeeded:
+What ends a session and what does not, before the first message was answered:
 
-- an unknown host name, a server that is not to be trusted, one that refuses our certificate, and
-  trouble with our own key end it: trying again changes nothing;
+- an unknown host name, a server that is not to be trusted, one that refuses our certificate or
+  answers something else, and trouble with our own key end it: trying again changes nothing;
 - no answer, or a refused or broken connection, ends a session with a count (whoever started it
   waits for its messages), and is tried again for ever by one without.
 
-Once a handshake has succeeded, everything is tried again: for ever, or with a count at most
+Once a message has been answered, everything is tried again: for ever, or with a count at most
 ``TRIES`` times in a row. The waits double from 1 s to 60 s, each spread by a random quarter so
 that a server that comes back does not meet all its clients at once.
 """
@@ -24,15 +24,16 @@ from typing import Any
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.causes import Peer, is_about_trust
 from tpmconsole.session.live import peer_facts
-from tpmconsole.session.protocol import get_request, response_status
+from tpmconsole.session.protocol import content_length, get_request, response_status
 from tpmconsole.session.running import HANDSHAKE_S, Running
 from tpmconsole.session.stream import LineTooLongError, TlsStream
+from tpmconsole.session.wire import Wire
 
 CONNECT_S = 10.0
 ANSWER_S = 15.0
 # With TLS 1.3 a server refuses our certificate only after our side is done (RFC 8446, E.1.6 and
 # 4.4.2.4): until it has said something, or nothing for so long, the handshake is not proved.
-PROOF_S = 2.0
+PROOF_S = 1.0
 SHORTEST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 SPREAD = 0.25
@@ -85,7 +86,7 @@ class Client:
 
     def _is_final(self, error: BaseException) -> bool:
         self._failures += 1
-        if self._live.facts.handshakes == 0:
+        if self._sent == 0:
             hopeless = isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
             return hopeless or self._spec.count is not None
         return self._spec.count is not None and self._failures > TRIES
@@ -107,11 +108,8 @@ class Client:
         self._live.event("connecting", address=spec.address)
         self._proved = False
         async with asyncio.timeout(CONNECT_S):
-            reader, writer = await _connect(spec.host, spec.port)
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        stream = TlsStream(
-            reader, writer, running.context, running.engine, running.thread, spec.host
-        )
+            wire = await _connect(spec.host, spec.port)
+        stream = TlsStream(wire, running.context, running.engine, running.thread, spec.host)
         why = "by an error"
         try:
             await stream.handshake(HANDSHAKE_S)
@@ -137,13 +135,13 @@ class Client:
             start = time.perf_counter()
             await stream.write(text.encode("ascii") + b"\n")
             line = await self._proving(stream, self._line(stream))
-            self._told(stream, text, line[:80].decode("ascii", "replace"), start)
-            if line != f"PONG {self._sent}".encode("ascii"):
+            if line != f"PONG {self._sent + 1}".encode("ascii"):
                 raise ConsoleError(
                     "Unexpected answer",
                     f"{self._peer} does not answer PING with PONG",
                     "check that a line server listens there, or use --protocol https",
                 )
+            self._told(stream, text, line.decode("ascii"), start)
             if self._done or self._spec.interval_s > KEEP_S:
                 return
             await self._pause()
@@ -151,14 +149,17 @@ class Client:
     async def _fetch(self, stream: TlsStream) -> None:
         start = time.perf_counter()
         await stream.write(get_request(self._spec.address, self._spec.path))
-        data = await self._proving(stream, stream.read_all(PAGE_BYTES, ANSWER_S))
-        status = response_status(data)
+        status = response_status(await self._proving(stream, self._line(stream)))
         if status is None:
             raise ConsoleError(
                 "Unexpected answer",
                 f"{self._peer} does not answer with HTTP",
                 "check the port, or use --protocol line",
             )
+        length: int | None = None
+        while header := await self._line(stream):
+            length = content_length(header) if length is None else length
+        await stream.read_up_to(PAGE_BYTES if length is None else length, ANSWER_S)
         self._told(stream, f"GET {self._spec.path}", f"HTTP {status}", start)
 
     async def _line(self, stream: TlsStream) -> bytes:
@@ -187,7 +188,7 @@ class Client:
         self._live.event("message", text=text, answer=answer, ms=elapsed)
 
 
-async def _connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(host: str, port: int) -> Wire:
     """The first of a host's addresses that answers; the last one's error where none does."""
     # asyncio does this by itself, but melts several errors into one without a number.
     loop = asyncio.get_running_loop()
@@ -195,7 +196,9 @@ async def _connect(host: str, port: int) -> tuple[asyncio.StreamReader, asyncio.
     trouble: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
     for *_, address in found:
         try:
-            return await asyncio.open_connection(str(address[0]), port)
+            _, wire = await loop.create_connection(Wire, str(address[0]), port)
         except OSError as error:
             trouble = error
+        else:
+            return wire
     raise trouble

@@ -59,6 +59,18 @@ class Live:
             self.change(state=state, since=now())
         self.keep(durable=state.ended)
 
+    def fail(self, error: ConsoleError) -> None:
+        """Come to a bad end."""
+        self.change(connections=0)
+        self.trouble(error, final=True)
+        self.enter(State.FAILED)
+
+    def stop(self, why: str) -> None:
+        """Come to a good end."""
+        # The event first: who follows them stops reading when the state says that it is over.
+        self.event("stopped", why=why)
+        self.enter(State.STOPPED)
+
     def keep(self, *, durable: bool = False) -> None:
         """Write the facts where they have changed; a full disk does not end the session."""
         if self.facts == self._written and not durable:
@@ -77,8 +89,8 @@ class Live:
         """Tell about an error, as an event and as the last one in the facts."""
         LOG.warning("%s (try: %s)", error, error.remedy)
         self.change(last_error=Trouble.of(error, now()))
-        if facts.get("final"):
-            self.keep()
+        if "final" in facts or "retry_in_s" in facts:
+            self.keep()  # before the event: who waits for that reads these next
         self.event("error", **error.to_json(), **facts)
 
     def handshake(self, stream: TlsStream, peer: PeerFacts, **facts: Any) -> None:

@@ -23,7 +23,7 @@ from tpmconsole.session.children import start_time
 from tpmconsole.session.engine import BRIDGE, PROVIDER
 from tpmconsole.session.folder import KEY_FILE, Order, read_order
 from tpmconsole.session.live import Live
-from tpmconsole.session.model import SessionFacts, State
+from tpmconsole.session.model import SessionFacts
 from tpmconsole.session.signing import SigningThread
 
 if TYPE_CHECKING:
@@ -38,6 +38,8 @@ PREFLIGHT_S = 18.0
 HANGS_S = 15.0
 KEEP_EVERY_S = 1.0
 LOG_BYTES = 1024 * 1024
+# At the end: a thread that has waited for the TPM for so long will not flush a key in time.
+BUSY_S = 0.5
 CLOSE_S = 1.0
 
 
@@ -75,17 +77,16 @@ class Session:
         except asyncio.CancelledError:
             why = "it was told to"
         except ConsoleError as error:
-            self.fail(error)
+            self.live.fail(error)
             return ExitCode.NO
         except Exception as error:
             LOG.exception("the session ends")
-            self.fail(explain(error, Peer("the", "peer")))
+            self.live.fail(explain(error, Peer("the", "peer")))
             return ExitCode.UNEXPECTED
         finally:
             keeper.cancel()
             await self._close_key()
-        self.live.enter(State.STOPPED)
-        self.live.event("stopped", why=why)
+        self.live.stop(why)
         return ExitCode.YES
 
     async def _work(self) -> None:
@@ -133,7 +134,6 @@ class Session:
         from tpmconsole.session.bridge import Bridge
         from tpmconsole.session.preflight import prove_handshake, prove_key, read_chain
         from tpmconsole.session.tls import BridgeEngine, ProviderEngine
-        import tpmconsole.tpm.jobs  # noqa: F401 - it and the signer import each other, in this order
         from tpmconsole.tpm.signer import Signer
 
         order, bridged = self._order, self._order.engine.name == BRIDGE
@@ -157,12 +157,6 @@ class Session:
     def _tcti(self) -> str:
         return self._order.connection.tcti
 
-    def fail(self, error: ConsoleError) -> None:
-        """End as failed, and tell why."""
-        self.live.change(connections=0)
-        self.live.enter(State.FAILED)
-        self.live.trouble(error, final=True)
-
     async def _keep(self) -> None:
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
@@ -184,7 +178,7 @@ class Session:
 
     async def _close_key(self) -> None:
         signer, self._signer = self._signer, None
-        if signer is not None:
+        if signer is not None and self._thread.busy_s < BUSY_S:
             with contextlib.suppress(TimeoutError, ConsoleError):
                 async with asyncio.timeout(CLOSE_S):
                     await self._thread.run(signer.close)
@@ -255,7 +249,7 @@ def main(arguments: list[str]) -> int:
     try:
         _settle_openssl(order.engine.name)
     except ConsoleError as error:
-        session.fail(error)
+        session.live.fail(error)
         return ExitCode.NO
     asyncio.run(_run(session))
     return ExitCode.YES

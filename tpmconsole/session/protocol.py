@@ -12,7 +12,8 @@ TOO_LONG = "ERROR line too long"
 
 _PING = re.compile(r"PING(?: (\d{1,19}))?", re.ASCII)
 _REQUEST = re.compile(rb"([A-Z]{3,10}) (\S+) HTTP/1\.[01]", re.ASCII)
-_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: [^\r\n]*)?\r?\n")
+_STATUS_LINE = re.compile(rb"HTTP/1\.[01] (\d{3})(?: .*)?", re.DOTALL)
+_LENGTH = re.compile(rb"content-length:[ \t]*(\d{1,15})[ \t]*", re.IGNORECASE)
 _ALLOWED = ("GET", "HEAD")
 _PATHS = ("/", "/status")
 
@@ -76,7 +77,13 @@ def get_request(host: str, path: str) -> bytes:
     return "\r\n".join(head).encode("ascii")
 
 
-def response_status(data: bytes) -> int | None:
-    """The status of a response, None where it is no HTTP."""
-    match = _STATUS_LINE.match(data)
+def response_status(line: bytes) -> int | None:
+    """The status in a response's first line, None where it is no HTTP."""
+    match = _STATUS_LINE.fullmatch(line)
+    return int(match[1]) if match else None
+
+
+def content_length(header: bytes) -> int | None:
+    """How long the body is, where this header line tells it (RFC 9112, 6.2)."""
+    match = _LENGTH.fullmatch(header)
     return int(match[1]) if match else None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
-from contextlib import suppress
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.causes import Peer
@@ -21,6 +19,7 @@ from tpmconsole.session.protocol import (
 )
 from tpmconsole.session.running import HANDSHAKE_S, Running
 from tpmconsole.session.stream import LineTooLongError, TlsStream
+from tpmconsole.session.wire import Wire
 
 CLIENTS = 256
 IDLE_S = 600.0
@@ -53,8 +52,8 @@ class Server:
         """
         spec = self._running.spec
         try:
-            listener = await asyncio.start_server(
-                self._accept, spec.host, spec.port, backlog=BACKLOG, limit=64 * 1024
+            listener = await asyncio.get_running_loop().create_server(
+                lambda: Wire(self._accept), spec.host, spec.port, backlog=BACKLOG
             )
         except OSError as error:
             # asyncio words a failed bind its own way; its number is the kernel's.
@@ -70,22 +69,11 @@ class Server:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - asyncio runs this in a task
-        self._tasks.add(task)
-        try:
-            await self._serve(reader, writer)
-        except asyncio.CancelledError:
-            writer.transport.abort()
-        finally:
-            self._tasks.discard(task)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        name = writer.get_extra_info("peername") or ("unknown", 0)
+    def _accept(self, wire: Wire) -> None:
+        name = wire.transport.get_extra_info("peername") or ("unknown", 0)
         client = Peer("client", address_text(*name[:2]))
-        if len(self._tasks) > self._clients:
-            writer.transport.abort()
+        if len(self._tasks) >= self._clients:
+            wire.drop()
             self._live.trouble(
                 ConsoleError(
                     "Client turned away",
@@ -94,9 +82,13 @@ class Server:
                 )
             )
             return
-        writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        task = asyncio.get_running_loop().create_task(self._serve(wire, client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, wire: Wire, client: Peer) -> None:
         running = self._running
-        stream = TlsStream(reader, writer, running.context, running.engine, running.thread)
+        stream = TlsStream(wire, running.context, running.engine, running.thread)
         self._live.add(connections=1)
         greeted, why = False, "by the client"
         try:
@@ -118,8 +110,7 @@ class Server:
             self._live.trouble(running.explain(error, client))
         finally:
             self._live.add(connections=-1)
-            with suppress(OSError):
-                await stream.close()
+            await stream.close()
         if greeted:
             self._live.event("closed", client=client.address, why=why)
 

@@ -1,4 +1,4 @@
-"""One TLS connection on asyncio streams, its handshake in the signing thread.
+"""One TLS connection on asyncio, its handshake in the signing thread.
 
 asyncio's own TLS would sign in the event loop, where a TPM that hangs stops every connection, and
 keeps a server's failed handshakes to itself.
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tpmconsole.session.signing import SigningThread
     from tpmconsole.session.tls import Engine
+    from tpmconsole.session.wire import Wire
 
 _CHUNK = 16 * 1024
 _FAREWELL_S = 0.5
@@ -28,8 +29,7 @@ class TlsStream:
     """A connection.
 
     Args:
-        reader: the plain stream's reading end.
-        writer: its writing end; closed with this.
+        wire: the plain connection; closed with this.
         context: ours.
         engine: asked for the real cause where a handshake fails.
         thread: where the handshake runs.
@@ -41,20 +41,20 @@ class TlsStream:
 
     def __init__(
         self,
-        reader: asyncio.StreamReader,
-        writer: asyncio.StreamWriter,
+        wire: Wire,
         context: ssl.SSLContext,
         engine: Engine,
         thread: SigningThread,
         host: str | None = None,
     ) -> None:
-        self._reader, self._writer = reader, writer
+        self._wire = wire
         self._engine, self._thread = engine, thread
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = context.wrap_bio(
             self._incoming, self._outgoing, server_side=host is None, server_hostname=host
         )
         self._buffer = bytearray()
+        self._is_lent = False
         self.bytes_in = 0
         self.bytes_out = 0
         self.handshake_ms = 0.0
@@ -72,11 +72,24 @@ class TlsStream:
         """
         start = time.perf_counter()
         async with asyncio.timeout(timeout_s):
-            while not await self._thread.run(self._step):
+            while not await self._try():
                 await self._flush()
                 await self._receive()
             await self._flush()
         self.handshake_ms = (time.perf_counter() - start) * 1000
+
+    async def _try(self) -> bool:
+        # Given up while it waits, the thread goes on: then nobody else may touch the connection.
+        self._is_lent = True
+        try:
+            done = await self._thread.run(self._step)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._is_lent = False
+            raise
+        self._is_lent = False
+        return done
 
     def _step(self) -> bool:
         try:
@@ -114,34 +127,26 @@ class TlsStream:
         self._buffer = bytearray(rest)
         return bytes(line).removesuffix(b"\r")
 
-    async def read_all(self, limit: int, timeout_s: float) -> bytes:
-        """Everything until the peer ends the connection, at most ``limit`` bytes.
+    async def read_up_to(self, count: int, timeout_s: float) -> int:
+        """Read and throw away so many bytes, or what comes until the peer ends the connection.
+
+        Returns:
+            How many there were.
 
         Raises:
             TimeoutError: not in time.
             OSError: the network or TLS failed.
         """
+        got = 0
         async with asyncio.timeout(timeout_s):
             with suppress(EOFError):
-                while len(self._buffer) < limit:
+                while got + len(self._buffer) < count:
+                    got += len(self._buffer)
+                    self._buffer.clear()
                     await self._fill()
-        data, self._buffer = bytes(self._buffer[:limit]), bytearray()
-        return data
-
-    async def read_exactly(self, count: int, timeout_s: float) -> bytes:
-        """So many bytes.
-
-        Raises:
-            TimeoutError: not in time.
-            EOFError: the peer has ended the connection before.
-            OSError: the network or TLS failed.
-        """
-        async with asyncio.timeout(timeout_s):
-            while len(self._buffer) < count:
-                await self._fill()
-        data = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return data
+        taken = min(len(self._buffer), count - got)
+        del self._buffer[:taken]
+        return got + taken
 
     async def write(self, data: bytes) -> None:
         """Send bytes.
@@ -155,22 +160,17 @@ class TlsStream:
 
     async def close(self) -> None:
         """Say goodbye as far as the peer listens, and close."""
+        if self._is_lent:
+            self.drop()
+            return
         with suppress(OSError, ValueError):
             self.tls.unwrap()
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(_FAREWELL_S):
-                await self._flush()
-                if self._writer.can_write_eof():
-                    self._writer.write_eof()
-                # Closing with bytes unread makes the kernel break the connection off, and the peer
-                # may lose the alert that tells it why.
-                while await self._reader.read(_CHUNK):
-                    pass
-        self.drop()
+        await self._flush()
+        await self._wire.close(_FAREWELL_S)
 
     def drop(self) -> None:
         """Close at once."""
-        self._writer.close()
+        self._wire.drop()
 
     async def _fill(self) -> None:
         try:
@@ -188,7 +188,7 @@ class TlsStream:
         self._buffer += data
 
     async def _receive(self) -> None:
-        data = await self._reader.read(_CHUNK)
+        data = await self._wire.receive()
         if data:
             self._incoming.write(data)
         else:
@@ -196,5 +196,4 @@ class TlsStream:
 
     async def _flush(self) -> None:
         if self._outgoing.pending:
-            self._writer.write(self._outgoing.read())
-        await self._writer.drain()
+            await self._wire.send(self._outgoing.read())

@@ -191,9 +191,9 @@ class Supervisor:
     def _after_stop(self, folder: Path) -> SessionFacts:
         order, facts = read_order(folder)
         if not facts.state.ended:  # it had to be killed, or had not begun to listen to us
+            EventLog(folder).write("stopped", why="it was told to, and then killed")
             facts = facts.ended(State.STOPPED, now())
             write_facts(folder, order, facts, durable=True)
-            EventLog(folder).write("stopped", why="it was told to, and then killed")
         return facts
 
     def _new_folder(self, role: str) -> Path:

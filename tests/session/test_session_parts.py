@@ -1,0 +1,306 @@
+"""The parts of a session that need no TPM: events, protocol, causes, wire, thread, monitor."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session import causes, events, protocol
+from tpmconsole.session.causes import Peer, explain
+from tpmconsole.session.children import start_time
+from tpmconsole.session.events import EventLog, follow_events, read_events
+from tpmconsole.session.model import (
+    HandshakeTimes,
+    PeerFacts,
+    SessionFacts,
+    State,
+    Trouble,
+    address_text,
+)
+from tpmconsole.session.monitor import foreign_users, usage
+from tpmconsole.session.signing import SigningThread
+from tpmconsole.session.wire import Wire
+
+PEER = Peer("server", "broker:8443")
+
+
+# Events
+
+
+def test_events_are_rotated_and_two_files_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FILE_BYTES", 2000)
+    log = EventLog(tmp_path)
+    for number in range(200):
+        log.write("message", number=number)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1"]
+    assert all(path.stat().st_size <= 2000 for path in tmp_path.iterdir())
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
+    numbers = [event["number"] for event in read_events(tmp_path)]
+    assert numbers[-1] == 199
+    assert all(after == before + 1 for before, after in pairwise(numbers))
+
+
+def test_followers_see_everything_across_a_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FILE_BYTES", 3000)
+    monkeypatch.setattr(events, "POLL_S", 0.001)
+    log, seen, turn = EventLog(tmp_path), [], threading.Semaphore(0)
+
+    def write() -> None:
+        for number in range(100):
+            log.write("message", number=number)
+            turn.acquire(timeout=10)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    for event in follow_events(tmp_path, lambda: not writer.is_alive()):
+        seen.append(event["number"])
+        turn.release()
+    assert seen == list(range(100))
+
+
+def test_half_lines_and_rubbish_are_no_events(tmp_path: Path) -> None:
+    log = EventLog(tmp_path)
+    log.write("started", text="x" * 5000, nothing=None)
+    with (tmp_path / events.FILE).open("ab") as file:
+        file.write(b"rubbish\n[1]\n" + b"y" * 200_000 + b"\n")
+        file.write(b'{"event": "half"')
+    (started,) = read_events(tmp_path)
+    assert len(started["text"]) == events.TEXT_LENGTH
+    assert "nothing" not in started
+    follower = follow_events(tmp_path, lambda: True)
+    assert [event["event"] for event in follower] == ["started"]
+    assert list(read_events(tmp_path / "absent")) == []
+    assert list(follow_events(tmp_path / "absent", lambda: True)) == []
+
+
+def test_a_flood_is_counted_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "RATE", 0.0)
+    log = EventLog(tmp_path)
+    for _ in range(int(events.BURST) + 50):
+        log.write("error", cause="rubbish")
+    log.write("error", cause="the end", final=True)
+    written = list(read_events(tmp_path))
+    assert len(written) == int(events.BURST) + 1
+    assert written[-1]["skipped"] == 50
+    assert written[-1]["cause"] == "the end"
+
+
+# Protocol
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        (b"PING 1", "PONG 1"),
+        (b"PING", "PONG"),
+        (b" PING 2 ", "PONG 2"),
+        (b"STATUS", "OK"),
+        (b"PING 99999999999999999999999", protocol.UNKNOWN),
+        (b"PING one", protocol.UNKNOWN),
+        (b"PING 1; PING 2", protocol.UNKNOWN),
+        (b"", protocol.UNKNOWN),
+        (b"\xff\xfe", protocol.UNKNOWN),
+        ("PING ٣".encode(), protocol.UNKNOWN),
+    ],
+)
+def test_answers(line: bytes, answer: str) -> None:
+    assert protocol.answer(line, "OK") == answer
+
+
+def test_http_requests_and_responses() -> None:
+    assert protocol.http_request(b"GET /a?b HTTP/1.1") == ("GET", "/a?b")
+    for line in (b"PING 1", b"GET /", b"GET / HTTP/2", b"get / HTTP/1.1", b"GET  HTTP/1.1"):
+        assert protocol.http_request(line) is None
+    status, response = protocol.http_response("GET", "/?x", "page\n")
+    head, _, body = response.partition(b"\r\n\r\n")
+    assert (status, body) == (200, b"page\n")
+    assert protocol.response_status(head.split(b"\r\n")[0]) == 200
+    assert [protocol.content_length(one) for one in head.split(b"\r\n")].count(5) == 1
+    assert protocol.http_response("HEAD", "/", "page\n")[1].endswith(b"\r\n\r\n")
+    assert protocol.response_status(b"SSH-2.0-OpenSSH") is None
+    assert protocol.get_request("h:1", "/x").startswith(b"GET /x HTTP/1.1\r\nHost: h:1\r\n")
+
+
+# Causes
+
+
+def ssl_error(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, f"[SSL: {reason}] text")
+    error.reason = reason
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (ssl_error("TLSV1_ALERT_UNKNOWN_CA"), "its trust anchors lack the CA"),
+        (ssl_error("TLSV13_ALERT_CERTIFICATE_REQUIRED"), "it wants a certificate"),
+        (ssl_error("SSLV3_ALERT_CERTIFICATE_EXPIRED"), "our certificate has expired"),
+        (ssl_error("TLSV1_ALERT_PROTOCOL_VERSION"), "TLS versions"),
+        (ssl_error("TLSV1_ALERT_SOMETHING_NEW"), "something new"),
+        (ssl_error("WRONG_VERSION_NUMBER"), "does not speak TLS"),
+        (ssl_error("SOME_REASON"), "some reason"),
+        (ssl.SSLEOFError(8, "EOF"), "without a word"),
+        (ConnectionRefusedError(111, "refused"), "nothing listens"),
+        (ConnectionResetError(104, "reset"), "broke the connection off"),
+        (TimeoutError(), "does not answer"),
+        (EOFError(), "closed the connection"),
+        (socket.gaierror(socket.EAI_NONAME, "x"), "no host of that name"),
+        (socket.gaierror(socket.EAI_AGAIN, "x"), "name servers do not answer"),
+        (PermissionError(13, "x"), "ports below 1024"),
+        (OSError(9999, "odd thing"), "odd thing"),
+        (ValueError("x"), "ValueError"),
+    ],
+)
+def test_causes_in_words(error: BaseException, words: str) -> None:
+    told = explain(error, PEER)
+    assert words in told.cause
+    assert "broker:8443" in told.cause
+    assert told.remedy
+
+
+def test_every_cause_has_words_and_a_remedy() -> None:
+    tables = (causes._VERIFY, causes._ALERTS, causes._LOCAL, causes._ERRNO)
+    for table in tables:
+        for words in table.values():
+            assert all(text and not text.endswith(".") for text in words)
+    same = ConsoleError("a", "b", "c", ExitCode.REFUSED)
+    assert explain(same, PEER) is same
+
+
+# Data
+
+
+def test_facts_survive_their_file() -> None:
+    facts = SessionFacts(
+        "client-1",
+        "client",
+        "gateway",
+        "h:1",
+        peer=PeerFacts("CN=a", "CN=b", "2030", "ff"),
+        handshake_ms=HandshakeTimes(1.0, 2.0),
+        last_error=Trouble("a", "b", "c", "d"),
+        state=State.RUNNING,
+    )
+    data = json.loads(json.dumps(facts.to_json()))
+    assert SessionFacts.from_json(data) == facts
+    assert SessionFacts.from_json(data | {"more": 1}) == facts
+    for broken in ({}, {"state": "odd"}, data | {"peer": 3}, {"state": "running"}):
+        with pytest.raises(ValueError, match=r"."):
+            SessionFacts.from_json(broken)
+    assert address_text("::1", 1) == "[::1]:1"
+
+
+# Wire and thread
+
+
+async def test_what_came_before_a_break_is_not_lost() -> None:
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=here)
+    there.sendall(b"last words")
+    await wire._news.wait()
+    wire.connection_lost(ConnectionResetError(104, "reset"))
+    await wire.send(b"too late")
+    assert await wire.receive() == b"last words"
+    with pytest.raises(ConnectionResetError):
+        await wire.receive()
+    there.close()
+    wire.drop()
+
+
+async def test_a_peer_that_floods_is_slowed_down() -> None:
+    here, there = socket.socketpair()
+    here.setblocking(False)
+    there.setblocking(False)
+    _, wire = await asyncio.get_running_loop().create_connection(Wire, sock=here)
+    sent = 0
+    for _ in range(200):
+        try:
+            sent += there.send(bytes(65536))
+        except BlockingIOError:
+            break
+        await asyncio.sleep(0)
+    assert len(wire._held) < 1024 * 1024
+    there.shutdown(socket.SHUT_WR)
+    got = 0
+    while data := await wire.receive():
+        got += len(data)
+    assert got == sent
+    there.close()
+    wire.drop()
+
+
+async def test_the_signing_thread_works_in_order_and_survives() -> None:
+    thread, held = SigningThread(), threading.Event()
+
+    def fail() -> None:
+        raise ValueError("trouble")
+
+    with pytest.raises(ValueError, match="trouble"):
+        await thread.run(fail)
+    began = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def block() -> bool:
+        loop.call_soon_threadsafe(began.set)
+        return held.wait(10)
+
+    blocked = asyncio.create_task(thread.run(block))
+    given_up = asyncio.create_task(thread.run(lambda: 1))
+    await began.wait()
+    assert thread.busy_s > 0
+    given_up.cancel()
+    last = asyncio.create_task(thread.run(lambda: 2))
+    held.set()
+    assert await blocked is True
+    assert await last == 2
+    assert given_up.cancelled()
+
+
+# Monitor
+
+
+def test_usage_of_a_process() -> None:
+    mine = start_time(os.getpid())
+    cpu, rss = usage(os.getpid(), mine)
+    assert cpu is not None
+    assert rss is not None
+    assert rss > 1_000_000
+    sum(range(2_000_000))
+    busy, _ = usage(os.getpid(), mine)
+    assert busy is not None
+    assert busy > 0
+    assert usage(os.getpid(), mine + 1) == (None, None)
+    assert start_time(2**22 + 1) == 0
+
+
+def test_foreign_users_of_the_tpm() -> None:
+    # Mapping the library is what makes a user of the TPM; no chip is needed for it.
+    script = "import ctypes, sys; ctypes.CDLL('libtss2-esys.so.0'); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        found = {user.pid: user for user in foreign_users()}
+        assert "TSS" in found[other.pid].how
+        assert found[other.pid].to_json()["name"].startswith("python")
+        assert other.pid not in {user.pid for user in foreign_users({other.pid})}
+        assert os.getpid() not in found
+        other.communicate(b"\n")
