@@ -53,10 +53,12 @@ def _furnish(technician: Technician) -> None:
         ("pump", Algorithm.EC_P384),
         ("sensor", Algorithm.RSA_2048),
     ):
-        board.create(name, algorithm)
+        board.keyring.create(name, algorithm)
     for name in ("gateway", "pump"):
-        board.request(name, RequestSpec(f"CN={name},O=Example", ("dns:localhost",), "both"))
-    board.demo_sign("gateway")
+        board.provision.request(
+            name, RequestSpec(f"CN={name},O=Example", ("dns:localhost",), "both")
+        )
+    board.provision.demo_sign("gateway")
 
 
 async def _draw_pages(technician: Technician) -> None:

@@ -16,7 +16,10 @@ ALLOWED = {
     "tpm": set[str](),
     "identity": set[str](),
     "session": {"tpm"},
-    "ui": {"tpm", "identity", "session", "board", "doctor", "report", "answers"},
+    "ui": {
+        *("tpm", "identity", "session", "board", "keyring", "provision", "inputs"),
+        *("doctor", "report", "answers"),
+    },
 }
 TSS_USERS = {"tpm/worker.py", "tpm/signer.py"}
 

@@ -16,9 +16,9 @@ from tpmconsole.words import (
 )
 
 if TYPE_CHECKING:
-    from tpmconsole.board import KeyList
     from tpmconsole.doctor import Finding
     from tpmconsole.identity.certificate import Verdict
+    from tpmconsole.keyring import KeyList
     from tpmconsole.session.model import SessionFacts
 
 

@@ -1,4 +1,4 @@
-"""Arguments to one function per command; the only place that prints and exits."""
+"""Arguments to one function per command (``commands.py``); the only place that prints."""
 
 from __future__ import annotations
 
@@ -7,35 +7,14 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 from tpmconsole.arguments import build_parser
-from tpmconsole.board import CERTIFICATE_BYTES, Board, parse_address, parse_handle
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
-from tpmconsole.files import read_bounded, write_atomic
+from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.logs import start_logging
 from tpmconsole.settings import Settings, load_settings
-from tpmconsole.tpm.model import Algorithm, SelfTestResult
 
 log = logging.getLogger(__name__)
-
-PASSWORD_BYTES = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a command says: data for ``--json``, lines for people, and its exit code.
-
-    ``stream``: ``data`` is many objects that may come slowly; each is printed on a line of its own.
-    """
-
-    data: Any
-    lines: Iterable[str]
-    exit_code: ExitCode = ExitCode.YES
-    stream: bool = False
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -79,6 +58,8 @@ def _open_console(settings: Settings) -> int:
 
 
 def _run_command(settings: Settings, args: Namespace) -> int:
+    from tpmconsole.commands import COMMANDS
+
     board = Board(settings)
     try:
         answer = COMMANDS[_command_name(args)](board, args)
@@ -113,215 +94,3 @@ def _unexpected(error: Exception, where: str) -> ConsoleError:
         "try again; where it stays, send us that file",
         ExitCode.UNEXPECTED,
     )
-
-
-def _password(path: Path | None) -> bytes | None:
-    """The first line of the password file, or of standard input for ``-``."""
-    if path is None:
-        return None
-    if str(path) == "-":
-        data = sys.stdin.buffer.readline(PASSWORD_BYTES)
-    else:
-        data = read_bounded(path, PASSWORD_BYTES)
-    return data.split(b"\n", 1)[0].rstrip(b"\r") or None
-
-
-def _status(board: Board, _: Namespace) -> Answer:
-    from tpmconsole.answers import status_lines
-
-    health = board.status()
-    return Answer(health.to_json(), status_lines(health))
-
-
-def _selftest(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.answers import self_test_lines
-
-    result = board.self_test(full=not args.incremental)
-    passed = result.result is SelfTestResult.PASSED
-    return Answer(asdict(result), self_test_lines(result), ExitCode.YES if passed else ExitCode.NO)
-
-
-def _keys(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.answers import key_lines
-
-    keys = board.keys(args.paths, prove=args.prove)
-    return Answer(keys.to_json(), key_lines(keys))
-
-
-def _create(board: Board, args: Namespace) -> Answer:
-    handle = parse_handle(args.handle) if args.handle else None
-    identity = board.create(
-        args.name, Algorithm(args.algorithm), _password(args.password_file), handle
-    )
-    where = str(identity.folder / "key.pem") if handle is None else f"0x{handle:08x}"
-    data = {"identity": identity.name, "algorithm": identity.algorithm, "key": where}
-    return Answer(data, [f"{identity.name}: {identity.algorithm} key made in the TPM, {where}"])
-
-
-def _persist(board: Board, args: Namespace) -> Answer:
-    handle = parse_handle(args.handle)
-    board.persist(args.name, handle)
-    data = {"identity": args.name, "handle": f"0x{handle:08x}"}
-    return Answer(data, [f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"])
-
-
-def _evict(board: Board, args: Namespace) -> Answer:
-    handle = parse_handle(args.handle)
-    keys = [key for key in board.persistent_keys() if int(key.handle, 16) == handle]
-    if not keys:
-        raise ConsoleError(
-            "No such handle", f"nothing is at 0x{handle:08x}", "run: tpmconsole keys"
-        )
-    users = f", used by identity '{keys[0].identity}'" if keys[0].identity else ""
-    what = f"0x{handle:08x}: {keys[0].algorithm}, {keys[0].purpose}{users}"
-    if not args.yes:
-        raise usage_error("Not removed", f"this would be lost for good: {what}", "add --yes")
-    board.evict(handle)
-    return Answer({"handle": f"0x{handle:08x}", "evicted": True}, [f"removed {what}"])
-
-
-def _request(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.identity.request import RequestSpec
-
-    spec = RequestSpec(subject=args.subject, san=tuple(args.san), role=args.role)
-    pem = board.request(args.name, spec, _password(args.password_file)).decode()
-    path = str(board.identities.get(args.name).request)
-    to_screen = str(args.out) == "-"
-    if args.out and not to_screen:
-        write_atomic(args.out, pem.encode())
-        path = str(args.out)
-    lines = pem.splitlines() if to_screen else [f"{path}: hand this request to your CA"]
-    return Answer({"identity": args.name, "request": path, "pem": pem}, lines)
-
-
-def _import(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.answers import verdict_lines
-
-    bundles = [read_bounded(path, CERTIFICATE_BYTES) for path in args.files]
-    trust = read_bounded(args.trust, CERTIFICATE_BYTES) if args.trust else None
-    judgement = board.judge(args.name, bundles, trust, args.role)
-    install = judgement.acceptable and not args.check
-    if install:
-        board.install(args.name, judgement, trust)
-    data = {"verdicts": [one.to_json() for one in judgement.verdicts], "installed": install}
-    exit_code = ExitCode.YES if judgement.acceptable else ExitCode.NO
-    return Answer(data, verdict_lines(args.name, judgement.verdicts, install), exit_code)
-
-
-def _demo_sign(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.answers import verdict_lines
-
-    verdicts = board.demo_sign(args.name).verdicts
-    data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
-    return Answer(data, verdict_lines(args.name, verdicts, installed=True))
-
-
-def _session_start(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.answers import session_lines
-    from tpmconsole.session.model import SessionSpec
-
-    is_client = args.role == "client"
-    host, port = parse_address(args.connect if is_client else args.listen)
-    spec = SessionSpec(
-        role=args.role,
-        identity=args.name,
-        host=host,
-        port=port,
-        protocol=args.protocol if is_client else "line",
-        interval_s=args.interval if is_client else 1.0,
-        count=args.count if is_client else None,
-        path=args.path if is_client else "/",
-        engine=args.engine,
-        min_tls=args.min_tls,
-        max_tls=args.max_tls,
-    )
-    facts = board.start_session(spec, _password(args.password_file))
-    return Answer(facts.to_json(), session_lines([facts]))
-
-
-def _session_list(board: Board, _: Namespace) -> Answer:
-    from tpmconsole.answers import session_lines
-
-    sessions = board.sessions.list()
-    return Answer([one.to_json() for one in sessions], session_lines(sessions))
-
-
-def _session_show(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.answers import session_facts_lines
-
-    facts = board.sessions.show(args.id)
-    code = ExitCode.NO if facts.state == "failed" else ExitCode.YES
-    return Answer(facts.to_json(), session_facts_lines(facts), code)
-
-
-def _session_stop(board: Board, args: Namespace) -> Answer:
-    facts = board.stop_session(args.id)
-    return Answer(facts.to_json(), [f"{facts.id}: {facts.state}"])
-
-
-def _session_events(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.answers import event_line
-
-    events = board.sessions.events(args.id, follow=args.follow)
-    return Answer(events, (event_line(one) for one in events), stream=True)
-
-
-def _doctor(board: Board, _: Namespace) -> Answer:
-    from tpmconsole.answers import doctor_lines
-    from tpmconsole.doctor import examine, worst
-
-    findings = examine(board)
-    code = ExitCode.NO if worst(findings) == "fail" else ExitCode.YES
-    return Answer([one.to_json() for one in findings], doctor_lines(findings), code)
-
-
-def _report(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.report import make_report
-
-    report = make_report(board)
-    if args.out:
-        write_atomic(args.out, report.text.encode())
-        return Answer(report.data, [f"{args.out}: {len(report.text)} characters"])
-    return Answer(report.data, report.text.splitlines())
-
-
-def _simulator_start(board: Board, _: Namespace) -> Answer:
-    board.simulator.ensure()
-    return _simulator_status(board, _)
-
-
-def _simulator_stop(board: Board, _: Namespace) -> Answer:
-    was_running = board.simulator.stop()
-    data = board.simulator.status().to_json() | {"stopped": was_running}
-    return Answer(data, ["stopped" if was_running else "was not running"])
-
-
-def _simulator_status(board: Board, _: Namespace) -> Answer:
-    status = board.simulator.status()
-    parts = ", ".join(f"{name} {pid}" for name, pid in status.pids.items())
-    lines = [f"running: {parts}" if status.running else "not running"]
-    code = ExitCode.YES if status.running else ExitCode.NO
-    return Answer(status.to_json(), lines, code)
-
-
-COMMANDS: dict[str, Callable[[Board, Namespace], Answer]] = {
-    "status": _status,
-    "selftest": _selftest,
-    "keys": _keys,
-    "create": _create,
-    "persist": _persist,
-    "evict": _evict,
-    "request": _request,
-    "import": _import,
-    "demo-ca sign": _demo_sign,
-    "session start": _session_start,
-    "session list": _session_list,
-    "session show": _session_show,
-    "session stop": _session_stop,
-    "session events": _session_events,
-    "doctor": _doctor,
-    "report": _report,
-    "simulator start": _simulator_start,
-    "simulator stop": _simulator_stop,
-    "simulator status": _simulator_status,
-}

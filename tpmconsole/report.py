@@ -61,7 +61,7 @@ def _status(board: Board) -> tuple[Any, list[str]]:
 
 
 def _keys(board: Board) -> tuple[Any, list[str]]:
-    keys = board.keys()
+    keys = board.keyring.list()
     return keys.to_json(), list(key_lines(keys))
 
 

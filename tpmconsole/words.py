@@ -57,10 +57,15 @@ def lockout_details(lockout: Lockout) -> str:
 
 def hierarchy_words(hierarchies: Mapping[str, Hierarchy]) -> str:
     """``owner no password, endorsement PASSWORD``."""
-    return ", ".join(
-        f"{name} {'off' if not one.enabled else 'password set' if one.auth_set else 'no password'}"
-        for name, one in hierarchies.items()
-    )
+    return ", ".join(f"{name} {_hierarchy_state(one)}" for name, one in hierarchies.items())
+
+
+def _hierarchy_state(hierarchy: Hierarchy) -> str:
+    if not hierarchy.enabled:
+        return "off"
+    if hierarchy.auth_set is None:
+        return "not told"
+    return "password set" if hierarchy.auth_set else "no password"
 
 
 def room_words(room: Room | None) -> str:

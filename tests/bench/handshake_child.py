@@ -14,7 +14,6 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from session.session_pki import SoftwareIdentity
 
-import tpmconsole.tpm.jobs  # noqa: F401 - it and the signer import each other, in this order
 from bench.measure import timed
 from tpmconsole.session.bridge import Bridge
 from tpmconsole.session.tls import BridgeEngine, Engine, ProviderEngine, make_context

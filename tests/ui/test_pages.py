@@ -103,7 +103,7 @@ async def test_a_bad_name_is_told_in_the_form_and_nothing_is_made(settings: Make
 async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        technician.app.board.create("pump", Algorithm.EC_P256)
+        technician.app.board.keyring.create("pump", Algorithm.EC_P256)
         await technician.press("3")
         await technician.sees("pump")
         await technician.press("i")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tpmconsole.board import parse_handle
 from tpmconsole.errors import usage_error
+from tpmconsole.inputs import parse_handle
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.screens.page import Page
@@ -30,7 +30,7 @@ def ask_create(page: Page, done: Callable[[Any], None]) -> None:
         password = values["password"].encode() or None
         page.job(
             f"making an {algorithm.value} key in the TPM",
-            lambda: page.board.create(values["name"], algorithm, password, handle),
+            lambda: page.board.keyring.create(values["name"], algorithm, password, handle),
             done,
         )
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from tpmconsole.board import KEY_BYTES, KeyList, parse_handle
 from tpmconsole.files import read_bounded
+from tpmconsole.inputs import parse_handle
+from tpmconsole.keyring import KEY_BYTES, KeyList
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
 from tpmconsole.ui.commands import Command
@@ -77,7 +78,7 @@ class KeysPage(Page):
         return self._table
 
     def refresh_data(self) -> None:
-        self.job("reading the keys", self.board.keys, self._listed)
+        self.job("reading the keys", self.board.keyring.list, self._listed)
 
     @property
     def _table(self) -> Table:
@@ -178,7 +179,7 @@ class KeysPage(Page):
 
     def _ask_tpm(self, key: Key, password: str) -> None:
         def work() -> Usability:
-            return self.board.usable(_source(key), password.encode() or None)
+            return self.board.keyring.usable(_source(key), password.encode() or None)
 
         self.job("letting the TPM sign", work, lambda answer: self._answered(key, answer))
 
@@ -200,7 +201,7 @@ class KeysPage(Page):
                 handle = parse_handle(values["handle"])
                 self.job(
                     "moving the key into the TPM",
-                    lambda: self.board.persist(name, handle),
+                    lambda: self.board.keyring.persist(name, handle),
                     lambda _: self.refresh_data(),
                 )
 
@@ -226,7 +227,9 @@ class KeysPage(Page):
 
     def _evict_now(self, handle: int) -> None:
         self.job(
-            "removing the key", lambda: self.board.evict(handle), lambda _: self.refresh_data()
+            "removing the key",
+            lambda: self.board.keyring.evict(handle),
+            lambda _: self.refresh_data(),
         )
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from tpmconsole.board import CERTIFICATE_BYTES
 from tpmconsole.files import read_bounded, write_atomic
+from tpmconsole.provision import CERTIFICATE_BYTES
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.screens.forms import ask_create
@@ -148,7 +148,7 @@ class ProvisionPage(Page):
                 password = values.get("password", "").encode() or None
                 self.job(
                     "signing the request in the TPM",
-                    lambda: self.board.request(one.name, spec(values), password),
+                    lambda: self.board.provision.request(one.name, spec(values), password),
                     lambda _: self._changed(f"{one.name}: request made; hand it to your CA"),
                 )
 
@@ -201,7 +201,7 @@ class ProvisionPage(Page):
         if (one := self._chosen()) is not None:
             self.job(
                 "the demo CA signs",
-                lambda: self.board.demo_sign(one.name),
+                lambda: self.board.provision.demo_sign(one.name),
                 lambda judgement: self._judged(one.name, judgement.verdicts, True),
             )
 
@@ -238,11 +238,11 @@ class ProvisionPage(Page):
             return read_bounded(Path(path).expanduser(), CERTIFICATE_BYTES)
 
         trust = read(values["trust"]) if values["trust"] else None
-        judgement: Judgement = self.board.judge(
+        judgement: Judgement = self.board.provision.judge(
             name, [read(values["certificate"])], trust, values["role"]
         )
         if judgement.acceptable:
-            self.board.install(name, judgement, trust)
+            self.board.provision.install(name, judgement, trust)
         return judgement.verdicts, judgement.acceptable
 
     def _judged(self, name: str, verdicts: Sequence[Verdict], installed: bool) -> None:

@@ -10,7 +10,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tpmconsole.answers import event_line
-from tpmconsole.board import parse_address
+from tpmconsole.inputs import parse_address
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.screens.page import Page

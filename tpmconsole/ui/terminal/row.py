@@ -47,6 +47,7 @@ class RowEncoder:
         self._y = y
         self._changed = changed
         self._parts: list[str] = []
+        self._runs: list[int] | None = None
         self.pen = pen.copy()
 
     def encode(self) -> str:
@@ -111,14 +112,8 @@ class RowEncoder:
 
     def _erasable(self, x: int) -> int:
         """Where a run of blanks from ``x`` ends, if erasing it is cheaper than printing; else 0."""
-        stop = x
-        while (
-            stop < self._columns
-            and self._text[stop] == " "
-            and blank_of(self._looks[stop]) is PLAIN
-        ):
-            stop += 1
-        if stop == x:
+        stop = self._blank_runs()[x]
+        if not stop:
             return 0
         last = self._changed[bisect_left(self._changed, stop) - 1]
         needed = last + 1 - x
@@ -126,6 +121,19 @@ class RowEncoder:
             return stop if needed > len("\x1b[K") else 0
         least = _ERASE_AND_MOVE if last != self._changed[-1] else len("\x1b[9X")
         return x + needed if needed > least else 0
+
+    def _blank_runs(self) -> list[int]:
+        """For each column: where the run of plain blanks it is in ends, or 0."""
+        if self._runs is None:
+            self._runs = [0] * self._columns
+            stop = 0
+            for x in range(self._columns - 1, -1, -1):
+                if self._text[x] == " " and blank_of(self._looks[x]) is PLAIN:
+                    stop = stop or x + 1
+                    self._runs[x] = stop
+                else:
+                    stop = 0
+        return self._runs
 
     def _print(self, index: int) -> int:
         """Print a changed cell and those after it that need nothing in between.
@@ -141,7 +149,7 @@ class RowEncoder:
                 break
             if piece == " " and at != x and text[at - 1] != " " and self._erasable(at):
                 break
-            if not NARROW.fullmatch(piece):
+            if not (piece.isascii() or NARROW.fullmatch(piece)):
                 return self._print_unsure(x, at)
             stop = at + 1
         self._parts += text[x:stop]

@@ -91,7 +91,7 @@ class Grid:
         Returns:
             The column after the last character, also where that is outside the grid.
         """
-        if not NARROW.fullmatch(text):
+        if not (text.isascii() or NARROW.fullmatch(text)):
             return self._put_graphemes(x, y, text, look)
         end = x + len(text)
         stop = min(end, self.columns)
