@@ -58,6 +58,7 @@ def _open_console(settings: Settings) -> int:
 
 
 def _run_command(settings: Settings, args: Namespace) -> int:
+    from tpmconsole.board import Board
     from tpmconsole.commands import COMMANDS
 
     board = Board(settings)
