@@ -3,7 +3,8 @@
     line_sample.py [--line serial|fast|auto] [--mouse] [--stock] [--log FILE]
 
 Keys: 1 2 switch views, m opens a dialog, i goes to the input, c crashes, k blocks the event loop,
-u counts up in the bar, ctrl+r resets, z suspends, ctrl+l repaints, q quits. Others show in the bar.
+u counts up in the bar, ctrl+r resets, z suspends, x runs a program, ctrl+l repaints, q quits.
+Other keys show in the bar.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -55,6 +56,7 @@ class SampleApp(QuietCrash):
         Binding("k", "block"),
         Binding("u", "count"),
         Binding("z", "suspend_process"),
+        Binding("x", "lend"),
         Binding("ctrl+l", "repaint"),
         Binding("ctrl+r", "reset", priority=True),
         Binding("q", "quit"),
@@ -122,7 +124,13 @@ class SampleApp(QuietCrash):
     def action_block(self) -> None:
         self._block(60)
 
+    def action_lend(self) -> None:
+        with self.suspend():
+            subprocess.run(["/bin/stty", "-a"], check=True)
+
     def action_reset(self) -> None:
+        while len(self.screen_stack) > 1:
+            self.pop_screen()
         self._count = 0
         self.query_one(Input).value = ""
         self.query_one(DataTable).move_cursor(row=0)
