@@ -92,7 +92,7 @@ class Pty:
                 raise AssertionError(f"{condition!r} never came:\n{self.text}")
             self.pump(0.02)
 
-    def settle(self, quiet: float = 0.15) -> bytes:
+    def settle(self, quiet: float = 0.13) -> bytes:
         """Read until nothing came for a while; what came."""
         parts = []
         while data := self.pump(quiet):

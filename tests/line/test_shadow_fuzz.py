@@ -19,7 +19,7 @@ steps = st.lists(
 
 
 @pytest.mark.parametrize("may_clear", [False, True])
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(steps=steps)
 def test_terminal_shows_what_was_wanted(
     may_clear: bool, steps: list[tuple[str, int | None]]

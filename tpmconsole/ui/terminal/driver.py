@@ -32,7 +32,7 @@ from textual.message import Message
 from tpmconsole.ui.terminal import size as line_size
 from tpmconsole.ui.terminal.display import Display
 from tpmconsole.ui.terminal.input import Delays
-from tpmconsole.ui.terminal.modes import RawMode, enter_sequence, leave_sequence
+from tpmconsole.ui.terminal.modes import RawMode, enter_sequence, leave_sequence, set_up_sequence
 from tpmconsole.ui.terminal.profile import LineProfile, current, output_descriptor
 from tpmconsole.ui.terminal.reader import LineReader
 from tpmconsole.ui.terminal.signals import LineSignals
@@ -151,7 +151,7 @@ class LineDriver(Driver):
         if not self._active:
             return
         self._raw.enter()
-        self._display.repaint(enter_sequence(self._line))
+        self._display.repaint(set_up_sequence(self._line))
         if self._line.serial:
             self._ask_size()
         else:

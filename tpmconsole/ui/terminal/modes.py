@@ -18,8 +18,16 @@ _SIZE_REPORTS = "2048"  # on a serial line no SIGWINCH tells of a new size
 
 
 def enter_sequence(profile: LineProfile) -> str:
-    """Alternate screen, no cursor, no wrapping, and what the line is to report."""
-    return "\x1b[?1049h\x1b[?25l\x1b[?7l" + "".join(f"\x1b[?{mode}h" for mode in _reports(profile))
+    """The alternate screen, set up."""
+    return "\x1b[?1049h" + set_up_sequence(profile)
+
+
+def set_up_sequence(profile: LineProfile) -> str:
+    """No cursor, no wrapping, and what the line is to report; also sent to mend these.
+
+    Not the alternate screen: entered twice, some terminals take it for the one to come back to.
+    """
+    return "\x1b[?25l\x1b[?7l" + "".join(f"\x1b[?{mode}h" for mode in _reports(profile))
 
 
 def leave_sequence(profile: LineProfile) -> str:
