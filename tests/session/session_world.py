@@ -185,6 +185,7 @@ class SoftwareServer:
                 return
             self.connections += 1
             plain.settimeout(DEADLINE_S)
+            plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             try:
                 with plain, self.context.wrap_socket(plain, server_side=True) as tls:
                     self.behave(tls)

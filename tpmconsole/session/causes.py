@@ -192,7 +192,11 @@ _ERRNO: dict[int, tuple[str, str, str]] = {
     errno.EPIPE: ("Connection lost", "it broke the connection off", "look into its log"),
     errno.EHOSTUNREACH: ("Host not reached", "no way leads there", "check cable and routes"),
     errno.ENETUNREACH: ("Host not reached", "no way leads there", "check cable and routes"),
-    errno.ETIMEDOUT: ("No answer", "it does not answer", "check the network and the address"),
+    errno.ETIMEDOUT: (
+        "No answer",
+        "it does not answer in time",
+        "check the network and the address",
+    ),
     errno.EADDRINUSE: (
         "Port in use",
         "another program listens there already",

@@ -27,7 +27,7 @@ from tpmconsole.session.live import peer_facts
 from tpmconsole.session.protocol import content_length, get_request, response_status
 from tpmconsole.session.running import HANDSHAKE_S, Running
 from tpmconsole.session.stream import LineTooLongError, TlsStream
-from tpmconsole.session.wire import Wire
+from tpmconsole.session.wire import connect
 
 CONNECT_S = 10.0
 ANSWER_S = 15.0
@@ -108,7 +108,7 @@ class Client:
         self._live.event("connecting", address=spec.address)
         self._proved = False
         async with asyncio.timeout(CONNECT_S):
-            wire = await _connect(spec.host, spec.port)
+            wire = await connect(spec.host, spec.port)
         stream = TlsStream(wire, running.context, running.engine, running.thread, spec.host)
         why = "by an error"
         try:
@@ -186,19 +186,3 @@ class Client:
         stream.bytes_in = stream.bytes_out = 0
         elapsed = round((time.perf_counter() - start) * 1000, 2)
         self._live.event("message", text=text, answer=answer, ms=elapsed)
-
-
-async def _connect(host: str, port: int) -> Wire:
-    """The first of a host's addresses that answers; the last one's error where none does."""
-    # asyncio does this by itself, but melts several errors into one without a number.
-    loop = asyncio.get_running_loop()
-    found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    trouble: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
-    for *_, address in found:
-        try:
-            _, wire = await loop.create_connection(Wire, str(address[0]), port)
-        except OSError as error:
-            trouble = error
-        else:
-            return wire
-    raise trouble

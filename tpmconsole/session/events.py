@@ -85,10 +85,14 @@ class EventLog:
         return True
 
 
+def plain(text: str, length: int = TEXT_LENGTH) -> str:
+    """Text that a peer chose, made safe to show on a terminal: printable, and cut."""
+    shown = "".join(letter if letter.isprintable() else "?" for letter in text[:length])
+    return shown if len(text) <= length else shown[:-1] + "…"
+
+
 def _bounded(value: Any) -> Any:
-    if isinstance(value, str) and len(value) > TEXT_LENGTH:
-        return value[: TEXT_LENGTH - 1] + "…"
-    return value
+    return plain(value) if isinstance(value, str) else value
 
 
 def read_events(folder: Path) -> Iterator[dict[str, Any]]:

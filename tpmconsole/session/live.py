@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session.events import EventLog, now
+from tpmconsole.session.events import EventLog, now, plain
 from tpmconsole.session.folder import Order, write_facts
 from tpmconsole.session.model import (
     HandshakeTimes,
@@ -133,8 +133,8 @@ def peer_facts(stream: TlsStream) -> PeerFacts:
         raise ValueError("the peer has no certificate")
     certificate = x509.load_der_x509_certificate(encoded)
     return PeerFacts(
-        subject=certificate.subject.rfc4514_string(),
-        issuer=certificate.issuer.rfc4514_string(),
+        subject=plain(certificate.subject.rfc4514_string()),
+        issuer=plain(certificate.issuer.rfc4514_string()),
         not_after=certificate.not_valid_after_utc.isoformat(),
         fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
     )

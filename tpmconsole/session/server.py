@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 
 from tpmconsole.errors import ConsoleError
@@ -19,12 +20,13 @@ from tpmconsole.session.protocol import (
 )
 from tpmconsole.session.running import HANDSHAKE_S, Running
 from tpmconsole.session.stream import LineTooLongError, TlsStream
-from tpmconsole.session.wire import Wire
+from tpmconsole.session.wire import Wire, listen
 
 CLIENTS = 256
 IDLE_S = 600.0
 HEADER_S = 10.0
 BACKLOG = 128
+ACCEPT_AGAIN_S = 1.0
 
 
 class Server:
@@ -52,26 +54,36 @@ class Server:
         """
         spec = self._running.spec
         try:
-            listener = await asyncio.get_running_loop().create_server(
-                lambda: Wire(self._accept), spec.host, spec.port, backlog=BACKLOG
-            )
+            listeners = await listen(spec.host, spec.port, BACKLOG)
         except OSError as error:
-            # asyncio words a failed bind its own way; its number is the kernel's.
             raise self._running.explain(error, Peer("address", spec.address)) from error
-        host, port = listener.sockets[0].getsockname()[:2]
+        host, port = listeners[0].getsockname()[:2]
         self._live.change(address=address_text(host, port))
         self._live.enter(State.RUNNING)
         self._live.event("listening", address=self._live.facts.address)
         try:
-            await listener.serve_forever()
+            await asyncio.gather(*map(self._accept_from, listeners))
         finally:
+            for listener in listeners:
+                listener.close()
             for task in list(self._tasks):
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _accept(self, wire: Wire) -> None:
-        name = wire.transport.get_extra_info("peername") or ("unknown", 0)
-        client = Peer("client", address_text(*name[:2]))
+    async def _accept_from(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, name = await asyncio.get_running_loop().sock_accept(listener)
+            except OSError as error:
+                # No more descriptors, for example: existing clients are served on.
+                self._live.trouble(
+                    self._running.explain(error, Peer("address", self._live.facts.address))
+                )
+                await asyncio.sleep(ACCEPT_AGAIN_S)
+                continue
+            self._accept(Wire(connection), Peer("client", address_text(*name[:2])))
+
+    def _accept(self, wire: Wire, client: Peer) -> None:
         if len(self._tasks) >= self._clients:
             wire.drop()
             self._live.trouble(

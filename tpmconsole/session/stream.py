@@ -165,7 +165,9 @@ class TlsStream:
             return
         with suppress(OSError, ValueError):
             self.tls.unwrap()
-        await self._flush()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._flush()
         await self._wire.close(_FAREWELL_S)
 
     def drop(self) -> None:

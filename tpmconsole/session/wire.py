@@ -1,68 +1,33 @@
-"""A plain connection on asyncio that forgets nothing of what it has received.
+"""A plain connection on asyncio that loses nothing of what the peer has sent.
 
-asyncio's streams drop what they hold when a connection breaks off. A TLS alert is just that: the
-last thing a peer says before it goes, and the only thing that tells why.
+asyncio's transports and streams give a connection up at the first thing that cannot be sent, unread
+bytes and all. A TLS alert is just that: the last thing a peer says before it goes, often while we
+are sending, and the only thing that tells why.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import cast
+import socket
+from contextlib import suppress
 
-HELD_BYTES = 64 * 1024
+CHUNK_BYTES = 32 * 1024
+SEND_S = 30.0
 
 
-class Wire(asyncio.Protocol):
+class Wire:
     """One end of a connection.
 
     Args:
-        made: called once it stands; for a server.
+        connection: a connected TCP socket, closed with this.
     """
 
-    def __init__(self, made: Callable[[Wire], None] | None = None) -> None:
-        self._made = made
-        self._held = bytearray()
-        self._at_end = False
-        self._lost: Exception | None = None
-        self._news = asyncio.Event()
-        self._writable = asyncio.Event()
-        self._writable.set()
-        self.transport: asyncio.Transport
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """asyncio: it stands."""
-        self.transport = cast("asyncio.Transport", transport)
-        if self._made is not None:
-            self._made(self)
-
-    def data_received(self, data: bytes) -> None:
-        """asyncio: something came."""
-        self._held += data
-        if len(self._held) > HELD_BYTES:
-            self.transport.pause_reading()
-        self._news.set()
-
-    def eof_received(self) -> bool:
-        """asyncio: the peer sends no more; we still may."""
-        self._at_end = True
-        self._news.set()
-        return True
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio: it is gone."""
-        self._lost = exc
-        self._at_end = True
-        self._news.set()
-        self._writable.set()
-
-    def pause_writing(self) -> None:
-        """asyncio: the peer does not keep up."""
-        self._writable.clear()
-
-    def resume_writing(self) -> None:
-        """asyncio: it does again."""
-        self._writable.set()
+    def __init__(self, connection: socket.socket) -> None:
+        connection.setblocking(False)
+        with suppress(OSError):  # a peer that has gone already; reading tells
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+        self._lost: OSError | None = None
 
     async def receive(self) -> bytes:
         """What has come; empty at the end.
@@ -70,24 +35,26 @@ class Wire(asyncio.Protocol):
         Raises:
             OSError: the connection broke off, and all that came before has been received.
         """
-        while not self._held:
-            if self._lost is not None:
-                raise self._lost
-            if self._at_end:
-                return b""
-            self._news.clear()
-            await self._news.wait()
-        data = bytes(self._held)
-        self._held.clear()
-        if not self._at_end:
-            self.transport.resume_reading()
+        data = await asyncio.get_running_loop().sock_recv(self._socket, CHUNK_BYTES)
+        if not data and self._lost is not None:
+            raise self._lost
         return data
 
     async def send(self, data: bytes) -> None:
-        """Send; where the connection is gone nothing happens, and ``receive`` tells why."""
-        if self._lost is None and not self.transport.is_closing():
-            self.transport.write(data)
-        await self._writable.wait()
+        """Send; where the connection is broken nothing happens, and ``receive`` tells.
+
+        Raises:
+            TimeoutError: the peer does not take it.
+        """
+        if self._lost is not None:
+            return
+        try:
+            async with asyncio.timeout(SEND_S):
+                await asyncio.get_running_loop().sock_sendall(self._socket, data)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            self._lost = error
 
     async def close(self, patience_s: float) -> None:
         """Close when all is sent and the peer has closed too, or has had its time.
@@ -95,17 +62,63 @@ class Wire(asyncio.Protocol):
         Closing with bytes unread makes the kernel break the connection off, and the peer may lose
         what it has not read yet.
         """
-        try:
+        with suppress(OSError, TimeoutError):
+            self._socket.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(patience_s):
-                if not self.transport.is_closing():
-                    self.transport.write_eof()
                 while await self.receive():
                     pass
-        except (OSError, TimeoutError):
-            pass  # it is closed all the same
-        finally:
-            self.drop()
+        self.drop()
 
     def drop(self) -> None:
         """Close at once."""
-        self.transport.abort()
+        self._socket.close()
+
+
+async def connect(host: str, port: int) -> Wire:
+    """Connect to the first of a host's addresses that answers.
+
+    Raises:
+        OSError: none does; what the last of them said.
+    """
+    loop = asyncio.get_running_loop()
+    trouble: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
+    for family, kind, number, _, address in await loop.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM
+    ):
+        connection = socket.socket(family, kind, number)
+        connection.setblocking(False)
+        try:
+            await loop.sock_connect(connection, address)
+        except OSError as error:
+            trouble = error
+            connection.close()
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            return Wire(connection)
+    raise trouble
+
+
+async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
+    """Listen on all of a host's addresses; for port 0 on one, with a free port.
+
+    Raises:
+        OSError: one of them cannot be listened on.
+    """
+    found = await asyncio.get_running_loop().getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+    )
+    listeners: list[socket.socket] = []
+    try:
+        for family, _, _, _, address in found[:1] if port == 0 else found:
+            listener = socket.create_server(
+                (str(address[0]), int(address[1])), family=family, backlog=backlog
+            )
+            listener.setblocking(False)
+            listeners.append(listener)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    return listeners
