@@ -29,6 +29,9 @@ from tpmconsole.tpm.model import (
     TpmHealth,
 )
 
+# Whoever leaves does not wait for a simulator that hangs: each part gets this long.
+LEAVE_S = 0.4
+
 if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
@@ -122,7 +125,7 @@ class Board:
                 fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:  # another console or command is using it
                 return
-            self.simulator.stop()
+            self.simulator.stop(LEAVE_S)
 
     def status(self) -> TpmHealth:
         """Ask the TPM how it is.

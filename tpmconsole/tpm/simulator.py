@@ -124,8 +124,11 @@ class Simulator:
             bus=runtime.address if runtime and BUS in alive else None,
         )
 
-    def stop(self) -> bool:
+    def stop(self, patience_s: float = STOP_S) -> bool:
         """Shut it down in order, so that its TPM counts no wrong password; its keys stay.
+
+        Args:
+            patience_s: seconds that each part is given; then it is killed.
 
         Returns:
             whether anything ran.
@@ -138,7 +141,7 @@ class Simulator:
         with self._trouble_in_words(), self._locked():
             runtime = self._read()
             ran = bool(runtime and runtime.alive()) or bool(self._marked())
-            self._end_all(runtime)
+            self._end_all(runtime, patience_s)
             return ran
 
     def _make_folder(self) -> None:
@@ -230,13 +233,13 @@ class Simulator:
         what = "ended" if answered else f"is not ready after {START_S:g} s"
         raise cannot_start(f"{name} {what}: {_last_line(log)}", advice(name, self.folder, log))
 
-    def _end_all(self, runtime: Runtime | None) -> None:
+    def _end_all(self, runtime: Runtime | None, patience_s: float = STOP_S) -> None:
         """End what runs, in order, and remove its sockets and the runtime file."""
         if runtime is not None:
             for name in PROGRAMS:
-                _end(runtime, name)
+                _end(runtime, name, patience_s)
         for process in self._marked():
-            end(process, STOP_S)
+            end(process, patience_s)
         if runtime is not None:
             runtime.remove_sockets(self.folder)
         self._runtime_file.unlink(missing_ok=True)
@@ -300,13 +303,13 @@ class Simulator:
             ) from error
 
 
-def _end(runtime: Runtime, name: str) -> None:
+def _end(runtime: Runtime, name: str, patience_s: float = STOP_S) -> None:
     process = runtime.processes.pop(name, None)
     if process is None or not process.alive:
         return
     if name == SWTPM:
-        runtime.shut_down_tpm(STOP_S)
-    end(process, STOP_S)
+        runtime.shut_down_tpm(patience_s)
+    end(process, patience_s)
 
 
 def _try_lock(descriptor: int) -> bool:

@@ -95,7 +95,9 @@ class ConsoleApp(QuietCrash):
 
     def refresh_health(self) -> None:
         """Ask the TPM how it is; the pages hear of it when the answer has come."""
-        self.start_job(Job("asking the TPM", self.board.status, self._healthy, self._unreachable))
+        # Only the first time, and after a failure, does anybody wait for it.
+        label = "" if self.health else "asking the TPM"
+        self.start_job(Job(label, self.board.status, self._healthy, self._unreachable))
 
     def _healthy(self, health: Any) -> None:
         self.health, self.no_tpm = health, None

@@ -28,6 +28,8 @@ from tpmconsole.tpm.model import KeyKind
 from tpmconsole.tpm.responses import Code, base, is_from_tpm, is_transport
 from tpmconsole.tpm.tsskey import TssKey
 
+# TSS2_ESYS_RC_BAD_TR: the TSS knows no such object.
+ESYS_BAD_TR = 0x70018
 PERSISTENT_FIRST, PERSISTENT_LAST = 0x81000000, 0x81FFFFFF
 OWNER_LAST = 0x817FFFFF  # from here on the platform's own (Part 1, 37.8 and Part 3, 28.5)
 
@@ -88,8 +90,17 @@ def persistent(esapi: ESAPI, handle: int) -> Iterator[ESYS_TR]:
             ExitCode.REFUSED,
             response_code=rc,
         ) from error
-    with released(lambda: esapi.tr_close(found)):  # only the TSS's own note of it
+    with released(lambda: _forget(esapi, found)):
         yield found
+
+
+def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
+    """Drop the TSS's own note of a key; tpm2-tss 4 has done so already where it was evicted."""
+    try:
+        esapi.tr_close(handle)
+    except TSS2_Exception as error:
+        if int(error.rc) != ESYS_BAD_TR:
+            raise
 
 
 def check_persistent(handle: int) -> None:

@@ -138,9 +138,9 @@ class KeysPage(Page):
         if isinstance(key, KeyFile):
             reason = key.reason or reason
             parent = f"{key.kind.value}, parent {key.parent or '?'}"
-            lines = [Fact("File", "", printable(key.path)), Fact("Kind", "", parent)]
+            lines = [Fact("Kind", "", parent)]
         else:
-            lines = [Fact("Handle", "", key.handle), Fact("Purpose", "", key.purpose)]
+            lines = [Fact("Purpose", "", key.purpose)]
         guard = {True: "counts towards lock-out", False: "does not count", None: "unknown"}
         lines += [
             Fact("Attributes", "", ", ".join(key.attributes) or "-"),
@@ -153,7 +153,7 @@ class KeysPage(Page):
         key = self._chosen()
         if key is None:
             return
-        facts = self._facts(key)
+        facts = [Fact("Where", "", printable(_place(key))), *self._facts(key)]
         if isinstance(key, PersistentKey):
             facts.append(Fact("Name", "", key.name))
         self.console.show_text(key.identity or _place(key), key.public_pem or "", facts)
@@ -169,13 +169,20 @@ class KeysPage(Page):
             return
         needs = key.auth == "password"
         if needs:
-            field = Field("password", "Password", secret=True, hint=_password_hint(key))
+            field = Field("password", "Password", secret=True, hint=self._password_hint(key))
             self.app.push_screen(
                 FormDialog("Password of this key", [field]),
                 lambda values: self._ask_tpm(key, values["password"]) if values else None,
             )
         else:
             self._ask_tpm(key, "")
+
+    def _password_hint(self, key: Key) -> str:
+        if not key.counts_towards_lockout:
+            return "A wrong password does not count towards the lock-out."
+        health = self.console.health
+        left = health.lockout.tries_left if health and health.lockout else "?"
+        return f"A wrong password counts towards the TPM's lock-out; tries left: {left}."
 
     def _ask_tpm(self, key: Key, password: str) -> None:
         def work() -> Usability:
@@ -185,6 +192,7 @@ class KeysPage(Page):
 
     def _answered(self, key: Key, answer: Usability) -> None:
         self._answers[_place(key)] = answer
+        self.console.refresh_health()  # a wrong password has cost a try
         self.console.main.say(
             f"{key.identity or _place(key)}: {answer.reason}", bad=not answer.usable
         )
@@ -246,9 +254,3 @@ def _source(key: Key) -> KeySource:
     if isinstance(key, PersistentKey):
         return KeySource(handle=int(key.handle, 16))
     return KeySource(pem=read_bounded(Path(key.path), KEY_BYTES))
-
-
-def _password_hint(key: Key) -> str:
-    if key.counts_towards_lockout:
-        return "A wrong password counts towards the TPM's lock-out."
-    return "A wrong password does not count towards the lock-out."

@@ -88,7 +88,6 @@ class MainScreen(Screen[None]):
         self._ticker = self.set_interval(1.0, self._show_status, pause=True)
         self._show_title()
         self._show_pages()
-        self.console.refresh_health()
         self.page.opened()
         self._focus_page()
         self.show_keys()

@@ -67,13 +67,14 @@ class OverviewPage(Page):
                 self._simulate,
                 lambda: self.console.no_tpm is not None,
             ),
-            Command("r", "Refresh", "ask the TPM and read the identities again", self._refresh),
+            Command("r", "Refresh", "ask the TPM and read the identities again", self.refresh_data),
         )
 
     def focus_target(self) -> Widget:
         return self.query_one(VerticalScroll)
 
     def refresh_data(self) -> None:
+        self.console.refresh_health()
         self.job("", self._read_lists, self._lists_read)
 
     def health_changed(self) -> None:
@@ -98,10 +99,6 @@ class OverviewPage(Page):
     def _simulate(self) -> None:
         self.board.use_simulator()
         self.console.refresh_health()
-
-    def _refresh(self) -> None:
-        self.console.refresh_health()
-        self.refresh_data()
 
     # The lists
 

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from textual.content import Content
 from textual.widgets import Static
 
+from tpmconsole.text import short
 from tpmconsole.ui.commands import Command, key_name
 
 
@@ -55,7 +56,8 @@ class StatusBar(Bar):
             text = f" {job} ..." if seconds < 1 else f" {job} ... {seconds} s"
             self.show(Content.styled(text, "$warning"))
         else:
-            self.show(Content.styled(f" {message}", "bold $error" if bad else ""))
+            text = short(message, self.app.size.width - 2)
+            self.show(Content.styled(f" {text}", "bold $error" if bad else ""))
 
 
 class KeyBar(Bar):

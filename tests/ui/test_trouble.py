@@ -1,0 +1,39 @@
+"""The console while its TPM dies or hangs: keys are answered, and it goes on by itself."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+from driving import console
+from waiting import wait_until
+
+from tpmconsole.settings import Settings
+from tpmconsole.tpm.simulator import Simulator
+
+Make = Callable[..., Settings]
+
+
+def alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("program", ["swtpm", "tpm2-abrmd", "dbus-daemon"])
+async def test_a_killed_part_of_the_simulator_is_repaired_at_the_next_use(
+    settings: Make, simulator: Simulator, program: str
+) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.sees("PASSED")
+        before = simulator.status().pids
+        os.kill(before[program], signal.SIGKILL)
+        wait_until(lambda: not alive(before[program]), f"{program} is gone")
+        await technician.press("t")
+        await technician.sees("full, 20")
+        assert simulator.status().pids[program] != before[program]
+        assert len(technician.app.screen_stack) == 1
