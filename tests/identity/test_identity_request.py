@@ -33,7 +33,7 @@ def _openssl(request: x509.CertificateSigningRequest) -> str:
         check=True,
         env={"PATH": "/usr/bin:/bin", "OPENSSL_CONF": "/dev/null"},
     )
-    assert b"verify OK" in done.stderr
+    assert b"verify OK" in done.stdout + done.stderr  # where it says so depends on the release
     return done.stdout.decode()
 
 
