@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from session_pki import Ca, PublicKey
+from session_setting import Setting
 from session_world import TpmKeys, World
 
 from tpmconsole.session.supervisor import Supervisor
@@ -51,3 +52,8 @@ def world(tmp_path: Path, tpm_keys: TpmKeys) -> Iterator[World]:
     for facts in supervisor.list():
         supervisor.stop(facts.id)
     assert not supervisor.any_running()
+
+
+@pytest.fixture
+def setting(tmp_path: Path) -> Setting:
+    return Setting(tmp_path)

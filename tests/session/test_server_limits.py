@@ -3,113 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 import ssl
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from pathlib import Path
+import threading
 from typing import Any
 
 import pytest
-from session_pki import Ca, SoftwareIdentity
-from session_world import LOCAL
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+from session_setting import Setting, serving, until
+from session_world import DEADLINE_S, LOCAL, SoftwareServer, answer_lines
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import client as client_module
 from tpmconsole.session.client import Client
-from tpmconsole.session.engine import EngineChoice
-from tpmconsole.session.events import read_events
-from tpmconsole.session.folder import Order
-from tpmconsole.session.live import Live
-from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec, State
 from tpmconsole.session.peer import Session
-from tpmconsole.session.running import Running
-from tpmconsole.session.server import Server
 from tpmconsole.session.signing import SigningThread
-from tpmconsole.session.tls import make_context
-from tpmconsole.tpm.model import Connection, KeySource
-
-Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
-
-
-class SoftwareEngine:
-    """A key in a file, in the place of one in the TPM."""
-
-    def __init__(self, identity: SoftwareIdentity) -> None:
-        self._identity = identity
-
-    def install(self, context: ssl.SSLContext) -> None:
-        context.load_cert_chain(self._identity.certificate, self._identity.key)
-
-    def take_failure(self) -> BaseException | None:
-        return None
-
-
-class Setting:
-    """A session without a process, and the identities around it."""
-
-    def __init__(self, folder: Path) -> None:
-        ca = Ca.make("root")
-        self.folder = folder
-        self.ours = SoftwareIdentity.make(folder / "ours", ca, "ours")
-        self.peer = SoftwareIdentity.make(folder / "peer", ca, "peer")
-
-    def running(self, role: str, port: int = 0, **options: Any) -> Running:
-        spec = SessionSpec(role, "ours", LOCAL, port, **options)
-        order = Order(
-            spec,
-            Credentials("ours", KeySource(pem=b""), self.ours.certificate, self.ours.trust),
-            Connection("device:/dev/none", "test"),
-            EngineChoice("bridge", "test"),
-            "boot",
-        )
-        facts = SessionFacts(f"{role}-1", role, "ours", spec.address)
-        engine = SoftwareEngine(self.ours)
-        context = make_context(
-            server=role == "server",
-            engine=engine,
-            trust=self.ours.trust,
-            min_tls=None,
-            max_tls=None,
-        )
-        live = Live(self.folder, order, facts)
-        return Running(spec, context, engine, "bridge", None, SigningThread(), live)
-
-    def errors(self) -> list[dict[str, Any]]:
-        return [event for event in read_events(self.folder) if event["event"] == "error"]
-
-    def reasons_for_closing(self) -> list[str]:
-        return [one["why"] for one in read_events(self.folder) if one["event"] == "closed"]
-
-    async def connect(self, live: Live) -> Opened:
-        return await asyncio.open_connection(
-            LOCAL, int(live.facts.address.rpartition(":")[2]), ssl=self.peer.context(server=False)
-        )
-
-
-@pytest.fixture
-def setting(tmp_path: Path) -> Setting:
-    return Setting(tmp_path)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    async with asyncio.timeout(10):
-        # What is waited for is a fact or a file; nobody tells of its changes.
-        while not condition():  # noqa: ASYNC110
-            await asyncio.sleep(0.002)
-
-
-@asynccontextmanager
-async def serving(running: Running, **limits: Any) -> AsyncIterator[Live]:
-    task = asyncio.create_task(Server(running, **limits).run())
-    await until(lambda: running.live.facts.state == State.RUNNING)
-    try:
-        yield running.live
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
 
 
 async def test_one_client_too_many_is_turned_away(setting: Setting) -> None:
@@ -217,3 +125,81 @@ def test_a_tpm_that_hangs_is_told_once(setting: Setting, monkeypatch: pytest.Mon
     told = setting.errors()
     assert len(told) == 2
     assert told[0]["code"] == ExitCode.NO_TPM
+
+
+async def refusal(setting: Setting, port: int, **options: Any) -> ConsoleError:
+    """What ends a client that says one message."""
+    running = setting.running("client", port, count=1, **options)
+    with pytest.raises(ConsoleError) as caught:
+        await Client(running).run()
+    assert running.live.facts.messages == 0
+    assert caught.value.remedy
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("certificate", "words"),
+    [
+        ({"hosts": ("elsewhere.example",)}, "another host name"),
+        ({"days": (-10, -5)}, "has expired"),
+        ({"days": (5, 10)}, "not valid yet"),
+        ({"role": "client"}, "not issued for this use"),
+    ],
+)
+async def test_a_server_whose_certificate_does_not_fit(
+    setting: Setting, certificate: dict[str, Any], words: str
+) -> None:
+    key = load_pem_private_key(setting.peer.key.read_bytes(), None)
+    pem = setting.ca.issue(key.public_key(), "peer", **certificate)  # type: ignore[arg-type]
+    setting.peer.certificate.write_bytes(pem)
+    with SoftwareServer(setting.peer.context(server=True)) as server:
+        assert words in (await refusal(setting, server.port)).cause
+
+
+async def test_versions_that_do_not_meet(setting: Setting) -> None:
+    context = setting.peer.context(server=True)
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with SoftwareServer(context) as server:
+        error = await refusal(setting, server.port, min_tls="1.3")
+        assert "TLS versions" in error.cause
+
+
+async def test_a_server_that_speaks_no_tls(setting: Setting) -> None:
+    async def greet(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mail.example ESMTP ready\r\n")
+
+    async with await asyncio.start_server(greet, LOCAL, 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        assert "does not speak TLS" in (await refusal(setting, port)).cause
+
+
+@pytest.mark.parametrize("protocol", ["line", "https"])
+async def test_a_server_that_answers_something_else(setting: Setting, protocol: str) -> None:
+    def babble(tls: ssl.SSLSocket) -> None:
+        tls.recv(4096)
+        tls.sendall(b"hello\n")
+        tls.recv(4096)
+
+    with SoftwareServer(setting.peer.context(server=True), babble) as server:
+        error = await refusal(setting, server.port, protocol=protocol)
+        assert error.title == "Unexpected answer"
+
+
+async def test_a_silent_server_has_accepted_us(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "PROOF_S", 0.02)
+    go = threading.Event()
+
+    def slow(tls: ssl.SSLSocket) -> None:
+        go.wait(DEADLINE_S)
+        answer_lines(tls)
+
+    with SoftwareServer(setting.peer.context(server=True), slow) as server:
+        running = setting.running("client", server.port, count=1)
+        task = asyncio.create_task(Client(running).run())
+        await until(lambda: running.live.facts.handshakes)
+        assert running.live.facts.messages == 0
+        go.set()
+        await task
+    assert running.live.facts.messages == 1

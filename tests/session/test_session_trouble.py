@@ -14,7 +14,6 @@ from pathlib import Path
 import psutil
 import pytest
 from cryptography.hazmat.primitives.serialization import (
-    load_pem_private_key,
     load_pem_public_key,
 )
 from session_pki import Ca, SoftwareIdentity
@@ -24,7 +23,6 @@ from session_world import (
     SoftwareServer,
     TpmKeys,
     World,
-    answer_lines,
     connected,
     port_of,
     say,
@@ -95,22 +93,6 @@ def test_an_untrusted_server(world: World, count: int | None) -> None:
         assert "--trust" in error.remedy
 
 
-def test_a_server_of_another_name_and_one_that_has_expired(world: World) -> None:
-    identity = world.software()
-    key = load_pem_private_key(identity.key.read_bytes(), None)
-    for certificate, words in (
-        ({"hosts": ("elsewhere.example",)}, "Wrong name"),
-        ({"days": (-10, -5)}, "has expired"),
-        ({"days": (5, 10)}, "not valid yet"),
-        ({"role": "client"}, "not issued for this use"),
-    ):
-        identity.certificate.write_bytes(
-            world.ca.issue(key.public_key(), "peer", **certificate)  # type: ignore[arg-type]
-        )
-        with SoftwareServer(identity.context(server=True)) as server:
-            refused(world, lambda port=server.port: world.client(port), words)
-
-
 @pytest.mark.parametrize("version", ["1.2", "1.3"])
 def test_a_server_that_does_not_know_our_ca(world: World, version: str) -> None:
     stranger = SoftwareIdentity.make(world.folder / "stranger", Ca.make("stranger"), "stranger")
@@ -127,43 +109,6 @@ def test_a_server_that_does_not_know_our_ca(world: World, version: str) -> None:
             "its trust anchors lack the CA that issued ours",
         )
         assert "CA" in error.remedy
-
-
-def test_versions_that_do_not_meet(world: World) -> None:
-    context = world.software().context(server=True)
-    context.maximum_version = ssl.TLSVersion.TLSv1_2
-    with SoftwareServer(context) as server:
-        refused(world, lambda: world.client(server.port, min_tls="1.3"), "TLS versions")
-
-
-def test_a_server_that_speaks_no_tls(world: World) -> None:
-    with socket.create_server((LOCAL, 0)) as listener:
-
-        def greet() -> None:
-            connection, _ = listener.accept()
-            with connection:
-                connection.sendall(b"220 mail.example ESMTP ready\r\n")
-                connection.recv(65536)
-
-        thread = threading.Thread(target=greet)
-        thread.start()
-        refused(world, lambda: world.client(listener.getsockname()[1]), "does not speak TLS")
-        thread.join(DEADLINE_S)
-
-
-def test_a_server_that_answers_something_else(world: World) -> None:
-    def babble(tls: ssl.SSLSocket) -> None:
-        tls.recv(4096)
-        tls.sendall(b"hello\n")
-        tls.recv(4096)
-
-    with SoftwareServer(world.software().context(server=True), babble) as server:
-        for protocol in ("line", "https"):
-            client = world.client(server.port, protocol=protocol)
-            after = world.ended(client.id)
-            assert after.last_error is not None
-            assert after.last_error.title == "Unexpected answer"
-            world.supervisor.stop(client.id)
 
 
 def test_clients_that_are_turned_away_harm_nobody(world: World) -> None:
@@ -376,19 +321,3 @@ def test_a_full_disk_does_not_end_a_session(world: World, monkeypatch: pytest.Mo
     assert [event["event"] for event in events.read_events(folder)] == ["stopped"]
     shutil.rmtree(folder)
     log.write("stopped")
-
-
-def test_a_client_keeps_its_first_proof(world: World) -> None:
-    """A server that is silent has accepted us: the handshake is told before the first answer."""
-    go = threading.Event()
-
-    def slow(tls: ssl.SSLSocket) -> None:
-        go.wait(DEADLINE_S)
-        answer_lines(tls)
-
-    with SoftwareServer(world.software().context(server=True), slow) as server:
-        client = world.client(server.port)
-        assert client.handshakes == 1
-        assert client.messages == 0
-        go.set()
-        assert world.ended(client.id).messages == 1
