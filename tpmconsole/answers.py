@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from tpmconsole.text import printable
 from tpmconsole.tpm.model import SelfTest, TpmHealth
 from tpmconsole.words import (
     auth_word,
@@ -113,12 +114,25 @@ def session_facts_lines(facts: SessionFacts) -> Iterator[str]:
 
 def event_line(event: Mapping[str, Any]) -> str:
     """One line of ``tpmconsole session events``."""
-    facts = " ".join(
-        f"{name}={value}"
-        for name, value in event.items()
-        if name not in ("time", "event") and value not in (None, {}, "")
-    )
-    return f"{event.get('time', '-')} {event.get('event', '-'):<10} {facts}"
+    return f"{event.get('time', '-')} {event.get('event', '-'):<10} {event_words(event)}".rstrip()
+
+
+def event_words(event: Mapping[str, Any]) -> str:
+    """What an event says, after its time and its name."""
+    peer = (event.get("peer") or {}).get("subject")
+    known = {
+        "started": "engine {engine}, process {pid}",
+        "handshake": "{protocol_version} {cipher}, peer {subject}, {ms} ms",
+        "message": "{text} -> {answer}, {ms} ms",
+        "error": "{title}: {cause}; try: {remedy}",
+    }.get(str(event.get("event")))
+    if known:
+        try:
+            return printable(known.format(**{**event, "subject": peer}))
+        except KeyError:  # written by another release: told as it is
+            pass
+    facts = (f"{name}={value}" for name, value in event.items() if name not in ("time", "event"))
+    return printable(" ".join(facts))
 
 
 def doctor_lines(findings: Iterable[Finding]) -> Iterator[str]:

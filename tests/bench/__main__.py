@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench import handshake, start, status
+from bench import handshake, line, start, status
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 
@@ -19,6 +19,7 @@ def main() -> None:
             start.bench(settings)
             status.bench(board)
             handshake.bench(board)
+            line.bench(board)
         finally:
             board.close(leave=True)
 

@@ -143,6 +143,27 @@ def test_nothing_is_written_while_nothing_changes(console: Pty) -> None:
         assert console.settle(IDLE_S / len(PAGES)) == b"", f"page {page!r}"
 
 
+def test_a_session_update_costs_little(console: Pty, furnished: Path) -> None:
+    board = Board(Settings(state=furnished, simulate=True))
+    port = int(board.sessions.list()[0].address.rpartition(":")[2])
+    spec = SessionSpec(
+        role="client", identity="gateway", host="localhost", port=port, interval_s=0.5
+    )
+    client = board.start_session(spec).id
+    try:
+        console.step(b"4", client)
+        console.until("TLSv1.3")
+        console.settle()
+        for _ in range(3):
+            start = len(console.output)
+            console.until(lambda start=start: len(console.output) > start)
+            console.settle(0.3)
+            assert len(console.output) - start <= UPDATE
+    finally:
+        board.stop_session(client)
+        board.tpm.close()
+
+
 def test_nothing_but_ascii_was_ever_sent(console: Pty) -> None:
     assert console.output.isascii()
 

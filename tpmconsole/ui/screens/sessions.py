@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +10,7 @@ from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widget import Widget
 
-from tpmconsole.answers import event_line
+from tpmconsole.answers import event_line, event_words
 from tpmconsole.inputs import parse_address
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
@@ -83,7 +84,9 @@ class SessionsPage(Page):
             chosen = sessions[0].id
         if chosen is None:
             return sessions, []
-        return sessions, list(self.board.sessions.events(chosen))[-LAST_EVENTS:]
+        # Messages are counted above; one a second in this pane would drive out what matters.
+        events = (one for one in self.board.sessions.events(chosen) if one["event"] != "message")
+        return sessions, list(deque(events, LAST_EVENTS))
 
     @property
     def _table(self) -> Table:
@@ -230,6 +233,5 @@ def session_facts(one: SessionFacts) -> list[Fact]:
 
 
 def event_fact(event: Mapping[str, Any]) -> Fact:
-    """An event on a line: its time of day, its name, its facts."""
-    line = event_line(event).split(maxsplit=2)
-    return Fact(line[0][11:19], line[1], line[2] if len(line) > 2 else "")
+    """An event on a line: its time of day, its name, what it says."""
+    return Fact(str(event.get("time"))[11:19], str(event.get("event")), event_words(event))
