@@ -60,9 +60,9 @@ def test_bytes_of_each_step(own: Pty) -> None:
 
 
 def test_a_table_that_scrolls(serial: Pty) -> None:
-    serial.step(b"\x1b[6~", "key-20")
-    serial.step(b"\x1b[B" * 5)
-    assert len(serial.step(b"\x1b[B", "key-26")) <= 260
+    serial.step(b"\x1b[B" * 22, "key-22")
+    assert "key-23" not in serial.text
+    assert len(serial.step(b"\x1b[B", "key-23")) <= 260
 
 
 def test_idle_is_silent_and_asleep(serial: Pty) -> None:
