@@ -256,6 +256,23 @@ async def test_addresses_to_listen_on() -> None:
         await listen("no-such-host.invalid", 0, 1)
 
 
+async def test_addresses_that_the_board_lacks_are_left_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (name, 0)) for name in ("192.0.2.77",)]
+
+    async def resolve(*_: object, **__: object) -> list[object]:
+        return [*found]
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "getaddrinfo", resolve)
+    with pytest.raises(OSError, match="assign requested address"):
+        await listen("board", 0, 1)
+    found.append((socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)))
+    (listener,) = await listen("board", 0, 1)
+    assert listener.getsockname()[0] == "127.0.0.1"
+    listener.close()
+
+
 async def test_the_signing_thread_works_in_order_and_survives() -> None:
     thread, held = SigningThread(), threading.Event()
 

@@ -8,6 +8,7 @@ are sending, and the only thing that tells why.
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 from contextlib import suppress
 
@@ -101,24 +102,33 @@ async def connect(host: str, port: int) -> Wire:
 
 
 async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
-    """Listen on all of a host's addresses; for port 0 on one, with a free port.
+    """Listen on those of a host's addresses that this board has; for port 0 on one of them.
 
     Raises:
-        OSError: one of them cannot be listened on.
+        OSError: there is none, or another program has the port on one of them.
     """
     found = await asyncio.get_running_loop().getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
     listeners: list[socket.socket] = []
-    try:
-        for family, _, _, _, address in found[:1] if port == 0 else found:
+    trouble: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
+    for family, _, _, _, address in found:
+        try:
             listener = socket.create_server(
                 (str(address[0]), int(address[1])), family=family, backlog=backlog
             )
-            listener.setblocking(False)
-            listeners.append(listener)
-    except BaseException:
-        for listener in listeners:
-            listener.close()
-        raise
+        except OSError as error:
+            trouble = error
+            # "localhost" has an IPv6 address by its file on boards that have no IPv6.
+            if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                continue
+            for one in listeners:
+                one.close()
+            raise
+        listener.setblocking(False)
+        listeners.append(listener)
+        if port == 0:
+            break
+    if not listeners:
+        raise trouble
     return listeners
