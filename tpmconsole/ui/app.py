@@ -70,7 +70,7 @@ class ConsoleApp(QuietCrash):
     def on_job_finished(self, message: JobFinished) -> None:
         job = message.job
         self.jobs.finish(job)
-        if not self.main.children:  # the console is closing: its bars have gone already
+        if not self.main.whole:  # the console is closing: its parts are going already
             return
         self.main.jobs_changed()
         if message.error is None:

@@ -72,6 +72,11 @@ class MainScreen(Screen[None]):
         return self.app
 
     @property
+    def whole(self) -> bool:
+        """Whether it has all its bars: not yet before it is mounted, no more when it closes."""
+        return all(self.query(bar) for bar in (TitleBar, PageBar, StatusBar, KeyBar))
+
+    @property
     def page(self) -> Page:
         """The page in front."""
         return self.query_one(f"#page-{self._current}", Page)
