@@ -81,11 +81,13 @@ def examine(board: Board) -> list[Finding]:
         _guarded("clock", _clock),
         _guarded("openssl", _openssl),
         _guarded("engine", lambda: _engine(board)),
+        _guarded("other users", lambda: _others(board)),
         *_identities(board),
         _guarded("disk", lambda: _disk(board.settings.state)),
         _guarded("environment", _environment),
         _guarded("terminal", _terminal),
         _guarded("versions", _versions),
+        _guarded("packages", _packages),
     ]
     return findings
 
@@ -190,6 +192,14 @@ def _engine(board: Board) -> Finding:
     return Finding("engine", "ok", found)
 
 
+def _others(board: Board) -> Finding:
+    from tpmconsole.session.monitor import foreign_users
+
+    ours = [one.pid for one in board.sessions.list() if one.pid is not None]
+    users = [f"{one.name} ({one.pid}, {one.how})" for one in foreign_users(ours)]
+    return Finding("other users", "ok", ", ".join(users) or "no other program uses the TPM")
+
+
 def _identities(board: Board) -> list[Finding]:
     grades = {"READY": "ok", "EXPIRES": "warn", "EXPIRED": "fail", "ERROR": "fail"}
     try:
@@ -239,6 +249,13 @@ def _terminal() -> Finding:
 
 
 def _versions() -> Finding:
-    packages = ("tpmconsole", "textual", "tpm2-pytss", "cryptography", "psutil")
-    told = ", ".join(f"{name} {version(name)}" for name in packages)
+    told = _told("tpmconsole", "psutil")
     return Finding("versions", "ok", f"Python {platform.python_version()}, {told}")
+
+
+def _packages() -> Finding:
+    return Finding("packages", "ok", _told("textual", "tpm2-pytss", "cryptography"))
+
+
+def _told(*packages: str) -> str:
+    return ", ".join(f"{name} {version(name)}" for name in packages)

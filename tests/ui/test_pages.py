@@ -28,7 +28,7 @@ async def test_the_overview_shows_the_chip_and_its_health(settings: Make) -> Non
         ("2", "WHERE"),
         ("3", "1 Key       NEXT"),
         ("4", "s starts a server, c a client"),
-        ("5", "versions"),
+        ("5", "openssl"),
         ("f4", "s starts a server"),
     ],
 )

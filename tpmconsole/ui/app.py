@@ -70,8 +70,8 @@ class ConsoleApp(QuietCrash):
     def on_job_finished(self, message: JobFinished) -> None:
         job = message.job
         self.jobs.finish(job)
-        if not self.main.whole:  # the console is closing: its parts are going already
-            return
+        if not self.screen_stack or not self.main.whole:
+            return  # the console is closing: its parts are going already
         self.main.jobs_changed()
         if message.error is None:
             if job.done:

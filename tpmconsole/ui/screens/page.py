@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widget import Widget
+from textual.widgets import DataTable
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.jobs import Job
+from tpmconsole.ui.widgets.facts import Facts
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
@@ -52,6 +55,12 @@ class Page(Vertical):
     def focus_target(self) -> Widget | None:
         """Who gets the keys when the page opens."""
         return None
+
+    @on(DataTable.RowHighlighted)
+    def show_position(self, event: DataTable.RowHighlighted) -> None:
+        """Say where in its list the cursor is; a scroll bar would cost bytes at every move."""
+        pane = self.query_one(Facts)
+        pane.border_title = f"{event.cursor_row + 1} of {event.data_table.row_count}"
 
     def job(
         self,
