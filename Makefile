@@ -5,8 +5,9 @@ BIN := $(VENV)/bin
 # "compat": a plain path instead of an import hook, which would cost 14 ms at every start.
 EDITABLE := --quiet --config-settings editable_mode=compat --editable
 STATE ?= $(HOME)/.local/state/tpmconsole-demo
+RELEASE ?= trixie
 
-.PHONY: demo test lint walk bench screenshots clean packages
+.PHONY: demo test test-board lint walk board bench screenshots clean packages
 
 demo: $(VENV)/.console
 	@exec $(BIN)/tpmconsole --state '$(STATE)' --simulate
@@ -21,6 +22,15 @@ lint: $(VENV)/.test
 
 walk: $(VENV)/.test
 	@$(BIN)/python tests/walk.py
+
+# An emulated board of Debian 13, or 12 (RELEASE=bookworm); Ctrl-] leaves it.
+board: $(VENV)/.console
+	@sh .ci/packages board
+	@cd tests && ../$(BIN)/python -m board $(RELEASE)
+
+test-board: $(VENV)/.test
+	@sh .ci/packages board
+	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s tests/board
 
 bench: $(VENV)/.test
 	@sh .ci/packages bench

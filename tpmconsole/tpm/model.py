@@ -127,7 +127,8 @@ class TpmHealth:
 
     Attributes:
         mode: ``operational`` or ``failure`` (the TPM answers 0x101 to nearly everything).
-        simulated: the connection or the chip itself says that it is a simulator.
+        simulated: the connection or the chip itself says that it is a simulator; never of a
+            device of the kernel's, which is the board's own.
         hierarchies: by name: owner, endorsement, lockout, platform.
         pcrs: bank to index to digest in hex.
     """

@@ -1,0 +1,1 @@
+"""An emulated board: Debian with its own kernel, a TPM chip and a serial console, in QEMU."""

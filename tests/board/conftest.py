@@ -1,0 +1,42 @@
+"""One board for all tests of a release; BOARD_RELEASE names it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from board.__main__ import prepared
+from board.technician import Technician
+
+
+@pytest.fixture(scope="session")
+def release() -> str:
+    """``trixie`` or ``bookworm``."""
+    return os.environ.get("BOARD_RELEASE", "trixie")
+
+
+@pytest.fixture(scope="session")
+def technician(release: str) -> Iterator[Technician]:
+    """A technician logged in on the serial line of a new board."""
+    disk = prepared(release)
+    with tempfile.TemporaryDirectory(prefix="board-") as folder:
+        one = Technician(disk, Path(folder))
+        try:
+            one.switch_on()
+            yield one
+        finally:
+            one.machine.switch_off()
+
+
+@pytest.fixture(scope="session")
+def figures(technician: Technician) -> Iterator[dict[str, str]]:
+    """What was measured, printed at the end as rows for the bench's table."""
+    rows: dict[str, str] = {}
+    yield rows
+    print(f"\nemulated board, Debian {technician.machine.disk.release} (no KVM):")
+    for name, value in rows.items():
+        print(f"  {name:<52} {value:>14}  emulated")

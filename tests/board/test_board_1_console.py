@@ -1,0 +1,108 @@
+"""From a new board to mutual TLS, over the serial line. The tests build on one another."""
+
+from __future__ import annotations
+
+import pytest
+
+from board.technician import Technician
+
+pytestmark = pytest.mark.board
+
+ENTER, ESCAPE = "\r", "\x1b"
+
+
+def test_the_chip_is_found_passes_its_test_and_is_no_simulator(
+    technician: Technician, figures: dict[str, str]
+) -> None:
+    line = technician.line
+    figures["power on to the prompt"] = f"{technician.boot_s:.0f} s"
+    figures["memory of the system without the console"] = f"{technician.machine.memory_mb():.0f} MB"
+    assert line.shell("echo $TERM")[1] == "vt220\n"
+    figures["first screen over serial, first start"] = f"{technician.open_console():.1f} s"
+    assert "SIMULATED" not in line.text
+    line.press("t", "full, 20")
+    assert "PASSED" in line.text
+    used = technician.machine.memory_mb()
+    figures["memory of the system with the console open"] = f"{used:.0f} MB"
+    technician.leave_console()
+    status = technician.command("status")
+    assert (status["tcti"], status["simulated"]) == ("device:/dev/tpmrm0", False)
+    figures["first screen over serial, second start"] = f"{technician.open_console():.1f} s"
+    technician.leave_console()
+
+
+def test_a_key_is_made_requested_certified_and_imported_on_the_screen(
+    technician: Technician,
+) -> None:
+    line = technician.line
+    technician.make_ca()
+    technician.open_console()
+    line.press("3", "1 Key       NEXT")
+    line.press("n", "New key in the TPM")
+    line.press("gateway", "gateway")
+    line.press(ENTER * 5, "1 Key       DONE")
+    line.press("r", "Request for gateway")
+    line.press(ENTER + " dns:localhost", "dns:gateway dns:localhost")
+    line.press(ENTER * 2, "2 Request   DONE")
+    line.press("w", "Write the request")
+    line.press(ENTER, "written")
+    technician.leave_console()
+    technician.certify("gateway")
+    technician.open_console()
+    line.press("3", "2 Request   DONE")
+    line.press("i", "Import the certificate")
+    line.press("~/gateway.pem" + ENTER + "~/ca.pem" + ENTER * 2, "Certificate of gateway")
+    line.press(ESCAPE, "5 Ready     DONE")
+    technician.leave_console()
+
+
+def test_server_and_client_talk_tls_1_3_and_1_2(
+    technician: Technician, figures: dict[str, str]
+) -> None:
+    technician.provision("pump", "--algorithm rsa-2048")
+    server = technician.start_server("gateway", 8443)
+    for version in ("1.3", "1.2"):
+        facts = technician.talk("pump", 8443, f"--min-tls {version} --max-tls {version}")
+        assert facts["protocol_version"] == f"TLSv{version}"
+        assert "gateway" in facts["peer"]["subject"]
+    facts = technician.session_until(server, lambda one: one["messages"] >= 6)
+    assert "pump" in facts["peer"]["subject"]
+    figures[f"TLS handshake, {facts['engine']}"] = f"{facts['handshake_ms']['median']:.0f} ms"
+    assert technician.command(f"session stop {server}")["state"] == "stopped"
+
+
+def test_a_persistent_key_is_made_used_in_tls_and_evicted(technician: Technician) -> None:
+    technician.provision("vault", "--handle 0x81000020")
+    assert "0x81000020" in technician.machine.as_user("tpm2_getcap handles-persistent")
+    server = technician.start_server("vault", 8444)
+    facts = technician.talk("gateway", 8444)
+    assert "vault" in facts["peer"]["subject"]
+    assert technician.session(server)["engine"] == "bridge"
+    technician.command(f"session stop {server}")
+    technician.command("evict 0x81000020 --yes")
+    assert "0x81000020" not in technician.machine.as_user("tpm2_getcap handles-persistent")
+
+
+def test_two_sessions_the_console_and_tpm2_tools_at_once(technician: Technician) -> None:
+    line, machine = technician.line, technician.machine
+    server = technician.start_server("gateway", 8445)
+    client = technician.command(
+        "session start client pump --connect localhost:8445 --interval 0.2"
+    )["id"]
+    technician.open_console()
+    line.send("t")
+    machine.as_user(
+        "set -e; cd; for n in 1 2 3; do tpm2_createprimary -Q -C o -g sha256 -G ecc -c p.ctx;"
+        " tpm2_create -Q -C p.ctx -G ecc -u k.pub -r k.priv;"
+        " tpm2_load -Q -C p.ctx -u k.pub -r k.priv -c k.ctx;"
+        " echo x | tpm2_sign -Q -c k.ctx -g sha256 -o k.sig /etc/hostname; done",
+        seconds=120,
+    )
+    line.until("full, 20")
+    line.press("4", "RUNNING")
+    assert line.text.count("RUNNING") >= 2
+    technician.leave_console()
+    before = technician.session(client)["messages"]
+    technician.session_until(client, lambda one: one["messages"] > before)
+    for session in (client, server):
+        assert technician.command(f"session stop {session}")["state"] == "stopped"
