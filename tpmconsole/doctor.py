@@ -193,9 +193,12 @@ def _engine(board: Board) -> Finding:
 
 
 def _others(board: Board) -> Finding:
+    import psutil
+
     from tpmconsole.session.monitor import foreign_users
 
     ours = [one.pid for one in board.sessions.list() if one.pid is not None]
+    ours += [child.pid for child in psutil.Process().children()]
     users = [f"{one.name} ({one.pid}, {one.how})" for one in foreign_users(ours)]
     return Finding("other users", "ok", ", ".join(users) or "no other program uses the TPM")
 

@@ -261,7 +261,7 @@ def step_facts(one: Summary, simulated: bool) -> list[Fact]:
         ("1 Key", True, key),
         ("2 Request", has_request, one.request_subject or "r: subject, names and role"),
         ("3 To the CA", has_certificate, f"{sign}v: view it; w: write a file"),
-        ("4 Import", has_certificate, one.issuer or "i: the certificate and the trust anchors"),
+        ("4 Import", has_certificate, "i: the certificate and the trust anchors"),
         ("5 Ready", has_certificate and one.has_trust, "page 4 starts a session"),
     )
     lines = []
