@@ -17,6 +17,8 @@ def test_the_chip_is_found_passes_its_test_and_is_no_simulator(
     line = technician.line
     figures["power on to the prompt"] = f"{technician.boot_s:.0f} s"
     figures["memory of the system without the console"] = f"{technician.machine.memory_mb():.0f} MB"
+    size = technician.machine.root("du -sm /opt/tpmconsole").split()[0]
+    figures["Python packages and the console on disk"] = f"{size} MB"
     assert line.shell("echo $TERM")[1] == "vt220\n"
     figures["first screen over serial, first start"] = f"{technician.open_console():.1f} s"
     assert "SIMULATED" not in line.text
@@ -45,7 +47,7 @@ def test_a_key_is_made_requested_certified_and_imported_on_the_screen(
     line.press(ENTER + " dns:localhost", "dns:gateway dns:localhost")
     line.press(ENTER * 2, "2 Request   DONE")
     line.press("w", "Write the request")
-    line.press(ENTER, "written")
+    line.press(ENTER, "gateway.csr written")
     technician.leave_console()
     technician.certify("gateway")
     technician.open_console()

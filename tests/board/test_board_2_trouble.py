@@ -119,9 +119,8 @@ def test_a_power_cut_in_an_import_loses_and_halves_nothing(technician: Technicia
     assert len(possible) == 2
     machine.root(f"cat >{home}/loop.py <<'END'\n{IMPORT_FOR_EVER.read_text()}END\nsync")
     machine.root(f"touch {COUNTER}; chmod 666 {COUNTER}")
-    technician.line.send(
-        f"/opt/tpmconsole/bin/python loop.py {STATE}/identities gateway.pem new.pem ca.pem {COUNTER}\r"
-    )
+    arguments = f"{STATE}/identities gateway.pem new.pem ca.pem {COUNTER}"
+    technician.line.send(f"/opt/tpmconsole/bin/python loop.py {arguments}\r")
     technician.line.until(lambda: int(machine.root(f"cat {COUNTER}").strip() or 0) >= 20)
     machine.cut_power()
 
