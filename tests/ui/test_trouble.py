@@ -37,3 +37,13 @@ async def test_a_killed_part_of_the_simulator_is_repaired_at_the_next_use(
         await technician.sees("full, 20")
         assert simulator.status().pids[program] != before[program]
         assert len(technician.app.screen_stack) == 1
+
+
+async def test_a_tpm_that_comes_back_is_noticed_without_a_key_press(
+    settings: Make,
+) -> None:
+    async with console(settings(tcti="device:/nowhere", tcti_source="--tcti")) as technician:
+        await technician.sees("NO TPM")
+        # As if the device had appeared under the same name.
+        technician.app.board.use_simulator()
+        await technician.sees("Self-test   PASSED")

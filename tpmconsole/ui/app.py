@@ -51,6 +51,7 @@ class ConsoleApp(QuietCrash):
         self.jobs = Jobs(self, board.settings.log)
         self.health: TpmHealth | None = None
         self.no_tpm: ConsoleError | None = None
+        self._asking = 0
 
     def get_default_screen(self) -> MainScreen:
         return MainScreen()
@@ -93,17 +94,29 @@ class ConsoleApp(QuietCrash):
         """A longer text, below facts where there are any, in a dialog."""
         self.push_screen(TextDialog(title, text, facts))
 
-    def refresh_health(self) -> None:
-        """Ask the TPM how it is; the pages hear of it when the answer has come."""
+    def refresh_health(self, *, silent: bool = False) -> None:
+        """Ask the TPM how it is; the pages hear of it when the answer has come.
+
+        Args:
+            silent: nobody is waiting for it; not shown in the status line, and not asked where an
+                answer is still awaited.
+        """
+        if silent and self._asking:
+            return
+        self._asking += 1
         # Only the first time, and after a failure, does anybody wait for it.
-        label = "" if self.health else "asking the TPM"
+        label = "" if silent or self.health else "asking the TPM"
         self.start_job(Job(label, self.board.status, self._healthy, self._unreachable))
 
     def _healthy(self, health: Any) -> None:
+        self._asking -= 1
+        if self.no_tpm:
+            self.main.say("the TPM answers")
         self.health, self.no_tpm = health, None
         self.main.health_changed()
 
     def _unreachable(self, error: ConsoleError) -> None:
+        self._asking -= 1
         self.health, self.no_tpm = None, error
         self.main.say(str(error), bad=True)
         self.main.health_changed()

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.model import SessionFacts
 
+POLL_S = 5.0
+
 
 class OverviewPage(Page):
     """Chip, self-test, lock-out, room, identities, sessions."""
@@ -39,6 +41,14 @@ class OverviewPage(Page):
 
     def on_mount(self) -> None:
         self._present()
+        self.set_interval(POLL_S, self._poll)
+
+    def _poll(self) -> None:
+        """Every few seconds, and only while somebody can see it; no news costs no bytes."""
+        busy = self.console.jobs.running
+        if self.console.main.page is self and self.app.screen is self.console.main and not busy:
+            self.console.refresh_health(silent=True)
+            self.job("", self._read_lists, self._lists_read)
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
