@@ -63,6 +63,9 @@ class Disk:
             self._build_base()
         if not self.ready():
             self._build_image()
+        # Built through sudo: what the board keeps beside its disk is its user's.
+        if "SUDO_UID" in os.environ:
+            os.chown(self.folder, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
 
     def packages(self) -> list[str]:
         """The Debian packages of the board."""
