@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import sys
 import time
@@ -27,13 +28,14 @@ ESCAPE, DOWN, CONTROL_L = b"\x1b", b"\x1b[B", b"\x0c"
 IDLE_S = 10.0
 
 
-def start(state: Path) -> Pty:
+def start(state: Path, **environment: str) -> Pty:
     """The console on a simulated TPM, painted and with the TPM's facts."""
     terminal = Pty(
         [
             *(sys.executable, "-m", "tpmconsole", "--simulate", "--state", str(state)),
             *("--line", "serial"),
-        ]
+        ],
+        environment={**environment},
     )
     terminal.until("PASSED")
     terminal.until("Sessions")
@@ -242,3 +244,34 @@ def test_a_console_without_a_tpm_opens_all_the_same(state: Path) -> None:
         assert terminal.wait() == 0
     finally:
         terminal.close()
+
+
+KEYS = [bytes([letter]) for letter in b"12345tirscnupevwdx?y \r\t\x7f\x0cabz09./"]
+KEYS += [b"\x1b[A", b"\x1b[B", b"\x1b[C", b"\x1b[D", b"\x1b[5~", b"\x1b[6~", b"\x1bOQ", ESCAPE]
+NOISE = [b"\xff", b"\x80\x81", b"\x11", b"\x13", b"\0", b"\x1b[?1;2c", b"\x1b[0n", b"\x1b[3;4R"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_a_thousand_keys_and_noise_at_random(state: Path, seed: int) -> None:
+    """No key but those that leave may end it; what is seen is what a repaint paints."""
+    chance = random.Random(seed)
+    terminal = start(state, HOME=str(state))
+    try:
+        for _ in range(500):
+            terminal.send(chance.choice(KEYS if chance.random() < 0.9 else NOISE))
+            terminal.pump(0.003)
+            assert not terminal.ended(), terminal.text
+        terminal.until(lambda: terminal.settle(0.5) == b"" and " ... " not in terminal.text, 60)
+        for _ in range(4):
+            terminal.step(ESCAPE)
+        terminal.step(b"1", "Lock-out")
+        terminal.settle(0.5)
+        before = terminal.text
+        terminal.screen.reset()
+        terminal.step(CONTROL_L, "Lock-out")
+        assert terminal.text == before
+    finally:
+        terminal.close()
+        board = Board(Settings(state=state, simulate=True))
+        for session in board.sessions.list():
+            board.sessions.stop(session.id)

@@ -64,7 +64,8 @@ class Table(DataTable[Content]):
     def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
         before, self._marked = self._marked, event.cursor_row
         for row in {before, self._marked}:
-            if row < self.row_count:
+            # An older message may name a row that is gone by now; an empty table names row -1.
+            if 0 <= row < min(self.row_count, len(self._texts)):
                 self._put(row, 0)
 
     def _rebuild(self) -> None:
