@@ -252,7 +252,7 @@ def test_a_reader_that_stops_and_comes_back(serial: Pty) -> None:
 
 def test_random_keys_and_bytes(own: Pty) -> None:
     """What it must not do is end, or stop painting; `test_random_bytes` goes through more."""
-    chance = random.Random(7)  # noqa: S311  (noise, not a secret)
+    chance = random.Random(7)
     known = [b"\x1b[A", b"\x1b[B", b"\x1b[6~", b"1", b"2", b"m", b"\x1b", b"i", b"\t", b"\r", b"u"]
     forbidden = bytes(set(b"qckz\x1a"))
     for _ in range(20):
