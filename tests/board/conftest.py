@@ -33,6 +33,13 @@ def technician(release: str) -> Iterator[Technician]:
             one.machine.switch_off()
 
 
+@pytest.fixture(autouse=True)
+def prompt(technician: Technician) -> None:
+    """A test that failed may have left its console open: each begins at the prompt."""
+    if not technician.at_the_prompt():
+        technician.hang_up()
+
+
 @pytest.fixture(scope="session")
 def figures(technician: Technician) -> Iterator[dict[str, str]]:
     """What was measured, by name: kept for the rows of ``make bench``, and printed."""

@@ -24,6 +24,13 @@ _MAKE_CA = (
 )
 
 
+# What the kernel does where a modem's carrier goes: QEMU's port has no carrier to take away.
+_HANG_UP = (
+    "python3 -c 'import fcntl, os; "
+    'fcntl.ioctl(os.open("/dev/ttyS0", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK), 0x5437)\''
+)
+
+
 class Technician:
     """A board and the person at its serial line.
 
@@ -48,6 +55,18 @@ class Technician:
         """Wait for a prompt that comes after a position in the line's output."""
         self.line.until(lambda: PROMPT in self.line.output[position:], seconds)
         self.line.settle()
+
+    def hang_up(self) -> None:
+        """Close the line under whatever uses it, and log in again."""
+        position = len(self.line.output)
+        self.machine.root(_HANG_UP)
+        self.logged_in_after(position)
+
+    def at_the_prompt(self) -> bool:
+        """Whether the shell waits for a command."""
+        self.line.settle()
+        words = self.line.text.split()
+        return bool(words) and words[-1].startswith(PROMPT.decode())
 
     def open_console(self, arguments: str = "") -> float:
         """Open the console; seconds to its first screen."""
