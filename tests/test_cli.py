@@ -244,6 +244,32 @@ def test_the_password_comes_from_a_file_or_standard_input(shell: Shell) -> None:
     assert "correct horse" not in log + (shell.state / "audit.jsonl").read_text()
 
 
+def test_an_empty_password_file_makes_no_unprotected_key(shell: Shell) -> None:
+    empty = shell.state / "empty"
+    empty.write_text("\n")
+    shell.refuse(2, "--simulate", "create", "open", "--password-file", str(empty))
+    assert shell.identities() == []
+
+
+def test_a_damaged_note_of_the_self_test_is_no_matter(shell: Shell) -> None:
+    for damage in ("[]", "{}", "null", "x", '{"kind": 1}'):
+        (shell.state / "selftest.json").write_text(damage)
+        assert shell.simulate("status")["self_test"]["kind"] == "power-on"
+
+
+def test_a_request_that_cannot_be_written_leaves_the_old_one(ready: Shell) -> None:
+    path = ready.state / "identities" / "ready" / "request.pem"
+    before = path.read_bytes()
+    ready.refuse(
+        1, "--simulate", "request", "ready", "--subject", "CN=x", "--out", "/nowhere/x.csr"
+    )
+    assert path.read_bytes() == before
+
+
+def test_a_new_board_has_no_keys(shell: Shell) -> None:
+    assert shell.simulate("keys") == {"files": [], "persistent": []}
+
+
 def test_what_was_changed_is_recorded(ready: Shell) -> None:
     lines = [json.loads(line) for line in (ready.state / "audit.jsonl").read_text().splitlines()]
     assert [line["action"] for line in lines[:2]] == ["create", "create"]

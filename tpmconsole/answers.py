@@ -60,7 +60,13 @@ def key_lines(keys: KeyList) -> Iterator[str]:
     for file in keys.files:
         what = file.reason or file.description or file.kind.value
         rows.append(
-            (file.path, file.algorithm or "-", auth_word(file.auth), file.identity or "-", what)
+            (
+                printable(file.path),
+                file.algorithm or "-",
+                auth_word(file.auth),
+                file.identity or "-",
+                what,
+            )
         )
     for key in keys.persistent:
         rows.append(

@@ -15,7 +15,13 @@ ROLES = ("client", "server", "both")
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in our words, and leaves printing and exiting to the caller."""
+    """Says what is wrong in our words, and leaves printing and exiting to the caller.
+
+    No abbreviations: whatever a script once got away with would be for ever.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(allow_abbrev=False, **options)
 
     def error(self, message: str) -> NoReturn:
         raise usage_error("Wrong usage", message, f"see: {self.prog} --help")

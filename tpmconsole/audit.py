@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
+import pwd
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -24,7 +24,7 @@ def record(path: Path, action: str, **facts: str | int | bool | None) -> None:
     """
     line = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "user": getpass.getuser(),
+        "user": _user(),
         "terminal": _terminal(),
         "action": action,
         **facts,
@@ -39,6 +39,14 @@ def record(path: Path, action: str, **facts: str | int | bool | None) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _user() -> str:
+    # Not getpass.getuser: it believes the environment.
+    try:
+        return pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        return str(os.getuid())
 
 
 def _terminal() -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -18,7 +19,7 @@ from typing import IO, TYPE_CHECKING
 
 from tpmconsole import audit
 from tpmconsole.errors import ConsoleError
-from tpmconsole.files import PRIVATE_FILE, make_private_folder, write_atomic
+from tpmconsole.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import (
@@ -41,8 +42,9 @@ if TYPE_CHECKING:  # cryptography and psutil load when first used: the first pai
     from tpmconsole.session.supervisor import Supervisor
     from tpmconsole.tpm.simulator import Simulator
 
-CERTIFICATE_BYTES = 1024 * 1024
-KEY_BYTES = 64 * 1024
+log = logging.getLogger(__name__)
+
+NOTE_BYTES = 4096
 
 
 class Board:
@@ -146,8 +148,11 @@ class Board:
         clock = self.tpm.health().clock
         if clock is not None:
             note = asdict(result) | {"reset_count": clock.reset_count}
-            make_private_folder(self.settings.state)
-            write_atomic(self._self_test_file, json.dumps(note).encode())
+            try:
+                make_private_folder(self.settings.state)
+                write_atomic(self._self_test_file, json.dumps(note).encode())
+            except ConsoleError as error:  # the test's result counts, not that we remember it
+                log.warning("self-test not remembered: %s", error)
         return result
 
     @property
@@ -161,13 +166,16 @@ class Board:
         """
         now = health.self_test
         try:
-            note = json.loads(self._self_test_file.read_bytes())
-        except (OSError, ValueError):
+            note = json.loads(read_bounded(self._self_test_file, NOTE_BYTES))
+            kind, time = str(note["kind"]), str(note["time"])
+            told = (note["result"], note["reset_count"])
+        except (ConsoleError, ValueError, TypeError, LookupError):
+            return now  # none, or not what we write
+        clock = health.clock
+        still_holds = clock is not None and told == (now.result, clock.reset_count)
+        if not still_holds or now.result is SelfTestResult.NOT_RUN:
             return now
-        same_run = health.clock is not None and note.get("reset_count") == health.clock.reset_count
-        if not same_run or note.get("result") != now.result or now.result is SelfTestResult.NOT_RUN:
-            return now
-        return replace(now, kind=note["kind"], time=note["time"])
+        return replace(now, kind=kind, time=time)
 
     def summaries(self) -> list[Summary]:
         """Every identity on a line."""
@@ -225,4 +233,8 @@ class Board:
 
     def record(self, action: str, **facts: str | None) -> None:
         """Write down what was changed."""
-        audit.record(self.settings.audit, action, **facts)
+        try:
+            audit.record(self.settings.audit, action, **facts)
+        except ConsoleError as error:
+            # It has been done; saying now that it failed would be the greater lie.
+            log.warning("not in the audit record: %s %s: %s", action, facts, error)

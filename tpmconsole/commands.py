@@ -40,7 +40,10 @@ def _password(path: Path | None) -> bytes | None:
         data = sys.stdin.buffer.readline(PASSWORD_BYTES)
     else:
         data = read_bounded(path, PASSWORD_BYTES)
-    return data.split(b"\n", 1)[0].rstrip(b"\r") or None
+    password = data.split(b"\n", 1)[0].rstrip(b"\r")
+    if not password:  # a key without a password is made by leaving the option out, not by accident
+        raise usage_error("No password", f"{path}: its first line is empty", "write one into it")
+    return password
 
 
 def _status(board: Board, _: Namespace) -> Answer:
@@ -101,12 +104,10 @@ def _request(board: Board, args: Namespace) -> Answer:
     from tpmconsole.identity.request import RequestSpec
 
     spec = RequestSpec(subject=args.subject, san=tuple(args.san), role=args.role)
-    pem = board.provision.request(args.name, spec, _password(args.password_file)).decode()
-    path = str(board.identities.get(args.name).request)
     to_screen = str(args.out) == "-"
-    if args.out and not to_screen:
-        write_atomic(args.out, pem.encode())
-        path = str(args.out)
+    out = None if to_screen else args.out
+    pem = board.provision.request(args.name, spec, _password(args.password_file), out).decode()
+    path = str(out or board.identities.get(args.name).request)
     lines = pem.splitlines() if to_screen else [f"{path}: hand this request to your CA"]
     return Answer({"identity": args.name, "request": path, "pem": pem}, lines)
 

@@ -217,8 +217,9 @@ def _identities(board: Board) -> list[Finding]:
             )
             for one in board.summaries()
         ]
-    except ConsoleError as error:
-        return [Finding("identity", "fail", str(error), error.remedy)]
+    except (ConsoleError, OSError) as error:
+        remedy = getattr(error, "remedy", "check the owner of the state directory")
+        return [Finding("identity", "fail", str(error), remedy)]
 
 
 def _disk(state: Path) -> Finding:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tpmconsole.errors import usage_error
 
 
@@ -31,8 +33,30 @@ def parse_address(text: str) -> tuple[str, int]:
         ConsoleError: it is none.
     """
     host, colon, port = text.rpartition(":")
-    if not colon or not host or not (port.isascii() and port.isdigit()) or int(port) > 65535:
+    number = parse_number(port) if colon and host else None
+    if number is None or number > 65535:
         raise usage_error(
             "Not an address", f"'{text}' is no HOST:PORT", "write it as gateway.local:8443"
         )
-    return host.removeprefix("[").removesuffix("]"), int(port)
+    return host.removeprefix("[").removesuffix("]"), number
+
+
+def parse_number(text: str) -> int | None:
+    """A whole number of at most nine digits; None for everything else."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+def user_path(text: str) -> Path:
+    """A path as a user types it; ``~`` is the home directory.
+
+    Raises:
+        ConsoleError: it is empty, holds a NUL, or names the home of a user who does not exist.
+    """
+    if not text or "\0" in text:
+        raise usage_error("No file named", "the name of the file is missing", "type its path")
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise usage_error(
+            "No such user", f"'{text}' names the home of nobody", "write the whole path"
+        ) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import read_bounded
 from tpmconsole.tpm.model import Algorithm, KeyFile, KeyKind, KeySource, PersistentKey, Usability
 
@@ -59,6 +59,8 @@ class Keyring:
         try:
             persistent = self.persistent()
         except ConsoleError as error:
+            if error.exit_code is ExitCode.USAGE:
+                raise
             return KeyList(files, (), error)
         return KeyList(files, persistent)
 
@@ -71,7 +73,9 @@ class Keyring:
             for identity in self._board.identities.all()
             if identity.handle is None
         }
-        for key in scan(paths) if paths else scan([self._board.settings.identities], depth=1):
+        identities = self._board.settings.identities
+        ours = [identities] if identities.is_dir() else []  # before the first one is made
+        for key in scan(paths) if paths else scan(ours, depth=1):
             yield replace(key, identity=owners.get(key.path))
 
     def _proved(self, key: KeyFile) -> KeyFile:
@@ -84,14 +88,20 @@ class Keyring:
     def persistent(self) -> tuple[PersistentKey, ...]:
         """The keys kept inside the TPM, each with the identity that lives on it."""
         owners = {
-            f"0x{identity.handle:08x}": identity.name
+            f"0x{identity.handle:08x}": identity
             for identity in self._board.identities.all()
             if identity.handle is not None
         }
-        return tuple(
-            replace(key, identity=owners.get(key.handle))
-            for key in self._board.tpm.persistent_keys()
-        )
+
+        def owned(key: PersistentKey) -> PersistentKey:
+            owner = owners.get(key.handle)
+            if owner is None:
+                return key
+            # The TPM does not tell whether a key has a password; who made it does.
+            auth = "password" if owner.auth == "password" else key.auth
+            return replace(key, identity=owner.name, auth=auth)
+
+        return tuple(map(owned, self._board.tpm.persistent_keys()))
 
     def usable(self, source: KeySource, password: bytes | None = None) -> Usability:
         """Sign a nonce with the key and verify it."""
@@ -144,7 +154,11 @@ class Keyring:
                 "evict it there first, or make a new identity",
             )
         self._board.tpm.persist(pem, handle)
-        moved = self._board.identities.move_to_handle(name, handle)
+        try:
+            moved = self._board.identities.move_to_handle(name, handle)
+        except ConsoleError:
+            self._board.tpm.evict(handle)
+            raise
         self._board.record("persist", identity=name, handle=f"0x{handle:08x}")
         return moved
 

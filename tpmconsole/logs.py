@@ -15,7 +15,9 @@ LOGS_KEPT = 2
 
 # PEM bodies and anything named like a secret; a safety net, not a licence to log them.
 _PEM = re.compile(r"(-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----).*?(-----END|\Z)", re.DOTALL)
-_SECRET = re.compile(r"(?i)((?:password|passphrase|auth)['\"]?\s*[=:]\s*)(['\"]?)[^\s'\",}]+\2")
+_SECRET = re.compile(
+    r"(?i)((?:password|passphrase|auth)['\"]?\s*[=:]\s*)(?:b?'[^'\n]*'|b?\"[^\"\n]*\"|[^\s,}]+)"
+)
 
 
 def redact(text: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.files import read_bounded
+from tpmconsole.files import read_bounded, write_atomic
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from cryptography import x509
@@ -30,8 +31,17 @@ class Provision:
     def __init__(self, board: Board) -> None:
         self._board = board
 
-    def request(self, name: str, spec: RequestSpec, password: bytes | None = None) -> bytes:
+    def request(
+        self,
+        name: str,
+        spec: RequestSpec,
+        password: bytes | None = None,
+        out: Path | None = None,
+    ) -> bytes:
         """Make the certificate signing request, signed in the TPM; returns its PEM.
+
+        Args:
+            out: also written here, and first: where that fails, the old request stays.
 
         Raises:
             ConsoleError: the subject or a name does not parse, or the TPM refused.
@@ -43,6 +53,8 @@ class Provision:
         identity = self._board.identities.get(name)
         key = self._board.tpm.private_key(self._board.source(identity), password)
         pem = build(key, spec).public_bytes(Encoding.PEM)
+        if out is not None:
+            write_atomic(out, pem)
         self._board.identities.save_request(name, pem, spec.role)
         self._board.record("request", identity=name, subject=spec.subject)
         return pem

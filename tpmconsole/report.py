@@ -38,6 +38,8 @@ def make_report(board: Board) -> Report:
     def part(title: str, make: Callable[[], tuple[Any, list[str]]]) -> None:
         try:
             data[title], lines = make()
+        except OSError as error:
+            data[title], lines = {"error": str(error)}, [f"not to be had: {error}"]
         except ConsoleError as error:
             data[title], lines = {"error": error.to_json()}, [f"{error} (try: {error.remedy})"]
         parts.extend(["", f"== {title}", *lines])

@@ -11,7 +11,8 @@ from typing import Any
 from tpmconsole.errors import usage_error
 
 LINES = ("auto", "serial", "fast")
-SYSTEM_FILE = Path("/etc/tpmconsole.toml")
+FILE_NAME = "tpmconsole.toml"
+SYSTEM_FILE = Path("/etc") / FILE_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,8 @@ def load_settings(
         state=folder,
         tcti=asked,
         tcti_source=source,
-        simulate=simulate or bool(options.get("simulate", False)),
+        # Whoever names a TCTI on the command line or in the environment means that one.
+        simulate=simulate or (options.get("simulate") is True and source in ("", FILE_NAME)),
         line=chosen_line,
         mouse=mouse,
         kiosk=kiosk,
@@ -102,7 +104,7 @@ def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/tpmconsole")
     base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    return Path(base) / "tpmconsole"
+    return Path(base).absolute() / "tpmconsole"
 
 
 def _asked_tcti(
@@ -114,13 +116,13 @@ def _asked_tcti(
         if env.get(name):
             return env[name], name
     if options.get("tcti"):
-        return str(options["tcti"]), "tpmconsole.toml"
+        return str(options["tcti"]), FILE_NAME
     return None, ""
 
 
 def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
     named = env.get("TPMCONSOLE_CONFIG")
-    candidates = [Path(named)] if named else [state / "tpmconsole.toml", SYSTEM_FILE]
+    candidates = [Path(named)] if named else [state / FILE_NAME, SYSTEM_FILE]
     for path in candidates:
         try:
             return _parse(path.read_text(encoding="utf-8"))

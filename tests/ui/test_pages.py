@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from driving import console
 
+from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 
@@ -126,3 +127,42 @@ async def test_a_small_terminal_is_told_so_and_nothing_is_lost(settings: Make) -
         await technician.pilot.resize_terminal(132, 43)
         await technician.until(lambda: len(technician.app.screen_stack) == 2, "the form again")
         await technician.sees("gate")
+
+
+async def test_a_dialog_over_the_cover_leaves_nothing_covered(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        await technician.pilot.resize_terminal(60, 20)
+        await technician.sees("the console needs 80x24")
+        technician.app.show_error(ConsoleError("Title", "cause", "remedy"))
+        await technician.sees("remedy")
+        await technician.pilot.resize_terminal(80, 24)
+        await technician.press("enter")
+        await technician.until(lambda: len(technician.app.screen_stack) == 1, "the page alone")
+
+
+async def test_a_password_is_asked_for_a_key_at_a_handle_too(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        board = technician.app.board
+        board.keyring.create("locked", Algorithm.EC_P256, b"secret", 0x81000010)
+        await technician.press("2")
+        await technician.sees("0x81000010")
+        await technician.press("u")
+        await technician.sees("tries left: 3")
+        await technician.type("secret")
+        await technician.press("enter")
+        await technician.sees("the signature is good")
+
+
+async def test_a_visitor_sees_and_can_do_nothing_that_harms(settings: Make) -> None:
+    async with console(settings(simulate=True, kiosk=True)) as technician:
+        await technician.idle()
+        technician.app.board.keyring.create("gateway", Algorithm.EC_P256)
+        await technician.press("2")
+        await technician.sees("gateway")
+        await technician.press("p", "e", "q", "f10", "ctrl+q", "ctrl+c")
+        await technician.press("3", "i", "w")
+        assert len(technician.app.screen_stack) == 1
+        last = technician.screen().splitlines()[-1]
+        assert not any(word in last for word in ("Persist", "Evict", "Import", "Write", "Quit"))

@@ -39,6 +39,9 @@ class ConsoleApp(QuietCrash):
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
 
+    async def action_quit(self) -> None:
+        """Not by Textual's own key: ^Q is what a serial line sends to go on."""
+
     def __init__(self, board: Board, profile: LineProfile | None = None) -> None:
         super().__init__(driver_class=line_driver(profile) if profile else None)
         fast = profile is not None and profile.colours > FEW_COLOURS
@@ -124,11 +127,8 @@ class ConsoleApp(QuietCrash):
     def on_resize(self, event: events.Resize) -> None:
         """Cover the screen while the terminal is too small for it."""
         small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
-        covered = isinstance(self.screen, TooSmall)
-        if small and not covered:
+        if small and not any(isinstance(one, TooSmall) for one in self.screen_stack):
             self.push_screen(TooSmall())
-        elif covered and not small:
-            self.pop_screen()
 
     def leave(self) -> None:
         """End the console."""

@@ -13,6 +13,7 @@ from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.text import short
 from tpmconsole.ui.dialogs.dialog import Dialog
 
 
@@ -56,7 +57,7 @@ class Choice(Static, can_focus=True):
             self._present()
 
     def _present(self) -> None:
-        self.update(Content(f"< {self.value} >"))
+        self.update(Content(f"< {short(self.value, 40)} >"))
 
 
 class FormDialog(Dialog[Mapping[str, str]]):

@@ -19,15 +19,23 @@ class TooSmall(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         yield Static(Content(""))
 
-    def on_mount(self) -> None:
-        self.present()
-
     def on_resize(self) -> None:
         self.present()
+        self.app.call_later(self.uncover)
+
+    def on_screen_resume(self) -> None:
+        """It has come to the front, perhaps from under a dialog: the size may be right by now."""
+        self.app.call_later(self.uncover)
 
     def on_key(self, event: events.Key) -> None:
         if event.key == "ctrl+l":
             repaint(self.app)
+
+    def uncover(self) -> None:
+        """Go, where the terminal is large enough; a dialog above it goes first."""
+        size = self.app.size
+        if self.app.screen is self and size.width >= LEAST[0] and size.height >= LEAST[1]:
+            self.app.pop_screen()
 
     def present(self) -> None:
         """Say how large the terminal is and how large it has to be."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 
 from tpmconsole.files import write_atomic
+from tpmconsole.inputs import user_path
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.screens.forms import check_path
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
@@ -83,7 +84,7 @@ class DoctorPage(Page):
 
         def go(values: Mapping[str, str] | None) -> None:
             if values:
-                path = Path(values["path"]).expanduser()
+                path = user_path(values["path"])
                 self.job(
                     "writing the report",
                     lambda: write_atomic(path, make_report(self.board).text.encode()),
@@ -91,4 +92,6 @@ class DoctorPage(Page):
                 )
 
         field = Field("path", "File", "~/tpmconsole-report.txt", "where the report is written")
-        self.app.push_screen(FormDialog("Write the report", [field]), go)
+        self.app.push_screen(
+            FormDialog("Write the report", [field], lambda values: check_path(values["path"])), go
+        )

@@ -6,10 +6,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tpmconsole.errors import usage_error
-from tpmconsole.inputs import parse_handle
+from tpmconsole.inputs import parse_handle, user_path
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.screens.page import Page
+
+
+def check_path(text: str) -> None:
+    """Let a form refuse what cannot be a path.
+
+    Raises:
+        ConsoleError: it is none.
+    """
+    user_path(text)
 
 
 def ask_create(page: Page, done: Callable[[Any], None]) -> None:

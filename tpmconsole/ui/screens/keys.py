@@ -77,7 +77,13 @@ class KeysPage(Page):
     def focus_target(self) -> Widget:
         return self._table
 
+    def _changed(self, message: str) -> None:
+        self._answers.clear()  # what stood at a handle may be another key by now
+        self.console.main.say(message)
+        self.refresh_data()
+
     def refresh_data(self) -> None:
+        self.console.refresh_health(silent=True)  # how many tries are left is told before asking
         self.job("reading the keys", self.board.keyring.list, self._listed)
 
     @property
@@ -210,7 +216,7 @@ class KeysPage(Page):
                 self.job(
                     "moving the key into the TPM",
                     lambda: self.board.keyring.persist(name, handle),
-                    lambda _: self.refresh_data(),
+                    lambda _: self._changed(f"{name} is now at 0x{handle:08x}"),
                 )
 
         def check(values: Mapping[str, str]) -> None:
@@ -237,7 +243,7 @@ class KeysPage(Page):
         self.job(
             "removing the key",
             lambda: self.board.keyring.evict(handle),
-            lambda _: self.refresh_data(),
+            lambda _: self._changed(f"0x{handle:08x} evicted"),
         )
 
 

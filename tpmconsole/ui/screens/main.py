@@ -150,7 +150,7 @@ class MainScreen(Screen[None]):
 
     def show_keys(self) -> None:
         """Show the keys that do something now."""
-        self.query_one(KeyBar).present(self.page.commands(), self.commands())
+        self.query_one(KeyBar).present(self._of_page(), self.commands())
 
     def _show_status(self) -> None:
         job = self.console.jobs.visible
@@ -203,9 +203,14 @@ class MainScreen(Screen[None]):
             ),
         )
 
+    def _of_page(self) -> tuple[Command, ...]:
+        """The page's commands, for a visitor only those meant for one."""
+        kiosk = self.console.board.settings.kiosk
+        return tuple(one for one in self.page.commands() if one.kiosk or not kiosk)
+
     def on_key(self, event: events.Key) -> None:
         kiosk = self.console.board.settings.kiosk
-        command = find((*self.page.commands(), *self.commands()), event.key)
+        command = find((*self._of_page(), *self.commands()), event.key)
         if command is None or (kiosk and not command.kiosk):
             return
         event.stop()
@@ -229,10 +234,10 @@ class MainScreen(Screen[None]):
 
     def show_help(self) -> None:
         """The keys of this page and of every page, and the words of the field."""
-        page, name = self.page, PAGES[self._current]
+        name = PAGES[self._current]
         facts: list[Fact | Heading] = [
             Heading(f"{name.title}: {name.about}"),
-            *(Fact(_keys_of(one), "", one.help) for one in page.commands()),
+            *(Fact(_keys_of(one), "", one.help) for one in self._of_page()),
             Heading("Everywhere"),
             *(Fact(_keys_of(one), "", one.help) for one in self.commands()),
         ]

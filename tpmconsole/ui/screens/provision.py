@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.widget import Widget
 
 from tpmconsole.files import read_bounded, write_atomic
+from tpmconsole.inputs import user_path
 from tpmconsole.provision import CERTIFICATE_BYTES
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
-from tpmconsole.ui.screens.forms import ask_create
+from tpmconsole.ui.screens.forms import ask_create, check_path
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
@@ -118,7 +118,10 @@ class ProvisionPage(Page):
         elif one.state == "KEY":
             self._request()
         elif one.state == "REQUEST":
-            self._demo() if simulated else self._import()
+            if simulated:
+                self._demo()
+            elif not self.board.settings.kiosk:
+                self._import()
         else:
             self.console.main.say(f"{one.name} is ready: start a session on page 4")
 
@@ -187,7 +190,7 @@ class ProvisionPage(Page):
 
         def go(values: Mapping[str, str] | None) -> None:
             if values:
-                path = Path(values["path"]).expanduser()
+                path = user_path(values["path"])
                 self.job(
                     "writing the request",
                     lambda: write_atomic(path, self._request_pem(one.name).encode()),
@@ -195,7 +198,14 @@ class ProvisionPage(Page):
                 )
 
         field = Field("path", "File", f"~/{one.name}.csr", "where the request is written")
-        self.app.push_screen(FormDialog(f"Write the request of {one.name}", [field]), go)
+        self.app.push_screen(
+            FormDialog(
+                f"Write the request of {one.name}",
+                [field],
+                lambda values: check_path(values["path"]),
+            ),
+            go,
+        )
 
     def _demo(self) -> None:
         if (one := self._chosen()) is not None:
@@ -235,7 +245,7 @@ class ProvisionPage(Page):
         self, name: str, values: Mapping[str, str]
     ) -> tuple[Sequence[Verdict], bool]:
         def read(path: str) -> bytes:
-            return read_bounded(Path(path).expanduser(), CERTIFICATE_BYTES)
+            return read_bounded(user_path(path), CERTIFICATE_BYTES)
 
         trust = read(values["trust"]) if values["trust"] else None
         judgement: Judgement = self.board.provision.judge(

@@ -11,7 +11,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tpmconsole.answers import event_line, event_words
-from tpmconsole.inputs import parse_address
+from tpmconsole.inputs import parse_address, parse_number
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.screens.page import Page
@@ -209,9 +209,10 @@ def _count(text: str) -> int | None:
 
     if not text:
         return None
-    if not text.isdigit() or int(text) == 0:
+    number = parse_number(text)
+    if not number:
         raise usage_error("Not a number", f"'{text}' is no number of messages", "leave it empty")
-    return int(text)
+    return number
 
 
 def session_facts(one: SessionFacts) -> list[Fact]:

@@ -54,6 +54,14 @@ class Table(DataTable[Content]):
         """The index of the row under the cursor; None in an empty table."""
         return self.cursor_row if 0 <= self.cursor_row < len(self._texts) else None
 
+    def action_scroll_home(self) -> None:
+        """Home: the first row. There is nothing to the left."""
+        self.action_scroll_top()
+
+    def action_scroll_end(self) -> None:
+        """End: the last row."""
+        self.action_scroll_bottom()
+
     def fits(self, text: str) -> bool:
         """Whether the last column shows the text in full."""
         return len(text) <= self.ordered_columns[-1].width
