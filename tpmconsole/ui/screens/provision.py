@@ -284,10 +284,11 @@ def step_facts(one: Summary, simulated: bool) -> list[Fact]:
 
 
 def verdict_facts(verdicts: Sequence[Verdict], end: str) -> list[Fact]:
-    """The verdicts over a certificate: check, verdict, text and remedy each."""
-    facts = []
+    """The verdicts over a certificate: what speaks against it in full, the rest by name."""
+    passed = [one.check for one in verdicts if one.verdict == "ok"]
+    facts = [Fact("Passed", "OK", ", ".join(passed))]
     for one in verdicts:
-        facts.append(Fact(one.check, one.verdict.upper(), one.text))
-        if one.verdict != "ok" and one.remedy:
+        if one.verdict != "ok":
+            facts.append(Fact(one.check, one.verdict.upper(), one.text))
             facts.append(Fact("", "", f"try: {one.remedy}"))
     return [*facts, Fact("Result", "", end)]
