@@ -286,7 +286,7 @@ def test_a_session_ends_while_the_tpm_hangs(own: World, simulator: Simulator) ->
 
 
 def test_the_tpm_comes_back(own: World, simulator: Simulator) -> None:
-    server = own.server()
+    server = own.server(engine="bridge")
     identity = own.software()
     with connected(identity, port_of(server)) as held:
         assert say(held, "PING 1") == "PONG 1"
