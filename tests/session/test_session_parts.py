@@ -247,7 +247,7 @@ async def test_a_peer_that_does_not_read_is_given_up(monkeypatch: pytest.MonkeyP
 
 
 async def test_addresses_to_listen_on() -> None:
-    both = await listen("localhost", 0, 1)
+    both = await listen("127.0.0.1", 0, 1)
     assert len(both) == 1
     with pytest.raises(OSError, match="in use"):
         await listen("127.0.0.1", both[0].getsockname()[1], 1)
