@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from shell import Shell
 from waiting import assert_nothing_left
 
 from tpmconsole.settings import Settings
@@ -48,6 +49,12 @@ def settings(state: Path) -> Callable[..., Settings]:
 def simulator(state: Path) -> Simulator:
     """A simulator of the test's own, not started: the one of ``settings(simulate=True)``."""
     return Simulator(state / "simulator")
+
+
+@pytest.fixture
+def shell(state: Path) -> Shell:
+    """Runs commands on the test's state directory."""
+    return Shell(state)
 
 
 @pytest.fixture(scope="session")

@@ -3,72 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
+from shell import Shell
 from walk import free_port
 
 from tpmconsole.tpm.simulator import Simulator
-
-
-class Shell:
-    """Runs commands on one state directory.
-
-    Attributes:
-        environment: what the commands get; without the variables that choose a TPM.
-    """
-
-    def __init__(self, state: Path) -> None:
-        self.state = state
-        self.environment = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("TPM", "XDG_STATE"))
-        }
-
-    def __call__(
-        self, *arguments: str, text: str | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "tpmconsole", "--state", str(self.state), *arguments],
-            capture_output=True,
-            text=True,
-            env=self.environment,
-            input=text,
-            timeout=60,
-            check=False,
-        )
-
-    def simulate(self, *arguments: str) -> Any:
-        """A command on the simulated TPM that succeeds; its JSON."""
-        done = self("--simulate", *arguments, "--json")
-        assert done.returncode == 0, done.stdout + done.stderr
-        return json.loads(done.stdout)
-
-    def refuse(self, code: int, *arguments: str) -> dict[str, Any]:
-        """A command that fails in words; its error."""
-        done = self(*arguments, "--json")
-        assert done.returncode == code, done.stdout + done.stderr
-        error: dict[str, Any] = json.loads(done.stdout)["error"]
-        assert error["code"] == code
-        assert all(error[name] for name in ("title", "cause", "remedy"))
-        assert "Traceback" not in done.stdout + done.stderr
-        return error
-
-    def identities(self) -> list[str]:
-        """The names in the folder, as they are on the disk."""
-        folder = self.state / "identities"
-        return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
-
-
-@pytest.fixture
-def shell(state: Path) -> Shell:
-    return Shell(state)
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,7 @@ from tpmconsole.words import (
     chip_words,
     hierarchy_words,
     lockout_words,
+    mode_words,
     room_words,
     self_test_words,
 )
@@ -58,7 +59,10 @@ def key_lines(keys: KeyList) -> Iterator[str]:
     """``tpmconsole keys``."""
     rows = [("WHERE", "ALGORITHM", "PASSWORD", "IDENTITY", "WHAT")]
     for file in keys.files:
-        what = file.reason or file.description or file.kind.value
+        notes = [file.reason or file.description or file.kind.value]
+        notes += ["IMPORTED"] if file.origin == "imported" else []
+        notes += [words] if (words := mode_words(file.mode)) else []
+        what = "; ".join(notes)
         rows.append(
             (
                 printable(file.path),
@@ -69,10 +73,12 @@ def key_lines(keys: KeyList) -> Iterator[str]:
             )
         )
     for key in keys.persistent:
-        rows.append(
-            (key.handle, key.algorithm, auth_word(key.auth), key.identity or "-", key.purpose)
-        )
+        what = f"{key.purpose}; {key.reason}" if key.reason else key.purpose
+        what += "; IMPORTED" if key.origin == "imported" else ""
+        rows.append((key.handle, key.algorithm, auth_word(key.auth), key.identity or "-", what))
     yield from table(rows)
+    if keys.room:
+        yield f"persistent keys: {room_words(keys.room)}"
     if keys.no_tpm:
         yield f"persistent handles: {keys.no_tpm} (try: {keys.no_tpm.remedy})"
 

@@ -68,6 +68,21 @@ def _tpm_commands(commands: Any) -> None:
     keys = _command(commands, "keys", "list TSS2 key files and persistent handles")
     keys.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file or folder")
     keys.add_argument("--prove", action="store_true", help="let this TPM sign with each key")
+    _password(keys)
+    _other_passwords(keys)
+    keys.add_argument(
+        "--last-try",
+        action="store_true",
+        help="send the password also where a wrong one would lock the TPM",
+    )
+    lockout = commands.add_parser("lockout", help="the TPM's protection against guessing")
+    reset = _command(
+        lockout.add_subparsers(dest="action", required=True, parser_class=_Parser),
+        "reset",
+        "forget all wrong passwords; --password-file has the lockout authorisation",
+    )
+    reset.add_argument("--yes", action="store_true", help="without it, only says what is at stake")
+    _password(reset, "the lockout authorisation, where it is set")
 
 
 def _identity_commands(commands: Any) -> None:
@@ -79,19 +94,39 @@ def _identity_commands(commands: Any) -> None:
     )
     create.add_argument("name", metavar="NAME")
     create.add_argument(
-        "--algorithm", choices=[one.value for one in Algorithm], default=Algorithm.EC_P256.value
+        "--algorithm",
+        choices=[one.value for one in Algorithm],
+        help=f"default: {Algorithm.EC_P256.value}",
     )
     _password(create)
+    _owner_password(create)
+    create.add_argument(
+        "--no-lockout",
+        action="store_true",
+        help="wrong passwords of this key do not count towards the TPM's lock-out",
+    )
     create.add_argument("--handle", metavar="0x81...", help="keep it inside the TPM")
+    create.add_argument(
+        "--from",
+        dest="source",
+        type=Path,
+        metavar="FILE",
+        help="import a private key that was made elsewhere (PEM or DER), instead of making one",
+    )
+    create.add_argument(
+        "--from-password-file", type=Path, metavar="F", help="what FILE is encrypted with"
+    )
 
     persist = _command(commands, "persist", "move an identity's key to a persistent handle")
     persist.add_argument("name", metavar="NAME")
     persist.add_argument("handle", metavar="0x81...")
+    _other_passwords(persist)
     evict = _command(commands, "evict", "remove a persistent key from the TPM, for good")
     evict.add_argument("handle", metavar="0x81...")
     evict.add_argument(
         "--yes", action="store_true", help="without it, only says what would be lost"
     )
+    _owner_password(evict)
 
     request = _command(
         commands,
@@ -109,6 +144,7 @@ def _identity_commands(commands: Any) -> None:
     request.add_argument("--role", choices=ROLES, default="client")
     request.add_argument("--out", type=Path, metavar="FILE", help="also write it here ('-': print)")
     _password(request)
+    _owner_password(request)
 
     take = _command(
         commands,
@@ -184,10 +220,29 @@ def _service_commands(commands: Any) -> None:
         )
 
 
-def _password(command: argparse.ArgumentParser) -> None:
+def _password(command: argparse.ArgumentParser, whose: str = "the key's password") -> None:
     command.add_argument(
         "--password-file",
         type=Path,
         metavar="F",
-        help="the key's password: the file's first line ('-': from standard input)",
+        help=f"{whose}: the file's first line ('-': from standard input)",
+    )
+
+
+def _owner_password(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--owner-password-file",
+        type=Path,
+        metavar="F",
+        help="the owner hierarchy's password, where it has one",
+    )
+
+
+def _other_passwords(command: argparse.ArgumentParser) -> None:
+    _owner_password(command)
+    command.add_argument(
+        "--parent-password-file",
+        type=Path,
+        metavar="F",
+        help="the password of the key's persistent parent, where it has one",
     )

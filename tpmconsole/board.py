@@ -11,6 +11,7 @@ import fcntl
 import json
 import logging
 import os
+import time
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -58,6 +59,8 @@ class Board:
         self.settings = settings
         self.tpm = Tpm(self._connect, settings.log)
         self._lease: IO[bytes] | None = None
+        # When the TPM was last asked which handles are in use, and which are.
+        self._handles: tuple[float, frozenset[str]] | None = None
 
     @cached_property
     def identities(self) -> IdentityStore:
@@ -135,7 +138,10 @@ class Board:
         Raises:
             ConsoleError: no TPM could be reached.
         """
+        asked = time.time()
         health = self.tpm.health()
+        if health.persistent_handles is not None:
+            self._handles = (asked, frozenset(health.persistent_handles))
         return replace(health, self_test=self._remembered(health))
 
     def self_test(self, *, full: bool) -> SelfTest:
@@ -178,11 +184,31 @@ class Board:
         return replace(now, kind=kind, time=time)
 
     def summaries(self) -> list[Summary]:
-        """Every identity on a line."""
+        """Every identity on a line; one whose handle the TPM last said to be empty tells so."""
         from tpmconsole.identity.summary import summarise
 
         now = datetime.now(UTC)
-        return [summarise(identity, now) for identity in self.identities.all()]
+        found = []
+        for identity in self.identities.all():
+            summary = summarise(identity, now)
+            if self._key_is_gone(identity):
+                gone = f"its key is gone: nothing is at {summary.where}"
+                summary = replace(summary, state="ERROR", detail=gone)
+            found.append(summary)
+        return found
+
+    def _key_is_gone(self, identity: Identity) -> bool:
+        """Whether the TPM has said that nothing is at its handle; unknown until it was asked."""
+        if identity.handle is None or self._handles is None:
+            return False
+        asked, handles = self._handles
+        if f"0x{identity.handle:08x}" in handles:
+            return False
+        try:
+            written = (identity.folder / "key.handle").stat().st_mtime
+        except OSError:
+            return False
+        return written < asked  # else it was put there after the TPM was asked
 
     # Sessions
 

@@ -7,7 +7,7 @@ from argparse import Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
@@ -15,6 +15,10 @@ from tpmconsole.files import read_bounded, write_atomic
 from tpmconsole.inputs import parse_address, parse_handle
 from tpmconsole.provision import CERTIFICATE_BYTES
 from tpmconsole.tpm.model import Algorithm, SelfTestResult
+from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords, check_password
+
+if TYPE_CHECKING:
+    from tpmconsole.tpm.softkey import SoftwareKey
 
 PASSWORD_BYTES = 4096
 
@@ -43,7 +47,17 @@ def _password(path: Path | None) -> bytes | None:
     password = data.split(b"\n", 1)[0].rstrip(b"\r")
     if not password:  # a key without a password is made by leaving the option out, not by accident
         raise usage_error("No password", f"{path}: its first line is empty", "write one into it")
+    check_password(password)
     return password
+
+
+def _passwords(args: Namespace) -> Passwords:
+    return Passwords(
+        key=_password(args.password_file) if "password_file" in args else None,
+        parent=_password(args.parent_password_file),
+        hierarchy=_password(args.owner_password_file),
+        last_try=args.last_try if "last_try" in args else True,
+    )
 
 
 def _status(board: Board, _: Namespace) -> Answer:
@@ -64,40 +78,100 @@ def _selftest(board: Board, args: Namespace) -> Answer:
 def _keys(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import key_lines
 
-    keys = board.keyring.list(args.paths, prove=args.prove)
+    passwords = _passwords(args) if args.prove else NO_PASSWORDS
+    keys = board.keyring.list(args.paths, prove=args.prove, passwords=passwords)
     return Answer(keys.to_json(), key_lines(keys))
 
 
 def _create(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.words import guard_words, import_warning
+
     handle = parse_handle(args.handle) if args.handle else None
+    kind = _kind(args)
+    password = _password(args.password_file)
     identity = board.keyring.create(
-        args.name, Algorithm(args.algorithm), _password(args.password_file), handle
+        args.name,
+        kind,
+        password,
+        handle,
+        noda=args.no_lockout,
+        owner_password=_password(args.owner_password_file),
     )
     where = str(identity.folder / "key.pem") if handle is None else f"0x{handle:08x}"
-    data = {"identity": identity.name, "algorithm": identity.algorithm, "key": where}
-    return Answer(data, [f"{identity.name}: {identity.algorithm} key made in the TPM, {where}"])
+    data = {
+        "identity": identity.name,
+        "algorithm": identity.algorithm,
+        "key": where,
+        "origin": identity.origin,
+    }
+    guard = guard_words(password=bool(password), noda=args.no_lockout)
+    if isinstance(kind, Algorithm):
+        made = f"{identity.name}: {identity.algorithm} key made in the TPM, {where}"
+        return Answer(data, [made, guard])
+    warning = import_warning(str(kind.path))
+    made = f"{identity.name}: {identity.algorithm} key imported into the TPM, {where}"
+    data |= {"source": str(kind.path), "warning": " ".join(warning)}
+    return Answer(data, [made, guard, *(f"WARNING: {line}" for line in warning)])
+
+
+def _kind(args: Namespace) -> Algorithm | SoftwareKey:
+    """What to make, or the key to import; the file itself says which algorithm it is."""
+    from tpmconsole.tpm.softkey import read_software_key
+
+    if args.source is None:
+        if args.from_password_file is not None:
+            raise usage_error("No file to import", "--from is missing", "add --from FILE")
+        return Algorithm(args.algorithm or Algorithm.EC_P256)
+    found = read_software_key(args.source, _password(args.from_password_file))
+    if args.algorithm not in (None, found.algorithm.value):
+        raise usage_error(
+            "Another algorithm",
+            f"{args.source} holds an {found.algorithm.value} key, not {args.algorithm}",
+            "leave --algorithm out: the file says what it is",
+        )
+    return found
 
 
 def _persist(board: Board, args: Namespace) -> Answer:
     handle = parse_handle(args.handle)
-    board.keyring.persist(args.name, handle)
+    board.keyring.persist(args.name, handle, _passwords(args))
     data = {"identity": args.name, "handle": f"0x{handle:08x}"}
     return Answer(data, [f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"])
 
 
 def _evict(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.keyuse import dependents
+
     handle = parse_handle(args.handle)
     keys = [key for key in board.keyring.persistent() if int(key.handle, 16) == handle]
     if not keys:
         raise ConsoleError(
             "No such handle", f"nothing is at 0x{handle:08x}", "run: tpmconsole keys"
         )
-    users = f", used by identity '{keys[0].identity}'" if keys[0].identity else ""
-    what = f"0x{handle:08x}: {keys[0].algorithm}, {keys[0].purpose}{users}"
+    lost = dependents(board, keys[0])
+    what = f"0x{handle:08x}: {keys[0].algorithm}, {keys[0].purpose}"
     if not args.yes:
-        raise usage_error("Not removed", f"this would be lost for good: {what}", "add --yes")
-    board.keyring.evict(handle)
-    return Answer({"handle": f"0x{handle:08x}", "evicted": True}, [f"removed {what}"])
+        used = f"; it is needed by {'; '.join(lost)}" if lost else ""
+        raise usage_error("Not removed", f"this would be lost for good: {what}{used}", "add --yes")
+    board.keyring.evict(handle, _password(args.owner_password_file))
+    data = {"handle": f"0x{handle:08x}", "evicted": True, "needed_by": list(lost)}
+    return Answer(data, [f"removed {what}", *(f"no longer works: {one}" for one in lost)])
+
+
+def _lockout_reset(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.words import lockout_words, reset_danger
+
+    before = board.status().lockout
+    if before is None:
+        raise ConsoleError(
+            "Lock-out not told", "the TPM is in failure mode", "power the board off and on"
+        )
+    if not args.yes:
+        raise usage_error("Not reset", " ".join(reset_danger(before)), "add --yes")
+    board.keyring.reset_lockout(_password(args.password_file))
+    after = board.status().lockout
+    data = {"lockout": asdict(after) if after else None, "forgiven": before.failed_tries}
+    return Answer(data, [lockout_words(after)])
 
 
 def _request(board: Board, args: Namespace) -> Answer:
@@ -106,7 +180,13 @@ def _request(board: Board, args: Namespace) -> Answer:
     spec = RequestSpec(subject=args.subject, san=tuple(args.san), role=args.role)
     to_screen = str(args.out) == "-"
     out = None if to_screen else args.out
-    pem = board.provision.request(args.name, spec, _password(args.password_file), out).decode()
+    pem = board.provision.request(
+        args.name,
+        spec,
+        _password(args.password_file),
+        out,
+        owner_password=_password(args.owner_password_file),
+    ).decode()
     path = str(out or board.identities.get(args.name).request)
     lines = pem.splitlines() if to_screen else [f"{path}: hand this request to your CA"]
     return Answer({"identity": args.name, "request": path, "pem": pem}, lines)
@@ -229,6 +309,7 @@ COMMANDS: dict[str, Callable[[Board, Namespace], Answer]] = {
     "create": _create,
     "persist": _persist,
     "evict": _evict,
+    "lockout reset": _lockout_reset,
     "request": _request,
     "import": _import,
     "demo-ca sign": _demo_sign,

@@ -26,6 +26,9 @@ class ConsoleError(Exception):
         remedy: what the user can do, one sentence that starts with a verb.
         exit_code: how a command ends because of it.
         response_code: the TPM's or TSS's response code where one is behind it.
+        needs: whose password would help: ``key``, ``parent``, ``hierarchy``, ``lockout`` or
+            ``source`` (a key file's passphrase); ``consent`` where one was not sent because a
+            wrong one would lock the TPM; None where it is not about a password.
     """
 
     def __init__(
@@ -36,6 +39,7 @@ class ConsoleError(Exception):
         exit_code: ExitCode = ExitCode.NO,
         *,
         response_code: int | None = None,
+        needs: str | None = None,
     ) -> None:
         super().__init__(title, cause, remedy)
         self.title = title
@@ -43,6 +47,7 @@ class ConsoleError(Exception):
         self.remedy = remedy
         self.exit_code = exit_code
         self.response_code = response_code
+        self.needs = needs
 
     def __str__(self) -> str:
         return f"{self.title}: {self.cause}"
@@ -57,6 +62,8 @@ class ConsoleError(Exception):
         }
         if self.response_code is not None:
             answer["response_code"] = self.response_code
+        if self.needs is not None:
+            answer["needs"] = self.needs
         return answer
 
     @classmethod
@@ -68,6 +75,7 @@ class ConsoleError(Exception):
             data["remedy"],
             ExitCode(data["code"]),
             response_code=data.get("response_code"),
+            needs=data.get("needs"),
         )
 
 

@@ -9,13 +9,27 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import read_bounded
-from tpmconsole.tpm.model import Algorithm, KeyFile, KeyKind, KeySource, PersistentKey, Usability
+from tpmconsole.tpm.model import (
+    Algorithm,
+    KeyFile,
+    KeyKind,
+    KeySource,
+    PersistentKey,
+    Room,
+    Usability,
+)
+from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords, check_password
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.identity.store import Identity
+    from tpmconsole.tpm.softkey import SoftwareKey
+
+    Key = KeyFile | PersistentKey
 
 KEY_BYTES = 64 * 1024
+_IN_A_TPM = (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
+_NOT_KNOWN = ("needs-password", "last-try")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +39,7 @@ class KeyList:
     files: tuple[KeyFile, ...]
     persistent: tuple[PersistentKey, ...]
     no_tpm: ConsoleError | None = None
+    room: Room | None = None
 
     def to_json(self) -> dict[str, Any]:
         answer: dict[str, Any] = {
@@ -46,44 +61,60 @@ class Keyring:
     def __init__(self, board: Board) -> None:
         self._board = board
 
-    def list(self, paths: Sequence[Path] = (), *, prove: bool = False) -> KeyList:
+    def list(
+        self,
+        paths: Sequence[Path] = (),
+        *,
+        prove: bool = False,
+        passwords: Passwords = NO_PASSWORDS,
+    ) -> KeyList:
         """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
 
         Args:
             paths: files and folders.
-            prove: let the TPM sign with each file's key; reading alone never loads one.
+            prove: let the TPM sign with each key; reading alone never loads one.
+            passwords: for proving.
+
+        Raises:
+            ConsoleError: a key's password was given, and it is not for one key file alone.
         """
         files = tuple(self.files(paths))
+        if passwords.key is not None and len(files) != 1:
+            raise ConsoleError(
+                "Which key?",
+                f"a password is for one key, and here are {len(files)} key files",
+                "name the one key file that the password is for",
+                ExitCode.USAGE,
+            )
         if prove:
-            files = tuple(map(self._proved, files))
+            files = tuple(self._proved(key, passwords) for key in files)
         try:
             persistent = self.persistent()
+            room = self._board.status().persistent
         except ConsoleError as error:
             if error.exit_code is ExitCode.USAGE:
                 raise
             return KeyList(files, (), error)
-        return KeyList(files, persistent)
+        if prove and not paths:
+            none_of_its_own = replace(passwords, key=None)
+            persistent = tuple(self._proved(key, none_of_its_own) for key in persistent)
+        return KeyList(files, persistent, room=room)
 
     def files(self, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
         """Read key files one after the other, without a TPM."""
         from tpmconsole.tpm.keyscan import scan
 
-        owners = {
-            str(identity.folder / "key.pem"): identity.name
-            for identity in self._board.identities.all()
-            if identity.handle is None
-        }
         identities = self._board.settings.identities
         ours = [identities] if identities.is_dir() else []  # before the first one is made
         for key in scan(paths) if paths else scan(ours, depth=1):
-            yield replace(key, identity=owners.get(key.path))
+            yield replace(key, identity=self._owner(Path(key.path)))
 
-    def _proved(self, key: KeyFile) -> KeyFile:
-        if key.kind is not KeyKind.LOADABLE:
-            return key
-        answer = self.usable(KeySource(pem=read_bounded(Path(key.path), KEY_BYTES)))
-        usable = None if answer.answer == "needs-password" else answer.usable
-        return replace(key, usable=usable, reason=answer.reason)
+    def _owner(self, path: Path) -> str | None:
+        """The identity whose key file this is."""
+        folder = path.parent
+        ours = path.name == "key.pem" and folder.parent == self._board.settings.identities
+        # Both are there after a power cut while the key was moved: the handle counts.
+        return folder.name if ours and not (folder / "key.handle").exists() else None
 
     def persistent(self) -> tuple[PersistentKey, ...]:
         """The keys kept inside the TPM, each with the identity that lives on it."""
@@ -103,26 +134,80 @@ class Keyring:
 
         return tuple(map(owned, self._board.tpm.persistent_keys()))
 
-    def usable(self, source: KeySource, password: bytes | None = None) -> Usability:
+    # Trying them
+
+    def prove(self, key: Key, passwords: Passwords = NO_PASSWORDS) -> Usability:
+        """Let the TPM sign a nonce with a key of the list, and verify it.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached, or the file cannot be read.
+        """
+        if isinstance(key, PersistentKey):
+            return self.usable(KeySource(handle=int(key.handle, 16)), passwords)
+        if key.kind not in _IN_A_TPM:
+            return Usability("cannot-sign", key.reason or "it holds sealed data, no key")
+        return self.usable(KeySource(pem=read_bounded(Path(key.path), KEY_BYTES)), passwords)
+
+    def prove_unasked(self, key: Key, passwords: Passwords = NO_PASSWORDS) -> Usability:
+        """The same as one of many: nobody chose to risk a try for this one.
+
+        A key in the TPM that might have a password, and whose wrong tries count, is left alone.
+        """
+        unknown = key.auth is None and isinstance(key, PersistentKey)
+        if passwords.key is None and key.counts_towards_lockout and unknown:
+            why = "it may have a password, and a wrong one counts; try it alone"
+            return Usability("needs-password", why, "key")
+        if passwords.key is None and key.auth == "password" and isinstance(key, PersistentKey):
+            return Usability("needs-password", "the key has a password", "key")
+        return self.prove(key, passwords)
+
+    def _proved(self, key: Any, passwords: Passwords) -> Any:
+        if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
+            return key
+        answer = self.prove_unasked(key, passwords)
+        usable = None if answer.answer in _NOT_KNOWN else answer.usable
+        return replace(key, usable=usable, reason=answer.reason)
+
+    def usable(self, source: KeySource, passwords: Passwords = NO_PASSWORDS) -> Usability:
         """Sign a nonce with the key and verify it."""
-        return self._board.tpm.usable(source, password)
+        return self._board.tpm.usable(source, passwords)
+
+    # Making them
 
     def create(
         self,
         name: str,
-        algorithm: Algorithm,
+        kind: Algorithm | SoftwareKey,
         password: bytes | None = None,
         handle: int | None = None,
+        *,
+        noda: bool = False,
+        owner_password: bytes | None = None,
     ) -> Identity:
-        """Make a key in the TPM, as a new identity.
+        """Make a key in the TPM, or wrap one that was made elsewhere into it, as a new identity.
+
+        Args:
+            kind: what to make; or the key to import, whose identity is marked so for good and
+                whose source file stays where it is.
+            noda: wrong passwords do not count towards the lock-out.
+            owner_password: the owner hierarchy's, where it has one.
 
         Raises:
             ConsoleError: the name is taken or no good, or the TPM refused; nothing was made.
         """
+        check_password(password)
         self._board.identities.reserve(name)
-        pem = self._board.tpm.create(algorithm, password)
+        tpm = self._board.tpm
+        if isinstance(kind, Algorithm):
+            algorithm, source = kind, None
+            pem = tpm.create(algorithm, password, noda=noda, owner_password=owner_password)
+        else:
+            algorithm, source = kind.algorithm, str(kind.path)
+            pem = tpm.import_key(
+                kind.pkcs8, algorithm, password, noda=noda, owner_password=owner_password
+            )
         if handle is not None:
-            self._board.tpm.persist(pem, handle)
+            tpm.persist(pem, handle, Passwords(hierarchy=owner_password))
         try:
             identity = self._board.identities.create(
                 name,
@@ -130,16 +215,22 @@ class Keyring:
                 handle=handle,
                 algorithm=algorithm.value,
                 auth="password" if password else "none",
+                origin="imported" if source else "tpm",
             )
         except ConsoleError:
             if handle is not None:
-                self._board.tpm.evict(handle)
+                tpm.evict(handle, owner_password)
             raise
+        facts = {"imported_from": source} if source else {}
         where = None if handle is None else f"0x{handle:08x}"
-        self._board.record("create", identity=name, algorithm=algorithm.value, handle=where)
+        self._board.record(
+            "create", identity=name, algorithm=algorithm.value, handle=where, **facts
+        )
         return identity
 
-    def persist(self, name: str, handle: int) -> Identity:
+    # Moving and removing them
+
+    def persist(self, name: str, handle: int, passwords: Passwords = NO_PASSWORDS) -> Identity:
         """Move an identity's key from its file to a persistent handle.
 
         Raises:
@@ -153,20 +244,30 @@ class Keyring:
                 f"the key of '{name}' is already at 0x{identity.handle:08x}",
                 "evict it there first, or make a new identity",
             )
-        self._board.tpm.persist(pem, handle)
+        self._board.tpm.persist(pem, handle, passwords)
         try:
             moved = self._board.identities.move_to_handle(name, handle)
         except ConsoleError:
-            self._board.tpm.evict(handle)
+            self._board.tpm.evict(handle, passwords.hierarchy)
             raise
         self._board.record("persist", identity=name, handle=f"0x{handle:08x}")
         return moved
 
-    def evict(self, handle: int) -> None:
+    def evict(self, handle: int, owner_password: bytes | None = None) -> None:
         """Remove a persistent key from the TPM, for good.
 
         Raises:
             ConsoleError: there is none, or the TPM refused.
         """
-        self._board.tpm.evict(handle)
+        self._board.tpm.evict(handle, owner_password)
         self._board.record("evict", handle=f"0x{handle:08x}")
+
+    def reset_lockout(self, password: bytes | None = None) -> None:
+        """Forget all wrong passwords.
+
+        Raises:
+            ConsoleError: the lockout authorisation is needed, or the TPM refused.
+        """
+        check_password(password)
+        self._board.tpm.reset_lockout(password)
+        self._board.record("lockout reset")

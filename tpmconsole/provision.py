@@ -37,6 +37,8 @@ class Provision:
         spec: RequestSpec,
         password: bytes | None = None,
         out: Path | None = None,
+        *,
+        owner_password: bytes | None = None,
     ) -> bytes:
         """Make the certificate signing request, signed in the TPM; returns its PEM.
 
@@ -51,7 +53,9 @@ class Provision:
         from tpmconsole.identity.request import build
 
         identity = self._board.identities.get(name)
-        key = self._board.tpm.private_key(self._board.source(identity), password)
+        key = self._board.tpm.private_key(
+            self._board.source(identity), password, owner_password=owner_password
+        )
         pem = build(key, spec).public_bytes(Encoding.PEM)
         if out is not None:
             write_atomic(out, pem)

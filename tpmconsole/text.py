@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 _MARK = "..."
+_NUMBER = re.compile(r"(\d{1,18})")
+
+
+def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
+    """A key to sort names by as people do: ``key-2`` before ``key-10``, letters of either case."""
+    parts = (part for part in _NUMBER.split(text.casefold()) if part)
+    numbers_first = [(0, int(one), "") if one.isdecimal() else (1, 0, one) for one in parts]
+    return numbers_first, text
 
 
 def printable(text: str, limit: int = 200) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tpmconsole.text import printable
 from tpmconsole.tpm.model import Hierarchy, Lockout, Room, SelfTest, SelfTestResult, TpmHealth
 
 SELF_TEST = {
@@ -52,7 +53,43 @@ def lockout_state(lockout: Lockout) -> str:
 def lockout_details(lockout: Lockout) -> str:
     """How many wrong passwords count, and when one is forgiven."""
     used = f"{lockout.failed_tries} of {lockout.max_tries} tries used"
-    return f"{used}, one forgiven each {lockout.interval_s} s"
+    recovery = f"recovery {lockout.recovery_s} s" if lockout.recovery_s else "recovery: a restart"
+    return f"{used}, one forgiven each {lockout.interval_s} s, {recovery}"
+
+
+def reset_danger(lockout: Lockout) -> tuple[str, str]:
+    """Why resetting the lock-out is not for every day."""
+    wait = f"for {lockout.recovery_s} s" if lockout.recovery_s else "until the next restart"
+    return (
+        "It gives whoever has been guessing passwords all tries back: first find out who tried.",
+        f"A wrong lockout password makes the TPM refuse every one, the right one too, {wait}.",
+    )
+
+
+def guard_words(*, password: bool, noda: bool) -> str:
+    """Whether a new key is subject to the lock-out, and why."""
+    if not password:
+        return "no password: nothing to guess, so it is not subject to the lock-out"
+    if noda:
+        return "wrong passwords do not count: whoever has the board may guess without end"
+    return "wrong passwords count towards the TPM's lock-out, so guessing ends after a few"
+
+
+def import_warning(source: str) -> tuple[str, str]:
+    """What a key that was made elsewhere can never be, and where it still is."""
+    return (
+        "this key existed outside the TPM: whoever has a copy can pose as this board; a key made "
+        "in the TPM has never been anywhere else",
+        f"the source file is still there: {printable(source)}; destroy it and its copies where "
+        "nothing else needs them",
+    )
+
+
+def mode_words(mode: str | None) -> str | None:
+    """What to do where others than the owner may read a key file; None where only the owner may."""
+    if mode is None or not int(mode, 8) & 0o077:
+        return None
+    return f"others may use the file ({mode}): chmod 600"
 
 
 def hierarchy_words(hierarchies: Mapping[str, Hierarchy]) -> str:

@@ -6,6 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.passwords import Passwords
 
 HANDLE = 0x81000010
 HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
@@ -15,7 +16,7 @@ REQUEST = x509.CertificateSigningRequestBuilder().subject_name(
 
 
 def answer(tpm, pem: bytes, password: bytes | None = None) -> str:
-    return tpm.usable(KeySource(pem), password).answer
+    return tpm.usable(KeySource(pem), Passwords(password)).answer
 
 
 def tries(tpm) -> int:

@@ -17,6 +17,7 @@ from waiting import wait_until
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
 from tpmconsole.tpm import process
 from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.passwords import Passwords
 
 ROOT = Path(__file__).parents[2]
 
@@ -331,8 +332,8 @@ def _environment_of(pid: int) -> list[str]:
 def test_a_password_is_in_no_argument_environment_or_log(alone, client, tmp_path):
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256, b"Geheim-1234")
-    assert not tpm.usable(KeySource(pem), b"Geheim-9999").usable
-    assert tpm.usable(KeySource(pem), b"Geheim-1234").usable
+    assert not tpm.usable(KeySource(pem), Passwords(b"Geheim-9999")).usable
+    assert tpm.usable(KeySource(pem), Passwords(b"Geheim-1234")).usable
     pid = worker_of(tpm)
     seen = Path(f"/proc/{pid}/cmdline").read_text() + "".join(_environment_of(pid))
     assert "Geheim" not in seen + (tmp_path / "log").read_text()

@@ -20,6 +20,7 @@ from key_answers import HANDLE, HASHES, REQUEST, answer, tries
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.passwords import Passwords
 
 # Making
 
@@ -54,7 +55,7 @@ def test_the_longest_password_works_and_a_longer_one_is_refused_first(shared_tpm
     assert answer(shared_tpm, pem, b"p" * 64) == "yes"
     for call in (
         lambda: shared_tpm.create(Algorithm.EC_P256, b"p" * 65),
-        lambda: shared_tpm.usable(KeySource(pem), b"p" * 65),
+        lambda: shared_tpm.usable(KeySource(pem), Passwords(b"p" * 65)),
         lambda: shared_tpm.evict(HANDLE, b"p" * 65),
     ):
         with pytest.raises(ConsoleError) as caught:

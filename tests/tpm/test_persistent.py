@@ -16,6 +16,7 @@ from tpm2_pytss.tsskey import TSSPrivKey
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.passwords import Passwords
 
 
 def at(handle, tpm):
@@ -160,14 +161,14 @@ def test_an_owner_password_is_asked_for_and_never_guessed(alone, client):
     for password, title in ((None, "Password needed"), (b"wrong", "Wrong password")):
         for call in (
             lambda password: tpm.create(Algorithm.EC_P256, owner_password=password),
-            lambda password: tpm.persist(pem, HANDLE, password),
+            lambda password: tpm.persist(pem, HANDLE, Passwords(hierarchy=password)),
         ):
             with pytest.raises(ConsoleError, match="owner hierarchy") as caught:
                 call(password)
             assert (caught.value.title, caught.value.exit_code) == (title, ExitCode.REFUSED)
     assert tpm.usable(KeySource(pem)).answer == "needs-password"
-    assert tpm.usable(KeySource(pem), owner_password=b"owner").usable
-    tpm.persist(pem, HANDLE, b"owner")
+    assert tpm.usable(KeySource(pem), Passwords(hierarchy=b"owner")).usable
+    tpm.persist(pem, HANDLE, Passwords(hierarchy=b"owner"))
     assert tpm.usable(KeySource(handle=HANDLE)).usable
     with pytest.raises(ConsoleError, match="owner hierarchy"):
         tpm.evict(HANDLE)

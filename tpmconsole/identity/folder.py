@@ -50,6 +50,7 @@ class Identity:
         handle: the persistent handle that holds the key; None where the key is a file.
         auth: ``none`` or ``password``: what the key asks for.
         problem: what is wrong with the folder, in words; None where nothing is.
+        origin: ``tpm``, or ``imported`` for a key that existed outside the TPM.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Identity:
     handle: int | None
     auth: str
     problem: str | None = None
+    origin: str = "tpm"
 
     @property
     def key_pem(self) -> bytes | None:
@@ -122,6 +124,7 @@ def read_identity(folder: Path) -> Identity:
         handle=handle,
         auth=record.auth,
         problem=no_key or problem,
+        origin=record.origin,
     )
 
 

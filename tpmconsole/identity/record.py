@@ -7,7 +7,11 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 UNKNOWN = "unknown"
-_WORDS = {"role": ("client", "server", "both"), "auth": ("none", "password")}
+_WORDS = {
+    "role": ("client", "server", "both"),
+    "auth": ("none", "password"),
+    "origin": ("tpm", "imported"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +23,7 @@ class Record:
         created: ISO 8601 UTC.
         auth: ``none`` or ``password``: what the key asks for.
         role: ``client``, ``server`` or ``both`` once a request was made.
+        origin: ``tpm`` where the key was made in the TPM; ``imported`` where it existed outside.
     """
 
     name: str
@@ -26,6 +31,7 @@ class Record:
     created: str = ""
     auth: str = "none"
     role: str | None = None
+    origin: str = "tpm"
 
 
 def format_record(record: Record) -> bytes:

@@ -37,6 +37,7 @@ from tpmconsole.identity.folder import (
 )
 from tpmconsole.identity.lock import exclusive, remove_leftovers
 from tpmconsole.identity.record import Record, format_record
+from tpmconsole.text import natural
 
 if TYPE_CHECKING:  # cryptography loads when a certificate is read: listing needs none
     from cryptography import x509
@@ -59,7 +60,7 @@ class IdentityStore:
         self.root = root
 
     def names(self) -> list[str]:
-        """The identities' names, sorted."""
+        """The identities' names, in the order of a person: ``pump-2`` before ``pump-10``."""
         try:
             with os.scandir(self.root) as entries:
                 folders = [one.name for one in entries if one.is_dir(follow_symlinks=False)]
@@ -71,7 +72,7 @@ class IdentityStore:
                 f"{self.root}: {error.strerror}",
                 "run as the user that owns the state directory, or give another with --state",
             ) from error
-        return sorted(name for name in folders if NAME.fullmatch(name))
+        return sorted((name for name in folders if NAME.fullmatch(name)), key=natural)
 
     def all(self) -> list[Identity]:
         """Every identity; a damaged one says so in ``problem``."""
@@ -115,6 +116,7 @@ class IdentityStore:
         handle: int | None,
         algorithm: str,
         auth: str,
+        origin: str = "tpm",
         now: datetime | None = None,
     ) -> Identity:
         """Keep a new key as an identity: all of it, or nothing.
@@ -122,6 +124,7 @@ class IdentityStore:
         Args:
             key_pem: the TSS2 key file; None where the key is at a handle.
             handle: the persistent handle; None where the key is a file.
+            origin: ``imported`` where the key existed outside the TPM.
             now: when it was made; the clock's time where not given.
 
         Raises:
@@ -133,7 +136,7 @@ class IdentityStore:
         make_private_folder(self.root)
         remove_leftovers(self.root)
         created = (now or datetime.now(UTC)).isoformat(timespec="seconds")
-        record = Record(name, algorithm, created, auth)
+        record = Record(name, algorithm, created, auth, origin=origin)
         try:
             folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=self.root))
         except OSError as error:

@@ -42,6 +42,7 @@ class Summary:
     issuer: str | None = None
     not_after: datetime | None = None
     has_trust: bool = False
+    origin: str = "tpm"
 
 
 def summarise(identity: Identity, now: datetime) -> Summary:
@@ -55,6 +56,7 @@ def summarise(identity: Identity, now: datetime) -> Summary:
         detail="no request yet",
         role=identity.role,
         has_trust=identity.has_trust,
+        origin=identity.origin,
     )
     try:
         known = replace(known, request_subject=_request_subject(identity))

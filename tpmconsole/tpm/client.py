@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ from tpmconsole.tpm.model import (
     TpmHealth,
     Usability,
 )
+from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -113,29 +114,13 @@ class Tpm:
         keys = self._ask("persistent_keys", "sign", "listing persistent keys")
         return tuple(wire.persistent_key(key) for key in keys)
 
-    def usable(
-        self,
-        key: KeySource,
-        password: bytes | None = None,
-        *,
-        owner_password: bytes | None = None,
-    ) -> Usability:
+    def usable(self, key: KeySource, passwords: Passwords = NO_PASSWORDS) -> Usability:
         """Try a key: load it, sign a nonce, verify that in software.
-
-        Args:
-            password: None where none is known; a try that would count towards the lock-out is
-                then not made where the file says that the key has a password.
-            owner_password: where the owner hierarchy has one and the key's parent is made from it.
 
         Raises:
             ConsoleError: the TPM cannot be reached; what makes a key unusable is an answer.
         """
-        answer = self._ask(
-            "usable",
-            "sign",
-            "trying a key",
-            key=_access(key, password, owner_password),
-        )
+        answer = self._ask("usable", "sign", "trying a key", key=_access(key, passwords))
         return Usability(**answer)
 
     def create(
@@ -170,14 +155,48 @@ class Tpm:
         )
         return pem
 
-    def persist(self, pem: bytes, handle: int, owner_password: bytes | None = None) -> None:
+    def import_key(
+        self,
+        pkcs8: bytes,
+        algorithm: Algorithm,
+        password: bytes | None = None,
+        *,
+        noda: bool = False,
+        owner_password: bytes | None = None,
+    ) -> bytes:
+        """Wrap a key that was made elsewhere for this TPM, and let the TPM prove that it has it.
+
+        Args:
+            pkcs8: the private key, DER without encryption; it travels to the TPM encrypted.
+            algorithm: its kind.
+            password, noda, owner_password: as ``create``'s.
+
+        Returns:
+            a TSS2 key file, PEM.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or refuses; nothing was made.
+        """
+        pem: bytes = self._ask(
+            "import_key",
+            "ec",
+            f"importing an {algorithm.value} key",
+            pkcs8=pkcs8,
+            algorithm=algorithm.value,
+            password=password,
+            noda=noda,
+            owner_password=owner_password,
+        )
+        return pem
+
+    def persist(self, pem: bytes, handle: int, passwords: Passwords = NO_PASSWORDS) -> None:
         """Put a copy of a key file's key at a persistent handle.
 
         Raises:
             ConsoleError: the handle is no good or in use, the TPM is full or refuses; nothing
                 was changed.
         """
-        arguments = {"pem": pem, "handle": handle, "owner_password": owner_password}
+        arguments = {"pem": pem, "handle": handle, "passwords": asdict(passwords)}
         self._change("persist", f"persisting a key at 0x{handle:08x}", arguments)
 
     def evict(self, handle: int, owner_password: bytes | None = None) -> None:
@@ -188,6 +207,20 @@ class Tpm:
         """
         arguments = {"handle": handle, "owner_password": owner_password}
         self._change("evict", f"evicting 0x{handle:08x}", arguments)
+
+    def reset_lockout(self, password: bytes | None = None) -> None:
+        """Forget all wrong passwords, so that protected keys can be used again.
+
+        TPM2_DictionaryAttackLockReset (Part 3, 25.2).
+
+        Args:
+            password: the lockout authorisation, where it is set. A wrong one is not forgiven for
+                ``Lockout.recovery_s``: until then the right one is refused, too.
+
+        Raises:
+            ConsoleError: it is needed and was not given (nothing was tried), or the TPM refuses.
+        """
+        self._change("reset_lockout", "resetting the lock-out", {"password": password})
 
     def public_pem(self, key: KeySource) -> bytes:
         """The public key, SubjectPublicKeyInfo PEM; a key file's is read without the TPM.
@@ -226,7 +259,7 @@ class Tpm:
             "sign",
             "sign",
             "signing",
-            key=_access(key, password, owner_password),
+            key=_access(key, Passwords(password, hierarchy=owner_password)),
             digest=digest,
             hash_name=hash_name,
             scheme=scheme,
@@ -260,13 +293,8 @@ class Tpm:
         self._lane.call(job, label, self._deadlines["sign"], arguments, repeatable=False)
 
 
-def _access(key: KeySource, password: bytes | None, owner_password: bytes | None) -> dict[str, Any]:
-    return {
-        "pem": key.pem,
-        "handle": key.handle,
-        "password": password,
-        "owner_password": owner_password,
-    }
+def _access(key: KeySource, passwords: Passwords) -> dict[str, Any]:
+    return {"source": asdict(key), "passwords": asdict(passwords)}
 
 
 def _public_of_file(pem: bytes) -> bytes:

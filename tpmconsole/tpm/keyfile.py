@@ -232,4 +232,5 @@ def describe(path: Path, data: bytes, st_mode: int) -> KeyFile:
         mode=mode,
         policy=key.policy_words,
         remarks=key.remarks,
+        origin=key.area.origin if key.area.has_public_key else None,
     )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.files import read_bounded
+from tpmconsole.text import natural
 from tpmconsole.tpm.keyfile import LIMIT, describe, inspect, may_be_key
 from tpmconsole.tpm.model import KeyFile, KeyKind
 
@@ -40,7 +41,7 @@ def scan(paths: Iterable[Path], *, depth: int = 0, others: bool = False) -> Iter
 def _folder(folder: Path, depth: int, others: bool) -> Iterator[KeyFile]:
     try:
         with os.scandir(folder) as listing:
-            entries = sorted(listing, key=lambda entry: entry.name)
+            entries = sorted(listing, key=lambda entry: natural(entry.name))
     except OSError as error:
         yield KeyFile(str(folder), KeyKind.UNREADABLE, reason=error.strerror)
         return

@@ -131,6 +131,7 @@ class TpmHealth:
             device of the kernel's, which is the board's own.
         hierarchies: by name: owner, endorsement, lockout, platform.
         pcrs: bank to index to digest in hex.
+        persistent_handles: those in use, as ``0x81000001``; None where the TPM did not tell.
     """
 
     tcti: str
@@ -152,6 +153,7 @@ class TpmHealth:
     curves: tuple[str, ...]
     pcrs: Mapping[str, Mapping[int, str]]
     clock: Clock | None
+    persistent_handles: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``status --json`` (contract)."""
@@ -198,6 +200,8 @@ class KeyFile:
         mode: the file's permissions, as ``0600``.
         policy: what its policy asks for, in words.
         remarks: what is odd in the file though it can be read.
+        origin: ``tpm`` where the key was made in one, ``imported`` where it existed outside; the
+            TPM that took it in vouches for that.
     """
 
     path: str
@@ -215,6 +219,7 @@ class KeyFile:
     mode: str | None = None
     policy: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    origin: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -229,6 +234,7 @@ class PersistentKey:
         name: the TPM's Name of the object, hex.
         purpose: what it is for, in words: storage root key, endorsement key, signing key …
         auth: ``none``, ``password``, ``policy`` or None where the TPM does not tell.
+        usable, reason, origin: as in ``KeyFile``.
     """
 
     handle: str
@@ -240,6 +246,9 @@ class PersistentKey:
     identity: str | None = None
     public_pem: str | None = None
     counts_towards_lockout: bool | None = None
+    usable: bool | None = None
+    reason: str | None = None
+    origin: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -251,13 +260,16 @@ class Usability:
 
     Attributes:
         answer: one of ``yes``, ``not-this-tpm`` (or damaged: the TPM cannot tell them apart),
-            ``parent-missing``, ``needs-password``, ``wrong-password``, ``locked-out``, ``policy``,
-            ``unsupported``, ``no-room``, ``cannot-sign``.
+            ``parent-missing``, ``needs-password``, ``wrong-password``, ``last-try`` (not sent: a
+            wrong password would lock the TPM), ``locked-out``, ``policy``, ``unsupported``,
+            ``no-room``, ``cannot-sign``.
         reason: the same in a sentence, with the remedy where there is one.
+        needs: whose password would help, as in ``ConsoleError``.
     """
 
     answer: str
     reason: str
+    needs: str | None = None
 
     @property
     def usable(self) -> bool:

@@ -36,12 +36,13 @@ _CURVES = {
     0x0011: ("BN P-638", 80, None), 0x0020: ("SM2 P-256", 32, None),
 }  # fmt: skip
 # TPMA_OBJECT, section 8.3
-FIXED_TPM, USER_WITH_AUTH, NO_DA, DECRYPT, SIGN = 1 << 1, 1 << 6, 1 << 10, 1 << 17, 1 << 18
+FIXED_TPM, MADE_IN_TPM, USER_WITH_AUTH = 1 << 1, 1 << 5, 1 << 6
+NO_DA, DECRYPT, SIGN = 1 << 10, 1 << 17, 1 << 18
 _ATTRIBUTES = (
     (FIXED_TPM, "never leaves its TPM"),
     (1 << 2, "gone after a restart"),
     (1 << 4, "fixed to its parent"),
-    (1 << 5, "made in the TPM"),
+    (MADE_IN_TPM, "made in the TPM"),
     (USER_WITH_AUTH, "no policy needed"),
     (1 << 7, "changed by policy only"),
     (1 << 8, "bound to the TPM's firmware"),
@@ -105,6 +106,11 @@ class PublicArea:
     def has_noda(self) -> bool:
         """A wrong password does not count towards the lock-out."""
         return bool(self.attributes & NO_DA)
+
+    @property
+    def origin(self) -> str:
+        """``tpm`` where the TPM made the key itself, ``imported`` where it existed outside."""
+        return "tpm" if self.attributes & MADE_IN_TPM else "imported"
 
     @property
     def has_public_key(self) -> bool:

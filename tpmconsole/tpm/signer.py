@@ -14,8 +14,9 @@ from tpm2_pytss import ESAPI, TSS2_Exception
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.jobs.context import Context
-from tpmconsole.tpm.jobs.opening import Access, LoadedKey, check_password, open_key, public_key_of
+from tpmconsole.tpm.jobs.opening import Access, LoadedKey, open_key, public_key_of
 from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.passwords import Passwords, check_password
 from tpmconsole.tpm.responses import is_transport
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Signer:
     def __init__(self, tcti: str, source: KeySource, password: bytes | None = None) -> None:
         check_password(password)
         self._context = Context(tcti)
-        self._access = Access(source, password)
+        self._access = Access(source, Passwords(password))
         self._stack = ExitStack()
         self._key: LoadedKey | None = None
         self._area = self._do(lambda key: key.area)

@@ -65,6 +65,7 @@ def persistent_key(data: dict[str, Any]) -> PersistentKey:
 def health(data: dict[str, Any]) -> TpmHealth:
     """The worker's answer as a ``TpmHealth``."""
     lockout, clock = data["lockout"], data["clock"]
+    handles = data["persistent_handles"]
     return TpmHealth(
         **data
         | {
@@ -80,5 +81,6 @@ def health(data: dict[str, Any]) -> TpmHealth:
                 for bank, values in data["pcrs"].items()
             },
             "clock": clock and Clock(**clock),
+            "persistent_handles": handles if handles is None else tuple(handles),
         }
     )

@@ -12,6 +12,7 @@ from tpm2_pytss.constants import TPM2_PT_FIRMWARE, TPM2_PT_VENDOR
 
 from tpmconsole.tpm.jobs import capability, names
 from tpmconsole.tpm.jobs.context import Context
+from tpmconsole.tpm.jobs.loading import PERSISTENT_FIRST
 from tpmconsole.tpm.jobs.selftest import read_result
 from tpmconsole.tpm.model import Clock, Hierarchy, Lockout, Room, SelfTestResult, TpmHealth
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
@@ -98,6 +99,9 @@ def _details(esapi: ESAPI) -> dict[str, Any]:
         "curves": tuple(names.curve(one) for one in capability.curves(esapi)),
         "pcrs": _pcrs(esapi),
         "clock": _clock(esapi),
+        "persistent_handles": tuple(
+            f"0x{one:08x}" for one in capability.handles(esapi, PERSISTENT_FIRST)
+        ),
     }
 
 

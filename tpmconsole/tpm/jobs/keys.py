@@ -16,9 +16,10 @@ from tpm2_pytss import (
 from tpmconsole.errors import usage_error
 from tpmconsole.tpm.jobs.context import Context
 from tpmconsole.tpm.jobs.loading import primary
-from tpmconsole.tpm.jobs.opening import Access, check_password, open_key
+from tpmconsole.tpm.jobs.opening import Access, open_key
 from tpmconsole.tpm.jobs.templates import signing_key
 from tpmconsole.tpm.model import Algorithm, KeyKind
+from tpmconsole.tpm.passwords import check_password
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.tsskey import OWNER, TssKey
 
@@ -39,6 +40,7 @@ def create(
     locked goes on signing with it.
     """
     check_password(password)
+    check_password(owner_password)
     protected = bool(password) and not noda
 
     def work(esapi: ESAPI) -> bytes:
@@ -58,7 +60,7 @@ def create(
             private=bytes(private),
         ).to_pem()
 
-    return context.run(lambda esapi: _telling_long(password, lambda: work(esapi)))
+    return context.run(lambda esapi: telling_long(password, lambda: work(esapi)))
 
 
 def _sensitive(password: bytes | None) -> TPM2B_SENSITIVE_CREATE:
@@ -68,7 +70,7 @@ def _sensitive(password: bytes | None) -> TPM2B_SENSITIVE_CREATE:
     return sensitive
 
 
-def _telling_long(password: bytes | None, work: Callable[[], bytes]) -> bytes:
+def telling_long(password: bytes | None, work: Callable[[], bytes]) -> bytes:
     """Do it; where the TPM takes only passwords as long as its hash, say so."""
     try:
         return work()

@@ -25,6 +25,7 @@ from tpmconsole.tpm.jobs import capability, tries
 from tpmconsole.tpm.jobs.templates import storage_key
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
 from tpmconsole.tpm.model import KeyKind
+from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords
 from tpmconsole.tpm.responses import Code, base, is_from_tpm, is_transport
 from tpmconsole.tpm.tsskey import TssKey
 
@@ -137,12 +138,14 @@ def hierarchy_password(esapi: ESAPI, hierarchy: ESYS_TR, password: bytes | None)
                 f"the TPM refused the password of its {name} hierarchy",
                 "check the password and try again",
                 response_code=int(error.rc),
+                needs="hierarchy",
             ) from error
         raise KeyTroubleError(
             "needs-password",
             f"the TPM's {name} hierarchy has a password",
             f"give the {name} password",
             response_code=int(error.rc),
+            needs="hierarchy",
         ) from error
     finally:
         # The TSS would keep it for later commands, which were not given it.
@@ -187,23 +190,27 @@ def primary(
 
 
 @contextmanager
-def parent_of(esapi: ESAPI, key: TssKey, password: bytes | None) -> Iterator[ESYS_TR]:
+def parent_of(esapi: ESAPI, key: TssKey, passwords: Passwords) -> Iterator[ESYS_TR]:
     """The parent that a key file names.
 
-    Args:
-        password: of the hierarchy, where the parent is a hierarchy's primary key.
-
     Raises:
-        KeyTroubleError: the parent lasted only until a restart, or has a password.
+        KeyTroubleError: the parent lasted only until a restart, or has a password that was not
+            given or is another one.
         TSS2_Exception: there is no such parent.
     """
     hierarchy = HIERARCHIES.get(key.parent)
     if hierarchy is not None:
-        with primary(esapi, hierarchy, password, rsa=key.rsa_parent) as parent:
+        with primary(esapi, hierarchy, passwords.hierarchy, rsa=key.rsa_parent) as parent:
             yield parent
     elif PERSISTENT_FIRST <= key.parent <= PERSISTENT_LAST:
-        with persistent(esapi, key.parent) as parent, tries.sparing(esapi, parent, key.parent):
-            yield parent
+        with persistent(esapi, key.parent) as parent:
+            given = passwords.parent is not None
+            with (
+                _unlocked(esapi, parent, key.parent, passwords)
+                if given
+                else tries.sparing(esapi, parent, key.parent)
+            ):
+                yield parent
     else:
         raise KeyTroubleError(
             "parent-missing",
@@ -213,7 +220,34 @@ def parent_of(esapi: ESAPI, key: TssKey, password: bytes | None) -> Iterator[ESY
 
 
 @contextmanager
-def loaded(esapi: ESAPI, key: TssKey, owner_password: bytes | None = None) -> Iterator[ESYS_TR]:
+def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Passwords) -> Iterator[None]:
+    """Use a persistent parent with its password.
+
+    Raises:
+        KeyTroubleError: it is not its password, or would be sent as the last try.
+    """
+    what = f"the key's parent 0x{handle:08x}"
+    if not passwords.last_try:
+        tries.check_last(esapi, tries.area_of(esapi, parent), what)
+    esapi.tr_set_auth(parent, passwords.parent)
+    try:
+        yield
+    except TSS2_Exception as error:
+        if not refuses_password(error):
+            raise
+        counted = base(int(error.rc)) == Code.AUTH_FAIL
+        raise KeyTroubleError(
+            "wrong-password",
+            f"the TPM refused the password of {what}"
+            + (", and counted the try towards the lock-out" if counted else ""),
+            "check the password before the next try",
+            response_code=int(error.rc),
+            needs="parent",
+        ) from error
+
+
+@contextmanager
+def loaded(esapi: ESAPI, key: TssKey, passwords: Passwords = NO_PASSWORDS) -> Iterator[ESYS_TR]:
     """A key file's key in the TPM; its parent is gone from there when this begins.
 
     Raises:
@@ -225,7 +259,7 @@ def loaded(esapi: ESAPI, key: TssKey, owner_password: bytes | None = None) -> It
             "cannot-sign", "the file holds sealed data, no key", "choose a file with a key"
         )
     with ExitStack() as stack:
-        with parent_of(esapi, key, owner_password) as parent:
+        with parent_of(esapi, key, passwords) as parent:
             handle = esapi.load(parent, _private(esapi, key, parent), public_of(key))
             # Registered before the parent goes: that may fail too.
             stack.enter_context(flushed(esapi, handle))

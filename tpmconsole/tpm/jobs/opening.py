@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from tpm2_pytss import (
@@ -18,16 +18,16 @@ from tpm2_pytss import (
 
 from tpmconsole.errors import usage_error
 from tpmconsole.tpm import keyfile, public_area
+from tpmconsole.tpm.jobs import tries
 from tpmconsole.tpm.jobs.loading import loaded, persistent, refuses_password
-from tpmconsole.tpm.jobs.tries import area_of
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
 from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords
 from tpmconsole.tpm.responses import explain
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-PASSWORD_BYTES = 64  # TPM2B_AUTH: the largest digest a TPM has
 _RESTRICTED, _X509_ONLY = 1 << 16, 1 << 19
 # Empty: tpm2_encodeobject writes "has a password" into the files of keys that have none.
 _GIVE_IT = "give the key's password, an empty one where you know of none"
@@ -138,7 +138,7 @@ def _password_trouble(
         remedy = "try without a password"
     else:
         answer, cause, remedy = "wrong-password", words.cause, words.remedy
-    return KeyTroubleError(answer, cause, remedy, response_code=int(error.rc))
+    return KeyTroubleError(answer, cause, remedy, response_code=int(error.rc), needs="key")
 
 
 def public_key_of(area: public_area.PublicArea) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
@@ -170,33 +170,12 @@ def check_can_sign(area: public_area.PublicArea) -> None:
     raise KeyTroubleError("cannot-sign", cause, "use a key made for signing")
 
 
-def check_password(password: bytes | None) -> None:
-    """Refuse a password that no TPM takes, before anything is loaded.
-
-    Raises:
-        ConsoleError: it is too long.
-    """
-    if password is not None and len(password) > PASSWORD_BYTES:
-        raise usage_error(
-            "Password too long",
-            f"it has {len(password)} bytes, a TPM takes at most {PASSWORD_BYTES}",
-            "use a shorter password",
-        )
-
-
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A key and what is known to use it.
-
-    Attributes:
-        password: the key's. None where none is known: a try that counts is then not made where
-            the file says that the key has one. Empty to try all the same.
-        owner_password: the hierarchy's, where the key's parent is its primary key.
-    """
+    """A key and what is known to use it."""
 
     source: KeySource
-    password: bytes | None = field(default=None, repr=False)
-    owner_password: bytes | None = field(default=None, repr=False)
+    passwords: Passwords = NO_PASSWORDS
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Access:
@@ -205,10 +184,16 @@ class Access:
         Raises:
             ConsoleError: a password is longer than any TPM takes.
         """
-        check_password(data["password"])
-        check_password(data["owner_password"])
-        source = KeySource(data["pem"], data["handle"])
-        return cls(source, data["password"], data["owner_password"])
+        return cls(KeySource(**data["source"]), Passwords.of(data["passwords"]))
+
+    def check_last(self, esapi: ESAPI, area: public_area.PublicArea) -> None:
+        """Stop before the password is sent as the last try, unless that is wanted.
+
+        Raises:
+            KeyTroubleError: it would be the last try.
+        """
+        if self.passwords.key is not None and not self.passwords.last_try:
+            tries.check_last(esapi, area, "the key")
 
 
 @contextmanager
@@ -226,13 +211,18 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
         if source.pem is not None:
             key = keyfile.parse(source.pem)
             says_none = key.empty_auth
-            if access.password is None and not key.empty_auth and not key.has_noda:
-                raise KeyTroubleError("needs-password", "the key has a password", _GIVE_IT)
-            handle = stack.enter_context(loaded(esapi, key, access.owner_password))
+            if access.passwords.key is None and not key.empty_auth and not key.has_noda:
+                raise KeyTroubleError(
+                    "needs-password", "the key has a password", _GIVE_IT, needs="key"
+                )
             area = key.area
+            access.check_last(esapi, area)
+            handle = stack.enter_context(loaded(esapi, key, access.passwords))
         else:
             assert source.handle is not None  # noqa: S101 - a source is one or the other
             handle = stack.enter_context(persistent(esapi, source.handle))
-            area = area_of(esapi, handle)
-        esapi.tr_set_auth(handle, access.password)
-        yield LoadedKey(esapi, handle, area, access.password, says_none=says_none)
+            area = tries.area_of(esapi, handle)
+            access.check_last(esapi, area)
+        password = access.passwords.key
+        esapi.tr_set_auth(handle, password)
+        yield LoadedKey(esapi, handle, area, password, says_none=says_none)

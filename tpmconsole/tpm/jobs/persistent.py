@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
@@ -20,8 +21,9 @@ from tpmconsole.tpm.jobs.loading import (
     loaded,
     persistent,
 )
-from tpmconsole.tpm.jobs.opening import check_password, public_key_of
+from tpmconsole.tpm.jobs.opening import public_key_of
 from tpmconsole.tpm.model import PersistentKey
+from tpmconsole.tpm.passwords import Passwords, check_password
 
 # TCG Registry of Reserved TPM 2.0 Handles and Localities, section 2.3.
 _SRK = 0x81000001
@@ -56,6 +58,7 @@ def _described(handle: int, area: public_area.PublicArea, name: str) -> Persiste
         auth=None if area.attributes & public_area.USER_WITH_AUTH else "policy",
         public_pem=_pem(area).decode("ascii") if area.has_public_key else None,
         counts_towards_lockout=not area.has_noda,
+        origin=area.origin,
     )
 
 
@@ -90,9 +93,9 @@ def public_pem(context: Context, handle: int) -> bytes:
     return context.run(work)
 
 
-def persist(context: Context, pem: bytes, handle: int, owner_password: bytes | None) -> None:
+def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, Any]) -> None:
     """Put a copy of a key file's key at a handle; refused early where it cannot work."""
-    check_password(owner_password)
+    known = Passwords.of(passwords)
     _check_free_to_use(handle)
     key = keyfile.parse(pem)
     if key.parent >> 24 == 0x40 and key.parent not in _ALLOWED_HIERARCHIES:
@@ -108,8 +111,8 @@ def persist(context: Context, pem: bytes, handle: int, owner_password: bytes | N
         if capability.properties(esapi, TPM2_PT.VAR).get(TPM2_PT_HR.PERSISTENT_AVAIL) == 0:
             raise _full()
         with (
-            loaded(esapi, key, owner_password) as found,
-            hierarchy_password(esapi, ESYS_TR.OWNER, owner_password),
+            loaded(esapi, key, known) as found,
+            hierarchy_password(esapi, ESYS_TR.OWNER, known.hierarchy),
         ):
             kept = esapi.evict_control(ESYS_TR.OWNER, found, handle)
             esapi.tr_close(kept)

@@ -41,7 +41,7 @@ def usable(context: Context, key: Mapping[str, Any]) -> dict[str, Any]:
 
     def work(esapi: ESAPI) -> None:
         with open_key(esapi, access) as opened:
-            if access.source.handle is not None and access.password is None:
+            if access.source.handle is not None and access.passwords.key is None:
                 tries.check_guess(esapi, opened.area, "the key")
             prove(opened)
 
@@ -108,7 +108,7 @@ def _usability(error: ConsoleError, access: Access) -> Usability:
     answer = _answer(error, access)
     if answer is None:
         raise error
-    return Usability(answer, f"{error.cause}; {error.remedy}")
+    return Usability(answer, f"{error.cause}; {error.remedy}", error.needs)
 
 
 def _answer(error: ConsoleError, access: Access) -> str | None:

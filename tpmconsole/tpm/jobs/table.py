@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tpmconsole.tpm.jobs import health, keys, persistent, proof, selftest
+from tpmconsole.tpm.jobs import health, importing, keys, lockout, persistent, proof, selftest
 
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ping": health.ping,
     "health": health.health,
     "self_test": selftest.self_test,
+    "reset_lockout": lockout.reset_lockout,
     "create": keys.create,
+    "import_key": importing.import_key,
     "sign": keys.sign,
     "usable": proof.usable,
     "persistent_keys": persistent.persistent_keys,

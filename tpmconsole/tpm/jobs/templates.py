@@ -25,12 +25,8 @@ _CURVES = {Algorithm.EC_P256: TPM2_ECC.NIST_P256, Algorithm.EC_P384: TPM2_ECC.NI
 _RSA_BITS = {Algorithm.RSA_2048: 2048, Algorithm.RSA_3072: 3072}
 
 # Made in this TPM and never to leave it; used with a password, which may be empty.
-_OURS = (
-    TPMA_OBJECT.USERWITHAUTH
-    | TPMA_OBJECT.FIXEDTPM
-    | TPMA_OBJECT.FIXEDPARENT
-    | TPMA_OBJECT.SENSITIVEDATAORIGIN
-)
+_MADE_HERE = TPMA_OBJECT.FIXEDTPM | TPMA_OBJECT.FIXEDPARENT | TPMA_OBJECT.SENSITIVEDATAORIGIN
+_OURS = TPMA_OBJECT.USERWITHAUTH | _MADE_HERE
 
 
 def storage_key(*, rsa: bool) -> TPM2B_PUBLIC:
@@ -55,7 +51,19 @@ def signing_key(algorithm: Algorithm, *, protected: bool) -> TPM2B_PUBLIC:
     Args:
         protected: wrong passwords count towards the lock-out (no noDA attribute).
     """
-    attributes = _OURS | TPMA_OBJECT.SIGN_ENCRYPT
+    return _signing(algorithm, _OURS, protected=protected)
+
+
+def imported_key(algorithm: Algorithm, *, protected: bool) -> TPM2B_PUBLIC:
+    """The same for a key made elsewhere: TPM2_Import takes none that says it never left a TPM.
+
+    Without a policy for duplication it does not leave this one again (Part 1, 23.2).
+    """
+    return _signing(algorithm, TPMA_OBJECT.USERWITHAUTH, protected=protected)
+
+
+def _signing(algorithm: Algorithm, attributes: int, *, protected: bool) -> TPM2B_PUBLIC:
+    attributes |= TPMA_OBJECT.SIGN_ENCRYPT
     if not protected:
         attributes |= TPMA_OBJECT.NODA
     none = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)

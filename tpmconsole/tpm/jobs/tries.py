@@ -45,11 +45,14 @@ def left(esapi: ESAPI) -> int:
     return state.get(TPM2_PT.MAX_AUTH_FAIL, 0) - state.get(TPM2_PT.LOCKOUT_COUNTER, 0)
 
 
-def check_guess(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
+def check_guess(
+    esapi: ESAPI, area: public_area.PublicArea, what: str, *, needs: str = "key"
+) -> None:
     """Refuse to try an empty password where it would be the last try.
 
     Args:
         what: the key in words.
+        needs: whose password would help, as in ``ConsoleError``.
 
     Raises:
         KeyTroubleError: it might lock the TPM.
@@ -59,6 +62,26 @@ def check_guess(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
             "needs-password",
             f"{what} may have a password, and only one try is left before the TPM locks",
             "give the password, or wait until tries are forgiven (status shows how long)",
+            needs=needs,
+        )
+
+
+def check_last(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
+    """Refuse to send a password where a wrong one would lock the TPM.
+
+    Args:
+        what: the key in words.
+
+    Raises:
+        KeyTroubleError: this is the last try.
+    """
+    if not area.has_noda and left(esapi) == 1:
+        raise KeyTroubleError(
+            "last-try",
+            f"a wrong password for {what} would now lock out every protected key",
+            "make sure of the password, then add --last-try; or wait until tries are forgiven "
+            "(status shows how long)",
+            needs="consent",
         )
 
 
@@ -74,7 +97,7 @@ def sparing(esapi: ESAPI, parent: ESYS_TR, handle: int) -> Iterator[None]:
     if name in _REFUSED:
         raise _protected(what)
     if name not in _PROVEN:
-        check_guess(esapi, area, what)
+        check_guess(esapi, area, what, needs="parent")
     try:
         yield
     except TSS2_Exception as error:
@@ -90,7 +113,7 @@ def _protected(what: str, rc: int | None = None) -> KeyTroubleError:
     return KeyTroubleError(
         "needs-password",
         f"{what} has a password",
-        "make the key again under the owner hierarchy, or move it to a persistent handle with "
-        "the tool that knows the parent's password",
+        "give the parent's password",
         response_code=rc,
+        needs="parent",
     )

@@ -7,6 +7,8 @@ from tpmconsole.errors import ConsoleError, ExitCode
 _TITLES = {
     "cannot-sign": "Key cannot sign",
     "needs-password": "Password needed",
+    "last-try": "One try left",
+    "locked-out": "TPM locked out",
     "wrong-password": "Wrong password",
     "parent-missing": "Parent missing",
     "not-this-tpm": "Key refused",
@@ -22,12 +24,24 @@ class KeyTroubleError(ConsoleError):
         cause: why, one sentence.
         remedy: what the user can do.
         response_code: the TPM's, where one is behind it.
+        needs: whose password would help, as in ``ConsoleError``.
     """
 
     def __init__(
-        self, answer: str, cause: str, remedy: str, *, response_code: int | None = None
+        self,
+        answer: str,
+        cause: str,
+        remedy: str,
+        *,
+        response_code: int | None = None,
+        needs: str | None = None,
     ) -> None:
         super().__init__(
-            _TITLES[answer], cause, remedy, ExitCode.REFUSED, response_code=response_code
+            _TITLES[answer],
+            cause,
+            remedy,
+            ExitCode.REFUSED,
+            response_code=response_code,
+            needs=needs,
         )
         self.answer = answer

@@ -14,6 +14,7 @@ from tpmconsole.inputs import parse_handle
 from tpmconsole.keyring import KEY_BYTES, KeyList
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
+from tpmconsole.tpm.passwords import Passwords
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog
@@ -192,7 +193,7 @@ class KeysPage(Page):
 
     def _ask_tpm(self, key: Key, password: str) -> None:
         def work() -> Usability:
-            return self.board.keyring.usable(_source(key), password.encode() or None)
+            return self.board.keyring.usable(_source(key), Passwords(password.encode() or None))
 
         self.job("letting the TPM sign", work, lambda answer: self._answered(key, answer))
 

@@ -1,0 +1,58 @@
+"""The passwords that using a key may need, and what every TPM says of one before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tpmconsole.errors import usage_error
+
+PASSWORD_BYTES = 64  # TPM2B_AUTH (Part 2, 10.4.5): the largest digest a TPM has
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """What is known to use a key; None where no password is known.
+
+    Attributes:
+        key: the key's. Where it is None, a try that counts is not made for a key that says it has
+            one; empty to try all the same.
+        parent: its parent's, where that is a persistent key.
+        hierarchy: its hierarchy's, where the parent is the hierarchy's primary key.
+        last_try: send them also where a wrong one would lock the TPM.
+    """
+
+    key: bytes | None = field(default=None, repr=False)
+    parent: bytes | None = field(default=None, repr=False)
+    hierarchy: bytes | None = field(default=None, repr=False)
+    last_try: bool = True
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Passwords:
+        """What the console sent with a job.
+
+        Raises:
+            ConsoleError: one is longer than any TPM takes.
+        """
+        passwords = cls(**data)
+        for one in (passwords.key, passwords.parent, passwords.hierarchy):
+            check_password(one)
+        return passwords
+
+
+NO_PASSWORDS = Passwords()
+
+
+def check_password(password: bytes | None) -> None:
+    """Refuse a password that no TPM takes, before anything is loaded or sent.
+
+    Raises:
+        ConsoleError: it is too long.
+    """
+    if password is not None and len(password) > PASSWORD_BYTES:
+        raise usage_error(
+            "Password too long",
+            f"it has {len(password)} bytes in UTF-8, a TPM takes at most {PASSWORD_BYTES}",
+            "use a shorter password",
+        )
