@@ -58,7 +58,7 @@ def _furnish(technician: Technician) -> None:
         board.provision.request(
             name, RequestSpec(f"CN={name},O=Example", ("dns:localhost",), "both")
         )
-    board.provision.demo_sign("gateway")
+    board.installer.demo_sign("gateway")
 
 
 async def _draw_pages(technician: Technician) -> None:

@@ -17,7 +17,7 @@ ALLOWED = {
     "identity": set[str](),
     "session": {"tpm"},
     "ui": {
-        *("tpm", "identity", "session", "board", "keyring", "provision", "inputs"),
+        *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks"),
         *("doctor", "report", "answers"),
     },
 }

@@ -19,7 +19,7 @@ from tpmconsole.words import (
 
 if TYPE_CHECKING:
     from tpmconsole.doctor import Finding
-    from tpmconsole.identity.certificate import Verdict
+    from tpmconsole.identity.certificate import CertificateFacts, Verdict
     from tpmconsole.keyring import KeyList
     from tpmconsole.session.model import SessionFacts
 
@@ -83,13 +83,30 @@ def key_lines(keys: KeyList) -> Iterator[str]:
         yield f"persistent handles: {keys.no_tpm} (try: {keys.no_tpm.remedy})"
 
 
-def verdict_lines(name: str, verdicts: Iterable[Verdict], installed: bool) -> Iterator[str]:
-    """``tpmconsole import``."""
+def verdict_lines(
+    name: str,
+    verdicts: Iterable[Verdict],
+    installed: bool,
+    added: Sequence[CertificateFacts] = (),
+) -> Iterator[str]:
+    """``tpmconsole import``; ``added``: the trust anchors that are new."""
     for one in verdicts:
         yield f"{one.verdict.upper():<5} {one.check}: {one.text}"
         if one.verdict != "ok" and one.remedy:
             yield f"      try: {one.remedy}"
+    for anchor in added:
+        which = "trusted from now on" if installed else "would be trusted"
+        yield f"{which}: {anchor.subject}, SHA-256 {anchor.fingerprint}"
     yield f"{name}: certificate {'installed' if installed else 'not installed'}"
+
+
+def anchor_lines(anchors: Sequence[CertificateFacts]) -> Iterator[str]:
+    """``tpmconsole trust``."""
+    for one in anchors:
+        yield f"{one.subject}, until {one.not_after:%Y-%m-%d}"
+        yield f"  SHA-256 {one.fingerprint}"
+    if not anchors:
+        yield "no trust anchors: import some with --trust FILE"
 
 
 def session_lines(sessions: Sequence[SessionFacts]) -> Iterator[str]:

@@ -131,20 +131,22 @@ def _identity_commands(commands: Any) -> None:
     request = _command(
         commands,
         "request",
-        "make a certificate signing request",
+        "make a certificate signing request; what is not given comes from [request] in "
+        "tpmconsole.toml",
         "tpmconsole request gateway --subject 'CN=gateway,O=Example' --san dns:gateway.local",
     )
     request.add_argument("name", metavar="NAME")
     request.add_argument(
-        "--subject", required=True, help="RFC 4514, such as 'CN=gateway,O=Example'"
+        "--subject",
+        help="RFC 4514, such as 'CN=gateway,O=Example' "
+        "(default: the board's serial number or host name as CN)",
     )
     request.add_argument(
         "--san", action="append", default=[], metavar="KIND:NAME", help="dns:, ip:, uri: or email:"
     )
-    request.add_argument("--role", choices=ROLES, default="client")
-    request.add_argument("--out", type=Path, metavar="FILE", help="also write it here ('-': print)")
-    _password(request)
-    _owner_password(request)
+    request.add_argument("--role", choices=ROLES, help="what it is for (default: client)")
+    request.add_argument("--preview", action="store_true", help="only show what would be asked")
+    _hand_over(request)
 
     take = _command(
         commands,
@@ -153,10 +155,40 @@ def _identity_commands(commands: Any) -> None:
         "tpmconsole import gateway gateway.pem --trust ca.pem",
     )
     take.add_argument("name", metavar="NAME")
-    take.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    take.add_argument("--trust", type=Path, metavar="FILE", help="trust anchors for the peer")
+    take.add_argument(
+        "files", nargs="*", type=Path, metavar="FILE", help="PEM, DER or PKCS #7 ('-': read it)"
+    )
+    take.add_argument(
+        "--trust", type=Path, metavar="FILE", help="trust the CAs in it from now on, as well"
+    )
     take.add_argument("--role", choices=ROLES)
     take.add_argument("--check", action="store_true", help="never install")
+    take.add_argument(
+        "--undo", action="store_true", help="go back to the certificate before the last import"
+    )
+    _password(take)
+    _owner_password(take)
+
+    renew = _command(
+        commands,
+        "renew",
+        "ask for the same certificate again, with the same key or with a new one",
+        "tpmconsole renew gateway --out /media/usb0/gateway.csr",
+    )
+    renew.add_argument("name", metavar="NAME")
+    renew.add_argument(
+        "--new-key", metavar="NAME", help="make a new key, as this new identity; NAME goes on"
+    )
+    _hand_over(renew)
+
+    trust = _command(commands, "trust", "show or remove an identity's trust anchors")
+    trust.add_argument("name", metavar="NAME")
+    trust.add_argument(
+        "--remove", metavar="SHA-256", help="trust the CA of this fingerprint no more"
+    )
+    trust.add_argument(
+        "--yes", action="store_true", help="without it, only says what would be removed"
+    )
 
     demo = commands.add_parser("demo-ca", help="the simulator's throw-away CA")
     sign = _command(
@@ -218,6 +250,12 @@ def _service_commands(commands: Any) -> None:
         _command(
             actions, name, f"{name} the simulated TPM" if name != "status" else "is it running"
         )
+
+
+def _hand_over(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, metavar="FILE", help="also write it here ('-': print)")
+    _password(command)
+    _owner_password(command)
 
 
 def _password(command: argparse.ArgumentParser, whose: str = "the key's password") -> None:

@@ -12,6 +12,8 @@ import json
 import logging
 import os
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import cached_property
@@ -37,6 +39,7 @@ LEAVE_S = 0.4
 if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
+    from tpmconsole.installer import Installer
     from tpmconsole.keyring import Keyring
     from tpmconsole.provision import Provision
     from tpmconsole.session.model import SessionFacts, SessionSpec
@@ -91,6 +94,12 @@ class Board:
         from tpmconsole.provision import Provision
 
         return Provision(self)
+
+    @cached_property
+    def installer(self) -> Installer:
+        from tpmconsole.installer import Installer
+
+        return Installer(self)
 
     # The TPM
 
@@ -190,7 +199,7 @@ class Board:
         now = datetime.now(UTC)
         found = []
         for identity in self.identities.all():
-            summary = summarise(identity, now)
+            summary = summarise(identity, now, self.settings.warn_days)
             if self._key_is_gone(identity):
                 gone = f"its key is gone: nothing is at {summary.where}"
                 summary = replace(summary, state="ERROR", detail=gone)
@@ -257,10 +266,25 @@ class Board:
             return KeySource(handle=identity.handle)
         return KeySource(pem=identity.key_pem)
 
-    def record(self, action: str, **facts: str | None) -> None:
-        """Write down what was changed."""
+    @contextmanager
+    def recording(self, action: str, **facts: str | None) -> Iterator[dict[str, str | None]]:
+        """Write down what is changed inside, also where it fails.
+
+        Yields:
+            the facts, for what is known only later.
+        """
+        known = dict(facts)
         try:
-            audit.record(self.settings.audit, action, **facts)
+            yield known
+        except ConsoleError as error:
+            self.record(action, **known | {"result": f"failed: {error.title}"})
+            raise
+        self.record(action, **known)
+
+    def record(self, action: str, **facts: str | None) -> None:
+        """Write down what was changed; ``result`` is done where nothing else is said."""
+        try:
+            audit.record(self.settings.audit, action, **({"result": "done"} | facts))
         except ConsoleError as error:
             # It has been done; saying now that it failed would be the greater lie.
             log.warning("not in the audit record: %s %s: %s", action, facts, error)

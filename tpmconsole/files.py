@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import stat
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
+PUBLIC_FILE = 0o644
 
 
 def make_private_folder(folder: Path) -> Path:
@@ -35,6 +37,7 @@ def write_atomic(
     """Write a file so that after a power cut it holds its old content or all of the new.
 
     Args:
+        mode: the file's permissions; a file system that has none (FAT) keeps its own.
         durable: False for facts that are written again and again and mean nothing after a power
             cut: whole for every reader, but not forced to the disk each time.
 
@@ -45,7 +48,9 @@ def write_atomic(
         descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                os.fchmod(file.fileno(), mode)
+                if mode != PRIVATE_FILE:  # which mkstemp has made it already
+                    with suppress(PermissionError):
+                        os.fchmod(file.fileno(), mode)
                 file.write(data)
                 file.flush()
                 if durable:

@@ -1,28 +1,24 @@
-"""From a key in the TPM to an installed certificate: request, verdicts, installation."""
+"""From a key in the TPM to what a CA signs: requests and their renewal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.files import read_bounded, write_atomic
+from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.files import PUBLIC_FILE, read_bounded, write_atomic
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
-    from cryptography import x509
-
     from tpmconsole.board import Board
-    from tpmconsole.identity.certificate import Judgement
-    from tpmconsole.identity.request import RequestSpec
+    from tpmconsole.identity.request import Line, RequestSpec
+    from tpmconsole.identity.signing import PublicKey
     from tpmconsole.identity.store import Identity
 
 CERTIFICATE_BYTES = 1024 * 1024
 
 
 class Provision:
-    """The walk's steps after the key.
+    """The walk up to the CA.
 
     Args:
         board: whose identities they are for.
@@ -30,6 +26,41 @@ class Provision:
 
     def __init__(self, board: Board) -> None:
         self._board = board
+
+    def default_spec(self, role: str = "client") -> RequestSpec:
+        """What a new request asks for: the template of tpmconsole.toml, else a name for the board.
+
+        Raises:
+            ConsoleError: the template is no good.
+        """
+        from tpmconsole.hardware import host_name, serial_number
+        from tpmconsole.identity.template import default_spec
+
+        table = self._board.settings.options.get("request", {})
+        if not isinstance(table, dict):
+            raise usage_error(
+                "Template not usable", "request in tpmconsole.toml is no table", "write [request]"
+            )
+        return default_spec(table, hostname=host_name(), serial=serial_number(), role=role)
+
+    def last_spec(self, name: str) -> RequestSpec | None:
+        """What the last request of an identity asked for; None before the first."""
+        from tpmconsole.identity.kept import kept_request
+        from tpmconsole.identity.request import spec_of
+
+        request = kept_request(self._board.identities.get(name))
+        return None if request is None else spec_of(request)
+
+    def preview(self, name: str, spec: RequestSpec) -> list[Line]:
+        """What a request would ask for, and how it would be signed; signs nothing.
+
+        Raises:
+            ConsoleError: the subject or a name does not parse.
+        """
+        from tpmconsole.identity.request import preview
+
+        identity = self._board.identities.get(name)
+        return preview(spec, self.public_key(identity), self.fixed_scheme(identity))
 
     def request(
         self,
@@ -50,115 +81,111 @@ class Provision:
         """
         from cryptography.hazmat.primitives.serialization import Encoding
 
+        from tpmconsole.identity.naming import key_fingerprint
         from tpmconsole.identity.request import build
 
         identity = self._board.identities.get(name)
-        key = self._board.tpm.private_key(
-            self._board.source(identity), password, owner_password=owner_password
-        )
-        pem = build(key, spec).public_bytes(Encoding.PEM)
-        if out is not None:
-            write_atomic(out, pem)
-        self._board.identities.save_request(name, pem, spec.role)
-        self._board.record("request", identity=name, subject=spec.subject)
+        with self._board.recording("request", identity=name, subject=spec.subject) as facts:
+            key = self._board.tpm.private_key(
+                self._board.source(identity), password, owner_password=owner_password
+            )
+            facts["key"] = key_fingerprint(key.public_key())
+            pem = build(key, spec, self.fixed_scheme(identity)).public_bytes(Encoding.PEM)
+            if out is not None:
+                write_atomic(out, pem, PUBLIC_FILE)
+            self._board.identities.save_request(name, pem, spec.role)
         return pem
 
-    def judge(
-        self, name: str, bundles: Sequence[bytes], trust: bytes | None, role: str | None
-    ) -> Judgement:
-        """Check a certificate, with its chain, for an identity; installs nothing."""
-        from tpmconsole.identity.certificate import judge, read_bundle
-
-        identity = self._board.identities.get(name)
-        certificates = [one for data in bundles for one in read_bundle(data)]
-        installed = (
-            read_bundle(read_bounded(identity.certificate, CERTIFICATE_BYTES))
-            if (identity.has_certificate)
-            else None
-        )
-        return judge(
-            certificates,
-            public_key=self._public_key(identity),
-            trust=self._anchors(identity, trust),
-            role=role or identity.role or "client",
-            now=datetime.now(UTC),
-            request=self._requested(identity) if identity.has_request else None,
-            previous=installed[0] if installed else None,
-        )
-
-    def install(self, name: str, judgement: Judgement, trust: bytes | None) -> None:
-        """Install a certificate whose verdicts are good.
+    def request_pem(self, name: str) -> bytes:
+        """The request that is kept.
 
         Raises:
-            ConsoleError: a verdict is fail; nothing was changed.
+            ConsoleError: there is none, or it cannot be read.
         """
-        from cryptography.hazmat.primitives import hashes
-        from cryptography.hazmat.primitives.serialization import Encoding
+        return read_bounded(self._board.identities.get(name).request, CERTIFICATE_BYTES)
 
-        identity = self._board.identities.get(name)
-        if not judgement.acceptable or judgement.leaf is None:
-            failed = [one for one in judgement.verdicts if one.verdict == "fail"]
-            raise ConsoleError("Certificate refused", failed[0].text, failed[0].remedy)
-        chain = b"".join(one.public_bytes(Encoding.PEM) for one in judgement.chain)
-        anchors = None
-        if trust is not None:
-            anchors = b"".join(
-                one.public_bytes(Encoding.PEM) for one in self._anchors(identity, trust)
-            )
-        self._board.identities.install(name, chain, anchors)
-        fingerprint = judgement.leaf.fingerprint(hashes.SHA256()).hex()
-        self._board.record("import", identity=name, certificate=fingerprint)
-
-    def demo_sign(self, name: str) -> Judgement:
-        """Let the simulator's throw-away CA sign the request, and import what it gives.
+    def hand_over(self, name: str, out: Path) -> None:
+        """Write the request where its CA will get it, and wait until it is on the disk.
 
         Raises:
-            ConsoleError: this TPM is no simulator, or there is no request yet.
+            ConsoleError: it cannot be written there.
         """
-        from tpmconsole.identity.demo_ca import DemoCa
+        write_atomic(out, self.request_pem(name), PUBLIC_FILE)
 
+    def renew(
+        self,
+        name: str,
+        *,
+        new_name: str | None = None,
+        password: bytes | None = None,
+        out: Path | None = None,
+        owner_password: bytes | None = None,
+    ) -> bytes:
+        """Ask for the same again: with the same key, or with a new one.
+
+        A new key is a new identity with the same trust anchors; the old one stays as it is and goes
+        on working until nobody needs it any more.
+
+        Args:
+            new_name: the new identity with the new key; None keeps the key.
+            password: the key's; of a new one, what it will ask for.
+            out: as in ``request``.
+
+        Returns:
+            The request's PEM.
+
+        Raises:
+            ConsoleError: there is no certificate yet, the name is taken, or the TPM refused.
+        """
         identity = self._board.identities.get(name)
-        self._need_simulator()
-        if not identity.has_request:
-            raise ConsoleError(
-                "No request", f"'{name}' has no request to sign", f"run: tpmconsole request {name}"
-            )
-        ca = DemoCa(self._board.settings.simulator / "demo-ca")
-        chain, trust = ca.sign(self._requested(identity))
-        judgement = self.judge(name, [chain], trust, None)
-        self.install(name, judgement, trust)
-        return judgement
+        spec = self.renewal_spec(name)
+        if new_name is None:
+            return self.request(name, spec, password, out, owner_password=owner_password)
+        from tpmconsole.tpm.model import Algorithm
 
-    def _need_simulator(self) -> None:
-        if not self._board.status().simulated:
-            raise ConsoleError(
-                "Not on a real TPM",
-                "the demo CA signs for the simulated TPM only",
-                "hand the request to your own CA, or add --simulate",
-                ExitCode.REFUSED,
-            )
-
-    def _requested(self, identity: Identity) -> x509.CertificateSigningRequest:
-        from cryptography import x509
-
-        data = read_bounded(identity.request, CERTIFICATE_BYTES)
         try:
-            return x509.load_pem_x509_csr(data)
+            algorithm = Algorithm(identity.algorithm)
         except ValueError as error:
             raise ConsoleError(
-                "Request damaged",
-                f"{identity.request} is no request any more",
-                f"make it again: tpmconsole request {identity.name}",
+                "No such key to make",
+                f"the key of '{name}' is {identity.algorithm}, which is not made here",
+                f"make one: tpmconsole create {new_name}; then tpmconsole request {new_name}",
             ) from error
+        self._board.keyring.create(new_name, algorithm, password, owner_password=owner_password)
+        if identity.has_trust:
+            anchors = read_bounded(identity.trust, CERTIFICATE_BYTES)
+            self._board.identities.save_trust(new_name, anchors)
+        return self.request(new_name, spec, password, out, owner_password=owner_password)
 
-    def _anchors(self, identity: Identity, trust: bytes | None) -> list[x509.Certificate]:
-        from tpmconsole.identity.certificate import read_bundle
+    def renewal_spec(self, name: str) -> RequestSpec:
+        """What a renewal asks for: what the certificate's request did, else what it says itself.
 
-        if trust is not None:
-            return read_bundle(trust)
-        return self._board.identities.trust_certificates(identity.name)
+        Raises:
+            ConsoleError: there is no certificate yet.
+        """
+        from tpmconsole.identity.kept import kept_certificate, kept_request, unless_damaged
+        from tpmconsole.identity.request import spec_of
 
-    def _public_key(self, identity: Identity) -> Any:
-        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+        identity = self._board.identities.get(name)
+        certificate = kept_certificate(identity)
+        if certificate is None:
+            raise ConsoleError(
+                "Nothing to renew",
+                f"'{name}' has no certificate yet",
+                f"run: tpmconsole request {name}; then import what your CA sends",
+            )
+        request = unless_damaged(lambda: kept_request(identity))
+        return spec_of(request if request is not None else certificate)
 
-        return load_pem_public_key(self._board.tpm.public_pem(self._board.source(identity)))
+    def public_key(self, identity: Identity) -> PublicKey:
+        """An identity's public key."""
+        from tpmconsole.identity.signing import load_public_key
+
+        return load_public_key(self._board.tpm.public_pem(self._board.source(identity)))
+
+    def fixed_scheme(self, identity: Identity) -> str:
+        """The only scheme that a key file allows; a handle's is not asked for: we made it free."""
+        from tpmconsole.tpm import keyfile
+
+        pem = identity.key_pem
+        return "" if pem is None else keyfile.parse(pem).area.scheme

@@ -12,6 +12,7 @@ from tpmconsole.errors import usage_error
 
 LINES = ("auto", "serial", "fast")
 FILE_NAME = "tpmconsole.toml"
+WARN_DAYS = 30
 SYSTEM_FILE = Path("/etc") / FILE_NAME
 
 
@@ -27,6 +28,7 @@ class Settings:
         line: ``auto``, ``serial`` or ``fast``.
         mouse: let the mouse be used; never on a serial line.
         kiosk: a visitor's console: nothing that destroys, no files, no leaving.
+        warn_days: how many days before its end a certificate draws a warning.
         options: the tables of tpmconsole.toml, for the parts that have settings of their own.
     """
 
@@ -37,6 +39,7 @@ class Settings:
     line: str = "auto"
     mouse: bool = False
     kiosk: bool = False
+    warn_days: int = WARN_DAYS
     options: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -93,6 +96,7 @@ def load_settings(
         line=chosen_line,
         mouse=mouse,
         kiosk=kiosk,
+        warn_days=_warn_days(options),
         options=options,
     )
 
@@ -118,6 +122,17 @@ def _asked_tcti(
     if options.get("tcti"):
         return str(options["tcti"]), FILE_NAME
     return None, ""
+
+
+def _warn_days(options: Mapping[str, Any]) -> int:
+    value = options.get("warn_days", WARN_DAYS)
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 3650:
+        raise usage_error(
+            "Settings not usable",
+            f"warn_days in {FILE_NAME} is no number of days from 0 to 3650",
+            f"write it as warn_days = {WARN_DAYS}",
+        )
+    return value
 
 
 def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:

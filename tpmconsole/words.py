@@ -121,3 +121,13 @@ def seconds_words(seconds: float) -> str:
         if seconds >= 2 * size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
+
+
+def size_words(count: int) -> str:
+    """A number of bytes, short: ``812 B``, ``14 kB``, ``3.7 GB``; in powers of 1000, as disks are
+    sold."""
+    for size, unit in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if count >= size:
+            number = count / size
+            return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
+    return f"{count} B"

@@ -42,7 +42,7 @@ def bench(board: Board) -> None:
     for name in ("gateway", "pump"):
         board.keyring.create(name, Algorithm.EC_P256)
     board.provision.request("gateway", RequestSpec("CN=gateway", ("dns:localhost",), "both"))
-    board.provision.demo_sign("gateway")
+    board.installer.demo_sign("gateway")
     state = str(board.settings.state)
     ours = [sys.executable, "-m", "tpmconsole", "--simulate", "--state", state, "--line", "serial"]
     _measure("tpmconsole, its own driver, --line serial", ours, CONSOLE_STEPS, board)

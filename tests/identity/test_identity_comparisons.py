@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from identity_pki import DAY, NOW, ca, ec_key, leaf, make, rsa_key
 
-from tpmconsole.identity.certificate import Verdict, describe, judge
+from tpmconsole.identity.certificate import Proof, Verdict, describe, judge
 from tpmconsole.identity.comparisons import check_possession, check_renewal, check_request
 from tpmconsole.identity.request import RequestSpec, build
 
@@ -79,7 +79,7 @@ def test_all_of_them_are_in_the_judgement() -> None:
         trust=[ROOT.certificate],
         role="client",
         now=NOW,
-        private_key=KEY,
+        proof=Proof(KEY),
         request=build(KEY, RequestSpec("CN=x")),
         previous=certificate,
     )

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from identity_pki import ec_key, handshake, name, rsa_key
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.certificate import describe, judge, read_bundle
+from tpmconsole.identity.certificate import Proof, describe, judge, read_bundle
 from tpmconsole.identity.demo_ca import DemoCa
 from tpmconsole.identity.request import RequestSpec, build
 
@@ -38,7 +38,7 @@ def test_what_it_signs_passes_every_check_and_strict_peers(
         trust=anchors,
         role="both",
         now=datetime.now(UTC),
-        private_key=key,
+        proof=Proof(key),
         request=request,
     )
     assert {one.verdict for one in judgement.verdicts} == {"ok"}, judgement.verdicts

@@ -59,7 +59,7 @@ def test_openssl_verifies_and_reads_it(key: Any, signed: str) -> None:
 
 
 def test_pss_where_it_is_asked_for() -> None:
-    request = build(rsa_key(), RequestSpec("CN=a"), pss=True)
+    request = build(rsa_key(), RequestSpec("CN=a"), "RSAPSS SHA-256")
     assert isinstance(request.signature_algorithm_parameters, padding.PSS)
     assert "rsassaPss" in _openssl(request)
 

@@ -58,7 +58,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         for name in ("gateway", "pump"):
             board.keyring.create(name, Algorithm.EC_P256)
         board.provision.request("gateway", RequestSpec("CN=gateway", ("dns:localhost",), "both"))
-        board.provision.demo_sign("gateway")
+        board.installer.demo_sign("gateway")
         spec = SessionSpec(role="server", identity="gateway", host="localhost", port=0)
         session = board.start_session(spec).id
         yield state

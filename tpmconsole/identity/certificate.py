@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography import x509
@@ -21,15 +21,16 @@ from tpmconsole.identity.chain_checks import (
     check_trust,
 )
 from tpmconsole.identity.comparisons import (
-    PrivateKey,
     check_possession,
     check_renewal,
     check_request,
+    not_tried,
 )
 from tpmconsole.identity.naming import fingerprint, name_text, san_entries
+from tpmconsole.identity.signing import PrivateKey
 from tpmconsole.identity.verdict import Verdict, fail, ok
 
-__all__ = ["CertificateFacts", "Judgement", "Verdict", "describe", "judge", "read_bundle"]
+__all__ = ["CertificateFacts", "Judgement", "Proof", "Verdict", "describe", "judge", "read_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +67,33 @@ class Judgement:
         leaf: the certificate that belongs to the key, or None.
         chain: what to install and send to a peer: the leaf, then intermediates in order; the trust
             anchor is not among them.
+        anchors: the trust anchors it was judged by, those that are offered with it too.
+        added: the anchors that are new here: to be trusted only after somebody's yes.
     """
 
     verdicts: tuple[Verdict, ...]
     leaf: x509.Certificate | None
     chain: tuple[x509.Certificate, ...]
+    anchors: tuple[x509.Certificate, ...] = ()
+    added: tuple[x509.Certificate, ...] = ()
 
     @property
     def acceptable(self) -> bool:
         """Whether it may be installed: no verdict is fail."""
         return all(one.verdict != "fail" for one in self.verdicts)
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """What the key proves itself by.
+
+    Attributes:
+        key: the private key; None where it asks for a password that nobody gave.
+        fixed: the only scheme it was made for, as ``RSAPSS SHA-256``; empty where it is free.
+    """
+
+    key: PrivateKey | None
+    fixed: str = ""
 
 
 def describe(certificate: x509.Certificate) -> CertificateFacts:
@@ -98,55 +116,67 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
     trust: Sequence[x509.Certificate],
     role: str,
     now: datetime,
-    private_key: PrivateKey | None = None,
+    offered: Sequence[x509.Certificate] = (),
+    proof: Proof | None = None,
     request: x509.CertificateSigningRequest | None = None,
     previous: x509.Certificate | None = None,
+    soon: timedelta = checks.EXPIRES_SOON,
+    made: datetime | None = None,
 ) -> Judgement:
     """Say of a bundle whether it would work with the key, and what would not.
 
     Args:
         bundle: the leaf, found by the key wherever it stands, and what belongs to its chain.
         public_key: the identity's key.
-        trust: the trust anchors, given or installed before.
+        trust: the trust anchors that are installed.
         role: ``client``, ``server`` or ``both``.
         now: the board's clock, aware UTC.
-        private_key: where given, it has to prove itself by a signature.
+        offered: trust anchors that came with it.
+        proof: where given, the key has to prove itself by a signature.
         request: where given, what the CA changed against it is told.
         previous: where given, the installed certificate that this one would replace.
+        soon: how long before its end a certificate draws a warning.
+        made: when the identity was made; a clock that says less was set back.
 
     Raises:
-        ConsoleError: only what ``private_key`` raises.
+        ConsoleError: only what the private key raises.
     """
+    added = [one for one in dict.fromkeys(offered) if one not in trust]
+    anchors = [*trust, *added]
     bundle = list(dict.fromkeys(bundle))  # several files may hold the same one
     leaf = _find_leaf(bundle, public_key, now)
     if leaf is None:
         return Judgement((_readable(bundle, ()), _another_key(bundle)), None, ())
-    path = find_path(leaf, [one for one in bundle if one != leaf], trust, now)
+    path = find_path(leaf, [one for one in bundle if one != leaf], anchors, now)
     verdicts = [
         _readable(bundle, (*path.certificates, *path.issuers)),
         ok("key-match", f"'{name_text(leaf.subject)}' belongs to this key"),
     ]
-    if private_key is not None:
-        verdicts.append(check_possession(leaf, private_key))
-    verdicts += _judge_leaf(leaf, role, now)
+    if proof is not None:
+        verdicts.append(
+            check_possession(leaf, proof.key, proof.fixed) if proof.key else not_tried()
+        )
+    verdicts += _judge_leaf(leaf, role, now, soon, made)
     verdicts += [
         check_algorithms(path),
         check_authority(path),
-        check_trust(trust, now),
-        check_chain(path, [*bundle, *trust], trust, role, now),
+        check_trust(anchors, now),
+        check_chain(path, [*bundle, *anchors], anchors, role, now),
     ]
     if request is not None:
         verdicts.append(check_request(leaf, request))
     if previous is not None:
         verdicts.append(check_renewal(leaf, previous))
-    return Judgement(tuple(verdicts), leaf, path.certificates)
+    return Judgement(tuple(verdicts), leaf, path.certificates, tuple(anchors), tuple(added))
 
 
-def _judge_leaf(leaf: x509.Certificate, role: str, now: datetime) -> list[Verdict]:
-    dates = checks.check_dates(leaf, now)
+def _judge_leaf(
+    leaf: x509.Certificate, role: str, now: datetime, soon: timedelta, made: datetime | None
+) -> list[Verdict]:
+    dates = checks.check_dates(leaf, now, made)
     verdicts = [dates]
     if dates.verdict == "ok":  # else it has ended already, or nobody knows how long it has
-        verdicts.append(checks.check_expiry(leaf, now))
+        verdicts.append(checks.check_expiry(leaf, now, soon))
     verdicts += [checks.check_not_ca(leaf), checks.check_usage(leaf, role)]
     if "server" in roles_of(role):
         verdicts.append(checks.check_san(leaf))

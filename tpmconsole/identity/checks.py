@@ -15,20 +15,27 @@ from tpmconsole.identity.naming import (
     purposes,
 )
 from tpmconsole.identity.verdict import Verdict, fail, ok, warn
+from tpmconsole.settings import WARN_DAYS
 
-EXPIRES_SOON = timedelta(days=30)
+EXPIRES_SOON = timedelta(days=WARN_DAYS)
 # No board that runs this has a right to an earlier date: its clock was never set.
 CLOCK_BELIEVABLE = datetime(2024, 1, 1, tzinfo=UTC)
+# Back by more than this is no correction: the clock was lost.
+_CLOCK_SET_BACK = timedelta(days=1)
 
-_RENEW = "ask your CA for a new certificate: tpmconsole request, then import"
+_RENEW = "ask your CA for a new certificate: tpmconsole renew, then import"
 _SET_CLOCK = "set the board's clock (date, chrony, the RTC's battery), then try again"
 
 
-def check_dates(leaf: x509.Certificate, now: datetime) -> Verdict:
-    """The validity against the board's clock, and the clock against reason."""
+def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = None) -> Verdict:
+    """The validity against the board's clock, and the clock against reason.
+
+    Args:
+        made: when the identity was made by this board's clock, where that is known.
+    """
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    if now < CLOCK_BELIEVABLE:
-        text = f"clock not believable: the board's clock says {moment(now)}"
+    text = _clock_fault(now, made)
+    if text:
         if now < begin:
             return fail("dates", f"{text}, the certificate begins {moment(begin)}", _SET_CLOCK)
         return warn("dates", text, _SET_CLOCK)
@@ -42,15 +49,24 @@ def check_dates(leaf: x509.Certificate, now: datetime) -> Verdict:
         )
     if now > end:
         text = f"expired {moment(end)}; the board's clock says {moment(now)}"
-        return fail("dates", text, _RENEW)
+        return fail("dates", text, f"{_RENEW}; check the clock where that cannot be")
     return ok("dates", f"valid from {moment(begin)} to {moment(end)}")
 
 
-def check_expiry(leaf: x509.Certificate, now: datetime) -> Verdict:
+def _clock_fault(now: datetime, made: datetime | None) -> str | None:
+    text = f"clock not believable: the board's clock says {moment(now)}"
+    if now < CLOCK_BELIEVABLE:
+        return text
+    if made is not None and now < made - _CLOCK_SET_BACK:
+        return f"{text}, and this identity was made {moment(made)}"
+    return None
+
+
+def check_expiry(leaf: x509.Certificate, now: datetime, soon: timedelta = EXPIRES_SOON) -> Verdict:
     """How long a certificate that is valid now still holds."""
     left = leaf.not_valid_after_utc - now
     days = {0: "less than a day", 1: "1 day"}.get(left.days, f"{left.days} days")
-    if left < EXPIRES_SOON:
+    if left < soon:
         return warn("expiry", f"expires in {days}", _RENEW)
     return ok("expiry", f"{days} left")
 

@@ -6,15 +6,13 @@ import secrets
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tpmconsole.identity.naming import general_names, moment, name_text, purposes, san_entry
+from tpmconsole.identity.signing import PrivateKey, scheme_of, sign, verify
 from tpmconsole.identity.verdict import Verdict, fail, ok, warn
-
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 _NONCE_BYTES = 32
 _NAMES_SHOWN = 5
@@ -24,31 +22,35 @@ _PURPOSE_WORDS = {
 }
 
 
-def check_possession(leaf: x509.Certificate, private_key: PrivateKey) -> Verdict:
+def check_possession(leaf: x509.Certificate, private_key: PrivateKey, fixed: str = "") -> Verdict:
     """Have the key sign a nonce that the certificate verifies.
+
+    Args:
+        fixed: the only scheme it was made for, as ``RSAPSS SHA-256``; empty where it is free.
 
     Raises:
         ConsoleError: whatever the key raises: a wrong password, a TPM that does not answer.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
+    scheme = scheme_of(private_key.public_key(), fixed)
     public = leaf.public_key()
-    hash_algorithm = hashes.SHA256()
+    kinds = (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)
     try:
-        if isinstance(private_key, rsa.RSAPrivateKey) and isinstance(public, rsa.RSAPublicKey):
-            scheme = padding.PKCS1v15()
-            public.verify(
-                private_key.sign(nonce, scheme, hash_algorithm), nonce, scheme, hash_algorithm
-            )
-        elif isinstance(private_key, ec.EllipticCurvePrivateKey) and isinstance(
-            public, ec.EllipticCurvePublicKey
-        ):
-            ecdsa = ec.ECDSA(hash_algorithm)
-            public.verify(private_key.sign(nonce, ecdsa), nonce, ecdsa)
-        else:
+        if not isinstance(public, kinds):
             return _not_proved()
+        verify(public, sign(private_key, nonce, scheme), nonce, scheme)
     except InvalidSignature:
         return _not_proved()
     return ok("key-proof", "the key signed a nonce that the certificate verifies")
+
+
+def not_tried() -> Verdict:
+    """The key asks for a password, and none was given."""
+    return warn(
+        "key-proof",
+        "the key has not proved itself: it asks for its password",
+        "give it, so that the key signs a nonce: --password-file FILE",
+    )
 
 
 def check_request(leaf: x509.Certificate, request: x509.CertificateSigningRequest) -> Verdict:

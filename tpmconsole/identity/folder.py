@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -75,6 +76,14 @@ class Identity:
         return read_bounded(self.folder / "key.pem", _SMALL_FILE_BYTES)
 
     @property
+    def made(self) -> datetime | None:
+        """When the key was made, by the board's clock of that time; None where that is unknown."""
+        try:
+            return datetime.fromisoformat(self.created).astimezone(UTC)
+        except ValueError:
+            return None
+
+    @property
     def request(self) -> Path:
         return self.folder / "request.pem"
 
@@ -97,6 +106,14 @@ class Identity:
     @property
     def has_trust(self) -> bool:
         return self.trust.is_file()
+
+    @property
+    def renewing(self) -> bool:
+        """Whether a request was made after the certificate was installed: it waits for its CA."""
+        try:
+            return self.request.stat().st_mtime_ns > self.certificate.stat().st_mtime_ns
+        except OSError:
+            return False
 
     @property
     def can_undo(self) -> bool:

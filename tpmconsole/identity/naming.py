@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import NameOID
 
 from tpmconsole.text import printable
@@ -18,7 +22,13 @@ _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 # What RFC 4514 does not abbreviate but everybody does.
 _SHORT = {NameOID.EMAIL_ADDRESS: "emailAddress", NameOID.SERIAL_NUMBER: "serialNumber"}
 
-_SAN_KINDS: dict[type[x509.GeneralName], str] = {
+_SAN_KINDS: dict[
+    type[x509.DNSName]
+    | type[x509.IPAddress]
+    | type[x509.UniformResourceIdentifier]
+    | type[x509.RFC822Name],
+    str,
+] = {
     x509.DNSName: "dns",
     x509.IPAddress: "ip",
     x509.UniformResourceIdentifier: "uri",
@@ -41,6 +51,17 @@ def san_entry(name: x509.GeneralName) -> str:
     if isinstance(name, x509.RegisteredID):
         return f"rid:{name.value.dotted_string}"
     return "other"
+
+
+def san_texts(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
+    """The names as a request's ``--san`` takes them, whole; kinds that it cannot ask for are left
+    out. Not made safe to show."""
+    return tuple(
+        f"{prefix}:{name.value}"
+        for name in names
+        for kind, prefix in _SAN_KINDS.items()
+        if isinstance(name, kind)
+    )
 
 
 def san_entries(certificate: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
@@ -88,6 +109,17 @@ def extension(
 def fingerprint(certificate: x509.Certificate) -> str:
     """SHA-256 over the whole certificate, 64 lower-case hexadecimal digits."""
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def key_fingerprint(key: PublicKeyTypes) -> str:
+    """SHA-256 over the SubjectPublicKeyInfo, 64 lower-case hexadecimal digits."""
+    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(der).hexdigest()
+
+
+def pem(certificates: Iterable[x509.Certificate]) -> bytes:
+    """The certificates one after the other."""
+    return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
 
 
 def moment(when: datetime) -> str:

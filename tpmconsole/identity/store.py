@@ -183,6 +183,38 @@ class IdentityStore:
                 write_atomic(identity.trust, trust_pem)
             write_atomic(identity.certificate, chain_pem)
 
+    def save_trust(self, name: str, pem: bytes) -> None:
+        """Replace the trust anchors.
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be written.
+        """
+        with self._changing(name) as identity:
+            write_atomic(identity.trust, pem)
+
+    def drop_anchor(self, name: str, sha256: str) -> None:
+        """Remove a trust anchor, also from what undoing an installation would bring back.
+
+        Args:
+            sha256: its fingerprint, 64 lower-case hexadecimal digits.
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be read or written.
+        """
+        from tpmconsole.identity.bundle import read_bundle
+        from tpmconsole.identity.naming import fingerprint, pem
+
+        with self._changing(name) as identity:
+            for path in (previous(identity.trust), identity.trust):
+                if not path.is_file():
+                    continue
+                anchors = read_bundle(read_bounded(path, CERTIFICATE_BYTES))
+                left = [one for one in anchors if fingerprint(one) != sha256]
+                if not left:
+                    _remove(path)
+                elif left != anchors:
+                    write_atomic(path, pem(left))
+
     def undo_install(self, name: str) -> Identity:
         """Go back to the certificate and trust anchors before the last ``install``; once.
 

@@ -5,18 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from cryptography import x509
-
 from tpmconsole.errors import ConsoleError
-from tpmconsole.files import read_bounded
-from tpmconsole.identity.bundle import read_bundle
 from tpmconsole.identity.certificate import describe
+from tpmconsole.identity.kept import kept_certificate, kept_request
 from tpmconsole.identity.naming import name_text
 from tpmconsole.identity.store import Identity
+from tpmconsole.settings import WARN_DAYS
 
-WARN_DAYS = 30
-REQUEST_BYTES = 64 * 1024
-CERTIFICATE_BYTES = 1024 * 1024
+_RENEW = ": renew it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +24,8 @@ class Summary:
             ``EXPIRED`` or ``ERROR``.
         where: ``key.pem`` or the persistent handle.
         detail: the certificate's end, or what is missing.
+        renewing: a request for the next certificate waits for the CA.
+        can_undo: the certificate before this one was kept.
     """
 
     name: str
@@ -43,10 +41,16 @@ class Summary:
     not_after: datetime | None = None
     has_trust: bool = False
     origin: str = "tpm"
+    renewing: bool = False
+    can_undo: bool = False
 
 
-def summarise(identity: Identity, now: datetime) -> Summary:
-    """Read an identity's folder; a damaged file is told in ``detail``, never raised."""
+def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
+    """Read an identity's folder; a damaged file is told in ``detail``, never raised.
+
+    Args:
+        warn_days: how long before its end a certificate ``EXPIRES``.
+    """
     known = Summary(
         name=identity.name,
         algorithm=identity.algorithm,
@@ -57,16 +61,21 @@ def summarise(identity: Identity, now: datetime) -> Summary:
         role=identity.role,
         has_trust=identity.has_trust,
         origin=identity.origin,
+        renewing=identity.renewing,
+        can_undo=identity.can_undo,
     )
     try:
         known = replace(known, request_subject=_request_subject(identity))
-        if not identity.has_certificate:
+        certificate = kept_certificate(identity)
+        if certificate is None:
             waits = known.request_subject is not None
             return replace(known, state="REQUEST", detail="waits for the CA") if waits else known
-        facts = describe(read_bundle(read_bounded(identity.certificate, CERTIFICATE_BYTES))[0])
-    except (ConsoleError, ValueError) as error:
+        facts = describe(certificate)
+    except ConsoleError as error:
         return replace(known, state="ERROR", detail=str(error))
-    state, detail = _validity(facts.not_after, now)
+    state, detail = _validity(facts.not_after, now, warn_days)
+    if known.renewing:
+        detail = detail.removesuffix(_RENEW) + ", renewal waits for the CA"
     return replace(
         known,
         state=state,
@@ -78,16 +87,14 @@ def summarise(identity: Identity, now: datetime) -> Summary:
 
 
 def _request_subject(identity: Identity) -> str | None:
-    if not identity.has_request:
-        return None
-    request = x509.load_pem_x509_csr(read_bounded(identity.request, REQUEST_BYTES))
-    return name_text(request.subject)
+    request = kept_request(identity)
+    return None if request is None else name_text(request.subject)
 
 
-def _validity(end: datetime, now: datetime) -> tuple[str, str]:
+def _validity(end: datetime, now: datetime, warn_days: int) -> tuple[str, str]:
     days = (end - now).days
     if end <= now:
-        return "EXPIRED", f"since {end:%Y-%m-%d}"
-    if days < WARN_DAYS:
-        return "EXPIRES", f"{end:%Y-%m-%d}, in {days} days"
+        return "EXPIRED", f"since {end:%Y-%m-%d}{_RENEW}"
+    if days < warn_days:
+        return "EXPIRES", f"{end:%Y-%m-%d}, in {days} days{_RENEW}"
     return "READY", f"until {end:%Y-%m-%d}, {days} days"

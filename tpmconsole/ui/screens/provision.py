@@ -211,7 +211,7 @@ class ProvisionPage(Page):
         if (one := self._chosen()) is not None:
             self.job(
                 "the demo CA signs",
-                lambda: self.board.provision.demo_sign(one.name),
+                lambda: self.board.installer.demo_sign(one.name),
                 lambda judgement: self._judged(one.name, judgement.verdicts, True),
             )
 
@@ -248,11 +248,11 @@ class ProvisionPage(Page):
             return read_bounded(user_path(path), CERTIFICATE_BYTES)
 
         trust = read(values["trust"]) if values["trust"] else None
-        judgement: Judgement = self.board.provision.judge(
+        judgement: Judgement = self.board.installer.judge(
             name, [read(values["certificate"])], trust, values["role"]
         )
         if judgement.acceptable:
-            self.board.provision.install(name, judgement, trust)
+            self.board.installer.install(name, judgement)
         return judgement.verdicts, judgement.acceptable
 
     def _judged(self, name: str, verdicts: Sequence[Verdict], installed: bool) -> None:

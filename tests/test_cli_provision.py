@@ -1,0 +1,238 @@
+"""Requests, certificates and trust anchors by commands, with a CA made by openssl."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shell import Shell
+
+from tpmconsole.hardware import host_name, serial_number
+from tpmconsole.tpm.simulator import Simulator
+
+OPENSSL = shutil.which("openssl") or "openssl"
+EXTENSIONS = "authorityKeyIdentifier = keyid\nsubjectKeyIdentifier = hash\n"
+
+
+class Authority:
+    """A CA as a technician makes one: files in a folder, and the openssl command."""
+
+    def __init__(self, folder: Path, name: str = "CA") -> None:
+        self.folder = folder
+        self.root = folder / "ca.pem"
+        folder.mkdir()
+        (folder / "ca.ext").write_text(EXTENSIONS)
+        self.run(
+            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
+            *("-keyout", "ca.key", "-out", "ca.pem", "-days", "400", "-subj", f"/CN={name}"),
+            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
+        )
+
+    def run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [OPENSSL, *arguments],
+            cwd=self.folder,
+            check=True,
+            capture_output=True,
+            text=True,
+            env={"PATH": "/usr/bin:/bin"},
+        )
+        return done.stdout + done.stderr
+
+    def sign(self, request: Path, days: int = 90) -> Path:
+        """A certificate for a request, as the request asks for it."""
+        self.run(
+            *("x509", "-req", "-in", str(request), "-CA", "ca.pem", "-CAkey", "ca.key"),
+            *("-CAcreateserial", "-days", str(days), "-copy_extensions", "copy"),
+            *("-extfile", "ca.ext", "-out", "leaf.pem"),
+        )
+        return self.folder / "leaf.pem"
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    shell = Shell(tmp_path_factory.mktemp("p"))
+    yield shell
+    Simulator(shell.state / "simulator").stop()
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca") / "one")
+
+
+def _folder(shell: Shell, name: str) -> Path:
+    return shell.state / "identities" / name
+
+
+def _audit(shell: Shell, name: str) -> list[dict[str, Any]]:
+    lines = (shell.state / "audit.jsonl").read_text().splitlines()
+    return [one for one in map(json.loads, lines) if one.get("identity") == name]
+
+
+def _verdicts(answer: dict[str, Any]) -> dict[str, str]:
+    return {one["check"]: one["verdict"] for one in answer["verdicts"]}
+
+
+@pytest.mark.parametrize("algorithm", ["ec-p256", "ec-p384", "rsa-2048"])
+def test_a_request_signed_in_the_tpm_to_an_installed_certificate(
+    shell: Shell, authority: Authority, algorithm: str
+) -> None:
+    name = f"walk-{algorithm}"
+    out = shell.state / "out.csr"
+    shell.simulate("create", name, "--algorithm", algorithm)
+    asked = ("request", name, "--subject", "CN=gw,O=Example", "--san", "dns:gw.local")
+    shell.simulate(*asked, "--role", "both", "--out", str(out))
+    assert "verify OK" in authority.run("req", "-in", str(out), "-verify", "-noout")
+    assert out.stat().st_mode & 0o777 == 0o644  # for whoever carries it to the CA
+
+    leaf = authority.sign(out)
+    refused = shell("--simulate", "import", name, str(leaf), "--json")
+    assert refused.returncode == 1
+    assert _verdicts(json.loads(refused.stdout))["trust"] == "fail"
+    done = shell.simulate("import", name, str(leaf), "--trust", str(authority.root))
+    assert set(_verdicts(done).values()) == {"ok"}
+    assert {"key-proof", "request"} <= _verdicts(done).keys()
+    (anchor,) = done["trust_added"]
+    assert anchor["subject"] == "CN=CA"
+    lines = _audit(shell, name)
+    assert [(line["action"], line["result"]) for line in lines] == [
+        ("create", "done"),
+        ("request", "done"),
+        ("import", "refused: trust chain"),
+        ("import", "done"),
+    ]
+    assert len(lines[1]["key"]) == 64
+    assert lines[3]["trust"] == anchor["fingerprint"]
+
+
+def test_trust_anchors_are_added_shown_and_removed(
+    shell: Shell, authority: Authority, tmp_path: Path
+) -> None:
+    shell.simulate("create", "trust")
+    shell.simulate("request", "trust", "--subject", "CN=a")
+    request = _folder(shell, "trust") / "request.pem"
+    first = authority.sign(request)
+    shell.simulate("import", "trust", str(first), "--trust", str(authority.root))
+    other = Authority(tmp_path / "two", "Other CA")
+    second = other.sign(request, days=100)
+    shell.simulate("import", "trust", str(second), "--trust", str(other.root))
+    anchors = shell.simulate("trust", "trust")
+    assert [one["subject"] for one in anchors] == ["CN=CA", "CN=Other CA"]
+
+    remove = ("--simulate", "trust", "trust", "--remove", anchors[0]["fingerprint"])
+    assert shell.refuse(2, *remove)["remedy"] == "add --yes"
+    assert len(shell.simulate("trust", "trust")) == 2
+    assert shell(*remove, "--yes").returncode == 0
+    shell.refuse(2, *remove)
+    undone = shell.simulate("import", "trust", "--undo")
+    assert undone["certificate"]["issuer"] == "CN=CA"
+    # A CA that is trusted no more does not come back by going back.
+    assert [one["subject"] for one in shell.simulate("trust", "trust")] == ["CN=Other CA"]
+    error = shell.refuse(1, "--simulate", "import", "trust", "--undo")
+    assert error["title"] == "Nothing to undo"
+
+
+def test_renewal_with_the_same_key_and_with_a_new_one(shell: Shell, authority: Authority) -> None:
+    shell.simulate("create", "renew")
+    assert shell.refuse(1, "--simulate", "renew", "renew")["title"] == "Nothing to renew"
+    asked = ("--subject", r"CN=a\,b,O=Example", "--san", "uri:urn:a:b", "--role", "server")
+    shell.simulate("request", "renew", *asked)
+    request = _folder(shell, "renew") / "request.pem"
+    leaf = authority.sign(request, days=20)
+    answer = shell.simulate("import", "renew", str(leaf), "--trust", str(authority.root))
+    assert _verdicts(answer)["expiry"] == "warn"
+
+    before = authority.run("req", "-in", str(request), "-noout", "-text")
+    again = shell.simulate("renew", "renew")
+    assert again["pem"] == request.read_text()
+    after = authority.run("req", "-in", str(request), "-noout", "-text")
+    assert before.partition("Signature Algorithm")[0] == after.partition("Signature Algorithm")[0]
+    answer = shell.simulate("import", "renew", str(authority.sign(request)))
+    assert _verdicts(answer)["renewal"] == "ok"
+
+    fresh = shell.simulate("renew", "renew", "--new-key", "renew-2")
+    assert fresh["identity"] == "renew-2"
+    new_request = _folder(shell, "renew-2") / "request.pem"
+    assert "urn:a:b" in authority.run("req", "-in", str(new_request), "-noout", "-text")
+    assert shell.simulate("import", "renew-2", str(authority.sign(new_request)))["installed"]
+
+
+def test_a_key_with_a_password_proves_itself_where_it_is_given(
+    shell: Shell, authority: Authority, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("correct horse\n")
+    password = ("--password-file", str(secret))
+    shell.simulate("create", "locked", *password)
+    shell.simulate("request", "locked", "--subject", "CN=l", *password)
+    leaf = str(authority.sign(_folder(shell, "locked") / "request.pem"))
+    trusted = ("import", "locked", leaf, "--trust", str(authority.root), "--check")
+    assert _verdicts(shell.simulate(*trusted))["key-proof"] == "warn"
+    assert _verdicts(shell.simulate(*trusted, *password))["key-proof"] == "ok"
+    secret.write_text("wrong\n")
+    shell.refuse(4, "--simulate", *trusted, *password)
+
+
+def test_pkcs12_is_explained_and_standard_input_is_read(shell: Shell, authority: Authority) -> None:
+    shell.simulate("create", "forms")
+    shell.simulate("request", "forms", "--subject", "CN=f")
+    leaf = authority.sign(_folder(shell, "forms") / "request.pem")
+    authority.run(
+        *("pkcs12", "-export", "-in", "ca.pem", "-inkey", "ca.key", "-out", "ca.p12"),
+        *("-passout", "pass:x"),
+    )
+    error = shell.refuse(1, "--simulate", "import", "forms", str(authority.folder / "ca.p12"))
+    assert "PKCS #12" in error["cause"]
+    assert "private key" in error["cause"]
+    done = shell(
+        *("--simulate", "import", "forms", "-", "--trust", str(authority.root)),
+        text=leaf.read_text(),
+    )
+    assert done.returncode == 0
+    assert "trusted from now on: CN=CA, SHA-256 " in done.stdout
+
+
+@pytest.mark.parametrize("file", ["certificate.pem", "request.pem", "trust.pem"])
+def test_what_is_damaged_keeps_nothing_new_out(
+    shell: Shell, authority: Authority, file: str
+) -> None:
+    name = f"damaged-{file.partition('.')[0]}"
+    shell.simulate("create", name)
+    shell.simulate("request", name, "--subject", "CN=d")
+    leaf = str(authority.sign(_folder(shell, name) / "request.pem"))
+    shell.simulate("import", name, leaf, "--trust", str(authority.root))
+    (_folder(shell, name) / file).write_text("not any more")
+    assert shell.simulate("import", name, leaf, "--trust", str(authority.root))["installed"]
+
+
+def test_a_template_of_the_fleet_fills_what_is_not_said(shell: Shell) -> None:
+    shell.simulate("create", "fleet")
+    usual = shell.simulate("request", "fleet", "--preview")["asks"]
+    assert ["CN", serial_number() or host_name()] in usual
+    settings = shell.state / "tpmconsole.toml"
+    try:
+        settings.write_text(
+            '[request]\nsubject = "CN={hostname},O=Fleet"\n'
+            'san = ["dns:{hostname}.example.com"]\nrole = "server"\n'
+        )
+        asks = shell.simulate("request", "fleet", "--preview")["asks"]
+        assert ["O", "Fleet"] in asks
+        assert ["SAN", f"dns:{host_name()}.example.com"] in asks
+        assert ["Extended usage", "serverAuth"] in asks
+        assert ["Signed by", "ECDSA with SHA-256"] in asks
+        assert not (_folder(shell, "fleet") / "request.pem").exists()
+        asks = shell.simulate("request", "fleet", "--preview", "--role", "client")["asks"]
+        assert ["Extended usage", "clientAuth"] in asks
+        settings.write_text('[request]\nsubject = "CN={colour}"\n')
+        error = shell.refuse(2, "--simulate", "request", "fleet")
+        assert "{colour}" in error["cause"]
+        settings.write_text("warn_days = -1\n")
+        assert "warn_days" in shell.refuse(2, "status")["cause"]
+    finally:
+        settings.unlink()

@@ -1,0 +1,101 @@
+"""How a key signs: with a hash as strong as itself, and as it was made to where that is fixed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+from tpmconsole.errors import ConsoleError
+
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+
+_HASHES: dict[str, type[hashes.SHA256] | type[hashes.SHA384] | type[hashes.SHA512]] = {
+    "SHA-256": hashes.SHA256,
+    "SHA-384": hashes.SHA384,
+    "SHA-512": hashes.SHA512,
+}
+RSA_PSS = "RSAPSS"
+
+
+def load_public_key(pem: bytes) -> PublicKey:
+    """An EC or RSA public key out of its PEM.
+
+    Raises:
+        ConsoleError: it is of another kind.
+    """
+    key = load_pem_public_key(pem)
+    if not isinstance(key, (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)):
+        raise ConsoleError(
+            "Key not usable", "it is neither EC nor RSA", "make a new one: tpmconsole create"
+        )
+    return key
+
+
+@dataclass(frozen=True, slots=True)
+class Scheme:
+    """How a key signs.
+
+    Attributes:
+        algorithm: the hash.
+        pss: RSASSA-PSS, for an RSA key that does nothing else; else PKCS #1 v1.5, which every CA
+            reads. Means nothing for an EC key, which signs with ECDSA.
+    """
+
+    algorithm: hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+    pss: bool = False
+
+    @property
+    def rsa_padding(self) -> padding.PSS | padding.PKCS1v15:
+        """RSA's padding."""
+        if not self.pss:
+            return padding.PKCS1v15()
+        # The salt as long as the hash: what a TPM makes (TPM 2.0 Part 1, B.7) and TLS 1.3 asks for.
+        return padding.PSS(padding.MGF1(self.algorithm), self.algorithm.digest_size)
+
+    def words(self, key: PublicKey) -> str:
+        """``ECDSA with SHA-256``, ``RSA PKCS #1 v1.5 with SHA-256``."""
+        kind = "ECDSA"
+        if isinstance(key, rsa.RSAPublicKey):
+            kind = "RSA PSS" if self.pss else "RSA PKCS #1 v1.5"
+        return f"{kind} with SHA-{self.algorithm.digest_size * 8}"
+
+
+def scheme_of(key: PublicKey, fixed: str = "") -> Scheme:
+    """How a key signs.
+
+    Args:
+        fixed: the only scheme the key was made for, as ``RSAPSS SHA-256``; empty where it is free.
+    """
+    kind, _, hash_name = fixed.partition(" ")
+    algorithm = _HASHES.get(hash_name, _as_strong_as(key))
+    return Scheme(algorithm(), pss=kind == RSA_PSS)
+
+
+def sign(key: PrivateKey, data: bytes, scheme: Scheme) -> bytes:
+    """A signature over data; raises what the key raises."""
+    if isinstance(key, rsa.RSAPrivateKey):
+        return key.sign(data, scheme.rsa_padding, scheme.algorithm)
+    return key.sign(data, ec.ECDSA(scheme.algorithm))
+
+
+def verify(key: PublicKey, signature: bytes, data: bytes, scheme: Scheme) -> None:
+    """Verify what ``sign`` made.
+
+    Raises:
+        cryptography.exceptions.InvalidSignature: it is not good.
+    """
+    if isinstance(key, rsa.RSAPublicKey):
+        key.verify(signature, data, scheme.rsa_padding, scheme.algorithm)
+    else:
+        key.verify(signature, data, ec.ECDSA(scheme.algorithm))
+
+
+def _as_strong_as(key: PublicKey) -> type[hashes.SHA256] | type[hashes.SHA384]:
+    """A hash as strong as the key; TLS 1.3 couples P-384 with SHA-384 (RFC 8446, 4.2.3)."""
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size >= 384:
+        return hashes.SHA384
+    return hashes.SHA256
