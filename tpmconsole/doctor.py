@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.connection import Places
 from tpmconsole.tpm.model import SelfTestResult, TpmHealth
 from tpmconsole.words import chip_words, lockout_details, self_test_words
 
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-DEVICES = (Path("/dev/tpmrm0"), Path("/dev/tpm0"))
 LOW_DISK = 16 * 1024 * 1024
 # A board without a battery wakes up in 1970; no certificate of ours is older than this program.
 FIRST_BELIEVABLE = datetime(2024, 1, 1, tzinfo=UTC)
@@ -109,7 +109,9 @@ def _guarded(name: str, probe: Callable[[], Finding]) -> Finding:
 
 
 def _device() -> Finding:
-    there = [path for path in DEVICES if path.exists()]
+    places = Places()
+    devices = (places.device(places.managed), places.device(places.raw))
+    there = [path for path in devices if path.exists()]
     if not there:
         return Finding(
             "device",

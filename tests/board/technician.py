@@ -62,6 +62,12 @@ class Technician:
         self.machine.root(_HANG_UP)
         self.logged_in_after(position)
 
+    def programs(self, word: str) -> list[str]:
+        """The command lines with a word in them of the technician's processes."""
+        own = "find /proc -maxdepth 1 -user technician -name '[0-9]*'"
+        show = f"for p in $({own}); do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null"
+        return [line for line in self.machine.root(show).splitlines() if word in line]
+
     def at_the_prompt(self) -> bool:
         """Whether the shell waits for a command."""
         self.line.settle()

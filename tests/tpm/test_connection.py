@@ -74,6 +74,13 @@ def test_the_raw_device_comes_last_and_says_why(make: Make, nowhere: Places) -> 
     assert "tpm2-abrmd" in found.why
 
 
+def test_a_chip_with_another_number_is_found(make: Make, nowhere: Places) -> None:
+    for name in ("tpmrm10", "tpmrm2", "tpmrmx"):
+        (nowhere.managed.parent / name).symlink_to("/dev/null")
+    found = choose(make(), nowhere)
+    assert found.tcti == f"device:{nowhere.managed.parent}/tpmrm2"
+
+
 @pytest.mark.parametrize("driver", ["tpm", "tpmrm"])
 def test_the_driver_tells_a_tpm(make: Make, nowhere: Places, driver: str) -> None:
     number = nowhere.devices / "1:3"  # of /dev/null

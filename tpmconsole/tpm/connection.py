@@ -55,6 +55,20 @@ class Places:
     system_bus: Path = Path("/run/dbus/system_bus_socket")
     devices: Path = Path("/sys/dev/char")
 
+    def device(self, path: Path) -> Path:
+        """``managed`` or ``raw``, or where it is not there the first of its kind with any number.
+
+        A chip whose driver was bound again has the next number for as long as a program keeps the
+        device that went.
+        """
+        if path.exists():
+            return path
+        kind = path.name.rstrip("0123456789")
+        others = (
+            one for one in path.parent.glob(f"{kind}[0-9]*") if one.name[len(kind) :].isdigit()
+        )
+        return min(others, key=lambda one: int(one.name[len(kind) :]), default=path)
+
 
 @dataclass(frozen=True, slots=True)
 class _Trouble:
@@ -118,9 +132,8 @@ def _completed(tcti: str, source: str, places: Places) -> str:
     if name == "pcap":
         return f"pcap:{_completed(rest, source, places)}"
     if name == "device" and not rest:
-        usable = [
-            path for path in (places.managed, places.raw) if not _device_trouble(path, places)
-        ]
+        there = [places.device(path) for path in (places.managed, places.raw)]
+        usable = [path for path in there if not _device_trouble(path, places)]
         return f"device:{(usable or [places.managed])[0]}"
     return tcti
 
@@ -139,7 +152,7 @@ def _check_named_device(tcti: str, source: str, places: Places) -> None:
 
 def _found(places: Places) -> Connection:
     tried: list[_Trouble] = []
-    for path in (places.managed, None, places.raw):
+    for path in (places.device(places.managed), None, places.device(places.raw)):
         trouble = _device_trouble(path, places) if path else _abrmd_trouble(places.system_bus)
         if trouble is None:
             found = (

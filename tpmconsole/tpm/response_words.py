@@ -270,6 +270,10 @@ TPM_WORDS: dict[int, tuple[str, str, str]] = {
 
 # Layers above the TPM: which wire is broken. Keyed by the whole code.
 TSS_WORDS: dict[int, tuple[str, str]] = {
+    0xA0007: (
+        "the resource manager or driver that was reached has lost its TPM",
+        "check that the chip's driver is there, then: sudo systemctl restart tpm2-abrmd",
+    ),
     0xA000A: (
         "its device or socket cannot be opened, or the connection broke",
         "check that the TPM is there and that you may open it; doctor finds out why",
