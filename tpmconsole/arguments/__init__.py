@@ -1,0 +1,30 @@
+"""The command line's grammar (contract: names, options and exit codes do not change)."""
+
+from __future__ import annotations
+
+import argparse
+
+from tpmconsole import __version__
+from tpmconsole.arguments import chip, keys, provision, service, sessions
+from tpmconsole.arguments.parser import Parser
+from tpmconsole.settings import LINES
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; ``command`` is None where the console is wanted."""
+    parser = Parser(
+        prog="tpmconsole",
+        description="Console of a board with a TPM 2.0. Without a command it opens the screen.",
+    )
+    parser.add_argument("--version", action="version", version=f"tpmconsole {__version__}")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--tcti", metavar="T", help="which TPM to use, such as device:/dev/tpmrm0")
+    which.add_argument("--simulate", action="store_true", help="use the simulated TPM")
+    parser.add_argument("--state", metavar="DIR", help="where everything is kept")
+    parser.add_argument("--line", choices=LINES, help="the terminal line (default: auto)")
+    parser.add_argument("--mouse", action="store_true", help="use the mouse, on a fast line")
+    parser.add_argument("--kiosk", action="store_true", help="a visitor's console")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    for group in (chip, keys, provision, sessions, service):
+        group.add_commands(commands)
+    return parser

@@ -1,0 +1,23 @@
+"""Diagnosis, report and simulator."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tpmconsole.arguments.parser import (
+    Parser,
+    add_command,
+)
+
+
+def add_commands(commands: Any) -> None:
+    add_command(commands, "doctor", "look for what is wrong, and say what to do")
+    report = add_command(commands, "report", "everything for support, in one text")
+    report.add_argument("--out", type=Path, metavar="FILE")
+    simulator = commands.add_parser("simulator", help="the simulated TPM")
+    actions = simulator.add_subparsers(dest="action", required=True, parser_class=Parser)
+    for name in ("start", "stop", "status"):
+        add_command(
+            actions, name, f"{name} the simulated TPM" if name != "status" else "is it running"
+        )

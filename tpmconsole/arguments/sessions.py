@@ -1,0 +1,52 @@
+"""Mutual-TLS sessions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tpmconsole.arguments.parser import (
+    Parser,
+    add_command,
+    password_option,
+)
+
+
+def add_commands(commands: Any) -> None:
+    session = commands.add_parser("session", help="mutual-TLS sessions")
+    actions = session.add_subparsers(dest="action", required=True, parser_class=Parser)
+    start = actions.add_parser("start", help="start a session that outlives this command")
+    roles = start.add_subparsers(dest="role", required=True, parser_class=Parser)
+    client = add_command(
+        roles,
+        "client",
+        "connect to a server",
+        "tpmconsole session start client gateway --connect broker.local:8443 --count 5",
+    )
+    client.add_argument("name", metavar="NAME")
+    client.add_argument("--connect", required=True, metavar="HOST:PORT")
+    client.add_argument("--protocol", choices=("line", "https"), default="line")
+    client.add_argument("--path", default="/", help="what https fetches")
+    client.add_argument("--interval", type=float, default=1.0, metavar="S")
+    client.add_argument("--count", type=int, metavar="N", help="end after N messages")
+    server = add_command(
+        roles,
+        "server",
+        "wait for clients",
+        "tpmconsole session start server gateway --listen 0.0.0.0:8443",
+    )
+    server.add_argument("name", metavar="NAME")
+    server.add_argument("--listen", required=True, metavar="HOST:PORT")
+    for one in (client, server):
+        one.add_argument("--engine", choices=("auto", "provider", "bridge"), default="auto")
+        one.add_argument("--min-tls", choices=("1.2", "1.3"), default="1.2")
+        one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3")
+        password_option(one)
+    add_command(actions, "list", "list the sessions")
+    for name, text in (
+        ("show", "show one session"),
+        ("stop", "end a session"),
+        ("events", "what happened in a session"),
+    ):
+        one = add_command(actions, name, text)
+        one.add_argument("id", metavar="ID")
+    one.add_argument("--follow", action="store_true", help="wait for more until the session ends")

@@ -1,0 +1,137 @@
+"""From a request to an installed certificate."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from tpmconsole.board import Board
+from tpmconsole.commands.common import (
+    Answer,
+    Commands,
+    certificate_file,
+    out_file,
+    read_password,
+)
+from tpmconsole.errors import ExitCode, usage_error
+
+if TYPE_CHECKING:
+    pass
+
+
+def _request(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.identity.request import RequestSpec
+
+    usual = board.provision.default_spec()
+    spec = RequestSpec(
+        subject=usual.subject if args.subject is None else args.subject,
+        san=tuple(args.san) or usual.san,
+        role=args.role or usual.role,
+    )
+    if args.preview:
+        lines = board.provision.preview(args.name, spec)
+        rows = (f"{label:<16} {text}" for label, text in lines)
+        return Answer({"identity": args.name, "asks": lines}, rows)
+    pem = board.provision.request(
+        args.name,
+        spec,
+        read_password(args.password_file),
+        out_file(args),
+        owner_password=read_password(args.owner_password_file),
+    )
+    return _requested(board, args, pem)
+
+
+def _renew(board: Board, args: Namespace) -> Answer:
+    pem = board.provision.renew(
+        args.name,
+        new_name=args.new_key,
+        password=read_password(args.password_file),
+        out=out_file(args),
+        owner_password=read_password(args.owner_password_file),
+    )
+    args.name = args.new_key or args.name
+    return _requested(board, args, pem)
+
+
+def _requested(board: Board, args: Namespace, pem: bytes) -> Answer:
+    """A request was made: where it is, or itself."""
+    path = str(out_file(args) or board.identities.get(args.name).request)
+    lines = [f"{path}: hand this request to your CA, then run: tpmconsole import {args.name} FILE"]
+    if str(args.out) == "-":
+        lines = pem.decode().splitlines()
+    return Answer({"identity": args.name, "request": path, "pem": pem.decode()}, lines)
+
+
+def _import(board: Board, args: Namespace) -> Answer:
+    if args.undo:
+        return _undo(board, args)
+    from tpmconsole.answers import verdict_lines
+    from tpmconsole.identity.certificate import describe
+
+    if not args.files:
+        raise usage_error("Wrong usage", "no FILE is given", "see: tpmconsole import --help")
+    bundles = [certificate_file(path) for path in args.files]
+    trust = certificate_file(args.trust) if args.trust else None
+    judgement = board.installer.judge(
+        args.name,
+        bundles,
+        trust,
+        args.role,
+        read_password(args.password_file),
+        owner_password=read_password(args.owner_password_file),
+    )
+    install = judgement.acceptable and not args.check
+    if install:
+        board.installer.install(args.name, judgement)
+    elif not args.check:
+        board.installer.refuse(args.name, judgement)
+    added = [describe(one) for one in judgement.added]
+    data = {
+        "verdicts": [one.to_json() for one in judgement.verdicts],
+        "installed": install,
+        "trust_added": [one.to_json() for one in added if install],
+    }
+    exit_code = ExitCode.YES if judgement.acceptable else ExitCode.NO
+    lines = verdict_lines(args.name, judgement.verdicts, install, added)
+    return Answer(data, lines, exit_code)
+
+
+def _undo(board: Board, args: Namespace) -> Answer:
+    if args.files or args.trust or args.check:
+        raise usage_error("Wrong usage", "--undo takes no files", "see: tpmconsole import --help")
+    facts = board.installer.undo(args.name)
+    line = f"{args.name}: back to '{facts.subject}', until {facts.not_after:%Y-%m-%d}"
+    return Answer({"identity": args.name, "certificate": facts.to_json()}, [line])
+
+
+def _trust(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.answers import anchor_lines
+
+    if args.remove is None:
+        anchors = board.installer.trust(args.name)
+        return Answer([one.to_json() for one in anchors], anchor_lines(anchors))
+    anchor = board.installer.anchor(args.name, args.remove)
+    what = f"'{anchor.subject}' (SHA-256 {anchor.fingerprint})"
+    if not args.yes:
+        raise usage_error("Not removed", f"'{args.name}' would trust {what} no more", "add --yes")
+    board.installer.remove_anchor(args.name, args.remove)
+    data = {"identity": args.name, "removed": anchor.to_json()}
+    return Answer(data, [f"{args.name}: trusts {what} no more"])
+
+
+def _demo_sign(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.answers import verdict_lines
+
+    verdicts = board.installer.demo_sign(args.name).verdicts
+    data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
+    return Answer(data, verdict_lines(args.name, verdicts, installed=True))
+
+
+COMMANDS: Commands = {
+    "request": _request,
+    "import": _import,
+    "renew": _renew,
+    "trust": _trust,
+    "demo-ca sign": _demo_sign,
+}

@@ -1,0 +1,64 @@
+"""Diagnosis, report and simulator."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from tpmconsole.board import Board
+from tpmconsole.commands.common import (
+    Answer,
+    Commands,
+)
+from tpmconsole.errors import ExitCode
+from tpmconsole.files import write_atomic
+
+if TYPE_CHECKING:
+    pass
+
+
+def _doctor(board: Board, _: Namespace) -> Answer:
+    from tpmconsole.answers import doctor_lines
+    from tpmconsole.doctor import examine, worst
+
+    findings = examine(board)
+    code = ExitCode.NO if worst(findings) == "fail" else ExitCode.YES
+    return Answer([one.to_json() for one in findings], doctor_lines(findings), code)
+
+
+def _report(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.report import make_report
+
+    report = make_report(board)
+    if args.out:
+        write_atomic(args.out, report.text.encode())
+        return Answer(report.data, [f"{args.out}: {len(report.text)} characters"])
+    return Answer(report.data, report.text.splitlines())
+
+
+def _simulator_start(board: Board, _: Namespace) -> Answer:
+    board.simulator.ensure()
+    return _simulator_status(board, _)
+
+
+def _simulator_stop(board: Board, _: Namespace) -> Answer:
+    was_running = board.simulator.stop()
+    data = board.simulator.status().to_json() | {"stopped": was_running}
+    return Answer(data, ["stopped" if was_running else "was not running"])
+
+
+def _simulator_status(board: Board, _: Namespace) -> Answer:
+    status = board.simulator.status()
+    parts = ", ".join(f"{name} {pid}" for name, pid in status.pids.items())
+    lines = [f"running: {parts}" if status.running else "not running"]
+    code = ExitCode.YES if status.running else ExitCode.NO
+    return Answer(status.to_json(), lines, code)
+
+
+COMMANDS: Commands = {
+    "doctor": _doctor,
+    "report": _report,
+    "simulator start": _simulator_start,
+    "simulator stop": _simulator_stop,
+    "simulator status": _simulator_status,
+}

@@ -1,0 +1,77 @@
+"""Mutual-TLS sessions."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from tpmconsole.board import Board
+from tpmconsole.commands.common import (
+    Answer,
+    Commands,
+    read_password,
+)
+from tpmconsole.errors import ExitCode
+from tpmconsole.inputs import parse_address
+
+if TYPE_CHECKING:
+    pass
+
+
+def _session_start(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.answers import session_lines
+    from tpmconsole.session.model import SessionSpec
+
+    is_client = args.role == "client"
+    host, port = parse_address(args.connect if is_client else args.listen)
+    spec = SessionSpec(
+        role=args.role,
+        identity=args.name,
+        host=host,
+        port=port,
+        protocol=args.protocol if is_client else "line",
+        interval_s=args.interval if is_client else 1.0,
+        count=args.count if is_client else None,
+        path=args.path if is_client else "/",
+        engine=args.engine,
+        min_tls=args.min_tls,
+        max_tls=args.max_tls,
+    )
+    facts = board.start_session(spec, read_password(args.password_file))
+    return Answer(facts.to_json(), session_lines([facts]))
+
+
+def _session_list(board: Board, _: Namespace) -> Answer:
+    from tpmconsole.answers import session_lines
+
+    sessions = board.sessions.list()
+    return Answer([one.to_json() for one in sessions], session_lines(sessions))
+
+
+def _session_show(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.answers import session_facts_lines
+
+    facts = board.sessions.show(args.id)
+    code = ExitCode.NO if facts.state == "failed" else ExitCode.YES
+    return Answer(facts.to_json(), session_facts_lines(facts), code)
+
+
+def _session_stop(board: Board, args: Namespace) -> Answer:
+    facts = board.stop_session(args.id)
+    return Answer(facts.to_json(), [f"{facts.id}: {facts.state}"])
+
+
+def _session_events(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.answers import event_line
+
+    events = board.sessions.events(args.id, follow=args.follow)
+    return Answer(events, (event_line(one) for one in events), stream=True)
+
+
+COMMANDS: Commands = {
+    "session start": _session_start,
+    "session list": _session_list,
+    "session show": _session_show,
+    "session stop": _session_stop,
+    "session events": _session_events,
+}
