@@ -65,7 +65,7 @@ def _run_command(settings: Settings, args: Namespace) -> int:
     try:
         answer = COMMANDS[_command_name(args)](board, args)
         if args.json and not answer.stream:
-            print(json.dumps(answer.data, indent=2))
+            print(json.dumps(answer.to_json(), indent=2))
         else:
             lines = (json.dumps(one) for one in answer.data) if args.json else answer.lines
             for line in lines:

@@ -7,6 +7,8 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.files import read_bounded
+from tpmconsole.provision import CERTIFICATE_BYTES
 from tpmconsole.text import printable
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
@@ -69,20 +71,35 @@ class Installer:
             made=identity.made,
         )
 
-    def install(self, name: str, judgement: Judgement) -> None:
+    def install(self, name: str, judgement: Judgement) -> bool:
         """Install a certificate whose verdicts are good, and trust the anchors it was judged by.
+
+        Returns:
+            Whether that changed anything: not where just this is installed already.
 
         Raises:
             ConsoleError: a verdict is fail; nothing was changed.
         """
         from tpmconsole.identity.naming import pem
 
+        if judgement.acceptable and not judgement.added and self._has(name, judgement.chain):
+            return False
         with self._board.recording("import", **_import_facts(name, judgement)):
             if not judgement.acceptable:
                 failed = [one for one in judgement.verdicts if one.verdict == "fail"]
                 raise ConsoleError("Certificate refused", failed[0].text, failed[0].remedy)
             anchors = pem(judgement.anchors) if judgement.added else None
             self._board.identities.install(name, pem(judgement.chain), anchors)
+        return True
+
+    def _has(self, name: str, chain: Sequence[x509.Certificate]) -> bool:
+        """Whether just this is the installed certificate with its chain."""
+        from tpmconsole.identity.naming import pem
+
+        identity = self._board.identities.get(name)
+        return identity.has_certificate and pem(chain) == read_bounded(
+            identity.certificate, CERTIFICATE_BYTES
+        )
 
     def refuse(self, name: str, judgement: Judgement) -> None:
         """Write down that a certificate was to be installed and was not."""

@@ -51,6 +51,23 @@ class Provision:
         request = kept_request(self._board.identities.get(name))
         return None if request is None else spec_of(request)
 
+    def same_request(self, name: str, spec: RequestSpec) -> bytes | None:
+        """The kept request's PEM, where it asks for the same with the identity's present key.
+
+        Raises:
+            ConsoleError: the subject or a name does not parse, or the TPM does not answer.
+        """
+        from tpmconsole.identity.kept import kept_request, unless_damaged
+        from tpmconsole.identity.naming import key_fingerprint
+        from tpmconsole.identity.request import canonical, spec_of
+
+        identity = self._board.identities.get(name)
+        request = unless_damaged(lambda: kept_request(identity))
+        if request is None or canonical(spec_of(request)) != canonical(spec):
+            return None
+        mine = key_fingerprint(self.public_key(identity))
+        return self.request_pem(name) if key_fingerprint(request.public_key()) == mine else None
+
     def preview(self, name: str, spec: RequestSpec) -> list[Line]:
         """What a request would ask for, and how it would be signed; signs nothing.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from tpmconsole.arguments.parser import (
     add_command,
+    if_missing_option,
     other_password_options,
     owner_password_option,
     password_option,
@@ -32,6 +33,7 @@ def add_commands(commands: Any) -> None:
         "tpmconsole create gateway --algorithm ec-p384",
     )
     create.add_argument("name", metavar="NAME")
+    if_missing_option(create, "an identity of that name and kind is there")
     create.add_argument(
         "--algorithm",
         choices=[one.value for one in Algorithm],

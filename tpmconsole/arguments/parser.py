@@ -32,6 +32,13 @@ def add_command(group: Any, name: str, text: str, example: str = "") -> argparse
     return command
 
 
+def if_missing_option(command: argparse.ArgumentParser, what: str) -> None:
+    """For scripts that run again and again: what is there already is not made again."""
+    command.add_argument(
+        "--if-missing", action="store_true", help=f"change nothing where {what} already"
+    )
+
+
 def password_option(command: argparse.ArgumentParser, whose: str = "the key's password") -> None:
     command.add_argument(
         "--password-file",

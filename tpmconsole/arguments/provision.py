@@ -9,6 +9,7 @@ from typing import Any
 from tpmconsole.arguments.parser import (
     Parser,
     add_command,
+    if_missing_option,
     owner_password_option,
     password_option,
 )
@@ -25,6 +26,7 @@ def add_commands(commands: Any) -> None:
         "tpmconsole request gateway --subject 'CN=gateway,O=Example' --san dns:gateway.local",
     )
     request.add_argument("name", metavar="NAME")
+    if_missing_option(request, "a request for the same is there")
     request.add_argument(
         "--subject",
         help="RFC 4514, such as 'CN=gateway,O=Example' "

@@ -7,6 +7,7 @@ from typing import Any
 from tpmconsole.arguments.parser import (
     Parser,
     add_command,
+    if_missing_option,
     password_option,
 )
 
@@ -37,6 +38,7 @@ def add_commands(commands: Any) -> None:
     server.add_argument("name", metavar="NAME")
     server.add_argument("--listen", required=True, metavar="HOST:PORT")
     for one in (client, server):
+        if_missing_option(one, "a session that does the same runs")
         one.add_argument("--engine", choices=("auto", "provider", "bridge"), default="auto")
         one.add_argument("--min-tls", choices=("1.2", "1.3"), default="1.2")
         one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from argparse import Namespace
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.commands.common import (
@@ -14,9 +13,6 @@ from tpmconsole.commands.common import (
 )
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.tpm.model import SelfTestResult
-
-if TYPE_CHECKING:
-    pass
 
 
 def _status(board: Board, _: Namespace) -> Answer:
@@ -47,7 +43,7 @@ def _lockout_reset(board: Board, args: Namespace) -> Answer:
     board.keyring.reset_lockout(read_password(args.password_file))
     after = board.status().lockout
     data = {"lockout": asdict(after) if after else None, "forgiven": before.failed_tries}
-    return Answer(data, [lockout_words(after)])
+    return Answer(data, [lockout_words(after)], changed=before.failed_tries > 0 or before.locked)
 
 
 COMMANDS: Commands = {

@@ -22,13 +22,20 @@ PASSWORD_BYTES = 4096
 class Answer:
     """What a command says: data for ``--json``, lines for people, and its exit code.
 
-    ``stream``: ``data`` is many objects that may come slowly; each is printed on a line of its own.
+    Attributes:
+        stream: ``data`` is many objects that may come slowly; each is printed on a line of its own.
+        changed: for a command that changes things: whether it did; the JSON has it too.
     """
 
     data: Any
     lines: Iterable[str]
     exit_code: ExitCode = ExitCode.YES
     stream: bool = False
+    changed: bool | None = None
+
+    def to_json(self) -> Any:
+        """What ``--json`` prints."""
+        return self.data if self.changed is None else self.data | {"changed": self.changed}
 
 
 def read_password(path: Path | None) -> bytes | None:

@@ -18,6 +18,7 @@ from tpmconsole.tpm.model import Algorithm
 from tpmconsole.tpm.passwords import NO_PASSWORDS
 
 if TYPE_CHECKING:
+    from tpmconsole.identity.store import Identity
     from tpmconsole.tpm.softkey import SoftwareKey
 
 
@@ -33,6 +34,8 @@ def _create(board: Board, args: Namespace) -> Answer:
     from tpmconsole.words import guard_words, import_warning
 
     handle = parse_handle(args.handle) if args.handle else None
+    if args.if_missing and args.name in board.identities.names():
+        return _created_before(board.identities.get(args.name), args.algorithm, handle)
     kind = _kind(args)
     password = read_password(args.password_file)
     identity = board.keyring.create(
@@ -43,21 +46,40 @@ def _create(board: Board, args: Namespace) -> Answer:
         noda=args.no_lockout,
         owner_password=read_password(args.owner_password_file),
     )
-    where = str(identity.folder / "key.pem") if handle is None else f"0x{handle:08x}"
-    data = {
-        "identity": identity.name,
-        "algorithm": identity.algorithm,
-        "key": where,
-        "origin": identity.origin,
-    }
+    data = _created(identity)
+    where = data["key"]
     guard = guard_words(password=bool(password), noda=args.no_lockout)
     if isinstance(kind, Algorithm):
         made = f"{identity.name}: {identity.algorithm} key made in the TPM, {where}"
-        return Answer(data, [made, guard])
+        return Answer(data, [made, guard], changed=True)
     warning = import_warning(str(kind.path))
     made = f"{identity.name}: {identity.algorithm} key imported into the TPM, {where}"
     data |= {"source": str(kind.path), "warning": " ".join(warning)}
-    return Answer(data, [made, guard, *(f"WARNING: {line}" for line in warning)])
+    return Answer(data, [made, guard, *(f"WARNING: {line}" for line in warning)], changed=True)
+
+
+def _created(identity: Identity) -> dict[str, str]:
+    handle = identity.handle
+    return {
+        "identity": identity.name,
+        "algorithm": identity.algorithm,
+        "key": str(identity.folder / "key.pem") if handle is None else f"0x{handle:08x}",
+        "origin": identity.origin,
+    }
+
+
+def _created_before(identity: Identity, algorithm: str | None, handle: int | None) -> Answer:
+    """The identity that is there already, where it is what was asked for."""
+    data = _created(identity)
+    differs = algorithm not in (None, identity.algorithm) or handle not in (None, identity.handle)
+    if identity.problem or differs:
+        raise ConsoleError(
+            "Name is taken",
+            identity.problem or f"'{identity.name}' has an {identity.algorithm} key, {data['key']}",
+            "choose another name; tpmconsole never replaces a key",
+        )
+    line = f"{identity.name}: {identity.algorithm} key is there already, {data['key']}"
+    return Answer(data, [line], changed=False)
 
 
 def _kind(args: Namespace) -> Algorithm | SoftwareKey:
@@ -82,7 +104,9 @@ def _persist(board: Board, args: Namespace) -> Answer:
     handle = parse_handle(args.handle)
     board.keyring.persist(args.name, handle, read_passwords(args))
     data = {"identity": args.name, "handle": f"0x{handle:08x}"}
-    return Answer(data, [f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"])
+    return Answer(
+        data, [f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"], changed=True
+    )
 
 
 def _evict(board: Board, args: Namespace) -> Answer:
@@ -101,7 +125,9 @@ def _evict(board: Board, args: Namespace) -> Answer:
         raise usage_error("Not removed", f"this would be lost for good: {what}{used}", "add --yes")
     board.keyring.evict(handle, read_password(args.owner_password_file))
     data = {"handle": f"0x{handle:08x}", "evicted": True, "needed_by": list(lost)}
-    return Answer(data, [f"removed {what}", *(f"no longer works: {one}" for one in lost)])
+    return Answer(
+        data, [f"removed {what}", *(f"no longer works: {one}" for one in lost)], changed=True
+    )
 
 
 COMMANDS: Commands = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.commands.common import (
@@ -14,9 +13,6 @@ from tpmconsole.commands.common import (
     read_password,
 )
 from tpmconsole.errors import ExitCode, usage_error
-
-if TYPE_CHECKING:
-    pass
 
 
 def _request(board: Board, args: Namespace) -> Answer:
@@ -32,6 +28,10 @@ def _request(board: Board, args: Namespace) -> Answer:
         lines = board.provision.preview(args.name, spec)
         rows = (f"{label:<16} {text}" for label, text in lines)
         return Answer({"identity": args.name, "asks": lines}, rows)
+    if args.if_missing and (kept := board.provision.same_request(args.name, spec)):
+        if out := out_file(args):
+            board.provision.hand_over(args.name, out)
+        return _requested(board, args, kept, changed=False)
     pem = board.provision.request(
         args.name,
         spec,
@@ -54,13 +54,15 @@ def _renew(board: Board, args: Namespace) -> Answer:
     return _requested(board, args, pem)
 
 
-def _requested(board: Board, args: Namespace, pem: bytes) -> Answer:
+def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = True) -> Answer:
     """A request was made: where it is, or itself."""
     path = str(out_file(args) or board.identities.get(args.name).request)
     lines = [f"{path}: hand this request to your CA, then run: tpmconsole import {args.name} FILE"]
     if str(args.out) == "-":
         lines = pem.decode().splitlines()
-    return Answer({"identity": args.name, "request": path, "pem": pem.decode()}, lines)
+    return Answer(
+        {"identity": args.name, "request": path, "pem": pem.decode()}, lines, changed=changed
+    )
 
 
 def _import(board: Board, args: Namespace) -> Answer:
@@ -82,8 +84,9 @@ def _import(board: Board, args: Namespace) -> Answer:
         owner_password=read_password(args.owner_password_file),
     )
     install = judgement.acceptable and not args.check
+    changed = False
     if install:
-        board.installer.install(args.name, judgement)
+        changed = board.installer.install(args.name, judgement)
     elif not args.check:
         board.installer.refuse(args.name, judgement)
     added = [describe(one) for one in judgement.added]
@@ -94,7 +97,7 @@ def _import(board: Board, args: Namespace) -> Answer:
     }
     exit_code = ExitCode.YES if judgement.acceptable else ExitCode.NO
     lines = verdict_lines(args.name, judgement.verdicts, install, added)
-    return Answer(data, lines, exit_code)
+    return Answer(data, lines, exit_code, changed=changed)
 
 
 def _undo(board: Board, args: Namespace) -> Answer:
@@ -102,7 +105,7 @@ def _undo(board: Board, args: Namespace) -> Answer:
         raise usage_error("Wrong usage", "--undo takes no files", "see: tpmconsole import --help")
     facts = board.installer.undo(args.name)
     line = f"{args.name}: back to '{facts.subject}', until {facts.not_after:%Y-%m-%d}"
-    return Answer({"identity": args.name, "certificate": facts.to_json()}, [line])
+    return Answer({"identity": args.name, "certificate": facts.to_json()}, [line], changed=True)
 
 
 def _trust(board: Board, args: Namespace) -> Answer:
@@ -117,7 +120,7 @@ def _trust(board: Board, args: Namespace) -> Answer:
         raise usage_error("Not removed", f"'{args.name}' would trust {what} no more", "add --yes")
     board.installer.remove_anchor(args.name, args.remove)
     data = {"identity": args.name, "removed": anchor.to_json()}
-    return Answer(data, [f"{args.name}: trusts {what} no more"])
+    return Answer(data, [f"{args.name}: trusts {what} no more"], changed=True)
 
 
 def _demo_sign(board: Board, args: Namespace) -> Answer:
@@ -125,7 +128,7 @@ def _demo_sign(board: Board, args: Namespace) -> Answer:
 
     verdicts = board.installer.demo_sign(args.name).verdicts
     data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
-    return Answer(data, verdict_lines(args.name, verdicts, installed=True))
+    return Answer(data, verdict_lines(args.name, verdicts, installed=True), changed=True)
 
 
 COMMANDS: Commands = {

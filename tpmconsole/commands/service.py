@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from tpmconsole.board import Board
 from tpmconsole.commands.common import (
@@ -12,9 +12,6 @@ from tpmconsole.commands.common import (
 )
 from tpmconsole.errors import ExitCode
 from tpmconsole.files import write_atomic
-
-if TYPE_CHECKING:
-    pass
 
 
 def _doctor(board: Board, _: Namespace) -> Answer:
@@ -37,14 +34,15 @@ def _report(board: Board, args: Namespace) -> Answer:
 
 
 def _simulator_start(board: Board, _: Namespace) -> Answer:
+    was_running = board.simulator.status().running
     board.simulator.ensure()
-    return _simulator_status(board, _)
+    return replace(_simulator_status(board, _), changed=not was_running)
 
 
 def _simulator_stop(board: Board, _: Namespace) -> Answer:
     was_running = board.simulator.stop()
     data = board.simulator.status().to_json() | {"stopped": was_running}
-    return Answer(data, ["stopped" if was_running else "was not running"])
+    return Answer(data, ["stopped" if was_running else "was not running"], changed=was_running)
 
 
 def _simulator_status(board: Board, _: Namespace) -> Answer:

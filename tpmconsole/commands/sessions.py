@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.commands.common import (
@@ -13,9 +12,6 @@ from tpmconsole.commands.common import (
 )
 from tpmconsole.errors import ExitCode
 from tpmconsole.inputs import parse_address
-
-if TYPE_CHECKING:
-    pass
 
 
 def _session_start(board: Board, args: Namespace) -> Answer:
@@ -37,8 +33,10 @@ def _session_start(board: Board, args: Namespace) -> Answer:
         min_tls=args.min_tls,
         max_tls=args.max_tls,
     )
+    if args.if_missing and (running := board.sessions.running(spec)):
+        return Answer(running.to_json(), session_lines([running]), changed=False)
     facts = board.start_session(spec, read_password(args.password_file))
-    return Answer(facts.to_json(), session_lines([facts]))
+    return Answer(facts.to_json(), session_lines([facts]), changed=True)
 
 
 def _session_list(board: Board, _: Namespace) -> Answer:
@@ -57,8 +55,9 @@ def _session_show(board: Board, args: Namespace) -> Answer:
 
 
 def _session_stop(board: Board, args: Namespace) -> Answer:
+    ended = board.sessions.show(args.id).state.ended
     facts = board.stop_session(args.id)
-    return Answer(facts.to_json(), [f"{facts.id}: {facts.state}"])
+    return Answer(facts.to_json(), [f"{facts.id}: {facts.state}"], changed=not ended)
 
 
 def _session_events(board: Board, args: Namespace) -> Answer:

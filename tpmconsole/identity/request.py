@@ -99,6 +99,21 @@ def spec_of(owner: x509.Certificate | x509.CertificateSigningRequest) -> Request
     )
 
 
+def canonical(spec: RequestSpec) -> RequestSpec:
+    """The same request in the one way that this module writes it, to compare with another.
+
+    Raises:
+        ConsoleError: the subject, a name or the role does not parse.
+    """
+    _check_role(spec.role)
+    names = parse_san(spec.san)
+    return RequestSpec(
+        subject=subject_text(parse_subject(spec.subject)),
+        san=tuple(sorted(san_texts(names))),
+        role=spec.role,
+    )
+
+
 def preview(spec: RequestSpec, key: PublicKey | None = None, fixed: str = "") -> list[Line]:
     """What will be asked of the CA, as label and value; nothing is asked that is not here.
 

@@ -131,6 +131,16 @@ class Supervisor:
             return read_events(folder)
         return follow_events(folder, lambda: self._facts(folder).state.ended)
 
+    def running(self, spec: SessionSpec) -> SessionFacts | None:
+        """A session at work that does what ``spec`` asks for, if there is one."""
+        for facts in self.list():
+            if facts.state.ended or facts.role != spec.role or facts.identity != spec.identity:
+                continue
+            order, _ = read_order(self._folder / facts.id)
+            if order.spec == spec:
+                return facts
+        return None
+
     def any_running(self) -> bool:
         """Whether any session is at work."""
         return any(not facts.state.ended for facts in self.list())
