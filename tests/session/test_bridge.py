@@ -162,10 +162,10 @@ def test_the_context_pointer_is_checked_against_the_python_object(
 
 
 def test_memory_that_is_not_ours_is_never_touched(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(openssl, "_is_writable", lambda _: False)
+    monkeypatch.setattr(openssl, "points_to_data", lambda _: False)
     with pytest.raises(BridgeUnavailable, match="in another way"):
         openssl.context_pointer(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    assert not openssl._is_writable(8)
+    assert not openssl.points_to_data(8)
 
 
 @pytest.fixture

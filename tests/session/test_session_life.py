@@ -52,6 +52,9 @@ def test_both_ends_with_keys_in_the_tpm(world: World, key: str, engine: str, ver
         assert len(facts.peer.fingerprint) == 64
         assert facts.handshakes == 1
         assert facts.handshake_ms.median
+        assert facts.handshake_ms.p95 == facts.handshake_ms.median
+        assert len(facts.handshake_ms.recent) == 1
+        assert facts.group
     assert world.kinds(client.id) == [
         "started",
         "connecting",

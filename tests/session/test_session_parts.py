@@ -200,7 +200,7 @@ def test_facts_survive_their_file() -> None:
         "gateway",
         "h:1",
         peer=PeerFacts("CN=a", "CN=b", "2030", "ff"),
-        handshake_ms=HandshakeTimes(1.0, 2.0),
+        handshake_ms=HandshakeTimes.of([1.0, 3.0, 2.0]),
         last_error=Trouble("a", "b", "c", "d"),
         state=State.RUNNING,
     )
@@ -211,6 +211,13 @@ def test_facts_survive_their_file() -> None:
         with pytest.raises(ValueError, match=r"."):
             SessionFacts.from_json(broken)
     assert address_text("::1", 1) == "[::1]:1"
+
+
+def test_the_figures_of_handshakes() -> None:
+    times = HandshakeTimes.of([float(number) for number in range(1, 101)])
+    assert (times.last, times.median, times.p95) == (100.0, 50.5, 95.0)
+    assert times.recent == tuple(float(number) for number in range(77, 101))
+    assert HandshakeTimes.of([7.123456]) == HandshakeTimes(7.12, 7.12, 7.12, (7.1,))
 
 
 # Wire and thread

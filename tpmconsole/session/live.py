@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import statistics
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.events import EventLog, now, plain
 from tpmconsole.session.folder import Order, write_facts
+from tpmconsole.session.group import negotiated_group
 from tpmconsole.session.model import (
     HandshakeTimes,
     PeerFacts,
@@ -100,13 +100,11 @@ class Live:
         self.change(
             protocol_version=stream.tls.version(),
             cipher=cipher[0] if cipher else None,
+            group=negotiated_group(stream.tls),
             resumed=stream.tls.session_reused,
             peer=peer,
             handshakes=self.facts.handshakes + 1,
-            handshake_ms=HandshakeTimes(
-                last=round(stream.handshake_ms, 2),
-                median=round(statistics.median(self._times), 2),
-            ),
+            handshake_ms=HandshakeTimes.of(tuple(self._times)),
         )
         # Whoever waits for this session to start finds the facts when it sees the event.
         if self.facts.handshakes == 1:
@@ -115,6 +113,7 @@ class Live:
             "handshake",
             protocol_version=self.facts.protocol_version,
             cipher=self.facts.cipher,
+            group=self.facts.group,
             peer={"subject": peer.subject, "issuer": peer.issuer}
             | {"not_after": peer.not_after, "fingerprint": peer.fingerprint},
             ms=self.facts.handshake_ms.last,

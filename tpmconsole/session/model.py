@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,7 @@ TLS_VERSIONS = ("1.2", "1.3")
 LONGEST_HOST = 253  # RFC 1035, 2.3.4, without the final dot
 LONGEST_PATH = 1024
 LONGEST_INTERVAL_S = 86_400.0
+RECENT = 24
 
 
 class State(StrEnum):
@@ -159,10 +161,30 @@ class PeerFacts:
 
 @dataclass(frozen=True, slots=True)
 class HandshakeTimes:
-    """How long handshakes took here, in milliseconds, from the first byte to the last."""
+    """How long handshakes took here, in milliseconds, from the first byte to the last.
+
+    Attributes:
+        median: of the last 256.
+        p95: 95 % of those took no longer.
+        recent: the last few, the oldest first.
+    """
 
     last: float | None = None
     median: float | None = None
+    p95: float | None = None
+    recent: tuple[float, ...] = ()
+
+    @classmethod
+    def of(cls, times: Sequence[float]) -> HandshakeTimes:
+        """The figures of some handshakes, the oldest first; at least one."""
+        # The nearest rank, so that the figure is one that was measured.
+        rank = math.ceil(len(times) * 0.95) - 1
+        return cls(
+            last=round(times[-1], 2),
+            median=round(statistics.median(times), 2),
+            p95=round(sorted(times)[rank], 2),
+            recent=tuple(round(one, 1) for one in times[-RECENT:]),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +213,8 @@ class SessionFacts:
         since: when this state began, ISO 8601 UTC.
         start_time: the process's start, clock ticks since boot; with the pid it names a process.
         address: whom a client connects to, where a server listens.
+        protocol_version: this and what follows until ``peer``: of the last handshake.
+        group: of the key exchange; None where this Python cannot tell.
         connections: open ones now.
         cpu_percent: of one processor, since it was asked for last; None where it does not run.
         last_error: title, cause, remedy and time of the last thing that went wrong.
@@ -211,6 +235,7 @@ class SessionFacts:
     simulated: bool = False
     protocol_version: str | None = None
     cipher: str | None = None
+    group: str | None = None
     resumed: bool | None = None
     peer: PeerFacts | None = None
     handshakes: int = 0
@@ -240,7 +265,9 @@ class SessionFacts:
             values = {name: value for name, value in data.items() if name in known}
             values["state"] = State(values["state"])
             times = values.get("handshake_ms") or {}
-            values["handshake_ms"] = HandshakeTimes(**times)
+            values["handshake_ms"] = HandshakeTimes(
+                **times | {"recent": tuple(times.get("recent", ()))}
+            )
             peer, trouble = values.get("peer"), values.get("last_error")
             values["peer"] = PeerFacts(**peer) if peer else None
             values["last_error"] = Trouble(**trouble) if trouble else None

@@ -145,7 +145,7 @@ def context_pointer(context: ssl.SSLContext) -> c_void_p:
     if type(context).__basicsize__ < header + ctypes.sizeof(c_void_p):
         raise BridgeUnavailable("this Python keeps its TLS contexts in another way")
     value = c_void_p.from_address(id(context) + header).value
-    if not value or value % ctypes.alignment(c_void_p) or not _is_writable(value):
+    if not value or not points_to_data(value):
         raise BridgeUnavailable("this Python keeps its TLS contexts in another way")
     pointer = c_void_p(value)
     # Changing this option has no effect before a handshake, and it is put back at once.
@@ -168,7 +168,10 @@ def _agrees(library: SimpleNamespace, pointer: c_void_p, context: ssl.SSLContext
     return bool(library.SSL_CTX_get_verify_mode(pointer) == _VERIFY_FLAGS[context.verify_mode])
 
 
-def _is_writable(address: int) -> bool:
+def points_to_data(address: int) -> bool:
+    """Whether a word may be a pointer to an object: aligned, to memory that can be written."""
+    if address % ctypes.alignment(c_void_p):
+        return False
     with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as maps:
         for line in maps:
             span, access = line.split(maxsplit=2)[:2]
