@@ -7,7 +7,7 @@ EDITABLE := --quiet --config-settings editable_mode=compat --editable
 STATE ?= $(HOME)/.local/state/tpmconsole-demo
 RELEASE ?= trixie
 
-.PHONY: demo test test-board lint walk board bench screenshots clean packages
+.PHONY: demo test test-board test-fleet lint walk board bench screenshots clean packages
 
 demo: $(VENV)/.console
 	@exec $(BIN)/tpmconsole --state '$(STATE)' --simulate
@@ -32,7 +32,11 @@ test-board: $(VENV)/.test
 	@sh .ci/packages board
 	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s tests/board
 
-bench: $(VENV)/.test
+# The example playbook, by the real Ansible.
+test-fleet: $(VENV)/.fleet
+	$(BIN)/pytest -m fleet -n 0 tests/test_fleet.py
+
+bench: $(VENV)/.test $(VENV)/.fleet
 	@sh .ci/packages bench
 	@cd tests && ../$(BIN)/python -m bench
 
@@ -59,3 +63,7 @@ $(VENV)/.console: pyproject.toml $(VENV)/bin/python | packages
 $(VENV)/.test: pyproject.toml $(VENV)/bin/python | packages
 	$(BIN)/pip install $(EDITABLE) '.[test]'
 	@touch $@ $(VENV)/.console
+
+$(VENV)/.fleet: pyproject.toml $(VENV)/.test
+	$(BIN)/pip install $(EDITABLE) '.[fleet]'
+	@touch $@

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench import emulated, handshake, line, start, status
+from bench import emulated, fleet, handshake, line, start, status
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 
@@ -20,6 +20,7 @@ def main() -> None:
             status.bench(board)
             handshake.bench(board)
             line.bench(board)
+            fleet.bench()
             emulated.bench()
         finally:
             board.close(leave=True)
