@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tpmconsole"
-BELOW = {"settings", "errors", "logs", "files", "audit", "text", "words"}
+BELOW = {"settings", "errors", "logs", "files", "audit", "text", "words", "clock", "memory"}
 # What a room may import besides itself and what lies below every room.
 ALLOWED = {
     "tpm": set[str](),

@@ -15,12 +15,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from tpmconsole import audit
+from tpmconsole import audit, clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
 from tpmconsole.settings import Settings
@@ -196,7 +195,7 @@ class Board:
         """Every identity on a line; one whose handle the TPM last said to be empty tells so."""
         from tpmconsole.identity.summary import summarise
 
-        now = datetime.now(UTC)
+        now = clock.now()
         found = []
         for identity in self.identities.all():
             summary = summarise(identity, now, self.settings.warn_days)

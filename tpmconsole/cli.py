@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from tpmconsole.arguments import build_parser
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.logs import start_logging
+from tpmconsole.memory import leave_no_core
 from tpmconsole.settings import Settings, load_settings
 
 log = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def _run_command(settings: Settings, args: Namespace) -> int:
     from tpmconsole.board import Board
     from tpmconsole.commands import COMMANDS
 
+    leave_no_core()
     board = Board(settings)
     try:
         answer = COMMANDS[_command_name(args)](board, args)

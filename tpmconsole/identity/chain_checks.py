@@ -8,9 +8,10 @@ from datetime import datetime
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from tpmconsole.clock import moment
 from tpmconsole.identity.chain import Path, broken_hash, is_self_signed, roles_of, verify
 from tpmconsole.identity.faults import find_fault, needs_verifier
-from tpmconsole.identity.naming import extension, fingerprint, moment, name_text
+from tpmconsole.identity.naming import extension, fingerprint, name_text
 from tpmconsole.identity.verdict import Verdict, fail, ok, warn
 
 # What OpenSSL's security level 2, Debian's default, still takes.

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 
+from tpmconsole import clock
+from tpmconsole.clock import moment
 from tpmconsole.identity.chain import PURPOSES, roles_of
 from tpmconsole.identity.naming import (
     basic_constraints,
     general_names,
     key_usage,
-    moment,
     purposes,
 )
 from tpmconsole.identity.verdict import Verdict, fail, ok, warn
 from tpmconsole.settings import WARN_DAYS
 
 EXPIRES_SOON = timedelta(days=WARN_DAYS)
-# No board that runs this has a right to an earlier date: its clock was never set.
-CLOCK_BELIEVABLE = datetime(2024, 1, 1, tzinfo=UTC)
-# Back by more than this is no correction: the clock was lost.
-_CLOCK_SET_BACK = timedelta(days=1)
 
 _RENEW = "ask your CA for a new certificate: tpmconsole renew, then import"
-_SET_CLOCK = "set the board's clock (date, chrony, the RTC's battery), then try again"
 
 
 def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = None) -> Verdict:
@@ -34,11 +30,11 @@ def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = N
         made: when the identity was made by this board's clock, where that is known.
     """
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    text = _clock_fault(now, made)
+    text = clock.fault(now, made)
     if text:
         if now < begin:
-            return fail("dates", f"{text}, the certificate begins {moment(begin)}", _SET_CLOCK)
-        return warn("dates", text, _SET_CLOCK)
+            return fail("dates", f"{text}, the certificate begins {moment(begin)}", clock.SET_IT)
+        return warn("dates", text, clock.SET_IT)
     if end < begin:
         return fail("dates", f"it ends ({moment(end)}) before it begins ({moment(begin)})", _RENEW)
     if now < begin:
@@ -51,15 +47,6 @@ def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = N
         text = f"expired {moment(end)}; the board's clock says {moment(now)}"
         return fail("dates", text, f"{_RENEW}; check the clock where that cannot be")
     return ok("dates", f"valid from {moment(begin)} to {moment(end)}")
-
-
-def _clock_fault(now: datetime, made: datetime | None) -> str | None:
-    text = f"clock not believable: the board's clock says {moment(now)}"
-    if now < CLOCK_BELIEVABLE:
-        return text
-    if made is not None and now < made - _CLOCK_SET_BACK:
-        return f"{text}, and this identity was made {moment(made)}"
-    return None
 
 
 def check_expiry(leaf: x509.Certificate, now: datetime, soon: timedelta = EXPIRES_SOON) -> Verdict:

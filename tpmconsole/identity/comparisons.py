@@ -10,7 +10,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from tpmconsole.identity.naming import general_names, moment, name_text, purposes, san_entry
+from tpmconsole.clock import moment
+from tpmconsole.identity.naming import general_names, name_text, purposes, san_entry
 from tpmconsole.identity.signing import PrivateKey, scheme_of, sign, verify
 from tpmconsole.identity.verdict import Verdict, fail, ok, warn
 

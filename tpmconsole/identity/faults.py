@@ -8,12 +8,12 @@ from datetime import datetime
 
 from cryptography import x509
 
+from tpmconsole.clock import moment
 from tpmconsole.identity.chain import PURPOSES, Path, is_self_signed
 from tpmconsole.identity.naming import (
     basic_constraints,
     fingerprint,
     key_usage,
-    moment,
     name_text,
     purposes,
 )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import TypeVar
 
 from cryptography import x509
@@ -120,8 +119,3 @@ def key_fingerprint(key: PublicKeyTypes) -> str:
 def pem(certificates: Iterable[x509.Certificate]) -> bytes:
     """The certificates one after the other."""
     return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)
-
-
-def moment(when: datetime) -> str:
-    """A point in time to the minute, in UTC."""
-    return when.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")

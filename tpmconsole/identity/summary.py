@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.certificate import describe
 from tpmconsole.identity.kept import kept_certificate, kept_request
@@ -21,7 +22,7 @@ class Summary:
 
     Attributes:
         state: ``KEY`` (made), ``REQUEST`` (waits for the CA), ``READY``, ``EXPIRES`` (soon),
-            ``EXPIRED`` or ``ERROR``.
+            ``EXPIRED``, ``NO CLOCK`` (the dates cannot be judged) or ``ERROR``.
         where: ``key.pem`` or the persistent handle.
         detail: the certificate's end, or what is missing.
         renewing: a request for the next certificate waits for the CA.
@@ -73,7 +74,10 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         facts = describe(certificate)
     except ConsoleError as error:
         return replace(known, state="ERROR", detail=str(error))
-    state, detail = _validity(facts.not_after, now, warn_days)
+    if clock.fault(now, identity.made):
+        state, detail = "NO CLOCK", f"clock not believable; until {facts.not_after:%Y-%m-%d}"
+    else:
+        state, detail = _validity(facts.not_after, now, warn_days)
     if known.renewing:
         detail = detail.removesuffix(_RENEW) + ", renewal waits for the CA"
     return replace(

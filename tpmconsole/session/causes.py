@@ -7,6 +7,7 @@ import socket
 import ssl
 from dataclasses import dataclass
 
+from tpmconsole import clock
 from tpmconsole.errors import ConsoleError, ExitCode
 
 _CLOCK = "check the board's clock (date) and the certificate's dates"
@@ -41,6 +42,7 @@ _VERIFY: dict[int, tuple[str, str]] = {
     68: ("a signature in its chain uses a hash that is broken", "ask its CA for a new chain"),
 }
 _NAME_MISMATCH = (62, 64)
+_ABOUT_DATES = (9, 10)
 
 # Alerts that the peer sent (RFC 8446, 6.2): what it means by them, what to do
 _ALERTS: dict[str, tuple[str, str]] = {
@@ -148,6 +150,8 @@ def _not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleErro
             f"the certificate of {peer} is for another host name",
             "connect by a name that stands in its certificate",
         )
+    if error.verify_code in _ABOUT_DATES and (no_clock := clock.fault(clock.now())):
+        return ConsoleError("Peer not trusted", f"{peer}: {no_clock}", clock.SET_IT)
     cause, remedy = _VERIFY.get(
         error.verify_code, (error.verify_message or "its certificate does not verify", "ask its CA")
     )

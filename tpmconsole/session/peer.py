@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
+from tpmconsole.memory import leave_no_core
 from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.children import start_time
 from tpmconsole.session.engine import BRIDGE, PROVIDER
@@ -237,6 +238,7 @@ def main(arguments: list[str]) -> int:
     Returns:
         The process's exit code, where the session could not begin; else it ends by itself.
     """
+    leave_no_core()
     password = _read_password()
     folder = Path(arguments[0])
     os.chdir("/")

@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.files import read_bounded
 from tpmconsole.session.bridge import Bridge, PublicKey, unavailable
@@ -124,6 +125,8 @@ def _failure(error: OSError, engine: Engine) -> ConsoleError:
     if kept is not None:
         return explain(kept, Peer("the", "key"))
     if isinstance(error, ssl.SSLCertVerificationError):
+        if no_clock := clock.fault(clock.now()):
+            return ConsoleError("Certificate not judged", no_clock, clock.SET_IT)
         return ConsoleError(
             "Certificate refused",
             f"a peer would refuse our certificate: {error.verify_message}",

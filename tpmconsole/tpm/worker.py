@@ -9,12 +9,10 @@ started us.)
 
 from __future__ import annotations
 
-import ctypes
 import faulthandler
 import logging
 import os
 import queue
-import resource
 import signal
 import sys
 import threading
@@ -22,13 +20,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.logs import redact
+from tpmconsole.memory import leave_no_core
 from tpmconsole.tpm import wire
 
 if TYPE_CHECKING:
     from tpmconsole.tpm.jobs.context import Context
 
 GRACE_S = 2.0  # for a job to finish and flush what it loaded, after we were told to end
-_PR_SET_DUMPABLE = 4
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 LOG = logging.getLogger("tpmconsole.tpm.worker")
@@ -127,12 +125,6 @@ def _private_output() -> IO[bytes]:
     return protocol
 
 
-def _leave_no_core() -> None:
-    """Passwords are in this process's memory."""
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
-
-
 def _load_libraries() -> None:
     """Load the TSS while the console finds out which TPM.
 
@@ -153,7 +145,7 @@ def _load_libraries() -> None:
 def main() -> int:
     """Serve until there are no more jobs."""
     output = _private_output()
-    _leave_no_core()
+    leave_no_core()
     faulthandler.enable()
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
+from tpmconsole.memory import leave_no_core
 from tpmconsole.settings import Settings
 from tpmconsole.ui.terminal.profile import LineProfile, current, prepare_environment
 
@@ -26,6 +27,7 @@ def open_console(settings: Settings) -> int:
     """
     profile = current(settings.line, mouse=settings.mouse)
     prepare_environment(profile)
+    leave_no_core()  # after the line was judged by what /proc/self tells
     board = Board(settings)
     board.tpm.start()
     try:

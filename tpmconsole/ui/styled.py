@@ -17,7 +17,9 @@ STATE_WIDTH = 11
 # State words by how good they are; everything else is plain.
 GOOD = frozenset({"PASSED", "OPEN", "READY", "RUNNING", "OK", "DONE", "YES"})
 WARN = frozenset({"NOT RUN", "SIMULATED", "EXPIRES", "WARN", "STARTING", "NEXT", "SKIPPED", "NONE"})
-BAD = frozenset({"FAILED", "LOCKED", "EXPIRED", "FAIL", "NO", "FULL", "NO TPM", "ERROR"})
+BAD = frozenset(
+    {"FAILED", "LOCKED", "EXPIRED", "FAIL", "NO", "FULL", "NO TPM", "NO CLOCK", "ERROR"}
+)
 
 
 @dataclass(frozen=True, slots=True)

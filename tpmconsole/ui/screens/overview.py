@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widget import Widget
 
+from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth
 from tpmconsole.ui.commands import Command
@@ -126,9 +127,19 @@ class OverviewPage(Page):
             items = [*health_facts(health)]
         elif gone:
             items = [*no_tpm_facts(gone)]
+        items += clock_facts(self._identities)
         items += identity_facts(self._identities)
         items += session_facts(self._sessions)
         self.query_one(Facts).present(items)
+
+
+def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
+    """The board's clock, only where it cannot be believed."""
+    now = clock.now()
+    if not clock.fault(now) and all(one.state != "NO CLOCK" for one in identities):
+        return []
+    text = f"{clock.moment(now)}, not believable: no certificate can be judged; {clock.SET_IT}"
+    return [Fact("Clock", "NO CLOCK", text)]
 
 
 def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:

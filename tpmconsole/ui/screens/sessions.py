@@ -133,7 +133,9 @@ class SessionsPage(Page):
         self.job("", self.board.summaries, lambda all_: self._ask_with(role, all_))
 
     def _ask_with(self, role: str, summaries: Any) -> None:
-        ready = tuple(one.name for one in summaries if one.state in ("READY", "EXPIRES"))
+        ready = tuple(
+            one.name for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")
+        )
         if not ready:
             self.console.main.say("no identity is ready: make one on page 3", bad=True)
             return
