@@ -128,8 +128,9 @@ class Keyring:
             owner = owners.get(key.handle)
             if owner is None:
                 return key
-            # The TPM does not tell whether a key has a password; who made it does.
-            auth = "password" if owner.auth == "password" else key.auth
+            # The TPM does not tell whether a key has a password; a whole record of ours does.
+            known = key.auth is None and (owner.problem is None or owner.auth == "password")
+            auth = owner.auth if known else key.auth
             return replace(key, identity=owner.name, auth=auth)
 
         return tuple(map(owned, self._board.tpm.persistent_keys()))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import Hierarchy, Lockout, Room, SelfTest, SelfTestResult, TpmHealth
+from tpmconsole.tpm.passwords import Guard
 
 SELF_TEST = {
     SelfTestResult.PASSED: "PASSED",
@@ -59,11 +60,17 @@ def lockout_details(lockout: Lockout) -> str:
 
 def reset_danger(lockout: Lockout) -> tuple[str, str]:
     """Why resetting the lock-out is not for every day."""
-    wait = f"for {lockout.recovery_s} s" if lockout.recovery_s else "until the next restart"
     return (
         "It gives whoever has been guessing passwords all tries back: first find out who tried.",
-        f"A wrong lockout password makes the TPM refuse every one, the right one too, {wait}.",
+        "A wrong lockout password makes the TPM refuse every one, the right one too, "
+        f"{_recovery(lockout)}.",
     )
+
+
+def _recovery(lockout: Lockout | None) -> str:
+    if lockout is None:
+        return "for a time that it does not tell"
+    return f"for {lockout.recovery_s} s" if lockout.recovery_s else "until its next restart"
 
 
 def guard_words(*, password: bool, noda: bool) -> str:
@@ -73,6 +80,37 @@ def guard_words(*, password: bool, noda: bool) -> str:
     if noda:
         return "wrong passwords do not count: whoever has the board may guess without end"
     return "wrong passwords count towards the TPM's lock-out, so guessing ends after a few"
+
+
+def try_words(guard: Guard) -> str:
+    """What a wrong password would cost, told before one is typed."""
+    lockout = guard.lockout
+    if guard.needs == "source":
+        return "It only opens the file: the TPM never sees it, and nobody counts wrong ones."
+    if guard.needs == "lockout":
+        return f"Be sure of it: after ONE wrong one the TPM refuses every one {_recovery(lockout)}."
+    if guard.counts is False:
+        return "Wrong ones do not count towards the TPM's lock-out."
+    left = "the TPM does not say how many tries are left"
+    if lockout:
+        left = f"tries left: {lockout.tries_left} of {lockout.max_tries}"
+    certain = "counts" if guard.counts else "may count"
+    return f"A wrong one {certain} towards the TPM's lock-out; {left}."
+
+
+def last_try_words(lockout: Lockout | None) -> str:
+    """What a wrong password does that is the last one."""
+    each = f"; one try is forgiven each {lockout.interval_s} s" if lockout else ""
+    return f"LAST TRY: if it is wrong, the TPM refuses every protected key{each}."
+
+
+def locked_words(lockout: Lockout | None) -> tuple[str, str]:
+    """Why no password is asked for now, and what to do."""
+    wait = f"wait {lockout.interval_s} s until one is forgiven" if lockout else "wait"
+    return (
+        "too many wrong passwords: the TPM refuses the right one, too, so none is asked for",
+        f"{wait}, or reset the lock-out on the Overview (page 1)",
+    )
 
 
 def import_warning(source: str) -> tuple[str, str]:

@@ -141,20 +141,6 @@ async def test_a_dialog_over_the_cover_leaves_nothing_covered(settings: Make) ->
         await technician.until(lambda: len(technician.app.screen_stack) == 1, "the page alone")
 
 
-async def test_a_password_is_asked_for_a_key_at_a_handle_too(settings: Make) -> None:
-    async with console(settings(simulate=True)) as technician:
-        await technician.idle()
-        board = technician.app.board
-        board.keyring.create("locked", Algorithm.EC_P256, b"secret", 0x81000010)
-        await technician.press("2")
-        await technician.sees("0x81000010")
-        await technician.press("u")
-        await technician.sees("tries left: 3")
-        await technician.type("secret")
-        await technician.press("enter")
-        await technician.sees("the signature is good")
-
-
 async def test_a_visitor_sees_and_can_do_nothing_that_harms(settings: Make) -> None:
     async with console(settings(simulate=True, kiosk=True)) as technician:
         await technician.idle()

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tpmconsole.errors import usage_error
+from tpmconsole.tpm.model import Lockout
 
 PASSWORD_BYTES = 64  # TPM2B_AUTH (Part 2, 10.4.5): the largest digest a TPM has
 
@@ -20,12 +21,16 @@ class Passwords:
             one; empty to try all the same.
         parent: its parent's, where that is a persistent key.
         hierarchy: its hierarchy's, where the parent is the hierarchy's primary key.
+        lockout: the lockout authorisation, which resets the lock-out and does nothing else.
+        source: what a file made elsewhere is encrypted with; the TPM never sees it.
         last_try: send them also where a wrong one would lock the TPM.
     """
 
     key: bytes | None = field(default=None, repr=False)
     parent: bytes | None = field(default=None, repr=False)
     hierarchy: bytes | None = field(default=None, repr=False)
+    lockout: bytes | None = field(default=None, repr=False)
+    source: bytes | None = field(default=None, repr=False)
     last_try: bool = True
 
     @classmethod
@@ -42,6 +47,33 @@ class Passwords:
 
 
 NO_PASSWORDS = Passwords()
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a wrong password would cost, known before one is asked for.
+
+    Attributes:
+        needs: whose password, as in ``ConsoleError``.
+        counts: whether it spends one of the TPM's tries; None where that is not known.
+        lockout: the TPM's state now; None where it does not tell.
+    """
+
+    needs: str
+    counts: bool | None = None
+    lockout: Lockout | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether a wrong one would lock the TPM."""
+        return (
+            self.counts is not False and self.lockout is not None and self.lockout.tries_left == 1
+        )
+
+    @property
+    def locked(self) -> bool:
+        """Whether the right one would be refused, too."""
+        return self.counts is True and self.lockout is not None and self.lockout.locked
 
 
 def check_password(password: bytes | None) -> None:

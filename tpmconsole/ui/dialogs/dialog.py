@@ -41,6 +41,10 @@ class Dialog(ModalScreen[Result], Generic[Result]):
             yield from self.body()
             yield Static(self._key_line(), classes="dialog-keys")
 
+    def show_key_line(self) -> None:
+        """Show the keys again after what they mean has changed."""
+        self.query_one(".dialog-keys", Static).update(self._key_line())
+
     def _key_line(self) -> Content:
         parts: list[tuple[str, str]] = []
         for key, meaning in self.keys():

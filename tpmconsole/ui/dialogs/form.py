@@ -15,6 +15,7 @@ from textual.widgets import Input, Label, Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import short
 from tpmconsole.ui.dialogs.dialog import Dialog
+from tpmconsole.ui.widgets.secret import Secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +96,10 @@ class FormDialog(Dialog[Mapping[str, str]]):
     def _widget(self, field: Field) -> Widget:
         if field.choices:
             widget: Widget = Choice(field.choices, field.value)
+        elif field.secret:
+            widget = Secret()
         else:
-            widget = Input(field.value, password=field.secret, compact=True, select_on_focus=False)
+            widget = Input(field.value, compact=True, select_on_focus=False)
             widget.cursor_blink = False
         widget.id = f"field-{field.name}"
         return widget

@@ -14,10 +14,10 @@ from tpmconsole.inputs import parse_handle
 from tpmconsole.keyring import KEY_BYTES, KeyList
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
-from tpmconsole.tpm.passwords import Passwords
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.passwords import Action, do
 from tpmconsole.ui.screens.forms import ask_create
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact
@@ -174,28 +174,14 @@ class KeysPage(Page):
         key = self._chosen()
         if key is None:
             return
-        needs = key.auth == "password"
-        if needs:
-            field = Field("password", "Password", secret=True, hint=self._password_hint(key))
-            self.app.push_screen(
-                FormDialog("Password of this key", [field]),
-                lambda values: self._ask_tpm(key, values["password"]) if values else None,
-            )
-        else:
-            self._ask_tpm(key, "")
-
-    def _password_hint(self, key: Key) -> str:
-        if not key.counts_towards_lockout:
-            return "A wrong password does not count towards the lock-out."
-        health = self.console.health
-        left = health.lockout.tries_left if health and health.lockout else "?"
-        return f"A wrong password counts towards the TPM's lock-out; tries left: {left}."
-
-    def _ask_tpm(self, key: Key, password: str) -> None:
-        def work() -> Usability:
-            return self.board.keyring.usable(_source(key), Passwords(password.encode() or None))
-
-        self.job("letting the TPM sign", work, lambda answer: self._answered(key, answer))
+        action = Action(
+            "letting the TPM sign",
+            key.identity or _place(key),
+            lambda passwords: self.board.keyring.prove(key, passwords),
+            lambda answer: self._answered(key, answer),
+            source=lambda: _source(key),
+        )
+        do(self, action, ask_first="key" if _asks_first(key) else None)
 
     def _answered(self, key: Key, answer: Usability) -> None:
         self._answers[_place(key)] = answer
@@ -255,6 +241,16 @@ def _place(key: Key) -> str:
 def _where(key: Key, identities: Path) -> str:
     """The place, short: the identities' folder goes without saying."""
     return _place(key).removeprefix(f"{identities}/")
+
+
+def _asks_first(key: Key) -> bool:
+    """Whether a password is asked for before the TPM has said that it wants one.
+
+    A key in the TPM does not tell; where wrong tries count, an empty one is no harmless way to
+    find out.
+    """
+    unknown = key.auth is None and isinstance(key, PersistentKey)
+    return key.auth == "password" or (unknown and key.counts_towards_lockout is True)
 
 
 def _source(key: Key) -> KeySource:

@@ -1,0 +1,114 @@
+"""The one dialog that asks for a password, whoever's it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual import events
+from textual.app import ComposeResult
+from textual.containers import Horizontal
+from textual.content import Content
+from textual.widgets import Input, Label, Static
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.passwords import Guard, check_password
+from tpmconsole.ui.dialogs.dialog import Dialog
+from tpmconsole.ui.widgets.secret import Secret
+from tpmconsole.words import last_try_words, try_words
+
+_NOTHING_TYPED = "Nothing typed: Enter once more sends an empty password."
+_NEEDED = "Type it, or leave by Esc."
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked for.
+
+    Attributes:
+        title: whose password it is.
+        guard: what a wrong one would cost.
+        why: why it is asked for, or why the last one was not taken.
+        refused: whether one was not taken.
+        may_be_empty: whether an empty one may be right.
+    """
+
+    title: str
+    guard: Guard
+    why: str = ""
+    refused: bool = False
+    may_be_empty: bool = False
+
+
+class PasswordDialog(Dialog[bytes]):
+    """Asks for one password; dismissed with its bytes, or None where it was not given.
+
+    The last try before the lock-out is asked about again.
+    """
+
+    def __init__(self, question: Question) -> None:
+        super().__init__(question.title)
+        self.question = question
+        self._asked_again = False
+        self._empty_once = False
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        if self._asked_again:
+            return (("y", "Send it"), ("n", "Do not"))
+        return (("enter", "Done"), ("escape", "Cancel"))
+
+    def body(self) -> ComposeResult:
+        one = self.question
+        if one.why:
+            yield Static(Content.styled(one.why, "bold $error" if one.refused else ""))
+        yield Static(Content.styled(try_words(one.guard), "$warning"))
+        yield Static("")
+        with Horizontal(classes="form-row"):
+            yield Label("Password  ")
+            yield Secret()
+        yield Static("", classes="form-hint")
+
+    def on_mount(self) -> None:
+        self.query_one(Secret).focus()
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        event.stop()
+        self._empty_once = False
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        event.stop()
+        typed = event.value.encode()
+        if not typed and not self.question.may_be_empty:
+            self._hint(_NEEDED)
+        elif not typed and not self._empty_once:
+            self._empty_once = True
+            self._hint(_NOTHING_TYPED)
+        elif self._fits(typed):
+            if self.question.guard.last:
+                self._ask_again()
+            else:
+                self.dismiss(typed)
+
+    def pressed(self, event: events.Key) -> None:
+        if self._asked_again and event.key in ("y", "n"):
+            event.stop()
+            sent = event.key == "y"
+            self.dismiss(self.query_one(Secret).value.encode() if sent else None)
+
+    def _fits(self, typed: bytes) -> bool:
+        if self.question.guard.needs == "source":  # not a TPM's, so not limited by one
+            return True
+        try:
+            check_password(typed)
+        except ConsoleError as error:
+            self._hint(f"{error.cause}; {error.remedy}")
+            return False
+        return True
+
+    def _ask_again(self) -> None:
+        self._asked_again = True
+        self.query_one(Secret).disabled = True
+        self._hint(last_try_words(self.question.guard.lockout))
+        self.show_key_line()
+
+    def _hint(self, text: str) -> None:
+        self.query_one(".form-hint", Static).update(Content.styled(text, "bold $error"))

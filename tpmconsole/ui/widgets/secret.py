@@ -1,0 +1,19 @@
+"""A field for a password: what is typed is neither shown nor given away."""
+
+from __future__ import annotations
+
+from textual.widgets import Input
+
+
+class Secret(Input):
+    """Shows stars, and copies nothing: the clipboard is the terminal's, for all to read."""
+
+    def __init__(self) -> None:
+        super().__init__(password=True, compact=True, select_on_focus=False)
+        self.cursor_blink = False
+
+    def action_copy(self) -> None:
+        """Not a password."""
+
+    def action_cut(self) -> None:
+        """Not a password."""
