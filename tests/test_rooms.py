@@ -18,7 +18,7 @@ ALLOWED = {
     "session": {"tpm"},
     "ui": {
         *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks"),
-        *("doctor", "report", "answers"),
+        *("doctor", "report", "answers", "keyguard", "keyuse"),
     },
 }
 TSS_USERS = {"tpm/worker.py", "tpm/signer.py"}
