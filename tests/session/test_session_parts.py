@@ -19,7 +19,7 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import causes, events, protocol
 from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.children import start_time
-from tpmconsole.session.events import EventLog, follow_events, read_events
+from tpmconsole.session.events import EventLog, EventReader, follow_events, read_events
 from tpmconsole.session.model import (
     HandshakeTimes,
     PeerFacts,
@@ -38,14 +38,15 @@ PEER = Peer("server", "broker:8443")
 # Events
 
 
-def test_events_are_rotated_and_two_files_kept(
+def test_events_are_rotated_and_two_old_files_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(events, "FILE_BYTES", 2000)
     log = EventLog(tmp_path)
     for number in range(200):
         log.write("message", number=number)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["events.jsonl", "events.jsonl.1"]
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
     assert all(path.stat().st_size <= 2000 for path in tmp_path.iterdir())
     assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
     numbers = [event["number"] for event in read_events(tmp_path)]
@@ -71,6 +72,49 @@ def test_followers_see_everything_across_a_rotation(
         seen.append(event["number"])
         turn.release()
     assert seen == list(range(100))
+
+
+def test_a_reader_gets_each_event_once_however_often_files_are_rotated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "FILE_BYTES", 1000)
+    log = EventLog(tmp_path)
+    with EventReader(tmp_path) as reader:
+        assert list(reader.read()) == []
+        written = 0
+        # A file holds some dozen: between two looks there are none to two rotations.
+        for more in (1, 0, 3, 15, 30, 1, 25):
+            for _ in range(more):
+                log.write("message", number=written)
+                written += 1
+            seen = [event["number"] for event in reader.read()]
+            assert seen == list(range(written - more, written))
+        for _ in range(200):
+            log.write("message", number=written)
+            written += 1
+        seen = [event["number"] for event in reader.read()]
+        # Some files were gone before it looked; what it gets is in order and up to the last.
+        assert seen[-1] == written - 1
+        assert seen == sorted(set(seen))
+        assert list(reader.read()) == []
+
+
+def test_a_reader_reads_no_line_twice_from_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = EventLog(tmp_path)
+    parsed: list[bytes] = []
+
+    def parse(line: bytes) -> object:
+        parsed.append(line)
+        return json.JSONDecoder().decode(line.decode())
+
+    monkeypatch.setattr(events.json, "loads", parse)
+    with EventReader(tmp_path) as reader:
+        for number in range(50):
+            log.write("message", number=number)
+            assert len(list(reader.read())) == 1
+    assert len(parsed) == 50
 
 
 def test_half_lines_and_rubbish_are_no_events(tmp_path: Path) -> None:

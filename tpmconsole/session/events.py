@@ -8,13 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
 from tpmconsole.files import PRIVATE_FILE
 
 FILE = "events.jsonl"
-OLD_FILE = "events.jsonl.1"
+OLD_FILES = ("events.jsonl.1", "events.jsonl.2")  # the newest first
 FILE_BYTES = 1024 * 1024
 TEXT_LENGTH = 500
 LINE_BYTES = 64 * 1024
@@ -40,7 +41,7 @@ class EventLog:
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._old = folder / OLD_FILE
+        self._old = [folder / name for name in OLD_FILES]
         self._allowance = BURST
         self._filled = time.monotonic()
         self._skipped = 0
@@ -67,13 +68,18 @@ class EventLog:
     def _append(self, line: bytes) -> None:
         with suppress(FileNotFoundError):
             if self._path.stat().st_size + len(line) > FILE_BYTES:
-                self._path.replace(self._old)
+                self._rotate()
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
         descriptor = os.open(self._path, flags, PRIVATE_FILE)
         try:
             os.write(descriptor, line)
         finally:
             os.close(descriptor)
+
+    def _rotate(self) -> None:
+        for newer, older in reversed(list(pairwise([self._path, *self._old]))):
+            with suppress(FileNotFoundError):
+                newer.replace(older)
 
     def _allowed(self) -> bool:
         now_s = time.monotonic()
@@ -95,14 +101,65 @@ def _bounded(value: Any) -> Any:
     return plain(value) if isinstance(value, str) else value
 
 
+class EventReader:
+    """The reading side: each event once, as it comes. For one thread at a time.
+
+    It keeps the file open that it has read last, and so knows it again after it was renamed.
+
+    Args:
+        folder: the session's folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._file: IO[bytes] | None = None
+
+    def __enter__(self) -> EventReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """What has come since this was asked last, the oldest first."""
+        if self._file is not None:
+            yield from _events_in(self._file)
+            if not _was_replaced(self._file, self._folder / FILE):
+                return
+            yield from _events_in(self._file)  # what came before it was renamed
+        for file in self._newer():
+            self.close()
+            self._file = file
+            yield from _events_in(file)
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _newer(self) -> list[IO[bytes]]:
+        # Opened from the newest on: a file that is renamed meanwhile is met twice, none is missed.
+        found: dict[int, IO[bytes]] = {}
+        ours = None if self._file is None else _number(self._file)
+        for name in (FILE, *OLD_FILES):
+            try:
+                file = (self._folder / name).open("rb")
+            except FileNotFoundError:
+                continue
+            number = _number(file)
+            if number in found or number == ours:
+                file.close()
+            if number == ours:
+                break  # what is older was read before
+            found.setdefault(number, file)
+        return list(reversed(found.values()))
+
+
 def read_events(folder: Path) -> Iterator[dict[str, Any]]:
     """The events there are, the oldest first."""
-    for name in (OLD_FILE, FILE):
-        try:
-            with (folder / name).open("rb") as file:
-                yield from _events_in(file)
-        except FileNotFoundError:
-            continue
+    with EventReader(folder) as reader:
+        yield from reader.read()
 
 
 def follow_events(folder: Path, ended: Callable[[], bool]) -> Iterator[dict[str, Any]]:
@@ -111,34 +168,23 @@ def follow_events(folder: Path, ended: Callable[[], bool]) -> Iterator[dict[str,
     Args:
         ended: asked when there is nothing more to read.
     """
-    with suppress(FileNotFoundError), (folder / OLD_FILE).open("rb") as old:
-        yield from _events_in(old)
-    file: IO[bytes] | None = None
-    try:
+    with EventReader(folder) as reader:
         while True:
             # Asked before reading: what is written before a session ends is read after.
             last_time = ended()
-            if file is None:
-                with suppress(FileNotFoundError):
-                    file = (folder / FILE).open("rb")
-            if file is not None:
-                yield from _events_in(file)
-                if _was_replaced(file, folder / FILE):
-                    yield from _events_in(file)
-                    file.close()
-                    file = None
-                    continue
+            yield from reader.read()
             if last_time:
                 return
             time.sleep(POLL_S)
-    finally:
-        if file is not None:
-            file.close()
+
+
+def _number(file: IO[bytes]) -> int:
+    return os.fstat(file.fileno()).st_ino
 
 
 def _was_replaced(file: IO[bytes], path: Path) -> bool:
     try:
-        return path.stat().st_ino != os.fstat(file.fileno()).st_ino
+        return path.stat().st_ino != _number(file)
     except FileNotFoundError:
         return False
 
