@@ -10,7 +10,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "tpmconsole"
-BELOW = {"settings", "errors", "logs", "files", "audit", "text", "words", "clock", "memory"}
+BELOW = {
+    "settings",
+    "errors",
+    "logs",
+    "files",
+    "audit",
+    "text",
+    "words",
+    "clock",
+    "memory",
+    "units",
+}
 # What a room may import besides itself and what lies below every room.
 ALLOWED = {
     "tpm": set[str](),

@@ -1,0 +1,91 @@
+"""Units of systemd: their text is right by systemd's own word, and installing one is careful."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tpmconsole import units
+from tpmconsole.errors import ConsoleError
+from tpmconsole.units import HARDENED, Installation, Unit, command_line, quoted
+
+
+@pytest.fixture
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A system of the test's own, and systemd's programs that only tell how they were called."""
+    monkeypatch.setattr(units, "UNITS", tmp_path / "system")
+    monkeypatch.setattr(units, "USERS", tmp_path / "sysusers.d")
+    for name in ("systemctl", "systemd-sysusers"):
+        program = tmp_path / name
+        program.write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n')
+        program.chmod(0o755)
+    monkeypatch.setattr(units.shutil, "which", lambda name: str(tmp_path / name))
+    return tmp_path
+
+
+def sample(command: str = "/bin/true") -> Installation:
+    service = (("User", "tpmconsole"), ("ExecStart", command), *HARDENED)
+    unit = Unit("tpmconsole-x.service", (("Description", "x"),), service)
+    return Installation(unit, "tpmconsole", ("tss",))
+
+
+def test_nothing_in_a_command_is_expanded() -> None:
+    assert command_line(["/bin/a", Path("/b c"), "50%", "$HOME", 'say "x"', "back\\slash"]) == (
+        '/bin/a "/b c" "50%%" "$$HOME" "say \\"x\\"" "back\\\\slash"'
+    )
+    assert quoted("A=$x %h") == '"A=$x %%h"'
+    with pytest.raises(ConsoleError, match="Not for systemd"):
+        command_line(["/bin/a", "two\nlines"])
+
+
+def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
+    analyze = shutil.which("systemd-analyze")
+    if analyze is None:
+        pytest.skip("no systemd here to ask")
+    file = tmp_path / "tpmconsole-x.service"
+    unit = sample(command_line(["/bin/echo", "a b", "50%", "$HOME"])).unit
+    file.write_text(unit.text())
+    asked = subprocess.run(
+        [analyze, "verify", "--man=no", str(file)], capture_output=True, text=True, check=False
+    )
+    ours = [line for line in asked.stderr.splitlines() if file.name in line]
+    assert not ours, asked.stderr
+
+
+def test_installing_writes_the_unit_and_its_user(places: Path) -> None:
+    done = sample()
+    assert units.install(done) == list(done.files())
+    file = places / "system" / "tpmconsole-x.service"
+    assert file.read_text() == done.unit.text()
+    assert file.stat().st_mode & 0o777 == 0o644
+    user = (places / "sysusers.d" / "tpmconsole.conf").read_text()
+    assert user.splitlines() == ['u tpmconsole - "tpmconsole"', "m tpmconsole tss"]
+    assert "systemd-sysusers" in (places / "calls").read_text()
+    assert "enable --now tpmconsole-x.service" in done.start
+    assert f"rm {file}" in done.undo
+
+
+def test_what_stands_in_the_way_is_told(places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (places / "systemd-sysusers").write_text("#!/bin/sh\necho no room for users >&2\nexit 1\n")
+    with pytest.raises(ConsoleError, match="no room for users"):
+        units.install(sample())
+    monkeypatch.setattr(units.shutil, "which", lambda _: None)
+    with pytest.raises(ConsoleError, match="No systemd"):
+        units.install(sample())
+    monkeypatch.setattr(units.os, "geteuid", lambda: 1000)
+    with pytest.raises(ConsoleError, match="only root") as caught:
+        units.install(sample())
+    assert "--dry-run" in caught.value.remedy
+
+
+def test_who_may_reach_a_file(tmp_path: Path) -> None:
+    inner = tmp_path / "inner"
+    inner.mkdir(mode=0o755)
+    file = inner / "file"
+    file.touch(0o644)
+    assert units.reachable_by_others(Path("/bin/sh"))
+    inner.chmod(0o700)
+    assert not units.reachable_by_others(file)
