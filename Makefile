@@ -7,7 +7,7 @@ EDITABLE := --quiet --config-settings editable_mode=compat --editable
 STATE ?= $(HOME)/.local/state/tpmconsole-demo
 RELEASE ?= trixie
 
-.PHONY: demo test test-board test-fleet lint walk board bench screenshots clean packages
+.PHONY: demo test test-board test-fleet test-long lint walk board bench screenshots clean packages
 
 demo: $(VENV)/.console
 	@exec $(BIN)/tpmconsole --state '$(STATE)' --simulate
@@ -35,6 +35,10 @@ test-board: $(VENV)/.test
 # The example playbook, by the real Ansible.
 test-fleet: $(VENV)/.fleet
 	$(BIN)/pytest -m fleet -n 0 tests/test_fleet.py
+
+test-long: $(VENV)/.test
+	@sh .ci/packages long
+	$(BIN)/pytest -m long -n 0 tests
 
 bench: $(VENV)/.test $(VENV)/.fleet
 	@sh .ci/packages bench
