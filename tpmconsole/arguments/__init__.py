@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tpmconsole import __version__
-from tpmconsole.arguments import chip, keys, provision, service, sessions
+from tpmconsole.arguments import chip, install, keys, provision, service, sessions
 from tpmconsole.arguments.parser import Parser
 from tpmconsole.settings import LINES
 
@@ -25,6 +25,6 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--mouse", action="store_true", help="use the mouse, on a fast line")
     parser.add_argument("--kiosk", action="store_true", help="a visitor's console")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
-    for group in (chip, keys, provision, sessions, service):
+    for group in (chip, keys, provision, sessions, service, install):
         group.add_commands(commands)
     return parser
