@@ -26,7 +26,7 @@ class Command:
         run: what it does.
         allowed: whether it can be done now; the key line shows only what can.
         aliases: further keys, for keyboards that lack the first.
-        kiosk: whether a visitor may do it.
+        kiosk: whether a visitor may do it too; nothing is, that nobody has thought of.
     """
 
     key: str
@@ -35,7 +35,7 @@ class Command:
     run: Callable[[], None]
     allowed: Callable[[], bool] = lambda: True
     aliases: tuple[str, ...] = ()
-    kiosk: bool = True
+    kiosk: bool = False
 
     @property
     def keys(self) -> tuple[str, ...]:

@@ -40,14 +40,15 @@ class DoctorPage(Page):
             return self.console.jobs.visible is None
 
         return (
-            Command("r", "Run again", "look at everything again", self.refresh_data, idle),
+            Command(
+                "r", "Run again", "look at everything again", self.refresh_data, idle, kiosk=True
+            ),
             Command(
                 "w",
                 "Write report",
                 "everything for support, in one file",
                 self._write,
                 idle,
-                kiosk=False,
             ),
         )
 

@@ -61,7 +61,6 @@ class KeysPage(Page):
                 "move an identity's key into the TPM, to a persistent handle",
                 self._persist,
                 lambda: isinstance(key := chosen(), KeyFile) and key.identity is not None,
-                kiosk=False,
             ),
             Command(
                 "e",
@@ -69,10 +68,9 @@ class KeysPage(Page):
                 "remove a persistent key from the TPM, for good",
                 self._evict,
                 lambda: isinstance(chosen(), PersistentKey),
-                kiosk=False,
             ),
-            Command("enter", "Details", "everything about the key", self._details),
-            Command("r", "Refresh", "read the list again", self.refresh_data),
+            Command("enter", "Details", "everything about the key", self._details, kiosk=True),
+            Command("r", "Refresh", "read the list again", self.refresh_data, kiosk=True),
         )
 
     def focus_target(self) -> Widget:
@@ -130,9 +128,6 @@ class KeysPage(Page):
     def on_data_table_row_highlighted(self) -> None:
         self._show_detail()
         self.console.main.show_keys()
-
-    def on_data_table_row_selected(self) -> None:
-        self._details()
 
     def _show_detail(self) -> None:
         key = self._chosen()

@@ -176,7 +176,9 @@ class MainScreen(Screen[None]):
 
     def commands(self) -> tuple[Command, ...]:
         """What every page has."""
-        kiosk = self.console.board.settings.kiosk
+        return self._for_whom(self._everywhere())
+
+    def _everywhere(self) -> tuple[Command, ...]:
         pages = tuple(
             Command(
                 str(index + 1),
@@ -184,38 +186,44 @@ class MainScreen(Screen[None]):
                 f"{page.title}: {page.about}",
                 partial(self._open_later, index),
                 aliases=(f"f{index + 1}",),
+                kiosk=True,
             )
             for index, page in enumerate(PAGES)
         )
         return (
             *pages,
-            Command("question_mark", "Help", "what the keys do", self.show_help),
-            Command("ctrl+l", "", "paint the screen again", self.repaint),
-            Command("f10", "", "leave the console", self.ask_to_leave, kiosk=False),
+            Command("question_mark", "Help", "what the keys do", self.show_help, kiosk=True),
+            Command("ctrl+l", "", "paint the screen again", self.repaint, kiosk=True),
+            Command("f10", "", "leave the console", self.ask_to_leave),
             Command(
                 "q",
                 "Quit",
                 "leave the console; sessions go on",
                 self.ask_to_leave,
                 aliases=("ctrl+c",),
-                allowed=lambda: not kiosk,
-                kiosk=False,
             ),
         )
 
     def _of_page(self) -> tuple[Command, ...]:
-        """The page's commands, for a visitor only those meant for one."""
+        return self._for_whom(self.page.commands())
+
+    def _for_whom(self, commands: tuple[Command, ...]) -> tuple[Command, ...]:
+        """All of them; for a visitor only those meant for one."""
         kiosk = self.console.board.settings.kiosk
-        return tuple(one for one in self.page.commands() if one.kiosk or not kiosk)
+        return tuple(one for one in commands if one.kiosk or not kiosk)
 
     def on_key(self, event: events.Key) -> None:
-        kiosk = self.console.board.settings.kiosk
-        command = find((*self._of_page(), *self.commands()), event.key)
-        if command is None or (kiosk and not command.kiosk):
-            return
-        event.stop()
-        event.prevent_default()
+        if self.obey(event.key):
+            event.stop()
+            event.prevent_default()
+
+    def obey(self, key: str) -> bool:
+        """Do what a key means now; returns whether it means anything."""
+        command = find((*self._of_page(), *self.commands()), key)
+        if command is None:
+            return False
         command.run()
+        return True
 
     def repaint(self) -> None:
         """Paint everything again: somebody else wrote on the line."""

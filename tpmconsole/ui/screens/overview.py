@@ -63,6 +63,7 @@ class OverviewPage(Page):
                 "let the TPM test everything again",
                 lambda: self._self_test(full=True),
                 self._can_test,
+                kiosk=True,
             ),
             Command(
                 "i",
@@ -70,6 +71,7 @@ class OverviewPage(Page):
                 "let the TPM test what it has not tested yet (incremental)",
                 lambda: self._self_test(full=False),
                 self._can_test,
+                kiosk=True,
             ),
             Command(
                 "s",
@@ -78,7 +80,13 @@ class OverviewPage(Page):
                 self._simulate,
                 lambda: self.console.no_tpm is not None,
             ),
-            Command("r", "Refresh", "ask the TPM and read the identities again", self.refresh_data),
+            Command(
+                "r",
+                "Refresh",
+                "ask the TPM and read the identities again",
+                self.refresh_data,
+                kiosk=True,
+            ),
         )
 
     def focus_target(self) -> Widget:

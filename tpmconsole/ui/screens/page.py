@@ -62,6 +62,11 @@ class Page(Vertical):
         pane = self.query_one(Facts)
         pane.border_title = f"{event.cursor_row + 1} of {event.data_table.row_count}"
 
+    @on(DataTable.RowSelected)
+    def obey_enter(self) -> None:
+        """A table takes Enter for itself; it means here what it means everywhere."""
+        self.console.main.obey("enter")
+
     def job(
         self,
         label: str,

@@ -54,16 +54,12 @@ class ProvisionPage(Page):
         return (
             Command("n", "New key", "make a key in the TPM, as a new identity", self._create),
             Command("r", "Request", "make the certificate request", self._request, chosen),
-            Command(
-                "i", "Import", "check and install a certificate", self._import, chosen, kiosk=False
-            ),
+            Command("i", "Import", "check and install a certificate", self._import, chosen),
             Command("enter", "Next", "go on with this identity", self._next),
             # These come and go with the row: last, so that the others keep their place.
             Command("d", "Demo CA", "let the simulator's CA sign it", self._demo, simulated),
-            Command("v", "View", "show the request in PEM", self._view, requested),
-            Command(
-                "w", "Write", "write the request to a file", self._write, requested, kiosk=False
-            ),
+            Command("v", "View", "show the request in PEM", self._view, requested, kiosk=True),
+            Command("w", "Write", "write the request to a file", self._write, requested),
         )
 
     def focus_target(self) -> Widget:
@@ -92,9 +88,6 @@ class ProvisionPage(Page):
     def on_data_table_row_highlighted(self) -> None:
         self._show_steps()
 
-    def on_data_table_row_selected(self) -> None:
-        self._next()
-
     def _show_steps(self) -> None:
         one = self._chosen()
         facts = [Fact("1 Key", "NEXT", "n: make a key in the TPM")]
@@ -120,7 +113,7 @@ class ProvisionPage(Page):
         elif one.state == "REQUEST":
             if simulated:
                 self._demo()
-            elif not self.board.settings.kiosk:
+            else:
                 self._import()
         else:
             self.console.main.say(f"{one.name} is ready: start a session on page 4")

@@ -60,6 +60,7 @@ class SessionsPage(Page):
                 "what happened in it",
                 self._show_events,
                 lambda: self._chosen() is not None,
+                kiosk=True,
             ),
         )
 
@@ -115,9 +116,6 @@ class SessionsPage(Page):
 
     def on_data_table_row_highlighted(self) -> None:
         self.refresh_data()
-
-    def on_data_table_row_selected(self) -> None:
-        self._show_events()
 
     def _show_facts(self) -> None:
         one = self._chosen()
