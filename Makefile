@@ -7,51 +7,71 @@ EDITABLE := --quiet --config-settings editable_mode=compat --editable
 STATE ?= $(HOME)/.local/state/tpmconsole-demo
 RELEASE ?= trixie
 
-.PHONY: demo test test-board test-fleet test-long lint walk board bench screenshots clean packages
-
+.PHONY: demo
 demo: $(VENV)/.console
 	@exec $(BIN)/tpmconsole --state '$(STATE)' --simulate
 
+.PHONY: test
 test: $(VENV)/.test lint
 	$(BIN)/pytest
 
+.PHONY: lint
 lint: $(VENV)/.test
 	$(BIN)/ruff format --check tpmconsole tests
 	$(BIN)/ruff check tpmconsole tests
 	$(BIN)/mypy
 
+.PHONY: walk
 walk: $(VENV)/.test
 	@$(BIN)/python tests/walk.py
 
 # An emulated board of Debian 13, or 12 (RELEASE=bookworm); Ctrl-] leaves it.
+.PHONY: board
 board: $(VENV)/.console
 	@sh .ci/packages board
 	@cd tests && ../$(BIN)/python -m board $(RELEASE)
 
+.PHONY: test-board
 test-board: $(VENV)/.test
 	@sh .ci/packages board
 	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s tests/board
 
 # The example playbook, by the real Ansible.
+.PHONY: test-fleet
 test-fleet: $(VENV)/.fleet
 	$(BIN)/pytest -m fleet -n 0 tests/test_fleet.py
 
+.PHONY: test-long
 test-long: $(VENV)/.test
 	@sh .ci/packages long
 	$(BIN)/pytest -m long -n 0 tests
 
+.PHONY: bench
 bench: $(VENV)/.test $(VENV)/.fleet
 	@sh .ci/packages bench
 	@cd tests && ../$(BIN)/python -m bench
 
+.PHONY: screenshots
 screenshots: $(VENV)/.test
 	@$(BIN)/python tests/screenshots.py
 
+# The manual page and the shells' completions, from the parser.
+.PHONY: manual
+manual: $(VENV)/.test
+	@$(BIN)/python tests/manual.py
+
+# A wheel and an sdist that install into an empty environment.
+.PHONY: package
+package: $(VENV)/.test
+	@sh .ci/package $(BIN)/python
+
+.PHONY: clean
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tpmconsole tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Looking for the packages costs a few milliseconds, so it happens every time: a package may go.
+.PHONY: packages
 packages:
 	@sh .ci/packages
 

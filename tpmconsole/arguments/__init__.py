@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import sys
+from typing import Any
 
-from tpmconsole import __version__
 from tpmconsole.arguments import chip, install, keys, provision, service, sessions
 from tpmconsole.arguments.parser import Parser
 from tpmconsole.settings import LINES
+
+
+class _Version(argparse.Action):
+    """Looks the versions up when somebody asks: that takes longer than all the rest here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from tpmconsole.versions import version_lines
+
+        sys.stdout.writelines(f"{line}\n" for line in version_lines())
+        parser.exit()
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -16,7 +27,9 @@ def build_parser() -> argparse.ArgumentParser:
         prog="tpmconsole",
         description="Console of a board with a TPM 2.0. Without a command it opens the screen.",
     )
-    parser.add_argument("--version", action="version", version=f"tpmconsole {__version__}")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show our version and what we stand on"
+    )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--tcti", metavar="T", help="which TPM to use, such as device:/dev/tpmrm0")
     which.add_argument("--simulate", action="store_true", help="use the simulated TPM")

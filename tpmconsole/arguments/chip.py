@@ -12,8 +12,15 @@ from tpmconsole.arguments.parser import (
 
 
 def add_commands(commands: Any) -> None:
-    add_command(commands, "status", "show what the TPM says about itself")
-    selftest = add_command(commands, "selftest", "let the TPM test itself; exit 1 where it failed")
+    add_command(
+        commands, "status", "show what the TPM says about itself", "tpmconsole status --json"
+    )
+    selftest = add_command(
+        commands,
+        "selftest",
+        "let the TPM test itself; exit 1 where it failed",
+        "tpmconsole selftest --full",
+    )
     kind = selftest.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="test everything again (the default)")
     kind.add_argument("--incremental", action="store_true", help="test what was not tested yet")
@@ -22,6 +29,7 @@ def add_commands(commands: Any) -> None:
         lockout.add_subparsers(dest="action", required=True, parser_class=Parser),
         "reset",
         "forget all wrong passwords; --password-file has the lockout authorisation",
+        "tpmconsole lockout reset --password-file lockout.txt --yes",
     )
     reset.add_argument("--yes", action="store_true", help="without it, only says what is at stake")
     password_option(reset, "the lockout authorisation, where it is set")

@@ -16,7 +16,12 @@ from tpmconsole.tpm.model import Algorithm
 
 
 def add_commands(commands: Any) -> None:
-    keys = add_command(commands, "keys", "list TSS2 key files and persistent handles")
+    keys = add_command(
+        commands,
+        "keys",
+        "list TSS2 key files and persistent handles",
+        "tpmconsole keys /media/usb0 --prove",
+    )
     keys.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file or folder")
     keys.add_argument("--prove", action="store_true", help="let this TPM sign with each key")
     password_option(keys)
@@ -58,11 +63,21 @@ def add_commands(commands: Any) -> None:
         "--from-password-file", type=Path, metavar="F", help="what FILE is encrypted with"
     )
 
-    persist = add_command(commands, "persist", "move an identity's key to a persistent handle")
+    persist = add_command(
+        commands,
+        "persist",
+        "move an identity's key to a persistent handle",
+        "tpmconsole persist gateway 0x81000010",
+    )
     persist.add_argument("name", metavar="NAME")
     persist.add_argument("handle", metavar="0x81...")
     other_password_options(persist)
-    evict = add_command(commands, "evict", "remove a persistent key from the TPM, for good")
+    evict = add_command(
+        commands,
+        "evict",
+        "remove a persistent key from the TPM, for good",
+        "tpmconsole evict 0x81000010 --yes",
+    )
     evict.add_argument("handle", metavar="0x81...")
     evict.add_argument(
         "--yes", action="store_true", help="without it, only says what would be lost"

@@ -72,7 +72,9 @@ def add_commands(commands: Any) -> None:
     )
     _hand_over(renew)
 
-    trust = add_command(commands, "trust", "show or remove an identity's trust anchors")
+    trust = add_command(
+        commands, "trust", "show or remove an identity's trust anchors", "tpmconsole trust gateway"
+    )
     trust.add_argument("name", metavar="NAME")
     trust.add_argument(
         "--remove", metavar="SHA-256", help="trust the CA of this fingerprint no more"
@@ -86,6 +88,7 @@ def add_commands(commands: Any) -> None:
         demo.add_subparsers(dest="action", required=True, parser_class=Parser),
         "sign",
         "sign an identity's request and import the certificate",
+        "tpmconsole --simulate demo-ca sign gateway",
     )
     sign.add_argument("name", metavar="NAME")
 

@@ -10,14 +10,29 @@ from tpmconsole.arguments.parser import (
     add_command,
 )
 
+SHELLS = ("bash", "zsh")
+
 
 def add_commands(commands: Any) -> None:
-    add_command(commands, "doctor", "look for what is wrong, and say what to do")
-    report = add_command(commands, "report", "everything for support, in one text")
+    add_command(
+        commands, "doctor", "look for what is wrong, and say what to do", "tpmconsole doctor"
+    )
+    report = add_command(
+        commands,
+        "report",
+        "everything for support, in one text",
+        "tpmconsole report --out report.txt",
+    )
     report.add_argument("--out", type=Path, metavar="FILE")
     simulator = commands.add_parser("simulator", help="the simulated TPM")
     actions = simulator.add_subparsers(dest="action", required=True, parser_class=Parser)
     for name in ("start", "stop", "status"):
-        add_command(
-            actions, name, f"{name} the simulated TPM" if name != "status" else "is it running"
-        )
+        text = f"{name} the simulated TPM" if name != "status" else "is it running"
+        add_command(actions, name, text, f"tpmconsole simulator {name}")
+    completion = add_command(
+        commands,
+        "completion",
+        "print what makes a shell complete our words",
+        "source <(tpmconsole completion bash)",
+    )
+    completion.add_argument("shell", choices=SHELLS)

@@ -43,12 +43,12 @@ def add_commands(commands: Any) -> None:
         one.add_argument("--min-tls", choices=("1.2", "1.3"), default="1.2")
         one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3")
         password_option(one)
-    add_command(actions, "list", "list the sessions")
+    add_command(actions, "list", "list the sessions", "tpmconsole session list")
     for name, text in (
         ("show", "show one session"),
         ("stop", "end a session"),
         ("events", "what happened in a session"),
     ):
-        one = add_command(actions, name, text)
+        one = add_command(actions, name, text, f"tpmconsole session {name} server-1")
         one.add_argument("id", metavar="ID")
     one.add_argument("--follow", action="store_true", help="wait for more until the session ends")

@@ -13,6 +13,12 @@ from tpmconsole.commands.common import (
 from tpmconsole.errors import ExitCode
 from tpmconsole.files import write_atomic
 
+# Where a distribution installs them, below its /usr/share.
+COMPLETIONS = {
+    "bash": "bash-completion/completions/tpmconsole",
+    "zsh": "zsh/site-functions/_tpmconsole",
+}
+
 
 def _doctor(board: Board, _: Namespace) -> Answer:
     from tpmconsole.answers import doctor_lines
@@ -53,7 +59,16 @@ def _simulator_status(board: Board, _: Namespace) -> Answer:
     return Answer(status.to_json(), lines, code)
 
 
+def _completion(_: Board, args: Namespace) -> Answer:
+    from importlib.resources import files
+
+    where = files("tpmconsole") / "share" / COMPLETIONS[args.shell]
+    script = where.read_text(encoding="utf-8")
+    return Answer({"script": script}, script.splitlines())
+
+
 COMMANDS: Commands = {
+    "completion": _completion,
     "doctor": _doctor,
     "report": _report,
     "simulator start": _simulator_start,

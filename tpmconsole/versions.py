@@ -1,0 +1,30 @@
+"""Our version, and those of what we stand on."""
+
+from __future__ import annotations
+
+import platform
+import ssl
+from importlib.metadata import PackageNotFoundError, version
+
+from tpmconsole import __version__
+
+PACKAGES = ("textual", "tpm2-pytss", "cryptography", "psutil")
+
+
+def versions() -> dict[str, str]:
+    """By name: Python, the OpenSSL that signs handshakes, and the packages."""
+    found = {"Python": platform.python_version(), "OpenSSL": ssl.OPENSSL_VERSION.split()[1]}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # put there without its metadata, as distributions may
+            found[name] = "unknown"
+    return found
+
+
+def version_lines() -> list[str]:
+    """What ``--version`` prints: ours on the first line, the others on the second."""
+    return [
+        f"tpmconsole {__version__}",
+        ", ".join(f"{name} {number}" for name, number in versions().items()),
+    ]
