@@ -77,14 +77,15 @@ def test_unknown_codes_still_get_words():
         "the TPM answered 0x2cc about parameter 2: tpm:parameter(2):unsupported KDF"
     )
     assert error.exit_code is REFUSED
-    assert explain(0x9000B, "mu:A parameter has a bad value").cause.startswith("the TSS answered")
+    assert explain(0x70016, "esys:No decrypt parameter").cause.startswith("the TSS answered")
+    assert "does not decode" in explain(0x9000B, "mu:A parameter has a bad value").cause
     assert explain(0xA0003).exit_code is NO_TPM
 
 
 def test_only_a_broken_way_to_the_tpm_makes_the_context_useless():
-    for rc in (0xA000A, 0xA0008, 0xA0009, 0x80012, 0x80013, 0x70007, 0xB0002):
+    for rc in (0xA000A, 0xA0008, 0xA0009, 0x80012, 0x80013, 0x70007, 0x9000B, 0xB0002):
         assert is_transport(rc), hex(rc)
-    for rc in (None, 0, 0x101, 0x902, 0x9A2, 0x921, 0x18B, 0x9000B, 0xB0143, 0x80006):
+    for rc in (None, 0, 0x101, 0x902, 0x9A2, 0x921, 0x18B, 0xB0143, 0x80006):
         assert not is_transport(rc), rc
 
 

@@ -179,7 +179,7 @@ def test_closing_without_the_tpm_is_quiet(alone, client):
 
 
 def test_a_busy_tpm_is_asked_again(alone, monkeypatch):
-    monkeypatch.setattr(context, "PAUSES", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(context, "PAUSES", (0.0, 0.0, 0.05))
     answers = [0x920, 0x922]
 
     def work(esapi) -> str:
@@ -188,6 +188,7 @@ def test_a_busy_tpm_is_asked_again(alone, monkeypatch):
         return bytes(esapi.get_random(4)).hex()
 
     opened = Context(alone.connection.tcti)
+    opened.patience_s = 0.2
     assert len(opened.run(work)) == 8
 
     def never(_: object) -> None:

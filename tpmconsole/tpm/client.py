@@ -190,14 +190,14 @@ class Tpm:
         return pem
 
     def persist(self, pem: bytes, handle: int, passwords: Passwords = NO_PASSWORDS) -> None:
-        """Put a copy of a key file's key at a persistent handle.
+        """Put a copy of a key file's key at a persistent handle; one that is there stays.
 
         Raises:
             ConsoleError: the handle is no good or in use, the TPM is full or refuses; nothing
                 was changed.
         """
         arguments = {"pem": pem, "handle": handle, "passwords": asdict(passwords)}
-        self._change("persist", f"persisting a key at 0x{handle:08x}", arguments)
+        self._ask("persist", "sign", f"persisting a key at 0x{handle:08x}", **arguments)
 
     def evict(self, handle: int, owner_password: bytes | None = None) -> None:
         """Remove a key from a persistent handle, for good.

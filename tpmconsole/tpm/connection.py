@@ -104,6 +104,11 @@ def is_simulator_tcti(tcti: str) -> bool:
     return is_simulator_tcti(rest) if name == "pcap" else name in _SIMULATORS
 
 
+def is_managed(tcti: str) -> bool:
+    """Whether a resource manager takes out of the TPM what a process that ends has left there."""
+    return "tabrmd" in tcti.split(":")[:2] or "/dev/tpmrm" in tcti
+
+
 def _asked(tcti: str, source: str, places: Places) -> Connection:
     tcti = _completed(tcti.strip(), source, places)
     _check_named_device(tcti, source, places)

@@ -29,6 +29,8 @@ from tpmconsole.tpm.responses import is_transport
 LOG = logging.getLogger(__name__)
 
 START_S = 30.0  # imports from a slow flash disk
+# How long a TPM that only says "later" is asked again: this part of the deadline, and at most.
+PATIENCE, LONGEST_PATIENCE_S = 0.4, 20.0
 CLOSE_S = 0.5  # for a running call to notice that everything ends
 
 
@@ -62,6 +64,8 @@ class Lane:
         self._closed = False
         self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC)
         self._lost = True
+        # What killed workers have left in a TPM without a resource manager, by its TCTI.
+        self._left: dict[str, list[tuple[int, str]]] = {}
         self.connection: Connection | None = None
         self.activity: Activity | None = None
 
@@ -79,7 +83,7 @@ class Lane:
         Args:
             job: its name in the worker.
             label: what it does, in words, for the screen.
-            deadline_s: seconds it may take.
+            deadline_s: seconds it may take; more where the TPM goes on answering its commands.
             arguments: what the job gets.
             repeatable: whether it may run again where the connection broke under it. A job that
                 is not is preceded by a question that finds a broken connection first.
@@ -119,7 +123,9 @@ class Lane:
         """Run a job on the worker there is, or on a new one."""
         worker = self._chosen()
         try:
-            return self._asked(worker, {"job": job, "arguments": arguments}, deadline_s)
+            patience_s = min(PATIENCE * deadline_s, LONGEST_PATIENCE_S)
+            message = {"job": job, "arguments": arguments, "patience_s": patience_s}
+            return self._asked(worker, message, deadline_s)
         except DeadlineMissedError as error:
             raise self._missed(worker, label, error.seconds) from None
         except WorkerEndedError as error:
@@ -195,7 +201,11 @@ class Lane:
         """Tell a worker which TPM it is to use."""
         worker.wait_ready(START_S)
         if worker.connection is None:
-            where = {"tcti": connection.tcti, "environment": dict(connection.environment)}
+            where = {
+                "tcti": connection.tcti,
+                "environment": dict(connection.environment),
+                "held": self._left.pop(connection.tcti, []),
+            }
             worker.ask({"job": "connect", "arguments": where}, START_S)
             worker.connection = connection
 
@@ -205,6 +215,8 @@ class Lane:
 
     def _drop(self, worker: WorkerProcess) -> None:
         worker.kill()
+        if worker.held and worker.connection:
+            self._left[worker.connection.tcti] = worker.held
         with self._guard:
             if self._worker is worker:
                 self._worker = None

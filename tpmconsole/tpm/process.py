@@ -21,6 +21,7 @@ from tpmconsole.tpm import wire
 from tpmconsole.tpm.model import Connection
 
 LEAVE_S = 0.4  # for a worker that was told to end, before it is killed
+LONGEST = 20  # times its deadline a job may take where the TPM goes on answering its commands
 GONE_S = 0.3  # for a killed one; in a driver's uninterruptible wait it takes longer
 
 # -I leaves PYTHON* variables and the current folder out; what we import from is given instead.
@@ -48,11 +49,16 @@ class DeadlineMissedError(Exception):
 
 
 class _Deadline:
-    """So many seconds from now on."""
+    """So many seconds from now on, or from the last sign of life on."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
-        self._until = time.monotonic() + seconds
+        self._last = time.monotonic() + LONGEST * seconds
+        self.restart()
+
+    def restart(self) -> None:
+        """There was a sign of life."""
+        self._until = min(time.monotonic() + self.seconds, self._last)
 
     @property
     def left_ms(self) -> float:
@@ -89,6 +95,8 @@ class WorkerProcess:
         self.connection: Connection | None = None  # the TPM it has been told
         self.proven = False  # that TPM has answered
         self.at_work = False  # it has begun a job and not answered yet
+        # What it has loaded, by handle, where nobody takes that out when it is killed.
+        self.held: list[tuple[int, str]] = []
         make_private_folder(log.parent)
         try:
             error = os.open(
@@ -127,7 +135,7 @@ class WorkerProcess:
 
         Raises:
             ConsoleError: the worker's answer is an error, or everything ends.
-            DeadlineMissedError: no answer within ``deadline_s`` seconds.
+            DeadlineMissedError: no answer and no sign of life within ``deadline_s``.
             NeverBegunError: it ended before it began.
             WorkerEndedError: it ended before it answered.
         """
@@ -150,10 +158,15 @@ class WorkerProcess:
             self.ready = True
 
     def _answer(self, deadline: _Deadline) -> Any:
-        try:
-            answer = wire.decode(self._read_line(deadline))
-        except ValueError as problem:
-            raise WorkerEndedError(str(problem)) from problem
+        while True:
+            try:
+                answer = wire.decode(self._read_line(deadline))
+            except ValueError as problem:
+                raise WorkerEndedError(str(problem)) from problem
+            if "alive" not in answer:
+                break
+            self.held = answer["alive"]
+            deadline.restart()
         if "error" in answer:
             raise ConsoleError.from_json(answer["error"])
         return answer["result"]

@@ -77,11 +77,16 @@ UNSUPPORTED = frozenset(
     }
 )
 
-_NO_ROOM_WORDS = (
-    "No room in the TPM",
-    "its working memory is full: other programs have keys or sessions loaded",
-    "use /dev/tpmrm0 or tpm2-abrmd, or end the programs that use the TPM (Sessions screen)",
+_NO_ROOM_REMEDY = (
+    "use /dev/tpmrm0 or tpm2-abrmd, or end the programs that use the TPM (Sessions screen)"
 )
+
+
+def _no_room(what: str, who: str) -> tuple[str, str, str]:
+    cause = f"{what} are taken: other programs have {who}"
+    return "No room in the TPM", cause, _NO_ROOM_REMEDY
+
+
 _BUSY_WORDS = (
     "TPM busy",
     "it asked us to come back later, again and again",
@@ -244,7 +249,11 @@ TPM_WORDS: dict[int, tuple[str, str, str]] = {
         "check the password and try again",
     ),
     Code.CURVE: ("Not supported", "this TPM does not have this curve", _UNSUPPORTED_REMEDY),
-    **dict.fromkeys(NO_ROOM, _NO_ROOM_WORDS),
+    Code.MEMORY: _no_room("all places in its working memory", "keys or sessions loaded"),
+    Code.OBJECT_MEMORY: _no_room("all its places for loaded keys", "keys loaded"),
+    Code.OBJECT_HANDLES: _no_room("all its handles for loaded keys", "keys loaded"),
+    Code.SESSION_MEMORY: _no_room("all its places for sessions", "authorisation sessions open"),
+    Code.SESSION_HANDLES: _no_room("all its handles for sessions", "authorisation sessions open"),
     0x907: (
         "TPM refused",
         "this interface (locality) is not allowed to do that",
@@ -267,6 +276,12 @@ TPM_WORDS: dict[int, tuple[str, str, str]] = {
         "wait until tries are forgiven (status shows how long), or reset the lock-out",
     ),
 }
+
+# An answer that the TSS cannot take apart.
+NONSENSE_WORDS = (
+    "what it answered does not decode: bytes get lost or changed on the way",
+    "try again; if it stays so, check the wiring or its resource manager, or replace the chip",
+)
 
 # Layers above the TPM: which wire is broken. Keyed by the whole code.
 TSS_WORDS: dict[int, tuple[str, str]] = {

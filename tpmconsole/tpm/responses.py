@@ -10,6 +10,7 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm.response_words import (
     BUSY,
     NO_ROOM,
+    NONSENSE_WORDS,
     TPM_WORDS,
     TSS_WORDS,
     UNSUPPORTED,
@@ -29,7 +30,7 @@ __all__ = [
 
 _TPM_LAYERS = (0, 12)  # the TPM itself; a resource manager that answers in its place
 _RESOURCE_MANAGER = 11  # Linux' resource manager uses this one with the TPM's own codes
-_SYS, _TCTI = 8, 10
+_SYS, _MU, _TCTI = 8, 9, 10
 
 
 def base(rc: int) -> int:
@@ -50,7 +51,7 @@ def is_transport(rc: int | None) -> bool:
         return False
     layer = (rc >> 16) & 0xFF
     return (
-        layer in (_TCTI, _RESOURCE_MANAGER)
+        layer in (_MU, _TCTI, _RESOURCE_MANAGER)
         or rc == 0x70007
         or (layer == _SYS and rc & 0xFFF0 == 0x10)
     )
@@ -77,6 +78,8 @@ def explain(rc: int, text: str = "") -> ConsoleError:
     """
     if is_transport(rc) or rc in TSS_WORDS:
         cause, remedy = TSS_WORDS.get(rc, (f"{text or 'no words'} (0x{rc:x})", "try again"))
+        if (rc >> 16) & 0xFF == _MU:  # unmarshalling; what we marshal ourselves is checked before
+            cause, remedy = NONSENSE_WORDS
         return ConsoleError("No TPM reached", cause, remedy, ExitCode.NO_TPM, response_code=rc)
     if is_from_tpm(rc):
         words = TPM_WORDS.get(base(rc))

@@ -1,10 +1,10 @@
 """The child process that owns the ESAPI context: ``python -m tpmconsole.tpm.worker``.
 
 It reads one job a line from standard input; each gets two lines back: that it has begun, so that
-one that never did can be given to another worker, and its answer. A hung TPM blocks it
-for ever, so the console kills it when a deadline is missed. It ends by itself when standard input
-closes: the console is gone. (PR_SET_PDEATHSIG would not do: it fires when the *thread* ends that
-started us.)
+one that never did can be given to another worker, and its answer. Between them it says now and then
+that the TPM goes on answering: a slow chip is no hung one. A hung TPM blocks it for ever, so the
+console kills it when a deadline is missed. It ends by itself when standard input closes: the
+console is gone. (PR_SET_PDEATHSIG would not do: it fires when the *thread* ends that started us.)
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import queue
 import signal
 import sys
 import threading
+import time
+from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
@@ -26,6 +28,7 @@ from tpmconsole.tpm import wire
 if TYPE_CHECKING:
     from tpmconsole.tpm.jobs.context import Context
 
+ALIVE_S = 0.25  # at most so often we say that the TPM goes on answering
 GRACE_S = 2.0  # for a job to finish and flush what it loaded, after we were told to end
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -63,17 +66,50 @@ class _Inbox:
         timer.start()
 
 
-class Worker:
-    """Answers jobs about the TPM that ``connect`` named."""
+class _Output:
+    """Lines to the console.
 
-    def __init__(self) -> None:
+    Args:
+        target: the pipe to it.
+    """
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self._last = 0.0
+        self._held: dict[int, str] = {}
+
+    def send(self, message: dict[str, Any]) -> None:
+        self._target.write(wire.encode(message))
+        self._target.flush()
+        self._last = time.monotonic()
+
+    def alive(self, held: Mapping[int, str]) -> None:
+        """Say that the TPM goes on answering, and what is loaded in it where we would leave that.
+
+        Args:
+            held: as ``Context.held``; empty where a resource manager takes out what we leave.
+        """
+        if held != self._held or time.monotonic() > self._last + ALIVE_S:
+            self._held = dict(held)
+            self.send({"alive": sorted(held.items())})
+
+
+class Worker:
+    """Answers jobs about the TPM that ``connect`` named.
+
+    Args:
+        output: for signs of life.
+    """
+
+    def __init__(self, output: _Output) -> None:
+        self._output = output
         self._context: Context | None = None
 
     def answer(self, line: bytes) -> dict[str, Any]:
         """Do one job; every failure is an answer too."""
         try:
             message = wire.decode(line)
-            return {"result": self._run(message["job"], message["arguments"])}
+            return {"result": self._run(**message)}
         except ConsoleError as error:
             return {"error": error.to_json()}
         except Exception as error:  # noqa: BLE001 - the log gets it, the user gets words
@@ -81,17 +117,28 @@ class Worker:
             LOG.error("%s", redact(_places(error)))  # noqa: TRY400 - no values
             return {"error": _unexpected(error).to_json()}
 
-    def _run(self, job: str, arguments: dict[str, Any]) -> Any:
-        from tpmconsole.tpm.jobs.context import Context
+    def _run(self, job: str, arguments: dict[str, Any], patience_s: float = 0.0) -> Any:
         from tpmconsole.tpm.jobs.table import JOBS
 
         if job == "connect":
-            self.close()
-            os.environ.update(arguments["environment"])
-            self._context = Context(arguments["tcti"])
+            self._connect(**arguments)
             return None
         assert self._context is not None  # noqa: S101 - the console connects first
+        self._context.patience_s = patience_s
         return JOBS[job](self._context, **arguments)
+
+    def _connect(self, tcti: str, environment: dict[str, str], held: list[tuple[int, str]]) -> None:
+        from tpmconsole.tpm.connection import is_managed
+        from tpmconsole.tpm.jobs.context import Context
+
+        self.close()
+        os.environ.update(environment)
+        managed = is_managed(tcti)
+
+        def answered() -> None:
+            self._output.alive({} if managed else context.held)
+
+        self._context = context = Context(tcti, answered, dict(held))
 
     def close(self) -> None:
         """Give the connection up."""
@@ -144,27 +191,22 @@ def _load_libraries() -> None:
 
 def main() -> int:
     """Serve until there are no more jobs."""
-    output = _private_output()
+    output = _Output(_private_output())
     leave_no_core()
     faulthandler.enable()
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"
     )
     inbox = _Inbox(sys.stdin.buffer)
-    worker = Worker()
-
-    def send(answer: dict[str, Any]) -> None:
-        output.write(wire.encode(answer))
-        output.flush()
-
+    worker = Worker(output)
     try:
         _load_libraries()
-        send({"result": "ready"})
+        output.send({"result": "ready"})
         while (line := inbox.next()) is not None:
-            send({"result": "begun"})
-            send(worker.answer(line))
+            output.send({"result": "begun"})
+            output.send(worker.answer(line))
     except ConsoleError as error:
-        send({"error": error.to_json()})
+        output.send({"error": error.to_json()})
     except BrokenPipeError:
         return 0
     worker.close()

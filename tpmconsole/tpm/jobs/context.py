@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from tpm2_pytss import ESAPI, TPM2_SU, TSS2_Exception
 
+from tpmconsole.tpm.jobs.channel import Channel
 from tpmconsole.tpm.responses import BUSY, Code, base, explain, is_from_tpm, is_transport
 
 Answer = TypeVar("Answer")
 
-# Seconds between tries while the TPM says "later"; together well below a reading's deadline.
+# Seconds between tries while the TPM says "later"; then again and again the last.
 PAUSES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
@@ -21,22 +23,39 @@ class Context:
 
     Args:
         tcti: always explicit; with none, the TSS takes any simulator on localhost for a TPM.
+        answered: called each time the TPM has answered a command.
+        held: what another process had loaded when it was ended, by handle; see ``Channel``.
+
+    Attributes:
+        patience_s: how long a TPM that only says "later" is asked again.
+        held: what is loaded now.
     """
 
-    def __init__(self, tcti: str) -> None:
+    def __init__(
+        self,
+        tcti: str,
+        answered: Callable[[], None] = lambda: None,
+        held: Mapping[int, str] | None = None,
+    ) -> None:
         self.tcti = tcti
+        self.patience_s = 2.0
+        self.held = dict(held or {})
+        self._answered = answered
         self._esapi: ESAPI | None = None
+        self._channel: Channel | None = None
 
     @property
     def esapi(self) -> ESAPI:
-        """The open context.
+        """The open context, as a ``Channel``.
 
         Raises:
             TSS2_Exception: it cannot be opened.
         """
         if self._esapi is None:
             self._esapi = ESAPI(self.tcti)
-        return self._esapi
+        if self._channel is None:
+            self._channel = Channel(self._esapi, self.held, self._answered)
+        return self._channel
 
     def run(self, work: Callable[[ESAPI], Answer]) -> Answer:
         """Do some work with the TPM, again where it is only busy or has not been started.
@@ -47,34 +66,32 @@ class Context:
         Raises:
             ConsoleError: the TPM cannot be reached or refuses.
         """
-        pauses = iter(PAUSES)
+        until = time.monotonic() + self.patience_s
+        pauses = itertools.chain(PAUSES, itertools.repeat(PAUSES[-1]))
+        started = True
         while True:
             try:
+                if not started:
+                    self.esapi.startup(TPM2_SU.CLEAR)
                 return work(self.esapi)
             except TSS2_Exception as error:
-                rc = int(error.rc)
-                pause = next(pauses, None)
-                if pause is None or not self._again(rc, pause):
+                rc, pause = int(error.rc), next(pauses)
+                if is_transport(rc):
+                    # After one such error this context answers 0x70007 for ever.
+                    self.close()
+                if time.monotonic() + pause > until or not _passes(rc):
                     raise explain(rc, str(error)) from error
-
-    def _again(self, rc: int, pause: float) -> bool:
-        """Get ready for another try; False where there is no use in one."""
-        if is_transport(rc):
-            # After one such error this context answers 0x70007 for ever.
-            self.close()
-            return False
-        if not is_from_tpm(rc):
-            return False
-        if base(rc) == Code.INITIALIZE:
-            self.esapi.startup(TPM2_SU.CLEAR)
-            return True
-        if base(rc) in BUSY:
+                started = base(rc) != Code.INITIALIZE
             time.sleep(pause)
-            return True
-        return False
+            self._answered()
 
     def close(self) -> None:
         """Give the context up; the next use opens another."""
         if self._esapi is not None:
             self._esapi.close()
-            self._esapi = None
+            self._esapi = self._channel = None
+
+
+def _passes(rc: int) -> bool:
+    """Whether a TPM that answers so may answer differently a little later."""
+    return is_from_tpm(rc) and (base(rc) == Code.INITIALIZE or base(rc) in BUSY)

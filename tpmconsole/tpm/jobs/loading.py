@@ -66,7 +66,8 @@ def released(release: Callable[[], object]) -> Iterator[None]:
 @contextmanager
 def flushed(esapi: ESAPI, handle: ESYS_TR) -> Iterator[ESYS_TR]:
     """Take a loaded object out of the TPM at the end."""
-    with released(lambda: esapi.flush_context(handle)):
+    esapi.hold(handle)
+    with released(lambda: esapi.release(handle)):
         yield handle
 
 

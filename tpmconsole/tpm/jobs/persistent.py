@@ -24,6 +24,7 @@ from tpmconsole.tpm.jobs.loading import (
 from tpmconsole.tpm.jobs.opening import public_key_of
 from tpmconsole.tpm.model import PersistentKey
 from tpmconsole.tpm.passwords import Passwords, check_password
+from tpmconsole.tpm.tsskey import TssKey
 
 # TCG Registry of Reserved TPM 2.0 Handles and Localities, section 2.3.
 _SRK = 0x81000001
@@ -107,6 +108,8 @@ def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, A
 
     def work(esapi: ESAPI) -> None:
         if handle in capability.handles(esapi, handle):
+            if _holds(esapi, handle, key):
+                return  # an earlier try put it there, and its answer was lost
             raise _in_use(handle)
         if capability.properties(esapi, TPM2_PT.VAR).get(TPM2_PT_HR.PERSISTENT_AVAIL) == 0:
             raise _full()
@@ -118,6 +121,12 @@ def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, A
             esapi.tr_close(kept)
 
     context.run(work)
+
+
+def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
+    """Whether this very key is at a handle."""
+    with persistent(esapi, handle) as found:
+        return tries.area_of(esapi, found).name == public_area.decode(key.public).name
 
 
 def _check_free_to_use(handle: int) -> None:
