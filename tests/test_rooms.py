@@ -27,7 +27,6 @@ ALLOWED = {
     "tpm": set[str](),
     "identity": set[str](),
     "session": {"tpm"},
-    "units": set[str](),
     "ui": {
         *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks"),
         *("doctor", "report", "answers", "keyguard", "keyuse"),

@@ -82,33 +82,42 @@ class Installation:
     """A unit and what belongs to it.
 
     Attributes:
+        unit: None where only others' units are changed.
         user: the user it runs as, made where there is none of that name; None for root.
         groups: which that user is to be in.
         notes: what whoever installs it should know.
+        others: further files by their place, such as what is changed in another unit.
+        wanted: the unit that is started, where it is not ``unit``.
+        afterwards: commands that undo what the notes say to do.
     """
 
-    unit: Unit
+    unit: Unit | None
     user: str | None = None
     groups: tuple[str, ...] = ()
     notes: tuple[str, ...] = field(default=())
+    others: Mapping[Path, str] = field(default_factory=dict)
+    wanted: str = ""
+    afterwards: tuple[str, ...] = ()
 
     def files(self) -> dict[Path, str]:
         """What is written, by its place."""
-        files = {UNITS / self.unit.name: self.unit.text()}
+        files = {} if self.unit is None else {UNITS / self.unit.name: self.unit.text()}
         if self.user is not None:
             files[USERS / f"{self.user}.conf"] = _sysusers(self.user, self.groups)
-        return files
+        return files | dict(self.others)
 
     @property
     def start(self) -> str:
         """The command that starts it, now and at every boot."""
-        return f"systemctl enable --now {self.unit.name}"
+        return f"systemctl enable --now {self.wanted if self.unit is None else self.unit.name}"
 
     @property
     def undo(self) -> str:
-        """The command that takes it away again."""
-        file = UNITS / self.unit.name
-        return f"systemctl disable --now {self.unit.name}; rm {file}; systemctl daemon-reload"
+        """The command that takes it away again; the user stays, as files may be theirs."""
+        first = [] if self.unit is None else [f"systemctl disable --now {self.unit.name}"]
+        files = " ".join(str(path) for path in self.files() if path.parent != USERS)
+        commands = (*first, f"rm {files}", "systemctl daemon-reload", *self.afterwards)
+        return "; ".join(commands)
 
 
 def command_line(words: Sequence[str | Path]) -> str:
@@ -145,15 +154,17 @@ def install(installation: Installation) -> list[Path]:
     """Write the unit, make its user, and let systemd know; nothing is started.
 
     Returns:
-        The files that were written.
+        The files that were written: those that were not there yet, word for word.
 
     Raises:
         ConsoleError: not root, no systemd here, or a file or the user cannot be made.
     """
     _check_root()
     _program("systemctl")
-    written = installation.files()
-    for path, text in written.items():
+    files = installation.files()
+    written = [path for path, text in files.items() if not _holds(path, text)]
+    for path in written:
+        text = files[path]
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomic(path, text.encode(), PUBLIC_FILE)
     if installation.user is not None:
@@ -161,7 +172,14 @@ def install(installation: Installation) -> list[Path]:
     # Where systemd is not running (an image that is being built), it reads the unit when it starts.
     if Path("/run/systemd/system").is_dir():
         _run(_program("systemctl"), "daemon-reload")
-    return list(written)
+    return written
+
+
+def _holds(path: Path, text: str) -> bool:
+    try:
+        return path.is_file() and path.read_text() == text
+    except (OSError, ValueError):
+        return False  # whatever that is, writing tells
 
 
 def _check_root() -> None:

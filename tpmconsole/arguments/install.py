@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from tpmconsole.arguments.parser import Parser, add_command
@@ -32,13 +31,4 @@ def add_commands(commands: Any) -> None:
         )
     serial.add_argument("--term", default="vt220", help="its terminal type (default: vt220)")
     for one in (kiosk, serial):
-        install_options(one)
-
-
-def install_options(command: Any) -> None:
-    """What every command takes that installs units."""
-    command.add_argument("--dry-run", action="store_true", help="show everything, do nothing")
-    command.add_argument("--undo", action="store_true", help="take it away again")
-    command.add_argument(
-        "--root", type=Path, metavar="DIR", help="write the files into an image's file system"
-    )
+        one.add_argument("--dry-run", action="store_true", help="show everything, write nothing")

@@ -3,43 +3,52 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
 
 from tpmconsole.board import Board
 from tpmconsole.commands.common import Answer, Commands
-from tpmconsole.units.install import Installation, install, remove
+from tpmconsole.units import Installation, install
 
 
 def installed(wanted: Installation, args: Namespace) -> Answer:
-    """Install, undo, or only show what would be done; every command that installs units ends here.
+    """Install units, or only show them; every command that installs some may end here.
 
     Args:
-        args: ``dry_run``, ``undo`` and ``root``, of ``arguments.install.install_options``.
+        args: with ``dry_run``.
     """
-    data = wanted.to_json()
-    if args.dry_run:
-        return Answer(data | {"changed": False}, wanted.lines(undo=args.undo))
-    if args.undo:
-        changed = remove(wanted, args.root)
-        said = [f"{wanted.name}: {'taken away' if changed else 'was not installed'}"]
+    written: list[Path] | None = None if args.dry_run else install(wanted)
+    data = {
+        "files": [{"path": str(path), "text": text} for path, text in wanted.files().items()],
+        "start": wanted.start,
+        "undo": wanted.undo,
+        "notes": list(wanted.notes),
+        "changed": bool(written),
+    }
+    return Answer(data, _lines(wanted, written))
+
+
+def _lines(wanted: Installation, written: list[Path] | None) -> Iterator[str]:
+    if written is None:
+        for path, text in wanted.files().items():
+            yield f"--- {path}"
+            yield from text.splitlines()
     else:
-        changed = install(wanted, args.root)
-        said = [f"{wanted.name}: {'installed' if changed else 'unchanged'}"]
-        said += [str(path) for path in wanted.files]
-        if args.root is not None:
-            said += ["on the board, once:", *(f"$ {' '.join(one)}" for one in wanted.start)]
-        said += [wanted.note] if wanted.note else []
-        said.append(f"to undo: {wanted.undo}")
-    return Answer(data | {"changed": changed}, said)
+        for path in wanted.files():
+            yield f"{path}: {'written' if path in written else 'unchanged'}"
+    yield from wanted.notes
+    yield f"to start: {wanted.start}"
+    yield f"to undo: {wanted.undo}"
 
 
 def _kiosk(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.units.consoles import kiosk
+    from tpmconsole.consoles import kiosk
 
     return installed(kiosk(board.settings, args.tty, args.baud), args)
 
 
 def _serial_console(_: Board, args: Namespace) -> Answer:
-    from tpmconsole.units.consoles import serial_console
+    from tpmconsole.consoles import serial_console
 
     return installed(serial_console(args.tty, args.baud, args.term), args)
 

@@ -1,1 +1,0 @@
-"""Units for systemd: written for this board, shown before, and taken away again."""
