@@ -1,18 +1,28 @@
-"""Draws the README's pictures from the running program: ``python tests/screenshots.py``."""
+"""Draws the README's pictures from the running program: ``python tests/screenshots.py``.
+
+A picture is written only where what it shows has changed; ``--check`` writes none, and fails where
+one would be. Numbers differ from run to run, and what a board's own programs are called from board
+to board: they do not count as changes.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import html
+import re
 import shutil
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from walk import free_port
 
 from tpmconsole.identity.request import RequestSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.ui.terminal.profile import TRUECOLOUR, LineProfile
 
 sys.path.insert(0, str(Path(__file__).parent / "ui"))
 from driving import Technician, console  # the same driver as the tests
@@ -20,27 +30,82 @@ from driving import Technician, console  # the same driver as the tests
 PICTURES = Path(__file__).parent.parent / "screenshots"
 # Fixed, because the Overview shows it.
 STATE = Path("/tmp/tpmconsole")
+PAGES = (
+    ("4", "sessions"),
+    ("2", "keys"),
+    ("3", "provision"),
+    ("5", "doctor"),
+    ("1", "overview"),
+)
+_TEXT = re.compile(r"<text\b[^>]*>(.*?)</text>", re.DOTALL)
 
 
-def main() -> None:
-    """Make a small scene on a new simulated TPM, and draw every screen of it."""
+class Look(NamedTuple):
+    """A terminal to draw on."""
+
+    prefix: str
+    size: tuple[int, int]
+    profile: LineProfile | None
+
+
+LOOKS = (
+    Look("", (80, 24), None),
+    Look("wide-", (120, 36), LineProfile("fast", ascii=False, colours=TRUECOLOUR)),
+)
+Keep = Callable[[str, str], None]
+
+
+def main() -> int:
+    """Draw every screen; the exit code says whether all pictures were fresh, with ``--check``."""
+    check = "--check" in sys.argv[1:]
+    stale: list[str] = []
+
+    def keep(name: str, picture: str) -> None:
+        path = PICTURES / f"{name}.svg"
+        if path.exists() and shown(name, path.read_text()) == shown(name, picture):
+            return
+        stale.append(name)
+        if not check:
+            path.write_text(picture)
+
+    draw_all(keep)
+    print(f"{'stale' if check else 'drawn'}: {', '.join(stale) or 'none'}")
+    return int(check and bool(stale))
+
+
+def draw_all(keep: Keep) -> None:
+    """Draw every screen in every look, and hand each over with its name."""
     socket.gethostname = lambda: "board-17"
-    shutil.rmtree(STATE, ignore_errors=True)
-    try:
-        asyncio.run(_draw(Settings(state=STATE, simulate=True)))
-    finally:
+    for look in LOOKS:
         shutil.rmtree(STATE, ignore_errors=True)
+        try:
+            asyncio.run(_draw(Settings(state=STATE, simulate=True), look, keep))
+        finally:
+            shutil.rmtree(STATE, ignore_errors=True)
 
 
-async def _draw(settings: Settings) -> None:
-    async with console(settings) as technician:
+def shown(name: str, picture: str) -> list[str]:
+    """The words of a picture, a line each, without what differs from run to run."""
+    words = [html.unescape(text) for text in _TEXT.findall(picture)]
+    lines = [re.sub(r"[0-9a-f]*\d[0-9a-f]*", "0", text) for text in words]
+    if "doctor" in name:  # what is found on this board is this board's affair: the probes count
+        lines = [line for text in lines for line in text.split("\xa0")[:1]]
+    return [" ".join(line.replace("\xa0", " ").split()) for line in lines if line.strip("\xa0 ")]
+
+
+async def _draw(settings: Settings, look: Look, keep: Keep) -> None:
+    async with console(settings, look.size, look.profile) as technician:
         await technician.sees("PASSED")
         await asyncio.to_thread(_furnish, technician)
         await technician.press("4", "s")
         await technician.sees("Start a server")
         await technician.press("enter", *["backspace"] * 4, *str(free_port()), "enter", "enter")
         await technician.sees("RUNNING")
-        await _draw_pages(technician)
+        for key, name in PAGES:
+            await technician.press(key)
+            await technician.idle()
+            await technician.app.workers.wait_for_complete()
+            keep(look.prefix + name, technician.app.export_screenshot(title="tpmconsole"))
         await technician.press("4", "x")
         await technician.sees("STOPPED")
 
@@ -61,20 +126,5 @@ def _furnish(technician: Technician) -> None:
     board.installer.demo_sign("gateway")
 
 
-async def _draw_pages(technician: Technician) -> None:
-    for key, name in (
-        ("4", "sessions"),
-        ("2", "keys"),
-        ("3", "provision"),
-        ("5", "doctor"),
-        ("1", "overview"),
-    ):
-        await technician.press(key)
-        await technician.idle()
-        await technician.app.workers.wait_for_complete()
-        picture = technician.app.export_screenshot(title="tpmconsole")
-        (PICTURES / f"{name}.svg").write_text(picture)
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -13,6 +13,7 @@ from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 from tpmconsole.ui.app import ConsoleApp
 from tpmconsole.ui.start import build_app
+from tpmconsole.ui.terminal.profile import LineProfile
 
 SIZE = (80, 24)
 PATIENCE_S = 30.0
@@ -72,12 +73,14 @@ class Technician:
 
 
 @asynccontextmanager
-async def console(settings: Settings, size: tuple[int, int] = SIZE) -> AsyncIterator[Technician]:
+async def console(
+    settings: Settings, size: tuple[int, int] = SIZE, profile: LineProfile | None = None
+) -> AsyncIterator[Technician]:
     """A running console; left and closed at the end, its simulator too."""
     board = Board(settings)
     board.tpm.start()
     try:
-        async with build_app(board).run_test(size=size) as pilot:
+        async with build_app(board, profile).run_test(size=size) as pilot:
             yield Technician(pilot)
     finally:
         board.close(leave=True)
