@@ -28,7 +28,7 @@ ALLOWED = {
     "identity": set[str](),
     "session": {"tpm"},
     "ui": {
-        *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks"),
+        *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks", "tidy"),
         *("doctor", "report", "answers", "keyguard", "keyuse"),
     },
 }

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from tpmconsole.arguments import build_parser
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.files import refused
 from tpmconsole.logs import start_logging
 from tpmconsole.memory import leave_no_core
 from tpmconsole.settings import Settings, load_settings
@@ -91,6 +92,8 @@ def _print_error(error: ConsoleError, as_json: bool) -> None:
 
 
 def _unexpected(error: Exception, where: str) -> ConsoleError:
+    if isinstance(error, OSError):
+        return refused(error, "working")
     return ConsoleError(
         "Sorry, something unexpected happened",
         f"{type(error).__name__}; the details are in {where}",

@@ -2,13 +2,33 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
+import re
+import shutil
 import stat
 import tempfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import ConsoleError, ExitCode
+
+# What tempfile makes of a name: work in progress, or what a crash left of it.
+_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
+_REMEDIES = {
+    errno.ENOSPC: "free some space there (df shows how much), then try again",
+    errno.EDQUOT: "free some space: this user may not use more of the disk",
+    errno.EROFS: "mount the disk writable (mount -o remount,rw); dmesg tells whether it is damaged",
+    errno.EIO: "look at what dmesg says about the disk, and replace it",
+    errno.EMFILE: "end other work of this program, or raise its limit of open files (ulimit -n)",
+    errno.ENFILE: "end programs that have many files open, or raise fs.file-max (sysctl)",
+    errno.EACCES: "check the owner and the permissions there (ls -l)",
+    errno.EPERM: "check the owner and the permissions there (ls -l)",
+    errno.ENOMEM: "end programs that use much memory",
+    errno.EAGAIN: "end programs of this user: it may not have more processes",
+}
 
 PRIVATE_FILE = 0o600
 PRIVATE_FOLDER = 0o700
@@ -45,7 +65,7 @@ def write_atomic(
         ConsoleError: it cannot be written; what was there before is unchanged.
     """
     try:
-        descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, temporary = _new_temporary(path)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 if mode != PRIVATE_FILE:  # which mkstemp has made it already
@@ -55,7 +75,7 @@ def write_atomic(
                 file.flush()
                 if durable:
                     os.fsync(file.fileno())
-            Path(temporary).replace(path)
+                Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
@@ -63,6 +83,70 @@ def write_atomic(
             sync_folder(path.parent)
     except OSError as error:
         raise cannot_write(path, error) from error
+
+
+def _new_temporary(path: Path) -> tuple[int, str]:
+    """A temporary file beside ``path``, open, and claimed while it is."""
+    while True:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        if _claim(descriptor):
+            return descriptor, name
+        os.close(descriptor)
+
+
+@contextmanager
+def temporary_folder(path: Path) -> Iterator[Path]:
+    """A private folder beside ``path`` to be filled and renamed to it; removed where that fails.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        with suppress(FileNotFoundError):  # somebody cleans up just now
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            if _claim(descriptor):
+                break
+            os.close(descriptor)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        os.close(descriptor)
+
+
+def _claim(descriptor: int) -> bool:
+    """Lock what was just made, so that nobody takes it for left over; False where somebody has."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # a file system without locks: nobody can claim it in order to remove it
+    return os.fstat(descriptor).st_nlink > 0
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a crash left unfinished; not what somebody is at, whatever the clock says."""
+    for path in folder.glob(".*"):
+        if not _TEMPORARY.fullmatch(path.name):
+            continue
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            continue  # somebody else was faster, or it stays: it is in nobody's way
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+                shutil.rmtree(path)
+            else:
+                path.unlink()
+        except OSError:  # it is being written just now
+            continue
+        finally:
+            os.close(descriptor)
 
 
 def sync_folder(folder: Path) -> None:
@@ -95,11 +179,14 @@ def read_bounded(path: Path, limit: int) -> bytes:
             # None: a file of /proc that would wait for content, such as /proc/kmsg.
             return file.read(limit) or b""
     except OSError as error:
-        raise _cannot_read(path, error.strerror or str(error)) from error
+        why = error.strerror or str(error)
+        raise _cannot_read(path, why, remedy(error)) from error
 
 
-def _cannot_read(path: Path, why: str) -> ConsoleError:
-    return ConsoleError("File not read", f"{path}: {why}", "check the path and its permissions")
+def _cannot_read(path: Path, why: str, remedy: str | None = None) -> ConsoleError:
+    return ConsoleError(
+        "File not read", f"{path}: {why}", remedy or "check the path and its permissions"
+    )
 
 
 def cannot_write(path: Path, error: OSError) -> ConsoleError:
@@ -107,5 +194,25 @@ def cannot_write(path: Path, error: OSError) -> ConsoleError:
     return ConsoleError(
         "Not written",
         f"{path}: {error.strerror or error}",
-        "check the folder's owner, free space (df) and whether the disk is read-only",
+        remedy(error) or "check the folder's owner, and whether it is there",
+    )
+
+
+def remedy(error: OSError) -> str | None:
+    """What to do about what the operating system refused; None where that depends."""
+    return _REMEDIES.get(error.errno or 0)
+
+
+def refused(error: OSError, what: str) -> ConsoleError:
+    """What the operating system refused where nobody foresaw it, in words.
+
+    Args:
+        what: what was being done.
+    """
+    place = f"{error.filename}: " if error.filename else ""
+    return ConsoleError(
+        "The system refused",
+        f"{place}{error.strerror or error} while {what}",
+        remedy(error) or "try again; where it stays, look into the log",
+        ExitCode.UNEXPECTED,
     )

@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
+from tpmconsole.errors import ConsoleError
 from tpmconsole.files import PRIVATE_FILE, make_private_folder
 
 LOG_BYTES = 512 * 1024
@@ -36,14 +38,18 @@ class _PrivateFile(RotatingFileHandler):
         os.fchmod(stream.fileno(), PRIVATE_FILE)
         return stream
 
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Go on without this record: the disk is full or read-only, and the screen is no log."""
+
 
 def start_logging(path: Path) -> None:
     """Send this process's log records to the file at ``path``, and nowhere else.
 
-    Raises:
-        ConsoleError: the log's folder cannot be made.
+    Where it cannot be written, nothing is logged: reading a TPM needs no disk. Who needs one to
+    keep something there says so.
     """
-    make_private_folder(path.parent)
+    with suppress(ConsoleError):
+        make_private_folder(path.parent)
     handler = _PrivateFile(path, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT, delay=True)
     handler.setFormatter(
         _RedactingFormatter("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")

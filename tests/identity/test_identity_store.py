@@ -210,20 +210,23 @@ def test_an_unwritable_folder_is_told_before_a_key_is_made(tmp_path: Path) -> No
         IdentityStore(tmp_path / "state" / "identities").reserve("gateway")
 
 
-def test_old_leftovers_go_and_young_ones_stay(store: IdentityStore) -> None:
+def test_leftovers_go_unless_somebody_is_at_them(store: IdentityStore) -> None:
     made = _make(store)
-    hour_ago = datetime.now(UTC).timestamp() - lock.LEFTOVER_AGE_S - 1
+    at_work = []
     for place in (store.root, made.folder):
-        for age in ("old", "young"):
-            (place / f".{age}.x").mkdir()
-            (place / f".{age}.x" / "key.pem").write_text("")
-            (place / f".{age}").write_text("")
-        os.utime(place / ".old.x", (hour_ago, hour_ago))
-        os.utime(place / ".old", (hour_ago, hour_ago))
+        for which in ("left0000", "at0_work"):
+            folder = place / f".name.{which}"
+            folder.mkdir()
+            (folder / "key.pem").write_text("")
+        (place / ".key.pem.abcd1234").write_text("")
+        (place / ".profile").write_text("not ours")
+        at_work.append(os.open(place / ".name.at0_work", os.O_RDONLY))
+        fcntl.flock(at_work[-1], fcntl.LOCK_EX)
     _make(store, "other")
     store.save_request("gateway", b"request", "client")
-    for place in (store.root, made.folder):
-        assert {one.name for one in place.glob(".*")} == {".young.x", ".young"}
+    for place, descriptor in zip((store.root, made.folder), at_work, strict=True):
+        assert {one.name for one in place.glob(".*")} == {".name.at0_work", ".profile"}
+        os.close(descriptor)
 
 
 def test_a_folder_in_use_is_said(store: IdentityStore, monkeypatch: pytest.MonkeyPatch) -> None:

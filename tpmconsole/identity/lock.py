@@ -1,10 +1,9 @@
-"""One process at a time changes a folder, and what a crash left in it goes away."""
+"""One process at a time changes a folder."""
 
 from __future__ import annotations
 
 import fcntl
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +12,6 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError
 from tpmconsole.files import cannot_write
 
-LEFTOVER_AGE_S = 3600.0
 LOCK_WAIT_S = 2.0
 _LOCK_RETRY_S = 0.05
 
@@ -51,18 +49,3 @@ def _wait_for_lock(descriptor: int, name: str) -> None:
             time.sleep(_LOCK_RETRY_S)
         else:
             return
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Remove what a crash left unfinished; nothing younger, another process may be at it."""
-    oldest = time.time() - LEFTOVER_AGE_S
-    for path in folder.glob(".*"):
-        try:
-            if path.lstat().st_mtime > oldest:
-                continue
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        except OSError:  # somebody else was faster, or it stays: it is in nobody's way
-            continue

@@ -8,8 +8,6 @@ a dot are work in progress and no identity.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -22,7 +20,9 @@ from tpmconsole.files import (
     cannot_write,
     make_private_folder,
     read_bounded,
+    remove_leftovers,
     sync_folder,
+    temporary_folder,
     write_atomic,
 )
 from tpmconsole.identity.folder import (
@@ -35,7 +35,7 @@ from tpmconsole.identity.folder import (
     read_identity,
     read_record,
 )
-from tpmconsole.identity.lock import exclusive, remove_leftovers
+from tpmconsole.identity.lock import exclusive
 from tpmconsole.identity.record import Record, format_record
 from tpmconsole.text import natural
 
@@ -138,19 +138,15 @@ class IdentityStore:
         created = (now or datetime.now(UTC)).isoformat(timespec="seconds")
         record = Record(name, algorithm, created, auth, origin=origin)
         try:
-            folder = Path(tempfile.mkdtemp(prefix=f".{name}.", dir=self.root))
+            with temporary_folder(self.root / name) as folder:
+                write_atomic(folder / "identity.toml", format_record(record))
+                if key_pem is not None:
+                    write_atomic(folder / "key.pem", key_pem)
+                if handle is not None:
+                    write_atomic(folder / "key.handle", handle_line(handle))
+                self._give_name(folder, name)
         except OSError as error:
             raise cannot_write(self.root, error) from error
-        try:
-            write_atomic(folder / "identity.toml", format_record(record))
-            if key_pem is not None:
-                write_atomic(folder / "key.pem", key_pem)
-            if handle is not None:
-                write_atomic(folder / "key.handle", handle_line(handle))
-            self._give_name(folder, name)
-        except BaseException:
-            shutil.rmtree(folder, ignore_errors=True)
-            raise
         return self.get(name)
 
     def save_request(self, name: str, pem: bytes, role: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.files import PRIVATE_FILE, cannot_write, make_private_folder
+from tpmconsole.files import PRIVATE_FILE, make_private_folder, refused, remedy
 from tpmconsole.tpm import wire
 from tpmconsole.tpm.model import Connection
 
@@ -97,13 +97,7 @@ class WorkerProcess:
         self.at_work = False  # it has begun a job and not answered yet
         # What it has loaded, by handle, where nobody takes that out when it is killed.
         self.held: list[tuple[int, str]] = []
-        make_private_folder(log.parent)
-        try:
-            error = os.open(
-                log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE
-            )
-        except OSError as problem:
-            raise cannot_write(log, problem) from problem
+        error = _open_log(log)
         try:
             # Its own session: a ctrl+c at the terminal is the console's to handle.
             self.process = subprocess.Popen(
@@ -119,7 +113,7 @@ class WorkerProcess:
             raise ConsoleError(
                 "TPM worker not started",
                 f"{sys.executable}: {problem.strerror or problem}",
-                "check the installation and free memory",
+                remedy(problem) or "check the installation and free memory",
                 ExitCode.UNEXPECTED,
             ) from problem
         finally:
@@ -232,6 +226,23 @@ class WorkerProcess:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def _open_log(log: Path) -> int:
+    """The log for writing; nowhere, where the disk is full or read-only: a TPM needs no disk.
+
+    Raises:
+        ConsoleError: not even that can be opened.
+    """
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+    try:
+        make_private_folder(log.parent)
+        return os.open(log, flags, PRIVATE_FILE)
+    except (ConsoleError, OSError):
+        try:
+            return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
+        except OSError as problem:
+            raise refused(problem, "starting the TPM worker") from problem
 
 
 def _environment() -> dict[str, str]:

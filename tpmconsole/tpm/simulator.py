@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.files import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder
+from tpmconsole.files import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder, remedy
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.processes import Process, end, launch, wait_for, with_variable
 from tpmconsole.tpm.programs import (
@@ -299,7 +299,7 @@ class Simulator:
         except OSError as error:
             raise cannot_start(
                 f"{error.filename or self.folder}: {error.strerror or error}",
-                f"check the owner of {self.folder} and the free space there (df)",
+                remedy(error) or f"check the owner of {self.folder} and the free space there (df)",
             ) from error
 
 

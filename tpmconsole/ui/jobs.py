@@ -6,7 +6,9 @@ joined at exit, so that one hung call would keep the console from closing.
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -18,6 +20,7 @@ from textual.message import Message
 from textual.message_pump import MessagePump
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.files import refused
 
 log = logging.getLogger(__name__)
 
@@ -71,7 +74,13 @@ class Jobs:
     def start(self, job: Job) -> None:
         """Run a job; its outcome comes as a message."""
         self.running.append(job)
-        threading.Thread(target=self._run, args=(job,), name=job.label, daemon=True).start()
+        thread = threading.Thread(target=self._run, args=(job,), name=job.label, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no memory, or the user's limit of processes is reached
+            trouble = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            error = refused(trouble, job.label or "refreshing")
+            self._target.post_message(JobFinished(job, None, error))
 
     def finish(self, job: Job) -> None:
         """Forget a job whose message has arrived."""
@@ -83,6 +92,9 @@ class Jobs:
             result = job.work()
         except ConsoleError as known:
             error = known
+        except OSError as trouble:
+            log.exception("job failed: %s", job.label)
+            error = refused(trouble, job.label or "refreshing")
         except Exception as unknown:  # the edge of the thread: nobody else would see it
             log.exception("job failed: %s", job.label)
             error = ConsoleError(

@@ -14,8 +14,11 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
+from tpmconsole.files import refused
+from tpmconsole.tidy import tidy
 from tpmconsole.ui.commands import Command, find, key_name
 from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.jobs import Job
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact, Heading
 from tpmconsole.ui.terminal.driver import repaint
@@ -96,6 +99,7 @@ class MainScreen(Screen[None]):
         self.page.opened()
         self._focus_page()
         self.show_keys()
+        self.console.start_job(Job("", partial(tidy, self.console.board.settings)))
         self.call_after_refresh(gc.enable)  # off since the start: see tpmconsole.__main__
 
     def on_resize(self) -> None:
@@ -108,7 +112,12 @@ class MainScreen(Screen[None]):
         """Bring a page to the front; it is made when it is first wanted."""
         pages = self.query_one("#pages", ContentSwitcher)
         if not self.query(f"#page-{index}"):
-            await pages.mount(PAGES[index].make(index))
+            try:
+                page = PAGES[index].make(index)
+            except OSError as error:  # no file descriptor left for its module
+                self.console.show_error(refused(error, f"opening {PAGES[index].title}"))
+                return
+            await pages.mount(page)
         self._current = index
         pages.current = f"page-{index}"
         self._show_pages()
@@ -222,7 +231,10 @@ class MainScreen(Screen[None]):
         command = find((*self._of_page(), *self.commands()), key)
         if command is None:
             return False
-        command.run()
+        try:
+            command.run()
+        except OSError as error:  # no file descriptor left for a dialog's module
+            self.console.show_error(refused(error, f"trying to {command.help}"))
         return True
 
     def repaint(self) -> None:
