@@ -14,6 +14,11 @@ SELF_TEST = {
     SelfTestResult.NOT_RUN: "NOT RUN",
 }
 
+BETTER_MADE_HERE = (
+    "a key from a file existed outside the TPM: whoever has a copy can pose as this board; a key "
+    "made in the TPM has never been anywhere else"
+)
+
 
 def chip_words(health: TpmHealth) -> str:
     """Who made it and what it is; a simulator's name says it all."""
@@ -116,8 +121,7 @@ def locked_words(lockout: Lockout | None) -> tuple[str, str]:
 def import_warning(source: str) -> tuple[str, str]:
     """What a key that was made elsewhere can never be, and where it still is."""
     return (
-        "this key existed outside the TPM: whoever has a copy can pose as this board; a key made "
-        "in the TPM has never been anywhere else",
+        BETTER_MADE_HERE,
         f"the source file is still there: {printable(source)}; destroy it and its copies where "
         "nothing else needs them",
     )

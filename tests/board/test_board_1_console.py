@@ -42,7 +42,7 @@ def test_a_key_is_made_requested_certified_and_imported_on_the_screen(
     line.press("3", "1 Key       NEXT")
     line.press("n", "New key in the TPM")
     line.press("gateway", "gateway")
-    line.press(ENTER * 5, "1 Key       DONE")
+    line.press(ENTER * 4, "1 Key       DONE")
     line.press("r", "Request for gateway")
     line.press(ENTER, "uri: or email")
     line.press(" dns:localhost", "dns:gateway dns:localhost")

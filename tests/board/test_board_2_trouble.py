@@ -39,7 +39,7 @@ def test_a_line_that_hangs_up_while_a_key_is_made_leaves_the_session_alone(
     line.press("unfinished", "unfinished")
     line.press(ENTER + RIGHT * 3, "rsa-3072")
     with machine.slow_chip():
-        line.press(ENTER * 4, "making an rsa-3072")
+        line.press(ENTER * 3, "making an rsa-3072")
         technician.hang_up()
         assert "unfinished" not in machine.root(f"ls -A {STATE}/identities")
 

@@ -70,7 +70,7 @@ async def test_the_walk_through_the_screen(settings: Make) -> None:
         await technician.press("3", "n")
         await technician.sees("New key in the TPM")
         await technician.type("gateway")
-        await technician.press("enter", "enter", "enter", "enter", "enter")
+        await technician.press("enter", "enter", "enter", "enter")
         await technician.sees("1 Key       DONE")
         await technician.press("enter")
         await technician.sees("Request for gateway")
@@ -94,7 +94,7 @@ async def test_a_bad_name_is_told_in_the_form_and_nothing_is_made(settings: Make
     async with console(settings(simulate=True)) as technician:
         await technician.press("3", "n")
         await technician.type("../x")
-        await technician.press("enter", "enter", "enter", "enter", "enter")
+        await technician.press("enter", "enter", "enter", "enter")
         await technician.sees("'../x'")
         await technician.press("escape")
         await technician.idle()

@@ -28,6 +28,7 @@ class Field:
         hint: shown while it has the focus.
         choices: where given, one of these; the first unless ``value`` says otherwise.
         secret: typed unseen, and shown as stars.
+        with_: Enter passes it over while the field of that name is empty.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Field:
     hint: str = ""
     choices: tuple[str, ...] = ()
     secret: bool = False
+    with_: str = ""
 
 
 class Choice(Static, can_focus=True):
@@ -68,6 +70,7 @@ class FormDialog(Dialog[Mapping[str, str]]):
         title: what the form is for.
         fields: its lines.
         check: raises a ConsoleError where the values cannot be right; the form then stays.
+        notice: what has to be known before it is filled in.
     """
 
     def __init__(
@@ -75,8 +78,11 @@ class FormDialog(Dialog[Mapping[str, str]]):
         title: str,
         fields: Sequence[Field],
         check: Callable[[Mapping[str, str]], None] | None = None,
+        *,
+        notice: str = "",
     ) -> None:
         super().__init__(title)
+        self.notice = notice
         self.fields = fields
         self.check = check
 
@@ -84,6 +90,9 @@ class FormDialog(Dialog[Mapping[str, str]]):
         return (("tab", "Next"), ("enter", "Next, at the end: done"), ("escape", "Cancel"))
 
     def body(self) -> ComposeResult:
+        if self.notice:
+            yield Static(Content.styled(self.notice, "$warning"))
+            yield Static("")
         width = max(len(field.label) for field in self.fields) + 2
         for field in self.fields:
             with Horizontal(classes="form-row"):
@@ -139,15 +148,14 @@ class FormDialog(Dialog[Mapping[str, str]]):
         return None
 
     def _next(self) -> None:
+        values = self._values()
         index = self._current()
-        if index is not None and index + 1 < len(self.fields):
-            self._entry(index + 1).focus()
-            return
-        values = {}
-        for number, field in enumerate(self.fields):
-            entry = self._entry(number)
-            assert isinstance(entry, Input | Choice)  # noqa: S101  (what _widget makes)
-            values[field.name] = entry.value if field.secret else entry.value.strip()
+        later = range(len(self.fields) if index is None else index + 1, len(self.fields))
+        for number in later:
+            before = self.fields[number].with_
+            if not before or values[before]:
+                self._entry(number).focus()
+                return
         try:
             if self.check:
                 self.check(values)
@@ -156,3 +164,11 @@ class FormDialog(Dialog[Mapping[str, str]]):
             self.query_one(".form-hint", Static).update(Content.styled(message, "bold $error"))
             return
         self.dismiss(values)
+
+    def _values(self) -> dict[str, str]:
+        values = {}
+        for number, field in enumerate(self.fields):
+            entry = self._entry(number)
+            assert isinstance(entry, Input | Choice)  # noqa: S101  (what _widget makes)
+            values[field.name] = entry.value if field.secret else entry.value.strip()
+        return values

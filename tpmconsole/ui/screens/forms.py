@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import usage_error
 from tpmconsole.inputs import parse_handle, user_path
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.tpm.passwords import Passwords, check_password
 from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.passwords import Action, do
 from tpmconsole.ui.screens.page import Page
+from tpmconsole.words import BETTER_MADE_HERE, import_warning
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.tpm.softkey import SoftwareKey
+
+NOT_COUNTED = "do not count"
+GUARDS = ("count towards the lock-out", NOT_COUNTED)
+GUARD_HINT = (
+    "Where they count, guessing ends after a few, for all such keys of this TPM. "
+    "Where not, whoever has the board may guess without end."
+)
 
 
 def check_path(text: str) -> None:
@@ -22,47 +37,112 @@ def check_path(text: str) -> None:
 
 
 def ask_create(page: Page, done: Callable[[Any], None]) -> None:
-    """Ask for a name, an algorithm and a password, and make the key."""
+    """Ask for a name, an algorithm and a password, and make the key.
+
+    Args:
+        done: gets the new identity.
+    """
+
+    def go(values: Mapping[str, str] | None) -> None:
+        if values:
+            algorithm = Algorithm(values["algorithm"])
+            _make(page, values, lambda _: algorithm, f"making an {algorithm.value} key", done)
+
+    algorithm = Field(
+        "algorithm",
+        "Algorithm",
+        choices=tuple(one.value for one in Algorithm),
+        hint="left and right change it; RSA may take a chip a minute",
+    )
+    name, *others = _key_fields()
+    page.app.push_screen(
+        FormDialog("New key in the TPM", [name, algorithm, *others], partial(_check, page)), go
+    )
+
+
+def ask_import(page: Page, done: Callable[[Any], None]) -> None:
+    """Ask for a private key that was made elsewhere, and wrap it into the TPM.
+
+    Args:
+        done: gets the new identity.
+    """
+    from tpmconsole.tpm.softkey import read_software_key
 
     def check(values: Mapping[str, str]) -> None:
-        page.board.identities.reserve(values["name"])
-        if values["handle"]:
-            parse_handle(values["handle"])
-        if values["password"] != values["again"]:
-            raise usage_error("Passwords differ", "the two passwords differ", "type them again")
+        _check(page, values)
+        check_path(values["source"])
 
     def go(values: Mapping[str, str] | None) -> None:
         if not values:
             return
-        algorithm = Algorithm(values["algorithm"])
-        handle = parse_handle(values["handle"]) if values["handle"] else None
-        password = values["password"].encode() or None
-        page.job(
-            f"making an {algorithm.value} key in the TPM",
-            lambda: page.board.keyring.create(values["name"], algorithm, password, handle),
-            done,
+        path = user_path(values["source"])
+
+        def imported(identity: Any) -> None:
+            done(identity)
+            warning = "\n\n".join(import_warning(str(path.absolute())))
+            page.console.show_text(f"{identity.name}: imported", warning)
+
+        _make(
+            page,
+            values,
+            lambda passwords: read_software_key(path, passwords.source),
+            f"importing {path.name}",
+            imported,
         )
 
+    source = Field("source", "File", hint="PEM or DER: PKCS#8, EC or RSA; encrypted or not")
+    name, *others = _key_fields()
     page.app.push_screen(
         FormDialog(
-            "New key in the TPM",
-            [
-                Field("name", "Name", hint="of the identity: letters, digits, . _ -"),
-                Field(
-                    "algorithm",
-                    "Algorithm",
-                    choices=tuple(one.value for one in Algorithm),
-                    hint="left and right change it; RSA may take a chip a minute",
-                ),
-                Field("password", "Password", secret=True, hint="empty: none; at most 64 bytes"),
-                Field("again", "Again", secret=True, hint="the same password"),
-                Field(
-                    "handle",
-                    "Handle",
-                    hint="empty: a key file; or 0x81000010 to keep the key inside the TPM",
-                ),
-            ],
-            check,
+            "Import a key made elsewhere", [name, source, *others], check, notice=BETTER_MADE_HERE
         ),
         go,
     )
+
+
+def _key_fields() -> list[Field]:
+    """What every new key is asked about."""
+    return [
+        Field("name", "Name", hint="of the identity: letters, digits, . _ -"),
+        Field("password", "Password", secret=True, hint="empty: none; at most 64 bytes"),
+        Field("again", "Again", secret=True, hint="the same password", with_="password"),
+        Field("guard", "Wrong ones", choices=GUARDS, hint=GUARD_HINT, with_="password"),
+        Field(
+            "handle",
+            "Handle",
+            hint="empty: a key file; or 0x81000010 to keep the key inside the TPM",
+        ),
+    ]
+
+
+def _check(page: Page, values: Mapping[str, str]) -> None:
+    page.board.identities.reserve(values["name"])
+    if values["handle"]:
+        parse_handle(values["handle"])
+    check_password(values["password"].encode())
+    if values["password"] != values["again"]:
+        raise usage_error("Passwords differ", "the two passwords differ", "type them again")
+
+
+def _make(
+    page: Page,
+    values: Mapping[str, str],
+    kind: Callable[[Passwords], Algorithm | SoftwareKey],
+    label: str,
+    done: Callable[[Any], None],
+) -> None:
+    """Make the identity, with the passwords that this turns out to need."""
+    handle = parse_handle(values["handle"]) if values["handle"] else None
+    password = values["password"].encode() or None
+
+    def work(passwords: Passwords) -> Identity:
+        return page.board.keyring.create(
+            values["name"],
+            kind(passwords),
+            password,
+            handle,
+            noda=values["guard"] == NOT_COUNTED,
+            owner_password=passwords.hierarchy,
+        )
+
+    do(page, Action(label, values.get("source", values["name"]), work, done))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +9,13 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from tpmconsole.files import read_bounded
-from tpmconsole.inputs import parse_handle
 from tpmconsole.keyring import KEY_BYTES, KeyList
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
 from tpmconsole.ui.commands import Command
-from tpmconsole.ui.dialogs.form import Field, FormDialog
-from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.passwords import Action, do
-from tpmconsole.ui.screens.forms import ask_create
+from tpmconsole.ui.screens.forms import ask_create, ask_import
+from tpmconsole.ui.screens.handles import ask_evict, ask_persist
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
@@ -29,7 +26,6 @@ if TYPE_CHECKING:
     Key = KeyFile | PersistentKey
 
 COLUMNS = (("WHERE", 30), ("ALGORITHM", 10), ("PASSWORD", 8), ("IDENTITY", 16), ("USABLE", 9))
-FREE_HANDLE = "0x81000010"
 
 
 class KeysPage(Page):
@@ -68,6 +64,12 @@ class KeysPage(Page):
                 "remove a persistent key from the TPM, for good",
                 self._evict,
                 lambda: isinstance(chosen(), PersistentKey),
+            ),
+            Command(
+                "i",
+                "Import",
+                "wrap a private key that was made elsewhere into the TPM",
+                self._import,
             ),
             Command("enter", "Details", "everything about the key", self._details, kiosk=True),
             Command("r", "Refresh", "read the list again", self.refresh_data, kiosk=True),
@@ -163,7 +165,7 @@ class KeysPage(Page):
     # What the keys do
 
     def _create(self) -> None:
-        ask_create(self, lambda _: self.refresh_data())
+        ask_create(self, lambda identity: self._changed(f"{identity.name}: key made in the TPM"))
 
     def _prove(self) -> None:
         key = self._chosen()
@@ -186,47 +188,18 @@ class KeysPage(Page):
         )
         self._present()
 
+    def _import(self) -> None:
+        ask_import(self, lambda identity: self._changed(f"{identity.name}: key imported"))
+
     def _persist(self) -> None:
         key = self._chosen()
-        name = key.identity if key else None
-        if name is None:
-            return
-
-        def go(values: Mapping[str, str] | None) -> None:
-            if values:
-                handle = parse_handle(values["handle"])
-                self.job(
-                    "moving the key into the TPM",
-                    lambda: self.board.keyring.persist(name, handle),
-                    lambda _: self._changed(f"{name} is now at 0x{handle:08x}"),
-                )
-
-        def check(values: Mapping[str, str]) -> None:
-            parse_handle(values["handle"])
-
-        field = Field("handle", "Handle", FREE_HANDLE, "0x81000000 to 0x817fffff")
-        self.app.push_screen(FormDialog(f"Persist {name}", [field], check), go)
+        if key is not None and key.identity is not None:
+            ask_persist(self, key.identity, self._changed)
 
     def _evict(self) -> None:
         key = self._chosen()
-        if not isinstance(key, PersistentKey):
-            return
-        owner = f" Identity '{key.identity}' lives on it." if key.identity else ""
-        self.app.push_screen(
-            ConfirmDialog(
-                f"Evict {key.handle}",
-                f"{key.algorithm}, {key.purpose}, is lost for good.{owner}",
-                "Remove it from the TPM?",
-            ),
-            lambda yes: self._evict_now(int(key.handle, 16)) if yes else None,
-        )
-
-    def _evict_now(self, handle: int) -> None:
-        self.job(
-            "removing the key",
-            lambda: self.board.keyring.evict(handle),
-            lambda _: self._changed(f"0x{handle:08x} evicted"),
-        )
+        if isinstance(key, PersistentKey):
+            ask_evict(self, key, self._changed)
 
 
 def _place(key: Key) -> str:
