@@ -94,7 +94,10 @@ def ask_import(page: Page, done: Callable[[Any], None]) -> None:
     name, *others = _key_fields()
     page.app.push_screen(
         FormDialog(
-            "Import a key made elsewhere", [name, source, *others], check, notice=BETTER_MADE_HERE
+            "Import a key made elsewhere",
+            [name, source, *others],
+            check,
+            notice=f"WARNING: {BETTER_MADE_HERE}.",
         ),
         go,
     )
