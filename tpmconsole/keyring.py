@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import read_bounded
+from tpmconsole.tpm.handles import check_for_new_key
 from tpmconsole.tpm.model import (
     Algorithm,
     KeyFile,
@@ -198,6 +199,8 @@ class Keyring:
         """
         check_password(password)
         self._board.identities.reserve(name)
+        if handle is not None:
+            self._check_free(handle, new=isinstance(kind, Algorithm))
         tpm = self._board.tpm
         if isinstance(kind, Algorithm):
             algorithm, source = kind, None
@@ -245,6 +248,7 @@ class Keyring:
                 f"the key of '{name}' is already at 0x{identity.handle:08x}",
                 "evict it there first, or make a new identity",
             )
+        self._check_free(handle)
         self._board.tpm.persist(pem, handle, passwords)
         try:
             moved = self._board.identities.move_to_handle(name, handle)
@@ -253,6 +257,28 @@ class Keyring:
             raise
         self._board.record("persist", identity=name, handle=f"0x{handle:08x}")
         return moved
+
+    def _check_free(self, handle: int, *, new: bool = False) -> None:
+        """Refuse a handle that cannot be had, before a key is made: some chips take minutes.
+
+        Args:
+            new: the key is made only now, and so cannot be there from an earlier try.
+
+        Raises:
+            ConsoleError: it is reserved, or in use.
+        """
+        check_for_new_key(handle)
+        for key in self.persistent():
+            if int(key.handle, 16) == handle and (new or key.identity is not None):
+                whose = (
+                    f"identity '{key.identity}' lives" if key.identity else "there is another key"
+                )
+                raise ConsoleError(
+                    "Handle in use",
+                    f"{whose} at {key.handle}",
+                    "choose a free handle, or evict the key that is there",
+                    ExitCode.REFUSED,
+                )
 
     def evict(self, handle: int, owner_password: bytes | None = None) -> None:
         """Remove a persistent key from the TPM, for good.

@@ -10,9 +10,9 @@ from typing import Any
 from tpm2_pytss import ESAPI, TPM2_CAP, TPM2_PT, TPM2_PT_HR, TPML_PCR_SELECTION, TSS2_Exception
 from tpm2_pytss.constants import TPM2_PT_FIRMWARE, TPM2_PT_VENDOR
 
+from tpmconsole.tpm.handles import PERSISTENT_FIRST
 from tpmconsole.tpm.jobs import capability, names
 from tpmconsole.tpm.jobs.context import Context
-from tpmconsole.tpm.jobs.loading import PERSISTENT_FIRST
 from tpmconsole.tpm.jobs.selftest import read_result
 from tpmconsole.tpm.model import Clock, Hierarchy, Lockout, Room, SelfTestResult, TpmHealth
 from tpmconsole.tpm.responses import Code, base, is_from_tpm

@@ -20,7 +20,8 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.tpm.handles import PERSISTENT_FIRST, PERSISTENT_LAST, check_persistent
 from tpmconsole.tpm.jobs import capability, tries
 from tpmconsole.tpm.jobs.templates import storage_key
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
@@ -31,8 +32,6 @@ from tpmconsole.tpm.tsskey import TssKey
 
 # TSS2_ESYS_RC_BAD_TR: the TSS knows no such object.
 ESYS_BAD_TR = 0x70018
-PERSISTENT_FIRST, PERSISTENT_LAST = 0x81000000, 0x81FFFFFF
-OWNER_LAST = 0x817FFFFF  # from here on the platform's own (Part 1, 37.8 and Part 3, 28.5)
 
 # A key file whose parent is one of these means the hierarchy's primary key.
 HIERARCHIES = {
@@ -103,20 +102,6 @@ def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
     except TSS2_Exception as error:
         if int(error.rc) != ESYS_BAD_TR:
             raise
-
-
-def check_persistent(handle: int) -> None:
-    """Refuse a number that is no persistent handle, before the TPM is asked.
-
-    Raises:
-        ConsoleError: it is none.
-    """
-    if not PERSISTENT_FIRST <= handle <= PERSISTENT_LAST:
-        raise usage_error(
-            "Not a persistent handle",
-            f"0x{handle:08x} is not between 0x81000000 and 0x81ffffff",
-            "use a handle such as 0x81000010",
-        )
 
 
 @contextmanager

@@ -11,12 +11,17 @@ from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.tpm import keyfile, public_area
+from tpmconsole.tpm.handles import (
+    ENDORSEMENT_FIRST,
+    ENDORSEMENT_LAST,
+    PERSISTENT_FIRST,
+    SRK,
+    check_for_new_key,
+    check_owners,
+)
 from tpmconsole.tpm.jobs import capability, tries
 from tpmconsole.tpm.jobs.context import Context
 from tpmconsole.tpm.jobs.loading import (
-    OWNER_LAST,
-    PERSISTENT_FIRST,
-    check_persistent,
     hierarchy_password,
     loaded,
     persistent,
@@ -26,9 +31,6 @@ from tpmconsole.tpm.model import PersistentKey
 from tpmconsole.tpm.passwords import Passwords, check_password
 from tpmconsole.tpm.tsskey import TssKey
 
-# TCG Registry of Reserved TPM 2.0 Handles and Localities, section 2.3.
-_SRK = 0x81000001
-_ENDORSEMENT_FIRST, _ENDORSEMENT_LAST = 0x81010000, 0x8101FFFF
 _RESTRICTED = 1 << 16
 _ALLOWED_HIERARCHIES = (0x40000001, 0x4000000B)
 
@@ -69,9 +71,9 @@ def _purpose(handle: int, area: public_area.PublicArea) -> str:
     if area.attributes & _RESTRICTED:
         if signs:
             return "attestation key"
-        if _ENDORSEMENT_FIRST <= handle <= _ENDORSEMENT_LAST:
+        if ENDORSEMENT_FIRST <= handle <= ENDORSEMENT_LAST:
             return "endorsement key (EK)"
-        return "storage root key (SRK)" if handle == _SRK else "storage key"
+        return "storage root key (SRK)" if handle == SRK else "storage key"
     if area.type == public_area.KEYEDHASH and not signs:
         return "sealed data"
     if signs:
@@ -97,7 +99,7 @@ def public_pem(context: Context, handle: int) -> bytes:
 def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, Any]) -> None:
     """Put a copy of a key file's key at a handle; refused early where it cannot work."""
     known = Passwords.of(passwords)
-    _check_free_to_use(handle)
+    check_for_new_key(handle)
     key = keyfile.parse(pem)
     if key.parent >> 24 == 0x40 and key.parent not in _ALLOWED_HIERARCHIES:
         raise usage_error(
@@ -129,36 +131,10 @@ def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
         return tries.area_of(esapi, found).name == public_area.decode(key.public).name
 
 
-def _check_free_to_use(handle: int) -> None:
-    """Refuse handles that are not the owner's to give, before the TPM is asked.
-
-    Raises:
-        ConsoleError: it is reserved, or no persistent handle at all.
-    """
-    _check_owners(handle)
-    if handle == _SRK or _ENDORSEMENT_FIRST <= handle <= _ENDORSEMENT_LAST:
-        whose = "storage root key" if handle == _SRK else "endorsement keys"
-        raise usage_error(
-            "Handle reserved",
-            f"0x{handle:08x} is where every program looks for the TPM's {whose}",
-            "choose another, such as 0x81000010",
-        )
-
-
-def _check_owners(handle: int) -> None:
-    check_persistent(handle)
-    if handle > OWNER_LAST:
-        raise usage_error(
-            "Handle reserved",
-            f"0x{handle:08x} belongs to the platform (the firmware), not to the owner",
-            "choose one between 0x81000002 and 0x817fffff",
-        )
-
-
 def evict(context: Context, handle: int, owner_password: bytes | None) -> None:
     """Remove the key at a handle, for good."""
     check_password(owner_password)
-    _check_owners(handle)
+    check_owners(handle)
 
     def work(esapi: ESAPI) -> None:
         # The TSS keeps its note of an evicted key, and would hold it against the next one there.

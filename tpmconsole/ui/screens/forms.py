@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import usage_error
 from tpmconsole.inputs import parse_handle, user_path
+from tpmconsole.tpm.handles import check_for_new_key
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.tpm.passwords import Passwords, check_password
 from tpmconsole.ui.dialogs.form import Field, FormDialog
@@ -121,7 +122,7 @@ def _key_fields() -> list[Field]:
 def _check(page: Page, values: Mapping[str, str]) -> None:
     page.board.identities.reserve(values["name"])
     if values["handle"]:
-        parse_handle(values["handle"])
+        check_for_new_key(parse_handle(values["handle"]))
     check_password(values["password"].encode())
     if values["password"] != values["again"]:
         raise usage_error("Passwords differ", "the two passwords differ", "type them again")

@@ -9,6 +9,7 @@ from typing import Any
 from tpmconsole.inputs import parse_handle
 from tpmconsole.keyuse import dependents
 from tpmconsole.text import printable
+from tpmconsole.tpm.handles import check_for_new_key
 from tpmconsole.tpm.model import PersistentKey
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog
@@ -40,7 +41,7 @@ def ask_persist(page: Page, name: str, done: Callable[[str], None]) -> None:
         do(page, action)
 
     def check(values: Mapping[str, str]) -> None:
-        parse_handle(values["handle"])
+        check_for_new_key(parse_handle(values["handle"]))
 
     field = Field("handle", "Handle", FREE_HANDLE, f"0x81000002 to 0x817fffff{_room(page)}")
     page.app.push_screen(FormDialog(f"Persist {name}", [field], check), go)

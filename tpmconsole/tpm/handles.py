@@ -1,0 +1,59 @@
+"""Which persistent handles are the owner's to give, known before the TPM is asked.
+
+TPM 2.0 Library Part 2, section 7.4, and the TCG Registry of Reserved TPM 2.0 Handles and
+Localities, section 2.3.
+"""
+
+from __future__ import annotations
+
+from tpmconsole.errors import usage_error
+
+PERSISTENT_FIRST, PERSISTENT_LAST = 0x81000000, 0x81FFFFFF
+OWNER_LAST = 0x817FFFFF  # from here on the platform's own (Part 1, 37.8 and Part 3, 28.5)
+SRK = 0x81000001
+ENDORSEMENT_FIRST, ENDORSEMENT_LAST = 0x81010000, 0x8101FFFF
+
+
+def check_persistent(handle: int) -> None:
+    """Refuse a number that is no persistent handle.
+
+    Raises:
+        ConsoleError: it is none.
+    """
+    if not PERSISTENT_FIRST <= handle <= PERSISTENT_LAST:
+        raise usage_error(
+            "Not a persistent handle",
+            f"0x{handle:08x} is not between 0x81000000 and 0x81ffffff",
+            "use a handle such as 0x81000010",
+        )
+
+
+def check_owners(handle: int) -> None:
+    """Refuse a handle that is not the owner's to fill and to empty.
+
+    Raises:
+        ConsoleError: it is the platform's, or none at all.
+    """
+    check_persistent(handle)
+    if handle > OWNER_LAST:
+        raise usage_error(
+            "Handle reserved",
+            f"0x{handle:08x} belongs to the platform (the firmware), not to the owner",
+            "choose one between 0x81000002 and 0x817fffff",
+        )
+
+
+def check_for_new_key(handle: int) -> None:
+    """Refuse a handle that a key for a purpose of our own does not belong at.
+
+    Raises:
+        ConsoleError: every program expects another key there, or it is not the owner's.
+    """
+    check_owners(handle)
+    if handle == SRK or ENDORSEMENT_FIRST <= handle <= ENDORSEMENT_LAST:
+        whose = "storage root key" if handle == SRK else "endorsement keys"
+        raise usage_error(
+            "Handle reserved",
+            f"0x{handle:08x} is where every program looks for the TPM's {whose}",
+            "choose another, such as 0x81000010",
+        )
