@@ -28,8 +28,9 @@ from tpmconsole.session.model import (
     Trouble,
     address_text,
 )
-from tpmconsole.session.monitor import foreign_users, usage
+from tpmconsole.session.monitor import Link, foreign_users, usage
 from tpmconsole.session.signing import SigningThread
+from tpmconsole.session.unixsockets import servers_of_sockets
 from tpmconsole.session.wire import Wire, connect, listen
 
 PEER = Peer("server", "broker:8443")
@@ -384,3 +385,46 @@ def test_foreign_users_of_the_tpm() -> None:
         assert other.pid not in {user.pid for user in foreign_users({other.pid})}
         assert os.getpid() not in found
         other.communicate(b"\n")
+
+
+def test_a_program_is_found_by_its_connection_to_the_simulator(tmp_path: Path) -> None:
+    script = """
+import socket, sys
+near, far = socket.socketpair()
+with socket.socket(socket.AF_UNIX) as one, socket.create_server(("::1", 0), family=10) as two:
+    one.connect(sys.argv[1])
+    with socket.create_connection(two.getsockname()[:2]) as three, two.accept()[0]:
+        print(two.getsockname()[1], flush=True)
+        input()
+"""
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(tmp_path / "bus"))
+        server.listen()
+        with subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / "bus")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as other:
+            assert other.stdout is not None
+            port = int(other.stdout.readline())
+            accepted, _ = server.accept()
+            (user,) = foreign_users((), tmp_path)
+            assert user.pid == other.pid
+            assert user.how == f"the simulator ({tmp_path}/bus)"
+            assert user.connections[0] == Link(f"[::1]:{port}", "", "listen")
+            assert {one.state for one in user.connections[1:]} == {"established"}
+            assert user.tls == "" or "ssl" in user.tls
+            assert user.age_s < 600
+            assert foreign_users({other.pid}, tmp_path) == []
+            assert foreign_users((), tmp_path / "elsewhere") == []
+            other.communicate("\n")
+            accepted.close()
+
+
+def test_a_kernel_that_tells_nothing_of_unix_sockets(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> socket.socket:
+        raise OSError(93, "Protocol not supported")
+
+    monkeypatch.setattr("tpmconsole.session.unixsockets.socket.socket", refuse)
+    assert servers_of_sockets() == {}

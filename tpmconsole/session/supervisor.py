@@ -16,7 +16,7 @@ from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.files import PRIVATE_FOLDER, cannot_write, make_private_folder
 from tpmconsole.session.children import last_words, log_tail, spawn
 from tpmconsole.session.engine import choose
-from tpmconsole.session.events import EventLog, follow_events, now, read_events
+from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.folder import Order, read_facts, read_order, write_facts, write_order
 from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec, State, Trouble
 from tpmconsole.session.monitor import usage
@@ -130,6 +130,22 @@ class Supervisor:
         if not follow:
             return read_events(folder)
         return follow_events(folder, lambda: self._facts(folder).state.ended)
+
+    def reader(self, session: str) -> EventReader:
+        """Reads a session's events as they come; whoever asks for it closes it.
+
+        Raises:
+            ConsoleError: there is none of that name.
+        """
+        return EventReader(self._known(session))
+
+    def spec(self, session: str) -> SessionSpec:
+        """What a session was told to do.
+
+        Raises:
+            ConsoleError: there is none of that name, or its file is damaged.
+        """
+        return read_order(self._known(session))[0].spec
 
     def running(self, spec: SessionSpec) -> SessionFacts | None:
         """A session at work that does what ``spec`` asks for, if there is one."""

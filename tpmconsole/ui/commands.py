@@ -12,6 +12,7 @@ KEY_NAMES = {
     "tab": "Tab",
     "question_mark": "?",
     "space": "Space",
+    "end": "End",
 }
 
 

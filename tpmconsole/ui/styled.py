@@ -49,8 +49,12 @@ def state_style(word: str) -> str:
     return ""
 
 
-def lay_out(items: Iterable[Fact | Heading], width: int) -> Content:
-    """The rows, each detail wrapped below itself to the width in cells. No markup is read."""
+def lay_out(items: Iterable[Fact | Heading], width: int, state_width: int = STATE_WIDTH) -> Content:
+    """The rows, each detail wrapped below itself to the width in cells. No markup is read.
+
+    Args:
+        state_width: of the column of state words; 0 where no row has one.
+    """
     rows = list(items)
     labels = max((len(row.label) for row in rows if isinstance(row, Fact)), default=0)
     label_width = min(max(LABEL_WIDTH, labels + 1), LONGEST_LABEL)
@@ -60,17 +64,17 @@ def lay_out(items: Iterable[Fact | Heading], width: int) -> Content:
             lines += [Content("")] if lines else []
             lines.append(Content.styled(f" {row.text}", "bold"))
         else:
-            lines += _fact_lines(row, label_width, width)
+            lines += _fact_lines(row, label_width, width, state_width)
     return Content("\n").join(lines)
 
 
-def _fact_lines(fact: Fact, label_width: int, width: int) -> Sequence[Content]:
-    indent = 1 + label_width + STATE_WIDTH
+def _fact_lines(fact: Fact, label_width: int, width: int, state_width: int) -> Sequence[Content]:
+    indent = 1 + label_width + state_width
     first, *more = textwrap.wrap(fact.text, max(20, width - indent), break_on_hyphens=False) or [""]
     return [
         Content.assemble(
             (f" {short(fact.label, label_width - 1):<{label_width}}", "$accent"),
-            (f"{fact.state:<{STATE_WIDTH}}", state_style(fact.state)),
+            (f"{fact.state:<{state_width}}", state_style(fact.state)),
             first,
         ),
         *(Content(" " * indent + line) for line in more),

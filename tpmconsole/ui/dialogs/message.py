@@ -12,7 +12,7 @@ from textual.widgets import Static
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.styled import Fact, Heading
+from tpmconsole.ui.styled import STATE_WIDTH, Fact, Heading
 from tpmconsole.ui.widgets.facts import Facts
 
 
@@ -64,10 +64,18 @@ class ConfirmDialog(Dialog[bool]):
 class TextDialog(Dialog[None]):
     """Facts and a longer text to scroll through, such as a PEM or the help."""
 
-    def __init__(self, title: str, text: str, facts: Sequence[Fact | Heading] = ()) -> None:
+    def __init__(
+        self,
+        title: str,
+        text: str,
+        facts: Sequence[Fact | Heading] = (),
+        *,
+        state_width: int = STATE_WIDTH,
+    ) -> None:
         super().__init__(title)
         self.text = text
         self.facts = facts
+        self.state_width = state_width
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (("escape", "Close"), ("up/down", "Scroll"))
@@ -75,7 +83,7 @@ class TextDialog(Dialog[None]):
     def body(self) -> ComposeResult:
         with VerticalScroll(classes="dialog-text"):
             if self.facts:
-                yield Facts(self.facts)
+                yield Facts(self.facts, state_width=self.state_width)
             if self.text:
                 yield Static(Content(self.text))
 

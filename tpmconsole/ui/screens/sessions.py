@@ -1,65 +1,84 @@
-"""Page 4: mutual-TLS sessions, started, watched and stopped."""
+"""Page 4: mutual-TLS sessions, started, watched and stopped; and who else uses the TPM."""
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
-from textual.timer import Timer
 from textual.widget import Widget
 
-from tpmconsole.answers import event_line, event_words
-from tpmconsole.inputs import parse_address, parse_number
 from tpmconsole.ui.commands import Command
-from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.events import EventsDialog
+from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
+from tpmconsole.ui.passwords import Action, do
 from tpmconsole.ui.screens.page import Page
+from tpmconsole.ui.screens.session_facts import (
+    ASCII_LEVELS,
+    BLOCK_LEVELS,
+    session_facts,
+    steady,
+    user_facts,
+)
+from tpmconsole.ui.screens.session_forms import session_spec, start_form
 from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
 from tpmconsole.ui.widgets.table import Table
+from tpmconsole.watch import restart, tpm_users
 
 if TYPE_CHECKING:
-    from tpmconsole.session.model import SessionFacts
+    from tpmconsole.identity.summary import Summary
+    from tpmconsole.session.events import EventReader
+    from tpmconsole.session.model import SessionFacts, SessionSpec
+    from tpmconsole.session.monitor import TpmUser
+    from tpmconsole.tpm.model import KeySource
 
 COLUMNS = (("SESSION", 12), ("STATE", 9), ("IDENTITY", 16), ("ADDRESS", 22), ("MESSAGES", 8))
-ENGINES = ("auto", "provider", "bridge")
 POLL_S = 1.0
-LAST_EVENTS = 4
+# Looking for other users reads something of every process; they come and go rarely.
+USERS_EVERY = 10
+OTHER = "OTHER"
+NOTHING = Fact("", "", "no sessions: s starts a server, c a client")
 
 
 class SessionsPage(Page):
-    """Sessions above, the facts and last events of the chosen one below."""
+    """Sessions and other users of the TPM above, the live facts of the chosen one below."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._sessions: list[SessionFacts] = []
-        self._events: list[dict[str, Any]] = []
-        self._timer: Timer | None = None
+        self._users: list[TpmUser] = []
         self._reading = False
+        self._polls = 0
+        self._started = ""
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=1)
-        yield Facts(classes="detail")
+        yield Facts(classes="detail", state_width=0)
 
     def on_mount(self) -> None:
-        self._timer = self.set_interval(POLL_S, self._poll)
+        self.set_interval(POLL_S, self._poll)
 
     def commands(self) -> tuple[Command, ...]:
         def running() -> bool:
-            one = self._chosen()
-            return one is not None and one.state in ("starting", "running")
+            one = self._session()
+            return one is not None and not one.state.ended
+
+        def any_session() -> bool:
+            return self._session() is not None
 
         return (
             Command("s", "Server", "start a server", lambda: self._ask("server")),
             Command("c", "Client", "start a client", lambda: self._ask("client")),
             Command("x", "Stop", "end the session", self._stop, running),
+            Command("r", "Restart", "start it again, as it was", self._restart, any_session),
             Command(
                 "enter",
-                "Events",
-                "what happened in it",
-                self._show_events,
-                lambda: self._chosen() is not None,
+                "Events" if any_session() else "Details",
+                "what happened in it; of another program: all that is known",
+                self._open,
+                lambda: self._table.chosen is not None,
                 kiosk=True,
             ),
         )
@@ -67,35 +86,45 @@ class SessionsPage(Page):
     def focus_target(self) -> Widget:
         return self._table
 
+    def opened(self) -> None:
+        """The page has come to the front."""
+        self._polls = 0
+        self.refresh_data()
+
     def refresh_data(self) -> None:
         if not self._reading:
             self._reading = True
-            chosen = self._chosen()
-            session = chosen.id if chosen else None
-            self.job("", lambda: self._read(session), self._listed, self._not_listed)
+            # What else runs on the board is none of a visitor's business.
+            users = self._polls % USERS_EVERY == 0 and not self.board.settings.kiosk
+            self._polls += 1
+            self.job("", lambda: self._read(users), self._listed, self._not_listed)
 
     def _poll(self) -> None:
         """Once a second, and only while somebody can see it."""
         if self.console.main.page is self and self.app.screen is self.console.main:
             self.refresh_data()
 
-    def _read(self, chosen: str | None) -> tuple[list[SessionFacts], list[dict[str, Any]]]:
+    def _read(self, users: bool) -> tuple[list[SessionFacts], list[TpmUser] | None]:
         sessions = self.board.sessions.list()
-        if chosen is None and sessions:
-            chosen = sessions[0].id
-        if chosen is None:
-            return sessions, []
-        # Messages are counted above; one a second in this pane would drive out what matters.
-        events = (one for one in self.board.sessions.events(chosen) if one["event"] != "message")
-        return sessions, list(deque(events, LAST_EVENTS))
+        # What runs first, in the order of its start; then what has ended, the newest first.
+        running = [one for one in sessions if not one.state.ended]
+        ended = [one for one in reversed(sessions) if one.state.ended]
+        return [*running, *ended], tpm_users(self.board) if users else None
 
     @property
     def _table(self) -> Table:
         return self.query_one(Table)
 
-    def _chosen(self) -> SessionFacts | None:
+    def _session(self) -> SessionFacts | None:
+        """The session under the cursor."""
         row = self._table.chosen
-        return None if row is None else self._sessions[row]
+        return None if row is None or row >= len(self._sessions) else self._sessions[row]
+
+    def _user(self) -> TpmUser | None:
+        """The other program under the cursor."""
+        row = self._table.chosen
+        index = -1 if row is None else row - len(self._sessions)
+        return self._users[index] if 0 <= index < len(self._users) else None
 
     # What is shown
 
@@ -105,23 +134,46 @@ class SessionsPage(Page):
 
     def _listed(self, answer: Any) -> None:
         self._reading = False
-        self._sessions, self._events = answer
-        self._table.present(
-            [
-                (one.id, one.state.upper(), one.identity, one.address, str(one.messages))
-                for one in self._sessions
-            ]
-        )
+        chosen = self._table.chosen
+        names = self._names()
+        name = names[chosen] if chosen is not None and chosen < len(names) else None
+        shown = {one.id: one for one in self._sessions}
+        sessions, users = answer
+        self._sessions = [steady(shown.get(one.id), one) for one in sessions]
+        self._users = self._users if users is None else users
+        names = self._names()
+        if self._started in names:
+            name, self._started = self._started, ""
+        self._table.present(self._rows(), names.index(name) if name in names else None)
         self._show_facts()
 
+    def _names(self) -> list[str]:
+        """What each row stands for, wherever it is."""
+        return [*(one.id for one in self._sessions), *(f"pid {one.pid}" for one in self._users)]
+
+    def _rows(self) -> Sequence[tuple[str, ...]]:
+        return [
+            *(
+                (one.id, one.state.upper(), one.identity, one.address, str(one.messages))
+                for one in self._sessions
+            ),
+            *(
+                (f"pid {one.pid}", OTHER, f"{one.name} ({one.user})", one.how, "-")
+                for one in self._users
+            ),
+        ]
+
     def on_data_table_row_highlighted(self) -> None:
-        self.refresh_data()
+        self._show_facts()
 
     def _show_facts(self) -> None:
-        one = self._chosen()
-        facts = [Fact("", "NONE", "s starts a server, c a client")]
-        if one is not None:
-            facts = [*session_facts(one), *map(event_fact, self._events)]
+        session, user = self._session(), self._user()
+        facts = [NOTHING]
+        if session is not None:
+            levels = BLOCK_LEVELS if self.app.has_class("unicode") else ASCII_LEVELS
+            facts = session_facts(session, levels)
+        elif user is not None:
+            facts = user_facts(user)
         self.query_one(Facts).present(facts)
         self.console.main.show_keys()
 
@@ -130,61 +182,68 @@ class SessionsPage(Page):
     def _ask(self, role: str) -> None:
         self.job("", self.board.summaries, lambda all_: self._ask_with(role, all_))
 
-    def _ask_with(self, role: str, summaries: Any) -> None:
-        ready = tuple(
-            one.name for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")
-        )
+    def _ask_with(self, role: str, summaries: Sequence[Summary]) -> None:
+        ready = [one.name for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
         if not ready:
             self.console.main.say("no identity is ready: make one on page 3", bad=True)
             return
-        locked = {one.name for one in summaries if one.auth == "password"}
-        target = "localhost:8443"
-        fields = [
-            Field("identity", "Identity", choices=ready, hint="left and right change it"),
-            Field("address", "Connect" if role == "client" else "Listen", target, "HOST:PORT"),
-            Field("engine", "Engine", "auto", "auto takes the one that works here", ENGINES),
-        ]
-        if role == "client":
-            fields += [
-                Field("protocol", "Protocol", choices=("line", "https"), hint="line: PING n"),
-                Field("count", "Messages", hint="empty: until it is stopped"),
-            ]
-        if locked:
-            fields.append(
-                Field("password", "Password", hint="of the key, if it has one", secret=True)
-            )
 
-        def check(values: Mapping[str, str]) -> None:
-            parse_address(values["address"])
-            _count(values.get("count", ""))
+        def begin(values: Mapping[str, str] | None) -> None:
+            if values:
+                spec = session_spec(role, values)
+                start = partial(self.board.start_session, spec)
+                self._start(f"starting the {role}", spec, _locked(summaries, spec), start)
 
-        self.app.push_screen(
-            FormDialog(f"Start a {role}", fields, check),
-            lambda values: self._start(role, values) if values else None,
-        )
+        self.app.push_screen(start_form(role, ready), begin)
 
-    def _start(self, role: str, values: Mapping[str, str]) -> None:
-        from tpmconsole.session.model import SessionSpec
+    def _restart(self) -> None:
+        one = self._session()
+        if one is None:
+            return
 
-        host, port = parse_address(values["address"])
-        spec = SessionSpec(
-            role=role,
-            identity=values["identity"],
-            host=host,
-            port=port,
-            protocol=values.get("protocol", "line"),
-            count=_count(values.get("count", "")),
-            engine=values["engine"],
-        )
-        password = values.get("password", "").encode() or None
-        self.job(
-            f"starting the {role}",
-            lambda: self.board.start_session(spec, password),
-            lambda facts: self._changed(f"{facts.id} started, engine {facts.engine}"),
-        )
+        def begin(yes: bool | None) -> None:
+            if yes:
+                self.job(
+                    "",
+                    lambda: (self.board.sessions.spec(one.id), self.board.summaries()),
+                    lambda answer: again(*answer),
+                )
+
+        def again(spec: SessionSpec, summaries: Sequence[Summary]) -> None:
+            start = partial(restart, self.board, one.id)
+            self._start(f"restarting {one.id}", spec, _locked(summaries, spec), start)
+
+        if one.state.ended:
+            begin(True)
+            return
+        loss = f"{one.id} has {one.connections} open connections; they are dropped"
+        self.app.push_screen(ConfirmDialog(f"Restart {one.id}", loss, "Start it again?"), begin)
+
+    def _start(
+        self,
+        label: str,
+        spec: SessionSpec,
+        locked: bool,
+        start: Callable[[bytes | None], SessionFacts],
+    ) -> None:
+        """Start a session, asking for its key's password where there is one.
+
+        Args:
+            locked: whether there is known to be one.
+        """
+
+        def source() -> KeySource | None:
+            return self.board.source(self.board.identities.get(spec.identity))
+
+        def done(facts: SessionFacts) -> None:
+            self._started = facts.id  # the cursor goes there
+            self._changed(f"{facts.id} started, engine {facts.engine}")
+
+        action = Action(label, spec.identity, lambda known: start(known.key), done, source)
+        do(self, action, "key" if locked else None)
 
     def _stop(self) -> None:
-        if (one := self._chosen()) is not None:
+        if (one := self._session()) is not None:
             self.job(
                 f"stopping {one.id}",
                 lambda: self.board.stop_session(one.id),
@@ -195,44 +254,22 @@ class SessionsPage(Page):
         self.console.main.say(message)
         self.refresh_data()
 
-    def _show_events(self) -> None:
-        if (one := self._chosen()) is not None:
-            self.job(
-                "",
-                lambda: [event_line(event) for event in self.board.sessions.events(one.id)],
-                lambda lines: self.console.show_text(f"Events of {one.id}", "\n".join(lines)),
-            )
+    def _open(self) -> None:
+        """The events of a session; all that is known of another program."""
+        session, user = self._session(), self._user()
+        if session is not None:
+            self.job("", lambda: self._read_events(session.id), self._show_events)
+        elif user is not None:
+            facts = user_facts(user, age=True)
+            self.app.push_screen(TextDialog("Another user of the TPM", "", facts, state_width=0))
+
+    def _read_events(self, session: str) -> tuple[str, EventReader, list[dict[str, Any]]]:
+        reader = self.board.sessions.reader(session)
+        return session, reader, list(reader.read())
+
+    def _show_events(self, answer: tuple[str, EventReader, list[dict[str, Any]]]) -> None:
+        self.app.push_screen(EventsDialog(*answer))
 
 
-def _count(text: str) -> int | None:
-    from tpmconsole.errors import usage_error
-
-    if not text:
-        return None
-    number = parse_number(text)
-    if not number:
-        raise usage_error("Not a number", f"'{text}' is no number of messages", "leave it empty")
-    return number
-
-
-def session_facts(one: SessionFacts) -> list[Fact]:
-    """What the detail pane says of a session."""
-    tls = f"{one.protocol_version or '-'} {one.cipher or ''}".strip()
-    last, median = one.handshake_ms.last, one.handshake_ms.median
-    times = f", last {last:.0f} ms, median {median:.0f} ms" if last and median else ""
-    lines = [
-        Fact("Engine", "", f"{one.engine}: {one.why_engine}"),
-        Fact("TLS", "", tls),
-        Fact("Peer", "", one.peer.subject if one.peer else "-"),
-        Fact("Handshakes", "", f"{one.handshakes}{times}"),
-    ]
-    if one.last_error:
-        error = one.last_error
-        lines.append(Fact("Last error", "ERROR", f"{error.title}: {error.cause}"))
-        lines.append(Fact("Try", "", error.remedy))
-    return lines
-
-
-def event_fact(event: Mapping[str, Any]) -> Fact:
-    """An event on a line: its time of day, its name, what it says."""
-    return Fact(str(event.get("time"))[11:19], str(event.get("event")), event_words(event))
+def _locked(summaries: Sequence[Summary], spec: SessionSpec) -> bool:
+    return any(one.name == spec.identity and one.auth == "password" for one in summaries)

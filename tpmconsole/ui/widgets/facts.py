@@ -7,14 +7,25 @@ from collections.abc import Iterable
 from textual import events
 from textual.widgets import Static
 
-from tpmconsole.ui.styled import Fact, Heading, lay_out
+from tpmconsole.ui.styled import STATE_WIDTH, Fact, Heading, lay_out
 
 
 class Facts(Static):
-    """Facts and headings, laid out again when the width changes; the same again costs nothing."""
+    """Facts and headings, laid out again when the width changes; the same again costs nothing.
 
-    def __init__(self, items: Iterable[Fact | Heading] = (), *, classes: str = "") -> None:
+    Args:
+        state_width: of the column of state words; 0 where no fact has one.
+    """
+
+    def __init__(
+        self,
+        items: Iterable[Fact | Heading] = (),
+        *,
+        classes: str = "",
+        state_width: int = STATE_WIDTH,
+    ) -> None:
         super().__init__("", classes=classes)
+        self._state_width = state_width
         self._items = tuple(items)
 
     def present(self, items: Iterable[Fact | Heading]) -> None:
@@ -26,6 +37,7 @@ class Facts(Static):
         self._lay_out()
 
     def _lay_out(self) -> None:
-        content = lay_out(self._items, self.size.width or self.app.size.width)
+        width = self.size.width or self.app.size.width
+        content = lay_out(self._items, width, self._state_width)
         if content != self.content:
             self.update(content)

@@ -36,8 +36,17 @@ class Table(DataTable[Content]):
         self._texts: list[tuple[str, ...]] = []
         self._marked = 0
 
-    def present(self, rows: Sequence[Sequence[str]]) -> None:
-        """Show rows, changing only the cells that differ and keeping the cursor where it is."""
+    def present(self, rows: Sequence[Sequence[str]], chosen: int | None = None) -> None:
+        """Show rows, changing only the cells that differ and keeping the cursor where it is.
+
+        Args:
+            chosen: where the cursor goes instead, because its row has moved.
+        """
+        self._show(rows)
+        if chosen is not None and chosen != self.cursor_row:
+            self.move_cursor(row=chosen)
+
+    def _show(self, rows: Sequence[Sequence[str]]) -> None:
         texts = [tuple(row) for row in rows]
         if len(texts) != len(self._texts) or not self.columns:
             self._texts = texts

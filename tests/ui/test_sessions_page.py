@@ -1,0 +1,141 @@
+"""The Sessions page on a real simulated TPM: start, watch, restart, and who else is there."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from driving import Technician, console
+
+from tpmconsole.board import Board
+from tpmconsole.identity.request import RequestSpec
+from tpmconsole.session.model import SessionSpec
+from tpmconsole.settings import Settings
+from tpmconsole.tpm.model import Algorithm
+
+Make = Callable[..., Settings]
+# Opens the simulator's bus as any D-Bus client would; no child of ours, which would be our worker.
+OPEN_BUS = """
+import os, socket, sys
+if os.fork():
+    os._exit(0)
+with socket.socket(socket.AF_UNIX) as bus, socket.create_server(("127.0.0.1", 0)) as listener:
+    bus.connect(sys.argv[1])
+    print(os.getpid(), listener.getsockname()[1], flush=True)
+    sys.stdin.read()
+"""
+
+
+@contextmanager
+def other_program(bus: str) -> Iterator[tuple[int, int]]:
+    """Its process number, and the port that it listens on."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OPEN_BUS, bus.removeprefix("unix:path=")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout is not None
+        pid, port = map(int, other.stdout.readline().split())
+        yield pid, port
+        other.communicate()
+
+
+async def ready(technician: Technician, password: bytes | None = None) -> Board:
+    """A board with an identity that may start sessions."""
+    await technician.idle()
+    board = technician.app.board
+    board.keyring.create("gateway", Algorithm.EC_P256, password)
+    spec = RequestSpec("CN=gateway", ("dns:localhost",), "both")
+    board.provision.request("gateway", spec, password)
+    board.installer.demo_sign("gateway")
+    return board
+
+
+async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        board = await ready(technician)
+        server = board.start_session(SessionSpec("server", "gateway", "localhost", 0))
+        port = int(server.address.rpartition(":")[2])
+        client = board.start_session(
+            SessionSpec("client", "gateway", "localhost", port, interval_s=0.05)
+        )
+        await technician.press("4")
+        await technician.sees("Since       ")
+        await technician.press("down")
+        for words in ("x25519, full handshake", "Peer        CN=gateway, until", "95 %", "CPU"):
+            await technician.sees(words)
+        seen = board.sessions.show(client.id).messages
+        await technician.until(
+            lambda: board.sessions.show(client.id).messages > seen + 5, "more messages"
+        )
+        await technician.press("enter")
+        await technician.sees(f"Events of {client.id}")
+        await technician.sees("handshake  TLSv1.3")
+        await technician.press("f")
+        await technician.sees("all: ")
+        await technician.sees("PING")
+        await technician.press("e")
+        await technician.sees("no error so far")
+        await technician.press("up", "enter")
+        await technician.sees("PONG")
+        await technician.press("escape", "escape", "r")
+        await technician.sees("they are dropped")
+        await technician.press("n")
+        assert not board.sessions.show(client.id).state.ended
+        await technician.press("r", "y")
+        await technician.sees("client-2 started")
+        assert board.sessions.show("client-1").state == "stopped"
+        assert board.sessions.spec("client-2") == board.sessions.spec("client-1")
+        await technician.idle()
+        board.stop_session("client-2")
+        board.stop_session(server.id)
+
+
+async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        board = await ready(technician, b"secret")
+        await technician.press("4", "s")
+        await technician.sees("Start a server")
+        await technician.press("enter", *["backspace"] * 4, "0", "enter", "enter")
+        await technician.sees("Password of gateway")
+        await technician.type("wrong")
+        await technician.press("enter")
+        await technician.sees("tries left: 2 of 3")
+        assert board.sessions.list() == []
+        await technician.type("secret")
+        await technician.press("enter")
+        await technician.sees("server-1 started")
+        # Restarting asks before it ends anything.
+        await technician.press("r", "y")
+        await technician.sees("Password of gateway")
+        await technician.press("escape")
+        await technician.sees("no password was given")
+        assert [one.state for one in board.sessions.list()] == ["running"]
+        await technician.press("r", "y")
+        await technician.sees("Password of gateway")
+        await technician.type("secret")
+        await technician.press("enter")
+        await technician.sees("server-2 started")
+        await technician.press("x")
+        await technician.sees("STOPPED")
+        await technician.idle()
+        assert not board.sessions.any_running()
+
+
+async def test_another_user_of_the_tpm_is_a_row_of_its_own(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        bus = technician.app.board.simulator.status().bus
+        assert bus is not None
+        with other_program(bus) as (pid, port):
+            await technician.press("4")
+            await technician.sees(f"pid {pid}")
+            await technician.sees(f"process {pid}, not started by us")
+            await technician.sees("the simulator (")
+            await technician.sees(f"listens on 127.0.0.1:{port}")
+            await technician.press("enter")
+            await technician.sees(" ago")
+            await technician.press("escape")

@@ -1,0 +1,121 @@
+"""What happened in a session, and what happens: scrolled, followed, filtered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.ui.dialogs.dialog import Dialog
+from tpmconsole.ui.dialogs.message import TextDialog
+from tpmconsole.ui.jobs import Job
+from tpmconsole.ui.screens.session_facts import event_facts, event_row
+from tpmconsole.ui.widgets.eventlist import EventList
+
+if TYPE_CHECKING:
+    from tpmconsole.session.events import EventReader
+
+POLL_S = 1.0
+
+
+class EventsDialog(Dialog[None]):
+    """The events of a session.
+
+    Args:
+        session: its id.
+        reader: reads them, in a thread; closed with this.
+        found: what it has read until now.
+    """
+
+    def __init__(self, session: str, reader: EventReader, found: Iterable[dict[str, Any]]) -> None:
+        super().__init__(f"Events of {session}")
+        self.add_class("wide")
+        self._reader = reader
+        self._found = list(found)
+        self._reading = False
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("f", "Filter"),
+            ("e", "Last error"),
+            ("end", "Follow"),
+            ("enter", "Details"),
+            ("escape", "Close"),
+        )
+
+    def body(self) -> ComposeResult:
+        yield EventList(event_row)
+
+    def on_mount(self) -> None:
+        self._list.focus()
+        self._list.add(self._found)
+        self._found.clear()
+        self._show_place()
+        self.set_interval(POLL_S, self._poll)
+
+    def on_unmount(self) -> None:
+        if not self._reading:
+            self._reader.close()
+
+    @property
+    def _list(self) -> EventList:
+        return self.query_one(EventList)
+
+    def on_event_list_moved(self) -> None:
+        self._show_place()
+
+    def pressed(self, event: events.Key) -> None:
+        actions = {
+            "f": self._list.next_filter,
+            "e": self._last_error,
+            "enter": self._details,
+        }
+        if event.key in actions:
+            event.stop()
+            actions[event.key]()
+
+    def _last_error(self) -> None:
+        if not self._list.to_last_error():
+            self.query_one(".dialog").border_subtitle = Content("no error so far")
+
+    def _details(self) -> None:
+        chosen = self._list.chosen
+        if chosen is not None:
+            title = f"{chosen.get('event')} at {str(chosen.get('time'))[11:19]}"
+            self.app.push_screen(TextDialog(title, "", event_facts(chosen), state_width=0))
+
+    def _show_place(self) -> None:
+        shown = self._list
+        place = f"{shown.cursor + 1} of {shown.count}" if shown.count else "none"
+        follows = ", following" if shown.following else ""
+        self.query_one(".dialog").border_subtitle = Content(
+            f"{shown.filter.name}: {place}{follows}"
+        )
+
+    # New ones
+
+    def _poll(self) -> None:
+        """Once a second, and only while somebody can see it."""
+        from tpmconsole.ui.app import ConsoleApp
+
+        if self._reading or self.app.screen is not self:
+            return
+        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
+        self._reading = True
+        self.app.start_job(Job("", lambda: list(self._reader.read()), self._read, self._not_read))
+
+    def _read(self, found: list[dict[str, Any]]) -> None:
+        self._reading = False
+        if self.is_mounted and self.is_attached:
+            self._list.add(found)
+        else:
+            self._reader.close()
+
+    def _not_read(self, error: ConsoleError) -> None:
+        self._reading = False
+        if self.is_attached:
+            self.query_one(".dialog").border_subtitle = Content(str(error))

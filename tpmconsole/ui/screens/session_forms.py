@@ -1,0 +1,69 @@
+"""The form that starts a session."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from tpmconsole.errors import usage_error
+from tpmconsole.inputs import parse_address, parse_number
+from tpmconsole.ui.dialogs.form import Field, FormDialog
+
+if TYPE_CHECKING:
+    from tpmconsole.session.model import SessionSpec
+
+ENGINES = ("auto", "provider", "bridge")
+TARGET = "localhost:8443"
+
+
+def start_form(role: str, identities: Sequence[str]) -> FormDialog:
+    """Asks what a client or a server needs to know.
+
+    Args:
+        identities: the names of those that are ready.
+    """
+    fields = [
+        Field("identity", "Identity", choices=tuple(identities), hint="left and right change it"),
+        Field("address", "Connect" if role == "client" else "Listen", TARGET, "HOST:PORT"),
+        Field("engine", "Engine", "auto", "auto takes the one that works here", ENGINES),
+    ]
+    if role == "client":
+        fields += [
+            Field("protocol", "Protocol", choices=("line", "https"), hint="line: PING n"),
+            Field("count", "Messages", hint="empty: until it is stopped"),
+        ]
+
+    def check(values: Mapping[str, str]) -> None:
+        parse_address(values["address"])
+        _count(values.get("count", ""))
+
+    return FormDialog(f"Start a {role}", fields, check)
+
+
+def session_spec(role: str, values: Mapping[str, str]) -> SessionSpec:
+    """What the form's values ask for.
+
+    Raises:
+        ConsoleError: one of them cannot be right.
+    """
+    from tpmconsole.session.model import SessionSpec
+
+    host, port = parse_address(values["address"])
+    return SessionSpec(
+        role=role,
+        identity=values["identity"],
+        host=host,
+        port=port,
+        protocol=values.get("protocol", "line"),
+        count=_count(values.get("count", "")),
+        engine=values["engine"],
+    )
+
+
+def _count(text: str) -> int | None:
+    if not text:
+        return None
+    number = parse_number(text)
+    if not number:
+        raise usage_error("Not a number", f"'{text}' is no number of messages", "leave it empty")
+    return number
