@@ -28,13 +28,8 @@ ALLOWED = {
     "identity": set[str](),
     "session": {"tpm"},
     "ui": {
-<<<<<<< HEAD
         *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks", "tidy"),
-        *("doctor", "report", "answers", "keyguard", "keyuse"),
-=======
-        *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks"),
         *("doctor", "report", "answers", "keyguard", "keyuse", "watch"),
->>>>>>> 5437312 (Show a session's every live fact, its events as they come, and the other programs that use the TPM)
     },
 }
 TSS_USERS = {"tpm/worker.py", "tpm/signer.py"}

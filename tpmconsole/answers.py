@@ -14,6 +14,7 @@ from tpmconsole.words import (
     lockout_words,
     mode_words,
     room_words,
+    seconds_words,
     self_test_words,
 )
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from tpmconsole.identity.certificate import CertificateFacts, Verdict
     from tpmconsole.keyring import KeyList
     from tpmconsole.session.model import SessionFacts
+    from tpmconsole.session.monitor import TpmUser
 
 
 def status_lines(health: TpmHealth) -> Iterator[str]:
@@ -139,6 +141,22 @@ def session_facts_lines(facts: SessionFacts) -> Iterator[str]:
         else:
             text = "-" if value is None else str(value)
         yield f"{label:<17} {text}"
+
+
+def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
+    """``tpmconsole session users``."""
+    if not users:
+        yield "no other program uses the TPM"
+        return
+    rows = [("PID", "PROGRAM", "USER", "AGE", "TLS", "TPM")]
+    for one in users:
+        age = seconds_words(one.age_s)
+        name, user, how = printable(one.name), printable(one.user), printable(one.how)
+        rows.append((str(one.pid), name, user, age, one.tls or "-", how))
+        for link in one.connections:
+            where = f"{link.local} <-> {link.remote}" if link.remote else f"listens on {link.local}"
+            rows.append(("", "", "", "", "", where))
+    yield from table(rows)
 
 
 def event_line(event: Mapping[str, Any]) -> str:

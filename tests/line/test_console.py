@@ -146,21 +146,28 @@ def test_nothing_is_written_while_nothing_changes(console: Pty) -> None:
 
 
 def test_a_session_update_costs_little(console: Pty, furnished: Path) -> None:
+    """Every figure changes: the client shakes hands for each of its messages."""
     board = Board(Settings(state=furnished, simulate=True))
     port = int(board.sessions.list()[0].address.rpartition(":")[2])
     spec = SessionSpec(
-        role="client", identity="gateway", host="localhost", port=port, interval_s=0.5
+        *("client", "gateway", "localhost", port), interval_s=0.1, protocol="https", path="/"
     )
     client = board.start_session(spec).id
     try:
         console.step(b"4", client)
-        console.until("TLSv1.3")
+        console.step(DOWN, "reconnects")
         console.settle()
         for _ in range(3):
             start = len(console.output)
             console.until(lambda start=start: len(console.output) > start)
             console.settle(0.3)
             assert len(console.output) - start <= UPDATE
+        # The list of events is full by now, and wider than any other dialog.
+        assert len(console.step(b"\r", "Events of")) <= DIALOG
+        console.step(b"\x1b[A")
+        assert 0 < len(console.step(b"\x1b[A")) <= CURSOR
+        console.step(ESCAPE)
+        console.step(b"\x1b[A")
     finally:
         board.stop_session(client)
         board.tpm.close()

@@ -5,16 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import pytest
-
 from tpmconsole.session.model import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
 from tpmconsole.session.monitor import Link, TpmUser
 from tpmconsole.ui.screens.session_facts import (
     BLOCK_LEVELS,
-    duration,
     event_facts,
     session_facts,
-    size,
     sparkline,
     steady,
     user_facts,
@@ -88,28 +84,6 @@ def test_sparklines() -> None:
     assert sparkline([0, 1, 2, 3, 4, 5, 6, 7]) == "_.:-=+*#"
     assert sparkline([7, 3.5], BLOCK_LEVELS) == "█▅"
     assert sparkline([-1, 1]) == "_#"
-
-
-@pytest.mark.parametrize(
-    ("count", "text"),
-    [
-        (0, "0 B"),
-        (999, "999 B"),
-        (1000, "1.0 kB"),
-        (12_345, "12 kB"),
-        (9_950_000_000_000, "9950 GB"),
-    ],
-)
-def test_sizes(count: int, text: str) -> None:
-    assert size(count) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (86_400, "24 h"), (200_000, "2 days")],
-)
-def test_durations(seconds: int, text: str) -> None:
-    assert duration(seconds) == text
 
 
 def test_an_idle_session_shows_the_same_for_ever() -> None:

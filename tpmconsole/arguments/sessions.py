@@ -44,6 +44,12 @@ def add_commands(commands: Any) -> None:
         one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3")
         password_option(one)
     add_command(actions, "list", "list the sessions", "tpmconsole session list")
+    add_command(actions, "users", "list other users of the TPM", "tpmconsole session users")
+    again = add_command(
+        actions, "restart", "start a session again", "tpmconsole session restart server-1"
+    )
+    again.add_argument("id", metavar="ID")
+    password_option(again)
     for name, text in (
         ("show", "show one session"),
         ("stop", "end a session"),

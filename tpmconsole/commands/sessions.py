@@ -60,6 +60,22 @@ def _session_stop(board: Board, args: Namespace) -> Answer:
     return Answer(facts.to_json(), [f"{facts.id}: {facts.state}"], changed=not ended)
 
 
+def _session_restart(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.answers import session_lines
+    from tpmconsole.watch import restart
+
+    facts = restart(board, args.id, read_password(args.password_file))
+    return Answer(facts.to_json(), session_lines([facts]))
+
+
+def _session_users(board: Board, _: Namespace) -> Answer:
+    from tpmconsole.answers import user_lines
+    from tpmconsole.watch import tpm_users
+
+    users = tpm_users(board)
+    return Answer([one.to_json() for one in users], user_lines(users))
+
+
 def _session_events(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import event_line
 
@@ -72,5 +88,7 @@ COMMANDS: Commands = {
     "session list": _session_list,
     "session show": _session_show,
     "session stop": _session_stop,
+    "session restart": _session_restart,
+    "session users": _session_users,
     "session events": _session_events,
 }

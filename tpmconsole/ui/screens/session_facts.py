@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.answers import event_words
 from tpmconsole.text import printable
 from tpmconsole.ui.styled import Fact
+from tpmconsole.words import seconds_words, size_words
 
 if TYPE_CHECKING:
     from tpmconsole.session.model import SessionFacts
@@ -19,7 +20,6 @@ BLOCK_LEVELS = "▁▂▃▄▅▆▇█"
 SPARKS = 16
 # Below this much of a processor an idle session's figures are not worth a byte on the line.
 IDLE_PERCENT = 5.0
-_THOUSAND = 1000
 
 
 def session_facts(one: SessionFacts, levels: str = ASCII_LEVELS) -> list[Fact]:
@@ -92,22 +92,16 @@ def sparkline(values: Sequence[float], levels: str = ASCII_LEVELS) -> str:
 
 
 def _traffic(one: SessionFacts) -> str:
-    words = [f"{one.messages} messages", f"{size(one.bytes_in)} in", f"{size(one.bytes_out)} out"]
+    words = [
+        f"{one.messages} messages",
+        f"{size_words(one.bytes_in)} in",
+        f"{size_words(one.bytes_out)} out",
+    ]
     if one.role == "server":
         words.append(f"{one.connections} connected")
     else:
         words.append(f"{one.reconnects} reconnects")
     return ", ".join(words)
-
-
-def size(count: int) -> str:
-    """A number of bytes with three digits or so: ``512 B``, ``1.5 kB``, ``12 MB``."""
-    amount = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if amount < _THOUSAND or unit == "GB":
-            break
-        amount /= _THOUSAND
-    return f"{amount:.0f} {unit}" if unit == "B" or amount >= 10 else f"{amount:.1f} {unit}"
 
 
 def steady(shown: SessionFacts | None, found: SessionFacts) -> SessionFacts:
@@ -129,7 +123,7 @@ def user_facts(one: TpmUser, *, age: bool = False) -> list[Fact]:
     Args:
         age: tell it too; in the pane it would change for ever.
     """
-    since = utc(one.since) + (f", {duration(one.age_s)} ago" if age else "")
+    since = utc(one.since) + (f", {seconds_words(one.age_s)} ago" if age else "")
     facts = [
         Fact("Program", "", f"{printable(one.name)}, process {one.pid}, not started by us"),
         Fact("User", "", printable(one.user)),
@@ -143,14 +137,6 @@ def user_facts(one: TpmUser, *, age: bool = False) -> list[Fact]:
     if not one.connections:
         facts.append(Fact("TCP", "", "no connections that we may see"))
     return facts
-
-
-def duration(seconds: float) -> str:
-    """A time in its largest unit: ``12 s``, ``3 min``, ``5 h``, ``2 days``."""
-    for unit, length in (("days", 86_400), ("h", 3600), ("min", 60)):
-        if seconds >= length * (2 if unit == "days" else 1):
-            return f"{seconds // length:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def event_facts(event: Mapping[str, Any]) -> list[Fact]:
