@@ -86,11 +86,15 @@ def draw_all(keep: Keep) -> None:
 
 def shown(name: str, picture: str) -> list[str]:
     """The words of a picture, a line each, without what differs from run to run."""
-    words = [html.unescape(text) for text in _TEXT.findall(picture)]
-    lines = [re.sub(r"[0-9a-f]*\d[0-9a-f]*", "0", text) for text in words]
+    lines = [html.unescape(text) for text in _TEXT.findall(picture)]
     if "doctor" in name:  # what is found on this board is this board's affair: the probes count
         lines = [line for text in lines for line in text.split("\xa0")[:1]]
-    return [" ".join(line.replace("\xa0", " ").split()) for line in lines if line.strip("\xa0 ")]
+    return [masked(line) for line in lines if line.strip("\xa0 ")]
+
+
+def masked(line: str) -> str:
+    """A line without what differs from run to run: numbers, and how much room they take."""
+    return " ".join(re.sub(r"[0-9a-f]*\d[0-9a-f]*", "0", line.replace("\xa0", " ")).split())
 
 
 async def _draw(settings: Settings, look: Look, keep: Keep) -> None:
