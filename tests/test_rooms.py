@@ -27,7 +27,9 @@ ALLOWED = {
     "tpm": set[str](),
     "identity": set[str](),
     "session": {"tpm"},
+    "tour": {"tpm", "identity", "session", "board"},
     "ui": {
+        *("tour", "kiosk"),
         *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks", "tidy"),
         *("doctor", "report", "answers", "keyguard", "keyuse", "watch"),
     },

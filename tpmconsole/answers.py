@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from tpmconsole.keyring import KeyList
     from tpmconsole.session.model import SessionFacts
     from tpmconsole.session.monitor import TpmUser
+    from tpmconsole.tour.story import Outcome
+
+
+LINE = 78
 
 
 def status_lines(health: TpmHealth) -> Iterator[str]:
@@ -188,6 +193,26 @@ def doctor_lines(findings: Iterable[Finding]) -> Iterator[str]:
         yield f"{one.state.upper():<7} {one.probe:<12} {one.finding}"
         if one.remedy:
             yield f"{'':<20} try: {one.remedy}"
+
+
+def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
+    """``tpmconsole tour``: each step as it is done."""
+    from tpmconsole.tour.story import STEPS, TITLE, WELCOME
+
+    yield TITLE
+    for text in WELCOME:
+        yield ""
+        yield from textwrap.wrap(text, LINE)
+    for index, outcome in done:
+        step = STEPS[index]
+        yield ""
+        yield f"{index + 1} of {len(STEPS)}  {step.title}"
+        yield from textwrap.wrap(step.text, LINE)
+        yield from outcome.diagram
+        for one in outcome.shown:
+            first, *more = textwrap.wrap(one.text, LINE - 26) or [""]
+            yield f"  {one.label:<13} {one.state:<9} {first}".rstrip()
+            yield from (f"{'':<26}{text}" for text in more)
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

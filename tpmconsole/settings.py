@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,11 @@ class Settings:
         simulate: use the simulated TPM.
         line: ``auto``, ``serial`` or ``fast``.
         mouse: let the mouse be used; never on a serial line.
-        kiosk: a visitor's console: nothing that destroys, no files, no leaving.
+        kiosk: a visitor's console: nothing that destroys, no files, no leaving. Its state is thrown
+            away, so that it is a folder of its own.
         warn_days: how many days before its end a certificate draws a warning.
         options: the tables of tpmconsole.toml, for the parts that have settings of their own.
+        log_file: the log, where it is not in the state directory.
     """
 
     state: Path
@@ -41,6 +43,7 @@ class Settings:
     kiosk: bool = False
     warn_days: int = WARN_DAYS
     options: Mapping[str, Any] = field(default_factory=dict)
+    log_file: Path | None = None
 
     @property
     def identities(self) -> Path:
@@ -60,7 +63,11 @@ class Settings:
 
     @property
     def log(self) -> Path:
-        return self.state / "log" / "tpmconsole.log"
+        return self.log_file or self.state / "log" / "tpmconsole.log"
+
+    def below(self, name: str) -> Settings:
+        """The same with a state directory below this one, and the same log."""
+        return replace(self, state=self.state / name, log_file=self.log)
 
 
 def load_settings(
@@ -87,18 +94,21 @@ def load_settings(
         raise usage_error(
             "Unknown line", f"'{chosen_line}' is no kind of line", f"use one of {', '.join(LINES)}"
         )
-    return Settings(
+    made = Settings(
         state=folder,
         tcti=asked,
         tcti_source=source,
         # Whoever names a TCTI on the command line or in the environment means that one.
-        simulate=simulate or (options.get("simulate") is True and source in ("", FILE_NAME)),
+        simulate=simulate
+        or (options.get("simulate") is True and source in ("", FILE_NAME))
+        or (kiosk and asked is None),
         line=chosen_line,
         mouse=mouse,
         kiosk=kiosk,
         warn_days=_warn_days(options),
         options=options,
     )
+    return made.below("kiosk") if kiosk else made
 
 
 def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:

@@ -3,12 +3,8 @@
 import sys
 from pathlib import Path
 
-from tpmconsole.board import Board
 from tpmconsole.settings import Settings
-from tpmconsole.ui.start import build_app
+from tpmconsole.ui.start import building
 
-board = Board(Settings(state=Path(sys.argv[1]), simulate=True))
-try:
-    build_app(board).run(mouse=False)
-finally:
-    board.close()
+with building(Settings(state=Path(sys.argv[1]), simulate=True)) as app:
+    app.run(mouse=False)

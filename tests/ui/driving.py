@@ -9,10 +9,9 @@ from contextlib import asynccontextmanager
 
 from textual.pilot import Pilot
 
-from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 from tpmconsole.ui.app import ConsoleApp
-from tpmconsole.ui.start import build_app
+from tpmconsole.ui.start import building
 from tpmconsole.ui.terminal.profile import LineProfile
 
 SIZE = (80, 24)
@@ -77,10 +76,6 @@ async def console(
     settings: Settings, size: tuple[int, int] = SIZE, profile: LineProfile | None = None
 ) -> AsyncIterator[Technician]:
     """A running console; left and closed at the end, its simulator too."""
-    board = Board(settings)
-    board.tpm.start()
-    try:
-        async with build_app(board, profile).run_test(size=size) as pilot:
+    with building(settings, profile) as app:
+        async with app.run_test(size=size) as pilot:
             yield Technician(pilot)
-    finally:
-        board.close(leave=True)

@@ -139,16 +139,3 @@ async def test_a_dialog_over_the_cover_leaves_nothing_covered(settings: Make) ->
         await technician.pilot.resize_terminal(80, 24)
         await technician.press("enter")
         await technician.until(lambda: len(technician.app.screen_stack) == 1, "the page alone")
-
-
-async def test_a_visitor_sees_and_can_do_nothing_that_harms(settings: Make) -> None:
-    async with console(settings(simulate=True, kiosk=True)) as technician:
-        await technician.idle()
-        technician.app.board.keyring.create("gateway", Algorithm.EC_P256)
-        await technician.press("2")
-        await technician.sees("gateway")
-        await technician.press("p", "e", "q", "f10", "ctrl+q", "ctrl+c")
-        await technician.press("3", "i", "w")
-        assert len(technician.app.screen_stack) == 1
-        last = technician.screen().splitlines()[-1]
-        assert not any(word in last for word in ("Persist", "Evict", "Import", "Write", "Quit"))

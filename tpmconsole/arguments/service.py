@@ -24,6 +24,12 @@ def add_commands(commands: Any) -> None:
         "tpmconsole report --out report.txt",
     )
     report.add_argument("--out", type=Path, metavar="FILE")
+    add_command(
+        commands,
+        "tour",
+        "why a key belongs into a TPM: the guided tour, printed as it is done",
+        "tpmconsole --simulate tour",
+    )
     simulator = commands.add_parser("simulator", help="the simulated TPM")
     actions = simulator.add_subparsers(dest="action", required=True, parser_class=Parser)
     for name in ("start", "stop", "status"):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.commands.common import (
@@ -12,6 +14,9 @@ from tpmconsole.commands.common import (
 )
 from tpmconsole.errors import ExitCode
 from tpmconsole.files import write_atomic
+
+if TYPE_CHECKING:
+    from tpmconsole.tour.story import Outcome
 
 # Where a distribution installs them, below its /usr/share.
 COMPLETIONS = {
@@ -37,6 +42,28 @@ def _report(board: Board, args: Namespace) -> Answer:
         write_atomic(args.out, report.text.encode())
         return Answer(report.data, [f"{args.out}: {len(report.text)} characters"])
     return Answer(report.data, report.text.splitlines())
+
+
+def _tour(board: Board, _: Namespace) -> Answer:
+    from tpmconsole.answers import tour_lines
+    from tpmconsole.tour.story import STEPS
+
+    done = _walk(board)
+    data = (STEPS[index].to_json(index + 1, outcome) for index, outcome in done)
+    return Answer(data, tour_lines(done), stream=True)
+
+
+def _walk(board: Board) -> Iterator[tuple[int, Outcome]]:
+    """Do the tour's steps one by one; whatever happens, nothing is left of it."""
+    from tpmconsole.tour.story import STEPS
+    from tpmconsole.tour.tour import Tour
+
+    tour = Tour.beside(board.settings)
+    try:
+        for index in range(len(STEPS)):
+            yield index, tour.do(index)
+    finally:
+        tour.close()
 
 
 def _simulator_start(board: Board, _: Namespace) -> Answer:
@@ -71,6 +98,7 @@ COMMANDS: Commands = {
     "completion": _completion,
     "doctor": _doctor,
     "report": _report,
+    "tour": _tour,
     "simulator start": _simulator_start,
     "simulator stop": _simulator_stop,
     "simulator status": _simulator_status,

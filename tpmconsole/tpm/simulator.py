@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -143,6 +144,19 @@ class Simulator:
             ran = bool(runtime and runtime.alive()) or bool(self._marked())
             self._end_all(runtime, patience_s)
             return ran
+
+    def forget(self, patience_s: float = STOP_S) -> None:
+        """Shut it down and throw its TPM away, keys and all; the next start makes a new one.
+
+        Args:
+            patience_s: as in ``stop``; errors are the same too.
+        """
+        if not self.folder.is_dir():
+            return
+        with self._trouble_in_words(), self._locked():
+            self._end_all(self._read(), patience_s)
+            if self.state.exists():
+                shutil.rmtree(self.state)
 
     def _make_folder(self) -> None:
         try:

@@ -10,9 +10,11 @@ from textual import events
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
+from tpmconsole.kiosk import KioskRules
 from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
 from tpmconsole.ui.dialogs.small import LEAST, TooSmall
 from tpmconsole.ui.jobs import Job, JobFinished, Jobs
+from tpmconsole.ui.keeper import Keeper
 from tpmconsole.ui.screens.main import MainScreen
 from tpmconsole.ui.styled import Fact, Heading
 from tpmconsole.ui.terminal.crash import QuietCrash
@@ -21,6 +23,9 @@ from tpmconsole.ui.terminal.profile import LineProfile
 from tpmconsole.ui.themes import FAST, SERIAL
 
 if TYPE_CHECKING:
+    from textual.geometry import Size
+
+    from tpmconsole.tour.tour import Tour
     from tpmconsole.tpm.model import TpmHealth
 
 log = logging.getLogger(__name__)
@@ -34,6 +39,7 @@ class ConsoleApp(QuietCrash):
     Args:
         board: what it works on.
         profile: the line; None, in tests and for pictures, is a serial one on Textual's own driver.
+        tour: a kiosk's, which plays on the board itself; else one is made when it is wanted.
     """
 
     CSS_PATH = "app.tcss"
@@ -42,7 +48,12 @@ class ConsoleApp(QuietCrash):
     async def action_quit(self) -> None:
         """Not by Textual's own key: ^Q is what a serial line sends to go on."""
 
-    def __init__(self, board: Board, profile: LineProfile | None = None) -> None:
+    def action_help_quit(self) -> None:
+        """Not either: it tells of a key that is none here."""
+
+    def __init__(
+        self, board: Board, profile: LineProfile | None = None, tour: Tour | None = None
+    ) -> None:
         super().__init__(driver_class=line_driver(profile) if profile else None)
         fast = profile is not None and profile.colours > FEW_COLOURS
         for theme in (SERIAL, FAST):
@@ -55,6 +66,34 @@ class ConsoleApp(QuietCrash):
         self.health: TpmHealth | None = None
         self.no_tpm: ConsoleError | None = None
         self._asking = 0
+        self._tour = tour
+        kiosk = board.settings.kiosk
+        self._keeper = Keeper(self, KioskRules.of(board.settings.options)) if kiosk else None
+
+    @property
+    def tour(self) -> Tour:
+        """The guided tour."""
+        if self._tour is None:
+            from tpmconsole.tour.tour import Tour
+
+            self._tour = Tour.beside(self.board.settings)
+        return self._tour
+
+    def end_tour(self) -> None:
+        """Leave nothing of the tour behind, once the screen is gone."""
+        if self._tour is not None:
+            self._tour.close()
+
+    def on_mount(self) -> None:
+        if self._keeper is not None:
+            self._keeper.start()
+
+    async def on_event(self, event: events.Event) -> None:
+        """Every event passes here first."""
+        typed = isinstance(event, events.InputEvent | events.Paste)
+        if self._keeper is not None and typed and not event.is_forwarded:
+            self._keeper.pressed(event)
+        await super().on_event(event)
 
     def get_default_screen(self) -> MainScreen:
         return MainScreen()
@@ -126,7 +165,12 @@ class ConsoleApp(QuietCrash):
 
     def on_resize(self, event: events.Resize) -> None:
         """Cover the screen while the terminal is too small for it."""
-        small = event.size.width < LEAST[0] or event.size.height < LEAST[1]
+        self.cover_if_small(event.size)
+
+    def cover_if_small(self, size: Size | None = None) -> None:
+        """Cover the screen, where the terminal is too small for it."""
+        size = size or self.size
+        small = size.width < LEAST[0] or size.height < LEAST[1]
         if small and not any(isinstance(one, TooSmall) for one in self.screen_stack):
             self.push_screen(TooSmall())
 

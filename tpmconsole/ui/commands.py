@@ -13,6 +13,9 @@ KEY_NAMES = {
     "question_mark": "?",
     "space": "Space",
     "end": "End",
+    "left": "Left",
+    "right": "Right",
+    "backspace": "BS",
 }
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
@@ -10,6 +13,7 @@ from tpmconsole.settings import Settings
 from tpmconsole.ui.terminal.profile import LineProfile, current, prepare_environment
 
 if TYPE_CHECKING:
+    from tpmconsole.tour.tour import Tour
     from tpmconsole.ui.app import ConsoleApp
 
 
@@ -28,25 +32,54 @@ def open_console(settings: Settings) -> int:
     profile = current(settings.line, mouse=settings.mouse)
     prepare_environment(profile)
     leave_no_core()  # after the line was judged by what /proc/self tells
-    board = Board(settings)
-    board.tpm.start()
-    try:
-        app = build_app(board, profile)
+    with building(settings, profile) as app:
         app.run(mouse=profile.mouse)
         if app.failure is not None:
             raise app.failure
         return app.return_code or 0
-    finally:
-        board.close(leave=True)
 
 
-def build_app(board: Board, profile: LineProfile | None = None) -> ConsoleApp:
+@contextmanager
+def building(settings: Settings, profile: LineProfile | None = None) -> Iterator[ConsoleApp]:
     """The one factory of the app: for the command line, the tests and the screenshots.
 
-    Args:
-        board: what it works on.
-        profile: the line; None for none, as in tests.
-    """
-    from tpmconsole.ui.app import ConsoleApp
+    At the end, after the screen is gone, everything that was started for it is stopped.
 
-    return ConsoleApp(board, profile)
+    Args:
+        settings: this run's settings.
+        profile: the line; None for none, as in tests.
+
+    Raises:
+        ConsoleError: another kiosk has the state directory, or a setting is no good.
+    """
+    board = Board(settings)
+    with ExitStack() as stack:
+        stack.callback(board.close, leave=True)
+        tour = _kiosk_tour(board, stack) if settings.kiosk else None
+        board.tpm.start()
+        _clear_leftovers(settings)
+        from tpmconsole.ui.app import ConsoleApp
+
+        app = ConsoleApp(board, profile, tour)
+        stack.callback(app.end_tour)
+        yield app
+
+
+def _kiosk_tour(board: Board, stack: ExitStack) -> Tour:
+    """A kiosk's tour plays on its board: visitors find on the pages what it has made."""
+    from tpmconsole.tour.tour import Tour
+
+    tour = Tour(board, keep=True)
+    stack.callback(tour.close)
+    tour.enter()  # before the board's TPM is started: what was left is thrown away first
+    return tour
+
+
+def _clear_leftovers(settings: Settings) -> None:
+    """Take away what a tour left that was killed, while nobody waits for it."""
+    from tpmconsole.tour.story import FOLDER
+
+    if settings.below(FOLDER).state.exists():
+        from tpmconsole.tour.tour import clear_leftovers
+
+        threading.Thread(target=clear_leftovers, args=(settings,), daemon=True).start()

@@ -15,10 +15,18 @@ LONGEST_LABEL = 28
 STATE_WIDTH = 11
 
 # State words by how good they are; everything else is plain.
-GOOD = frozenset({"PASSED", "OPEN", "READY", "RUNNING", "OK", "DONE", "YES"})
+GOOD = frozenset(
+    {
+        *("PASSED", "OPEN", "READY", "RUNNING", "OK", "DONE", "YES"),
+        *("INSIDE", "REFUSED", "NO COPY"),  # the tour's
+    }
+)
 WARN = frozenset({"NOT RUN", "SIMULATED", "EXPIRES", "WARN", "STARTING", "NEXT", "SKIPPED", "NONE"})
 BAD = frozenset(
-    {"FAILED", "LOCKED", "EXPIRED", "FAIL", "NO", "FULL", "NO TPM", "NO CLOCK", "ERROR"}
+    {
+        *("FAILED", "LOCKED", "EXPIRED", "FAIL", "NO", "FULL", "NO TPM", "NO CLOCK", "ERROR"),
+        *("STOLEN", "FOUND", "WORKS"),  # the tour's
+    }
 )
 
 

@@ -53,7 +53,9 @@ PAGES = (
     PageName("Provision", "from a key in the TPM to an installed certificate"),
     PageName("Sessions", "mutual TLS with a key that stays in the TPM"),
     PageName("Doctor", "what is wrong, and what to do about it"),
+    PageName("Tour", "why a key belongs into a TPM, told by doing it"),
 )
+TOUR = len(PAGES) - 1
 
 
 class MainScreen(Screen[None]):
@@ -87,8 +89,9 @@ class MainScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         yield TitleBar()
         yield PageBar()
-        with ContentSwitcher(id="pages", initial="page-0"):
-            yield PAGES[0].make(0)
+        self._current = self._first
+        with ContentSwitcher(id="pages", initial=f"page-{self._first}"):
+            yield PAGES[self._first].make(self._first)
         yield StatusBar()
         yield KeyBar()
 
@@ -124,6 +127,14 @@ class MainScreen(Screen[None]):
         self._focus_page()
         self.page.opened()
         self.show_keys()
+
+    @property
+    def _first(self) -> int:
+        return TOUR if self.console.board.settings.kiosk else 0
+
+    def open_first(self) -> None:
+        """Go back to the page that the console opened with."""
+        self._open_later(self._first)
 
     def _open_later(self, index: int) -> None:
         self.call_later(self.open_page, index)

@@ -1,0 +1,104 @@
+"""Who looks after a kiosk: begins anew when it is quiet, plays the tour, knows who may end it."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from textual import events
+
+from tpmconsole.kiosk import KeySequence, KioskRules
+from tpmconsole.ui.dialogs.small import TooSmall
+
+if TYPE_CHECKING:
+    from textual.timer import Timer
+
+    from tpmconsole.ui.app import ConsoleApp
+    from tpmconsole.ui.screens.tour import TourPage
+
+
+class Keeper:
+    """Looks after a kiosk.
+
+    A visitor has the console until nothing was pressed for a while. Then everything is thrown away,
+    and the tour plays by itself, round by round, with a rest on its cover in between. A page that
+    stays costs the line no byte.
+
+    Args:
+        app: the kiosk's console.
+        rules: how long a while is.
+    """
+
+    def __init__(self, app: ConsoleApp, rules: KioskRules) -> None:
+        self._app = app
+        self._rules = rules
+        self._sequence = KeySequence(rules.leave)
+        self._touched = time.monotonic()
+        self._playing = False
+        self._used = False
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Begin to look after it."""
+        self._wait(self._rules.quiet_s)
+
+    def pressed(self, event: events.Event) -> None:
+        """Somebody is there."""
+        self._touched = time.monotonic()
+        self._used = True
+        if self._playing:
+            self._playing = False
+            self._wait(self._rules.quiet_s)
+        if isinstance(event, events.Key) and self._sequence.pressed(event.key):
+            self._app.leave()
+
+    def _wait(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self._app.set_timer(seconds, self._due)
+
+    def _due(self) -> None:
+        if self._playing:
+            self._play()
+            return
+        left = self._touched + self._rules.quiet_s - time.monotonic()
+        if left > 0:
+            self._wait(left)
+            return
+        if self._used:
+            self._begin_anew()
+        self._playing = self._rules.page_s > 0
+        self._wait(self._rules.page_s if self._playing else self._rules.quiet_s)
+
+    def _play(self) -> None:
+        page = self._page
+        if page.at_end and not page.busy:
+            self._begin_anew()
+            self._playing = False
+            self._touched = time.monotonic()
+            self._wait(self._rules.quiet_s)
+            return
+        if not page.busy:
+            self._used = True
+            page.forward()
+        self._wait(self._rules.page_s)
+
+    @property
+    def _page(self) -> TourPage:
+        from tpmconsole.ui.screens.tour import TourPage
+
+        return self._app.main.query_one(TourPage)
+
+    def _begin_anew(self) -> None:
+        """Close every dialog, go to the first page, and throw everything away."""
+        self._used = False
+        app = self._app
+        covered = any(isinstance(one, TooSmall) for one in app.screen_stack)
+        while len(app.screen_stack) > 1:
+            app.pop_screen()
+        app.main.open_first()
+        app.main.say("")
+        if not self._page.busy:
+            self._page.start_over()
+        if covered:
+            app.cover_if_small()
