@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import struct
 import subprocess
 from pathlib import Path
 
@@ -61,6 +62,10 @@ class SwtpmAlone:
     def go_on(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
 
+    def reset(self) -> None:
+        """As a power cut would: what was loaded is gone, and nobody has started it up."""
+        reset_at(self.folder / "sock.ctrl")
+
     def break_its_memory(self) -> None:
         """From its next write on, the TPM is in failure mode until it is started again."""
         self.state.rename(self.folder / "gone")
@@ -70,6 +75,15 @@ class SwtpmAlone:
             self._process.kill()
             self._process.wait()
             self._process = None
+
+
+def reset_at(control: Path) -> None:
+    """Reset a swtpm by its control socket (swtpm_ioctls(3): PTM_INIT, no flags)."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(10)
+        connection.connect(os.fspath(control))
+        connection.sendall(struct.pack(">II", 2, 0))
+        assert connection.recv(4) == bytes(4)
 
 
 def _listens(path: Path) -> bool:

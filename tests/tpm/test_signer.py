@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import psutil
@@ -13,6 +11,8 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from running import python
+from swtpm_alone import reset_at
 from tpm2_pytss import TSS2_Exception
 from waiting import wait_until
 
@@ -20,7 +20,7 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.jobs import context
 from tpmconsole.tpm.jobs.context import Context
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.model import Algorithm, Connection, KeySource
 from tpmconsole.tpm.signer import Signer
 
 DIGEST = hashlib.sha256(b"data").digest()
@@ -30,12 +30,14 @@ SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 
 
 @pytest.fixture
-def tcti(shared_tpm, shared_simulator, monkeypatch) -> str:
-    """The shared simulator, reached from this process as from a child."""
-    connection = shared_simulator.ensure()
-    for name, value in connection.environment.items():
-        monkeypatch.setenv(name, value)
-    return connection.tcti
+def signing(shared_simulator, tmp_path):
+    """Makes signers that use the shared simulator, as a session does."""
+
+    def make(source: KeySource, password: bytes | None = None, connect=None) -> Signer:
+        connect = connect or shared_simulator.ensure
+        return Signer(connect, source, password, log=tmp_path / "log")
+
+    return make
 
 
 def good(signer: Signer) -> bool:
@@ -44,16 +46,16 @@ def good(signer: Signer) -> bool:
     return True
 
 
-def test_signs_again_and_again_with_one_key_loaded(shared_tpm, tcti):
+def test_signs_again_and_again_with_one_key_loaded(shared_tpm, signing):
     pem = shared_tpm.create(Algorithm.EC_P256)
-    with Signer(tcti, KeySource(pem)) as signer:
+    with signing(KeySource(pem)) as signer:
         assert signer.public_key() == keyfile.parse(pem).public_key()
         assert all(good(signer) for _ in range(5))
 
 
-def test_the_raw_rsa_operation_makes_a_signature(shared_tpm, tcti):
+def test_the_raw_rsa_operation_makes_a_signature(shared_tpm, signing):
     pem = shared_tpm.create(Algorithm.RSA_2048)
-    with Signer(tcti, KeySource(pem)) as signer:
+    with signing(KeySource(pem)) as signer:
         info = SHA256_INFO + DIGEST
         padded = b"\0\1" + b"\xff" * (256 - 3 - len(info)) + b"\0" + info
         signature = signer.raw_rsa(padded)
@@ -63,116 +65,130 @@ def test_the_raw_rsa_operation_makes_a_signature(shared_tpm, tcti):
         assert signer.raw_rsa(bytes(255) + b"\1") == bytes(255) + b"\1"
 
 
-def test_an_ec_key_has_no_raw_operation(shared_tpm, tcti):
+def test_an_ec_key_has_no_raw_operation(shared_tpm, signing):
     with (
-        Signer(tcti, KeySource(shared_tpm.create(Algorithm.EC_P256))) as signer,
+        signing(KeySource(shared_tpm.create(Algorithm.EC_P256))) as signer,
         pytest.raises(ConsoleError, match="Key cannot sign"),
     ):
         signer.raw_rsa(bytes(256))
 
 
-def test_a_key_at_a_handle(shared_tpm, tcti):
+def test_a_key_at_a_handle(shared_tpm, signing):
     shared_tpm.persist(shared_tpm.create(Algorithm.EC_P256, b"pw", noda=True), 0x81000020)
     try:
-        with Signer(tcti, KeySource(handle=0x81000020), b"pw") as signer:
+        with signing(KeySource(handle=0x81000020), b"pw") as signer:
             assert good(signer)
     finally:
         shared_tpm.evict(0x81000020)
 
 
-def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_tpm, tcti):
+def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_tpm, signing):
     protected = KeySource(shared_tpm.create(Algorithm.EC_P256, b"pw", noda=True))
-    with Signer(tcti, protected, b"wrong") as signer:
+    with signing(protected, b"wrong") as signer:
         for _ in range(2):
             with pytest.raises(ConsoleError, match="Wrong password"):
                 signer.sign(DIGEST, "sha256", "ecdsa")
-    with Signer(tcti, protected) as signer, pytest.raises(ConsoleError, match="Password needed"):
+    with signing(protected) as signer, pytest.raises(ConsoleError, match="Password needed"):
         signer.sign(DIGEST, "sha256", "ecdsa")
     with pytest.raises(ConsoleError, match="Not a persistent handle"):
-        Signer(tcti, KeySource(handle=1))
+        signing(KeySource(handle=1))
     with pytest.raises(ConsoleError, match="Password too long"):
-        Signer(tcti, protected, b"p" * 65)
+        signing(protected, b"p" * 65)
 
 
-def test_an_unreachable_tpm_is_told(tmp_path, shared_tpm):
+def test_an_unreachable_tpm_is_told(tmp_path, shared_tpm, signing):
+    nowhere = Connection(f"swtpm:path={tmp_path / 'none'}", "test")
     with pytest.raises(ConsoleError) as caught:
-        Signer(f"swtpm:path={tmp_path / 'none'}", KeySource(shared_tpm.create(Algorithm.EC_P256)))
+        signing(KeySource(shared_tpm.create(Algorithm.EC_P256)), connect=lambda: nowhere)
     assert caught.value.exit_code is ExitCode.NO_TPM
 
 
-# In a process of its own, as a session is: GLib has one connection to a bus in each.
-SIGNING_PROCESS = """
-import hashlib, sys
-from pathlib import Path
-from tpmconsole.errors import ConsoleError
-from tpmconsole.tpm.model import KeySource
-from tpmconsole.tpm.signer import Signer
-
-with Signer(sys.argv[1], KeySource(Path(sys.argv[2]).read_bytes())) as signer:
-    for line in sys.stdin:
-        try:
-            signer.sign(hashlib.sha256(b"data").digest(), "sha256", "ecdsa")
-            print("signed", flush=True)
-        except ConsoleError as error:
-            print(error.title, flush=True)
-"""
-
-
-@pytest.mark.parametrize("program", ["tpm2-abrmd", "swtpm"])
-def test_outlives_a_restart_of_the_resource_manager(simulator, client, tmp_path, program):
-    connection = simulator.ensure()
-    tpm = client(simulator.ensure)
-    (tmp_path / "key.pem").write_bytes(tpm.create(Algorithm.EC_P256))
-    tpm.close()
-
+@pytest.mark.parametrize("program", ["tpm2-abrmd", "swtpm", "dbus-daemon"])
+def test_outlives_a_restart_of_what_leads_to_the_tpm(simulator, client, signing, program):
     def kill() -> None:
         victim = psutil.Process(simulator.pids[program])
         victim.kill()
         wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
 
-    process = subprocess.Popen(
-        [sys.executable, "-c", SIGNING_PROCESS, connection.tcti, str(tmp_path / "key.pem")],
-        cwd=Path(__file__).parents[2],
-        env={**os.environ, **connection.environment},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    )
-
-    def sign() -> str:
-        process.stdin.write("\n")
-        process.stdin.flush()
-        return process.stdout.readline().strip()
-
-    with process:
-        assert sign() == "signed"
+    connection = simulator.ensure()
+    source = KeySource(client(simulator.ensure).create(Algorithm.EC_P256))
+    with signing(source, connect=lambda: connection) as signer:
+        assert good(signer)
         kill()
-        assert sign() == "No TPM reached"  # nobody has started it again yet
+        with pytest.raises(ConsoleError) as caught:  # nobody has started it again yet
+            good(signer)
+        assert caught.value.exit_code is ExitCode.NO_TPM
         simulator.ensure()
-        assert sign() == "signed"
+        assert good(signer)
         kill()
         simulator.ensure()
-        assert sign() == "signed"
-        process.stdin.close()
-    assert process.returncode == 0
+        assert good(signer)
 
 
-def test_nothing_stays_loaded_without_a_resource_manager(alone, client):
+def test_a_reset_takes_the_key_and_it_is_loaded_again(simulator, alone, client, signing):
+    def reset_behind() -> None:
+        bus = simulator.ensure().environment["DBUS_SESSION_BUS_ADDRESS"]
+        reset_at(Path(bus.removeprefix("unix:path=")).with_name("tpm.sock.ctrl"))
+
+    for there, reset in ((alone, alone.reset), (simulator, reset_behind)):
+        source = KeySource(client(there.ensure).create(Algorithm.EC_P256))
+        with signing(source, connect=there.ensure) as signer:
+            assert good(signer)
+            reset()
+            assert good(signer)
+
+
+def test_nothing_stays_loaded_without_a_resource_manager(alone, client, signing):
     tpm = client(alone.ensure)
     source = KeySource(tpm.create(Algorithm.EC_P256))
-    with Signer(alone.connection.tcti, source) as signer:
+    with signing(source, connect=alone.ensure) as signer:
         assert good(signer)
         assert tpm.health().transient.used == 1
     assert tpm.health().transient.used == 0
     signer.close()
 
 
-def test_closing_without_the_tpm_is_quiet(alone, client):
+def test_a_starter_that_is_killed_leaves_no_key_behind(alone, client, tmp_path):
     tpm = client(alone.ensure)
-    signer = Signer(alone.connection.tcti, KeySource(tpm.create(Algorithm.EC_P256)))
+    (tmp_path / "key.pem").write_bytes(tpm.create(Algorithm.EC_P256))
+    holder = python(HOLDS_A_KEY.format(folder=tmp_path, tcti=alone.connection.tcti))
+    assert holder.stdout.readline() == "holds it\n"
+    assert tpm.health().transient.used == 1
+    holder.kill()
+    holder.wait()
+    wait_until(lambda: tpm.health().transient.used == 0)
+
+
+def test_a_tpm_that_hangs_is_given_up_and_comes_back(alone, client, tmp_path):
+    source = KeySource(client(alone.ensure).create(Algorithm.EC_P256))
+    with Signer(alone.ensure, source, log=tmp_path / "log", deadline_s=0.3) as signer:
+        assert good(signer)
+        alone.hang()
+        with pytest.raises(ConsoleError, match="does not answer"):
+            good(signer)
+        alone.go_on()
+        assert good(signer)
+
+
+def test_closing_without_the_tpm_is_quiet(alone, client, signing):
+    source = KeySource(client(alone.ensure).create(Algorithm.EC_P256))
+    signer = signing(source, connect=lambda: alone.connection)
     alone.kill()
     signer.close()
+
+
+HOLDS_A_KEY = """
+import time
+from pathlib import Path
+from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.tpm.signer import Signer
+folder = Path("{folder}")
+connection = Connection({tcti!r}, "test")
+source = KeySource((folder / "key.pem").read_bytes())
+signer = Signer(lambda: connection, source, log=folder / "log")
+print("holds it", flush=True)
+time.sleep(60)
+"""
 
 
 # The context that signer and worker share: patience

@@ -1,53 +1,63 @@
-"""One key kept in the TPM to sign with, over a connection of its own: for a session's process.
+"""One key kept in the TPM to sign with, by a worker process of its own: for a session.
 
-This imports the TSS: for child processes only.
+The key's process can be killed where the TPM hangs, is replaced where the way to it broke, and
+takes the key out of the TPM when whoever started it is gone, however that came.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import TYPE_CHECKING, TypeVar
-
-from tpm2_pytss import ESAPI, TSS2_Exception
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.tpm.jobs.context import Context
-from tpmconsole.tpm.jobs.opening import Access, LoadedKey, open_key, public_key_of
-from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.lane import Lane
+from tpmconsole.tpm.model import Connection, KeySource
 from tpmconsole.tpm.passwords import Passwords, check_password
-from tpmconsole.tpm.responses import is_transport
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-LOG = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
+# Seconds for one signature; an RSA-3072 one takes a slow chip several.
+DEADLINE_S = 15.0
 
 
 class Signer:
-    """A key kept loaded for many signatures, over a connection of its own.
-
-    It loads the key again where the way to the TPM broke: a session outlives a restart of the
-    resource manager. Not for several threads at once.
+    """A key kept loaded for many signatures. Any thread may use it; one at a time is served.
 
     Args:
-        tcti: which TPM.
+        connect: which TPM; asked again where the connection was lost.
         source: which key.
         password: the key's, where it has one.
+        log: where the process writes what it and the TSS have to say.
+        deadline_s: for each signature.
+        last_try: send the password also where a wrong one would lock the TPM.
 
     Raises:
         ConsoleError: the TPM cannot be reached, or refuses the key.
     """
 
-    def __init__(self, tcti: str, source: KeySource, password: bytes | None = None) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        source: KeySource,
+        password: bytes | None = None,
+        *,
+        log: Path,
+        deadline_s: float = DEADLINE_S,
+        last_try: bool = True,
+    ) -> None:
         check_password(password)
-        self._context = Context(tcti)
-        self._access = Access(source, Passwords(password))
-        self._stack = ExitStack()
-        self._key: LoadedKey | None = None
-        self._area = self._do(lambda key: key.area)
+        self._lane = Lane(connect, log)
+        self._deadline_s = deadline_s
+        passwords = Passwords(password, last_try=last_try)
+        self._key = {"source": asdict(source), "passwords": asdict(passwords)}
+        try:
+            self._public = self._ask("held_public_key", "loading the key")
+        except ConsoleError:
+            self._lane.close()
+            raise
 
     def __enter__(self) -> Signer:
         return self
@@ -63,44 +73,26 @@ class Signer:
             scheme: ``ecdsa`` (the answer is DER), ``rsassa`` or ``rsapss``.
 
         Raises:
-            ConsoleError: the TPM cannot be reached or refuses.
+            ConsoleError: the TPM cannot be reached, does not answer in time, or refuses.
         """
-        return self._do(lambda key: key.sign(digest, hash_name, scheme))
+        return self._ask("held_sign", "signing", digest=digest, hash_name=hash_name, scheme=scheme)
 
     def raw_rsa(self, data: bytes) -> bytes:
         """RSA's private operation on padded data as long as the modulus; raises as ``sign``."""
-        return self._do(lambda key: key.raw_rsa(data))
+        return self._ask("held_raw_rsa", "signing", data=data)
 
     def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
-        """The key's public half; no TPM command."""
-        return public_key_of(self._area)
+        """The key's public half; the TPM is not asked."""
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+        return load_pem_public_key(self._public)  # type: ignore[return-value]
 
     def close(self) -> None:
-        """Take the key out of the TPM and close the connection."""
-        if self._key is not None:
-            self._key = None
-            try:
-                self._context.run(lambda _: self._stack.close())
-            except ConsoleError as error:  # the key went with the connection
-                LOG.info("key not flushed: %s", error)
-        self._context.close()
+        """Take the key out of the TPM, and end its process."""
+        self._lane.close()
 
-    def _do(self, work: Callable[[LoadedKey], Answer]) -> Answer:
-        was_open = self._key is not None
-        try:
-            return self._context.run(lambda esapi: work(self._opened(esapi)))
-        except ConsoleError as error:
-            if not is_transport(error.response_code):
-                raise
-            # The context is gone and the key with it: nothing is left to flush.
-            with suppress(TSS2_Exception), self._stack:
-                raise error.__cause__ or error from None
-            self._key = None
-            if not was_open:
-                raise
-            return self._context.run(lambda esapi: work(self._opened(esapi)))
-
-    def _opened(self, esapi: ESAPI) -> LoadedKey:
-        if self._key is None:
-            self._key = self._stack.enter_context(open_key(esapi, self._access))
-        return self._key
+    def _ask(self, job: str, label: str, **arguments: Any) -> bytes:
+        answer: bytes = self._lane.call(
+            job, label, self._deadline_s, {"key": self._key} | arguments
+        )
+        return answer

@@ -141,8 +141,11 @@ class Worker:
         self._context = context = Context(tcti, answered, dict(held))
 
     def close(self) -> None:
-        """Give the connection up."""
+        """Give the connection up, and take the key out that is held for a session."""
         if self._context is not None:
+            from tpmconsole.tpm.jobs import held
+
+            held.release(self._context)
             self._context.close()
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tpmconsole.tpm.jobs import health, importing, keys, lockout, persistent, proof, selftest
+from tpmconsole.tpm.jobs import health, held, importing, keys, lockout, persistent, proof, selftest
 
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ping": health.ping,
@@ -20,4 +20,8 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "public_pem": persistent.public_pem,
     "persist": persistent.persist,
     "evict": persistent.evict,
+    "held_public_key": held.public_key,
+    "held_sign": held.sign,
+    "held_raw_rsa": held.raw_rsa,
+    "held_release": held.release,
 }
