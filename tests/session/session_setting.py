@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
 from session_pki import Ca, SoftwareIdentity
 from session_world import LOCAL
 
@@ -18,6 +19,7 @@ from tpmconsole.session.events import read_events
 from tpmconsole.session.folder import Order
 from tpmconsole.session.live import Live
 from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec, State
+from tpmconsole.session.prepare import Ready
 from tpmconsole.session.running import Running
 from tpmconsole.session.server import Server
 from tpmconsole.session.signing import SigningThread
@@ -39,6 +41,9 @@ class SoftwareEngine:
     def take_failure(self) -> BaseException | None:
         return None
 
+    def cause_of(self, _: ssl.SSLError) -> BaseException | None:
+        return None
+
 
 class Setting:
     """A session without a process, and the identities around it."""
@@ -49,7 +54,9 @@ class Setting:
         self.ours = SoftwareIdentity.make(folder / "ours", self.ca, "ours")
         self.peer = SoftwareIdentity.make(folder / "peer", self.ca, "peer")
 
-    def running(self, role: str, port: int = 0, **options: Any) -> Running:
+    def running(
+        self, role: str, port: int = 0, *, crl: Path | None = None, **options: Any
+    ) -> Running:
         spec = SessionSpec(role, "ours", LOCAL, port, **options)
         order = Order(
             spec,
@@ -64,11 +71,14 @@ class Setting:
             server=role == "server",
             engine=engine,
             trust=self.ours.trust,
+            crl=crl,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
         )
         live = Live(self.folder, order, facts)
-        return Running(spec, context, engine, "bridge", None, SigningThread(), live)
+        leaf = x509.load_pem_x509_certificate(self.ours.certificate.read_bytes())
+        ready = Ready(context, engine, EngineChoice("bridge", "test"), leaf)
+        return Running(spec, ready, SigningThread(), live)
 
     def errors(self) -> list[dict[str, Any]]:
         return [event for event in read_events(self.folder) if event["event"] == "error"]

@@ -17,7 +17,14 @@ _VERIFY: dict[int, tuple[str, str]] = {
     7: ("its signature does not verify", "ask who runs it for its certificate"),
     9: ("its certificate is not valid yet", _CLOCK),
     10: ("its certificate has expired", _CLOCK),
-    12: ("a certificate list (CRL) has expired", "fetch a new one"),
+    3: (
+        "there is no revocation list (CRL) of the CA that issued its certificate",
+        "add that CA's list to the file, then reload the session (session reload ID)",
+    ),
+    12: (
+        "the revocation list (CRL) has expired, so nobody knows whether it is revoked",
+        "fetch a new one from its CA, then reload the session (session reload ID)",
+    ),
     18: (
         "its certificate is signed by itself and is not among our trust anchors",
         "import the right trust anchors: tpmconsole import NAME FILE --trust CA-FILE",
@@ -43,12 +50,25 @@ _VERIFY: dict[int, tuple[str, str]] = {
 }
 _NAME_MISMATCH = (62, 64)
 _ABOUT_DATES = (9, 10)
+_BAD_SIGNATURE = 7
+
+# The same codes where it is our own certificate that a peer would judge.
+_OURS: dict[int, tuple[str, str]] = {
+    9: ("it is not valid yet", "check the board's clock (date), or wait until it is"),
+    10: ("it has expired", "renew it (tpmconsole renew), or check the board's clock (date)"),
+    26: (
+        "it was not issued for this role",
+        "use an identity made for this role, or request one with --role {role} or both",
+    ),
+    66: ("its key is too weak", "make a new identity with a stronger key"),
+    68: ("it was signed with a hash that is broken", "ask the CA for a new one"),
+}
 
 # Alerts that the peer sent (RFC 8446, 6.2): what it means by them, what to do
 _ALERTS: dict[str, tuple[str, str]] = {
     "UNKNOWN_CA": (
-        "our certificate is unknown to it: its trust anchors lack the CA that issued ours",
-        "give it our CA's certificate, or import one from a CA that it trusts",
+        "our certificate is unknown to it: its trust anchors lack {issuer}, which issued it",
+        "give it that CA's certificate, or import one from a CA that it trusts",
     ),
     "BAD_CERTIFICATE": ("our certificate is damaged or badly signed", "import it again"),
     "UNSUPPORTED_CERTIFICATE": (
@@ -109,10 +129,15 @@ _LOCAL: dict[str, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom an error is about: ``the server`` or ``the client``, and its address."""
+    """Whom an error is about: ``the server`` or ``the client``, and its address.
+
+    Attributes:
+        issuer: who issued our certificate, which the peer may not know.
+    """
 
     who: str
     address: str
+    issuer: str = "the CA"
 
     def __str__(self) -> str:
         return f"{self.who} {self.address}"
@@ -143,6 +168,35 @@ def is_about_trust(error: BaseException) -> bool:
     )
 
 
+def is_peers_doing(error: ssl.SSLError) -> bool:
+    """Whether a handshake failed by what the peer sent, or did not send, and not by our key.
+
+    A bad signature is open: tpm2-openssl before 1.2 verifies in the TPM, which may be gone.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_code != _BAD_SIGNATURE
+    reason = getattr(error, "reason", None) or ""
+    gone = isinstance(error, (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError))
+    return gone or "_ALERT_" in reason or reason in _LOCAL
+
+
+def own_certificate_refused(error: ssl.SSLCertVerificationError, role: str) -> ConsoleError:
+    """Our own certificate fails where a peer would verify it.
+
+    Args:
+        role: what the session is: ``client`` or ``server``.
+    """
+    cause, remedy = _OURS.get(
+        error.verify_code,
+        (error.verify_message or "it does not verify", "look at it: tpmconsole import --check"),
+    )
+    return ConsoleError(
+        "Certificate refused",
+        f"every peer would refuse our certificate: {cause}",
+        remedy.format(role=role),
+    )
+
+
 def _not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleError:
     if error.verify_code in _NAME_MISMATCH:
         return ConsoleError(
@@ -168,6 +222,7 @@ def _tls(error: ssl.SSLError, peer: Peer) -> ConsoleError:
         cause, remedy = _ALERTS.get(
             name, (f"it ended the handshake ({name.replace('_', ' ').lower()})", "look at its log")
         )
+        cause = cause.replace("{issuer}", peer.issuer)
         return ConsoleError("Peer refused us", f"{peer} says: {cause}", remedy)
     if reason in _LOCAL:
         cause, remedy = _LOCAL[reason]

@@ -8,8 +8,9 @@ What ends a session and what does not, before the first message was answered:
   waits for its messages), and is tried again for ever by one without.
 
 Once a message has been answered, everything is tried again: for ever, or with a count at most
-``TRIES`` times in a row. The waits double from 1 s to 60 s, each spread by a random quarter so
-that a server that comes back does not meet all its clients at once.
+``TRIES`` times in a row. Where a number of retries is asked for, it rules in both cases. The
+waits double from 1 s to 60 s, each spread by a random quarter so that a server that comes back does
+not meet all its clients at once.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import random
 import socket
 import time
 from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tpmconsole.errors import ConsoleError
@@ -44,6 +46,14 @@ PAGE_BYTES = 1024 * 1024
 LINE_BYTES = 8192
 
 
+def backoff_s(failures: int) -> float:
+    """How long to wait before the next try, after so many failures in a row; at least one."""
+    longest = SHORTEST_WAIT_S / (1 - SPREAD) * 2 ** min(failures - 1, 16)
+    # Not a secret: spreading only.
+    spread = random.uniform(1 - SPREAD, 1)  # noqa: S311
+    return float(min(longest, LONGEST_WAIT_S) * spread)
+
+
 class Client:
     """Talks until its count is reached or it is cancelled.
 
@@ -55,7 +65,6 @@ class Client:
         self._running = running
         self._spec = running.spec
         self._live = running.live
-        self._peer = Peer("server", running.spec.address)
         self._sent = 0
         self._failures = 0
         self._proved = False
@@ -70,7 +79,7 @@ class Client:
             try:
                 await self._connection()
             except (OSError, EOFError, LineTooLongError, ConsoleError) as error:
-                trouble = self._running.explain(error, self._peer)
+                trouble = self._running.explain(error, self._peer())
                 if self._is_final(error):
                     raise trouble from error
                 await self._wait_after(trouble)
@@ -80,24 +89,30 @@ class Client:
                     return
                 await self._pause()
 
+    def _peer(self) -> Peer:
+        return self._running.peer(self._spec.address)
+
     @property
     def _done(self) -> bool:
         return self._spec.count is not None and self._sent >= self._spec.count
 
     def _is_final(self, error: BaseException) -> bool:
         self._failures += 1
+        spec = self._spec
         if self._sent == 0:
             hopeless = isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
-            return hopeless or self._spec.count is not None
-        return self._spec.count is not None and self._failures > TRIES
+            if hopeless or (spec.count is not None and spec.retries is None):
+                return True
+        limit = TRIES if spec.retries is None and spec.count is not None else spec.retries
+        return limit is not None and self._failures > limit
 
     async def _wait_after(self, trouble: ConsoleError) -> None:
-        longest = SHORTEST_WAIT_S * 2 ** min(self._failures - 1, 16)
-        # Not a secret: spreading only.
-        spread = random.uniform(1 - SPREAD, 1 + SPREAD)  # noqa: S311
-        wait = min(longest, LONGEST_WAIT_S) * spread
+        wait = backoff_s(self._failures)
+        retry_at = (datetime.now(UTC) + timedelta(seconds=wait)).isoformat(timespec="milliseconds")
+        self._live.change(waiting_for="peer", retry_at=retry_at)
         self._live.trouble(trouble, retry_in_s=round(wait, 1))
         await asyncio.sleep(wait)
+        self._live.change(retry_at=None)
         self._live.add(reconnects=1)
 
     async def _pause(self) -> None:
@@ -109,7 +124,7 @@ class Client:
         self._proved = False
         async with asyncio.timeout(CONNECT_S):
             wire = await connect(spec.host, spec.port)
-        stream = TlsStream(wire, running.context, running.engine, running.thread, spec.host)
+        stream = TlsStream(wire, running.ready, running.thread, spec.host)
         why = "by an error"
         try:
             await stream.handshake(HANDSHAKE_S)
@@ -138,7 +153,7 @@ class Client:
             if line != f"PONG {self._sent + 1}".encode("ascii"):
                 raise ConsoleError(
                     "Unexpected answer",
-                    f"{self._peer} does not answer PING with PONG",
+                    f"{self._peer()} does not answer PING with PONG",
                     "check that a line server listens there, or use --protocol https",
                 )
             self._told(stream, text, line.decode("ascii"), start)
@@ -153,7 +168,7 @@ class Client:
         if status is None:
             raise ConsoleError(
                 "Unexpected answer",
-                f"{self._peer} does not answer with HTTP",
+                f"{self._peer()} does not answer with HTTP",
                 "check the port, or use --protocol line",
             )
         length: int | None = None

@@ -71,6 +71,13 @@ def _by_itself(key: KeySource, connection: Connection) -> EngineChoice:
     raise _impossible(f"provider: {no_provider}; bridge: {no_bridge}")
 
 
+def instead_of_provider(spec_engine: str, key: KeySource) -> str | None:
+    """Why the bridge takes over where the provider fails; None where it cannot, or may not."""
+    if spec_engine != "auto" or _why_no_bridge(key):
+        return None
+    return "the provider failed where it was to prove itself"
+
+
 def _with_provider(module: Module, why: str) -> EngineChoice:
     if not module.good:
         why += f"; tpm2-openssl {module.version} needs tpm2-abrmd, which is used"

@@ -68,6 +68,7 @@ def write_facts(folder: Path, order: Order, facts: SessionFacts, *, durable: boo
             "certificate": str(credentials.certificate),
             "trust": str(credentials.trust),
             "role": credentials.role,
+            "crl": None if credentials.crl is None else str(credentials.crl),
         },
         "connection": asdict(order.connection)
         | {"environment": dict(order.connection.environment)},
@@ -109,6 +110,7 @@ def read_order(folder: Path) -> tuple[Order, SessionFacts]:
                 certificate=Path(credentials["certificate"]),
                 trust=Path(credentials["trust"]),
                 role=credentials["role"],
+                crl=Path(crl) if (crl := credentials.get("crl")) else None,
             ),
             connection=Connection(**data["connection"]),
             engine=EngineChoice(

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.events import EventLog, now, plain
 from tpmconsole.session.folder import Order, write_facts
 from tpmconsole.session.group import negotiated_group
@@ -61,14 +61,15 @@ class Live:
 
     def fail(self, error: ConsoleError) -> None:
         """Come to a bad end."""
-        self.change(connections=0)
         self.trouble(error, final=True)
+        self.change(connections=0, waiting_for=None, retry_at=None)
         self.enter(State.FAILED)
 
     def stop(self, why: str) -> None:
         """Come to a good end."""
         # The event first: who follows them stops reading when the state says that it is over.
         self.event("stopped", why=why)
+        self.change(connections=0, waiting_for=None, retry_at=None)
         self.enter(State.STOPPED)
 
     def keep(self, *, durable: bool = False) -> None:
@@ -89,6 +90,8 @@ class Live:
         """Tell about an error, as an event and as the last one in the facts."""
         LOG.warning("%s (try: %s)", error, error.remedy)
         self.change(last_error=Trouble.of(error, now()))
+        if error.exit_code == ExitCode.NO_TPM:
+            self.change(waiting_for="tpm")
         if "final" in facts or "retry_in_s" in facts:
             self.keep()  # before the event: who waits for that reads these next
         self.event("error", **error.to_json(), **facts)
@@ -104,6 +107,8 @@ class Live:
             resumed=stream.tls.session_reused,
             peer=peer,
             handshakes=self.facts.handshakes + 1,
+            waiting_for=None,
+            retry_at=None,
             handshake_ms=HandshakeTimes.of(tuple(self._times)),
         )
         # Whoever waits for this session to start finds the facts when it sees the event.

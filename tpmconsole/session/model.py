@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.session.events import now
 from tpmconsole.tpm.model import KeySource
 
 ROLES = ("client", "server")
@@ -52,6 +53,9 @@ class SessionSpec:
         path: what an ``https`` client fetches.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for 1.3.
+        retries: how often in a row a client tries again before it gives up; None for the usual:
+            for ever, and a few times with a count.
+        last_try: send the key's password also where a wrong one would lock the TPM.
     """
 
     role: str
@@ -65,6 +69,8 @@ class SessionSpec:
     path: str = "/"
     min_tls: str | None = None
     max_tls: str | None = None
+    retries: int | None = None
+    last_try: bool = False
 
     @property
     def address(self) -> str:
@@ -90,6 +96,8 @@ class SessionSpec:
             raise _wrong(f"an interval of {self.interval_s} seconds", "give 0 to 86400 seconds")
         if self.count is not None and self.count < 1:
             raise _wrong(f"a count of {self.count}", "give 1 or more, or leave it out")
+        if self.retries is not None and self.retries < 0:
+            raise _wrong(f"{self.retries} retries", "give 0 or more, or leave it out")
         if not self.path.startswith("/") or len(self.path) > LONGEST_PATH or _odd(self.path):
             raise _wrong(
                 "the path cannot be part of a request",
@@ -135,6 +143,7 @@ class Credentials:
         certificate: PEM file: the certificate, then its intermediates.
         trust: PEM file: the trust anchors for the peer.
         role: what the certificate was asked for, where that is known.
+        crl: file with lists of revoked certificates; None for none.
     """
 
     identity: str
@@ -142,6 +151,7 @@ class Credentials:
     certificate: Path
     trust: Path
     role: str | None = None
+    crl: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +227,10 @@ class SessionFacts:
         group: of the key exchange; None where this Python cannot tell.
         connections: open ones now.
         cpu_percent: of one processor, since it was asked for last; None where it does not run.
+        waiting_for: ``peer`` or ``tpm`` where it cannot go on without one of them; else None.
+        retry_at: when a client tries to connect again, ISO 8601 UTC; None where it does not wait.
         last_error: title, cause, remedy and time of the last thing that went wrong.
+        unit: the systemd unit that runs it; None for none.
     """
 
     id: str
@@ -247,7 +260,10 @@ class SessionFacts:
     bytes_out: int = 0
     cpu_percent: float | None = None
     rss_bytes: int | None = None
+    waiting_for: str | None = None
+    retry_at: str | None = None
     last_error: Trouble | None = None
+    unit: str | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``session show --json``."""
@@ -276,6 +292,24 @@ class SessionFacts:
             raise ValueError(f"no facts of a session: {error}") from error
         return facts
 
+    def begun(self, pid: int, start_time: int, address: str) -> SessionFacts:
+        """The same session as its process begins, for the first time or again."""
+        return SessionFacts(
+            id=self.id,
+            role=self.role,
+            identity=self.identity,
+            address=address,
+            engine=self.engine,
+            why_engine=self.why_engine,
+            since=(began := now()),
+            started=began,
+            protocol=self.protocol,
+            simulated=self.simulated,
+            unit=self.unit,
+            pid=pid,
+            start_time=start_time,
+        )
+
     def ended(self, state: State, since: str, trouble: Trouble | None = None) -> SessionFacts:
         """The same session after its process has gone."""
         return replace(
@@ -285,5 +319,7 @@ class SessionFacts:
             connections=0,
             cpu_percent=None,
             rss_bytes=None,
+            waiting_for=None,
+            retry_at=None,
             last_error=trouble or self.last_error,
         )

@@ -21,14 +21,16 @@ from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
 from tpmconsole.memory import leave_no_core
 from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.children import start_time
-from tpmconsole.session.engine import BRIDGE, PROVIDER
-from tpmconsole.session.folder import KEY_FILE, Order, read_order
+from tpmconsole.session.engine import PROVIDER
+from tpmconsole.session.folder import LOG_FILE, Order, read_order
 from tpmconsole.session.live import Live
 from tpmconsole.session.model import SessionFacts
 from tpmconsole.session.signing import SigningThread
+from tpmconsole.tpm.processes import boot_id
 
 if TYPE_CHECKING:
-    from tpmconsole.session.tls import Engine
+    from tpmconsole.session.prepare import Preparation, Ready
+    from tpmconsole.session.running import Running
     from tpmconsole.tpm.signer import Signer
 
 LOG = logging.getLogger(__name__)
@@ -36,12 +38,10 @@ LOG = logging.getLogger(__name__)
 PASSWORD_BYTES = 4096
 PREFLIGHT_S = 18.0
 # A signature takes a slow chip a second or two; after this long the TPM hangs.
-HANGS_S = 15.0
+HANGS_S = 5.0
 KEEP_EVERY_S = 1.0
 LOG_BYTES = 1024 * 1024
-# At the end: a thread that has waited for the TPM for so long will not flush a key in time.
-BUSY_S = 0.5
-CLOSE_S = 1.0
+CLOSE_S = 2.0
 
 
 class Session:
@@ -61,16 +61,20 @@ class Session:
         self._order = order
         self._password = password
         self._thread = SigningThread()
-        self._signer: Signer | None = None
+        self._preparation: Preparation | None = None
+        self._running: Running | None = None
         self._hangs = False
+        self._reload: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.live = Live(folder, order, facts)
 
     async def run(self) -> ExitCode:
         """Do the work until it is done, fails, or SIGTERM or SIGINT come."""
-        loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
         work = loop.create_task(self._work())
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, work.cancel)
+        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
         keeper = loop.create_task(self._keep())
         try:
             await work
@@ -91,72 +95,104 @@ class Session:
         return ExitCode.YES
 
     async def _work(self) -> None:
+        ready = await self._preflight()
         # Imported here, so that a signal that comes meanwhile finds its handler.
         from tpmconsole.session.client import Client
         from tpmconsole.session.running import Running
         from tpmconsole.session.server import Server
-        from tpmconsole.session.tls import make_context
 
-        spec, chosen = self._order.spec, self._order.engine
-        server = spec.role == "server"
-        engine = await self._preflight()
-        context = await self._thread.run(
-            lambda: make_context(
-                server=server,
-                engine=engine,
-                trust=self._order.credentials.trust,
-                min_tls=spec.min_tls,
-                max_tls=spec.max_tls,
-            )
-        )
-        running = Running(
-            spec=spec,
-            context=context,
-            engine=engine,
-            engine_name=chosen.name,
-            module_version=chosen.module_version,
-            thread=self._thread,
-            live=self.live,
-        )
-        self.live.event("started", engine=chosen.name, why=chosen.why, pid=os.getpid())
-        await (Server(running) if server else Client(running)).run()
+        spec = self._order.spec
+        self._running = Running(spec, ready, self._thread, self.live)
+        self._take(ready)
+        choice = ready.choice
+        self.live.event("started", engine=choice.name, why=choice.why, pid=os.getpid())
+        await (Server if spec.role == "server" else Client)(self._running).run()
 
-    async def _preflight(self) -> Engine:
+    async def _preflight(self) -> Ready:
+        # The key's process starts while this one imports what it needs.
+        opening = asyncio.ensure_future(self._thread.run(self._open_signer))
+        from tpmconsole.session.prepare import Preparation
+
+        self._preparation = preparation = Preparation(
+            self._folder, self._order, self._password, self._open_signer, self._examine
+        )
         try:
             async with asyncio.timeout(PREFLIGHT_S):
-                return await self._thread.run(self._prove)
+                preparation.signer = await opening
+                return await self._thread.run(preparation.make)
         except TimeoutError as error:
             raise no_tpm(
-                f"the TPM did not answer within {PREFLIGHT_S:.0f} seconds ({self._tcti})",
+                f"the TPM did not answer within {PREFLIGHT_S:.0f} seconds "
+                f"({self._order.connection.tcti})",
                 "check the TPM (tpmconsole status), then start the session again",
             ) from error
 
-    def _prove(self) -> Engine:
-        from tpmconsole.session.bridge import Bridge
-        from tpmconsole.session.preflight import prove_handshake, prove_key, read_chain
-        from tpmconsole.session.tls import BridgeEngine, ProviderEngine
+    def _open_signer(self) -> Signer:
+        from tpmconsole.tpm.connection import still_there
         from tpmconsole.tpm.signer import Signer
 
-        order, bridged = self._order, self._order.engine.name == BRIDGE
-        chain_file = order.credentials.certificate
-        chain = read_chain(chain_file)
-        self._signer = Signer(self._tcti, order.credentials.key, self._password)
-        public_key = prove_key(self._signer, chain[0], raw=bridged)
-        engine: Engine
-        if bridged:
-            bridge = Bridge(public_key, self._signer.sign, self._signer.raw_rsa)
-            engine = BridgeEngine(bridge, chain_file)
-        else:
-            # The provider loads the key itself, and some TPMs have room for few.
-            self._signer.close()
-            self._signer = None
-            engine = ProviderEngine(self._folder / KEY_FILE, chain_file, self._password)
-        prove_handshake(order.spec, engine, chain)
-        return engine
+        return Signer(
+            lambda: still_there(self._order.connection),
+            self._order.credentials.key,
+            self._password,
+            log=self._folder / LOG_FILE,
+            last_try=self._order.spec.last_try,
+        )
 
-    @property
-    def _tcti(self) -> str:
-        return self._order.connection.tcti
+    def _take(self, ready: Ready) -> None:
+        assert self._running is not None  # noqa: S101 - it is at work
+        self._running.ready = ready
+        self.live.change(engine=ready.choice.name, why_engine=ready.choice.why)
+
+    # A certificate that has changed, and a key that the provider has lost
+
+    def _begin_reload(self) -> None:
+        if self._running is not None and (self._reload is None or self._reload.done()):
+            self._reload = asyncio.get_running_loop().create_task(self._take_new_files())
+
+    async def _take_new_files(self) -> None:
+        """Make new connections with what the files say now; a mistake in them changes nothing."""
+        assert self._preparation is not None  # noqa: S101 - it is at work
+        try:
+            ready = await self._thread.run(self._preparation.make)
+        except ConsoleError as error:
+            kept = ConsoleError(
+                error.title,
+                f"{error.cause}; the session goes on with what it had before",
+                f"{error.remedy}, then reload the session again",
+                error.exit_code,
+            )
+            self.live.trouble(kept, reload=False)
+            return
+        self._take(ready)
+        self.live.keep()  # before the event: who waits for that reads the facts next
+        self.live.event(
+            "reloaded",
+            subject=ready.leaf.subject.rfc4514_string(),
+            not_after=ready.leaf.not_valid_after_utc.isoformat(),
+        )
+
+    def _examine(self) -> BaseException | None:
+        """Why the provider does not sign any more, and another way to sign; in the thread."""
+        assert self._preparation is not None  # noqa: S101 - it is at work
+        assert self._running is not None  # noqa: S101
+        assert self._loop is not None  # noqa: S101
+        if self._preparation.still_signs(self._running.ready):
+            return None
+        try:
+            ready = self._preparation.make()
+        except ConsoleError as trouble:
+            return trouble
+        asyncio.run_coroutine_threadsafe(self._changed(ready), self._loop)
+        return no_tpm(
+            "OpenSSL's tpm2 provider had lost the key; from now on the session signs with the "
+            f"{ready.choice.name} again",
+            "nothing is left to do: new connections are signed",
+        )
+
+    async def _changed(self, ready: Ready) -> None:
+        self._take(ready)
+        self.live.event("engine", engine=ready.choice.name, why=ready.choice.why)
 
     async def _keep(self) -> None:
         while True:
@@ -178,11 +214,11 @@ class Session:
         self._hangs = hangs
 
     async def _close_key(self) -> None:
-        signer, self._signer = self._signer, None
-        if signer is not None and self._thread.busy_s < BUSY_S:
-            with contextlib.suppress(TimeoutError, ConsoleError):
+        if self._preparation is not None:
+            # Not in the signing thread, which may wait for the TPM.
+            with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
-                    await self._thread.run(signer.close)
+                    await asyncio.to_thread(self._preparation.close)
 
 
 def _bound_log() -> None:
@@ -197,7 +233,8 @@ def _read_password() -> bytes | None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
-    return password or None
+    # A pipe brings the password alone; a unit's file (StandardInput=file:) has a line.
+    return password.split(b"\n", 1)[0] or None
 
 
 def _settle_openssl(engine: str) -> None:
@@ -239,13 +276,16 @@ def main(arguments: list[str]) -> int:
         The process's exit code, where the session could not begin; else it ends by itself.
     """
     leave_no_core()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
     password = _read_password()
     folder = Path(arguments[0])
     os.chdir("/")
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     order, facts = read_order(folder)
-    facts = replace(facts, pid=os.getpid(), start_time=start_time(os.getpid()))
+    # Of this boot and a process of its own, also where systemd starts it again and again.
+    order = replace(order, boot=boot_id())
+    facts = facts.begun(os.getpid(), start_time(os.getpid()), order.spec.address)
     session = Session(folder, order, facts, password)
     session.live.keep(durable=True)
     try:

@@ -18,17 +18,17 @@ from typing import TYPE_CHECKING
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, padding
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
 from tpmconsole import clock
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import read_bounded
 from tpmconsole.session.bridge import Bridge, PublicKey, unavailable
-from tpmconsole.session.causes import Peer, explain
-from tpmconsole.session.tls import Engine, bare_context, mismatch
+from tpmconsole.session.causes import Peer, explain, own_certificate_refused
+from tpmconsole.session.tls import Engine, EngineFailedError, bare_context, mismatch
 
 if TYPE_CHECKING:
     from tpmconsole.session.model import SessionSpec
@@ -67,6 +67,7 @@ def prove_key(signer: Signer, leaf: x509.Certificate, *, raw: bool) -> PublicKey
 
     Raises:
         ConsoleError: they do not belong together; or, from the signer, why the TPM does not sign.
+        EngineFailedError: the TPM's signatures are none that TLS accepts.
     """
     public_key = signer.public_key()
     digest = hashlib.sha256(b"tpmconsole pre-flight").digest()
@@ -84,6 +85,7 @@ def prove_key(signer: Signer, leaf: x509.Certificate, *, raw: bool) -> PublicKey
                 block = b"\0\1" + b"\xff" * (size - len(info) - 3) + b"\0" + info
                 signature = signer.raw_rsa(block)
             else:
+                _prove_salt(public_key, signer.sign(digest, "sha256", "rsapss"), digest)
                 signature = signer.sign(digest, "sha256", "rsassa")
             public_key.verify(signature, digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
     except InvalidSignature as error:
@@ -93,6 +95,23 @@ def prove_key(signer: Signer, leaf: x509.Certificate, *, raw: bool) -> PublicKey
             "run the TPM's self-test (tpmconsole selftest --full)",
         ) from error
     return public_key
+
+
+def _prove_salt(public_key: rsa.RSAPublicKey, signature: bytes, digest: bytes) -> None:
+    """RSA-PSS in TLS has a salt as long as the hash (RFC 8446, 4.2.3); some chips take a longer."""
+    sha256 = Prehashed(hashes.SHA256())
+    mask = padding.MGF1(hashes.SHA256())
+    public_key.verify(signature, digest, padding.PSS(mask, padding.PSS.AUTO), sha256)
+    try:
+        public_key.verify(signature, digest, padding.PSS(mask, padding.PSS.DIGEST_LENGTH), sha256)
+    except InvalidSignature as error:
+        raise EngineFailedError(
+            "Provider not for this key",
+            "this TPM signs RSA-PSS with a salt of another length than the hash's, "
+            "which TLS refuses",
+            "use --engine bridge, which pads in software, or an EC key",
+            ExitCode.REFUSED,
+        ) from error
 
 
 def prove_handshake(spec: SessionSpec, engine: Engine, chain: list[x509.Certificate]) -> None:
@@ -117,23 +136,19 @@ def prove_handshake(spec: SessionSpec, engine: Engine, chain: list[x509.Certific
     try:
         _shake(*((theirs, ours) if server else (ours, theirs)))
     except (ssl.SSLError, OSError) as error:
-        raise _failure(error, engine) from error
+        raise _failure(error, engine, spec.role) from error
 
 
-def _failure(error: OSError, engine: Engine) -> ConsoleError:
+def _failure(error: OSError, engine: Engine, role: str) -> ConsoleError:
     kept = engine.take_failure()
     if kept is not None:
         return explain(kept, Peer("the", "key"))
     if isinstance(error, ssl.SSLCertVerificationError):
         if no_clock := clock.fault(clock.now()):
             return ConsoleError("Certificate not judged", no_clock, clock.SET_IT)
-        return ConsoleError(
-            "Certificate refused",
-            f"a peer would refuse our certificate: {error.verify_message}",
-            "check the board's clock (date), and the certificate: tpmconsole import --check",
-        )
+        return own_certificate_refused(error, role)
     reason = getattr(error, "reason", None) or str(error)
-    return ConsoleError(
+    return EngineFailedError(
         "Pre-flight failed",
         f"a handshake in memory failed: OpenSSL says {reason.replace('_', ' ').lower()}",
         "look into the session's log, or try the other engine (--engine)",

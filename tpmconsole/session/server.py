@@ -81,7 +81,7 @@ class Server:
                 )
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
-            self._accept(Wire(connection), Peer("client", address_text(*name[:2])))
+            self._accept(Wire(connection), self._running.peer(address_text(*name[:2])))
 
     def _accept(self, wire: Wire, client: Peer) -> None:
         if len(self._tasks) >= self._clients:
@@ -100,7 +100,7 @@ class Server:
 
     async def _serve(self, wire: Wire, client: Peer) -> None:
         running = self._running
-        stream = TlsStream(wire, running.context, running.engine, running.thread)
+        stream = TlsStream(wire, running.ready, running.thread)
         self._live.add(connections=1)
         greeted, why = False, "by the client"
         try:

@@ -13,8 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from tpmconsole.session.prepare import Ready
     from tpmconsole.session.signing import SigningThread
-    from tpmconsole.session.tls import Engine
     from tpmconsole.session.wire import Wire
 
 _CHUNK = 16 * 1024
@@ -30,8 +30,7 @@ class TlsStream:
 
     Args:
         wire: the plain connection; closed with this.
-        context: ours.
-        engine: asked for the real cause where a handshake fails.
+        ready: our context, and whom to ask for the real cause where a handshake fails.
         thread: where the handshake runs.
         host: whom a client verifies; None for a server.
 
@@ -42,15 +41,14 @@ class TlsStream:
     def __init__(
         self,
         wire: Wire,
-        context: ssl.SSLContext,
-        engine: Engine,
+        ready: Ready,
         thread: SigningThread,
         host: str | None = None,
     ) -> None:
         self._wire = wire
-        self._engine, self._thread = engine, thread
+        self._engine, self._thread = ready.engine, thread
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self.tls = context.wrap_bio(
+        self.tls = ready.context.wrap_bio(
             self._incoming, self._outgoing, server_side=host is None, server_hostname=host
         )
         self._buffer = bytearray()
@@ -96,8 +94,8 @@ class TlsStream:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
             return False
-        except ssl.SSLError:
-            failure = self._engine.take_failure()
+        except ssl.SSLError as error:
+            failure = self._engine.cause_of(error)
             if failure is not None:
                 raise failure from None
             raise

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.bridge import Bridge
+from tpmconsole.session.causes import is_peers_doing
+from tpmconsole.session.revocation import demand_unrevoked
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -20,7 +23,14 @@ class Engine(Protocol):
         """Raises ConsoleError where certificate and key cannot be used."""
 
     def take_failure(self) -> BaseException | None:
-        """What really went wrong, where a handshake failed because of the key."""
+        """Why the last signature failed, once, where the engine knows that by itself."""
+
+    def cause_of(self, error: ssl.SSLError) -> BaseException | None:
+        """What really went wrong, where a handshake failed because of the key; else None."""
+
+
+class EngineFailedError(ConsoleError):
+    """The key is fine, but this engine cannot use it: another might."""
 
 
 class BridgeEngine:
@@ -43,6 +53,10 @@ class BridgeEngine:
         """Why the last signature failed, once."""
         return self._bridge.take_failure()
 
+    def cause_of(self, error: ssl.SSLError) -> BaseException | None:  # noqa: ARG002 - it is kept
+        """Why the last signature failed, once."""
+        return self.take_failure()
+
 
 class ProviderEngine:
     """OpenSSL's tpm2 provider, which this process's OpenSSL configuration has switched on.
@@ -51,12 +65,20 @@ class ProviderEngine:
         key_file: the TSS2 key file.
         chain: PEM file: the certificate, then its intermediates.
         password: the key's.
+        examine: finds out what is wrong with the key, which the provider tells nobody.
     """
 
-    def __init__(self, key_file: Path, chain: Path, password: bytes | None) -> None:
+    def __init__(
+        self,
+        key_file: Path,
+        chain: Path,
+        password: bytes | None,
+        examine: Callable[[], BaseException | None],
+    ) -> None:
         self._key_file = key_file
         self._chain = chain
         self._password = password or b""
+        self._examine = examine
 
     def install(self, context: ssl.SSLContext) -> None:
         """Give a context certificate and key.
@@ -70,7 +92,7 @@ class ProviderEngine:
         except ssl.SSLError as error:
             if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
                 raise mismatch() from error
-            raise ConsoleError(
+            raise EngineFailedError(
                 "Provider does not take the key",
                 f"OpenSSL says {error.reason or error}; the TPM itself could use the key",
                 "look into the session's log, or use --engine bridge",
@@ -87,6 +109,10 @@ class ProviderEngine:
         """The provider tells nobody why it failed."""
         return None
 
+    def cause_of(self, error: ssl.SSLError) -> BaseException | None:
+        """What the key's own proof says now, where the peer did not cause the error."""
+        return None if is_peers_doing(error) else self._examine()
+
 
 def mismatch() -> ConsoleError:
     """The certificate was issued for another key."""
@@ -98,17 +124,24 @@ def mismatch() -> ConsoleError:
 
 
 def make_context(
-    *, server: bool, engine: Engine, trust: Path, min_tls: str | None, max_tls: str | None
+    *,
+    server: bool,
+    engine: Engine,
+    trust: Path,
+    crl: Path | None,
+    min_tls: str | None,
+    max_tls: str | None,
 ) -> ssl.SSLContext:
     """A context that always demands the peer's certificate.
 
     Args:
         trust: PEM file: trust anchors for the peer; an intermediate CA may be one of them.
+        crl: file with lists of revoked certificates, PEM or DER; None for none.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for no limit.
 
     Raises:
-        ConsoleError: the trust anchors, the certificate or the key cannot be used.
+        ConsoleError: trust anchors, revocation lists, certificate or key cannot be used.
     """
     context = bare_context(server=server, min_tls=min_tls, max_tls=max_tls)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -120,6 +153,8 @@ def make_context(
             f"{trust} holds no certificate that OpenSSL can read ({_reason(error)})",
             "import them again: tpmconsole import NAME FILE --trust CA-FILE",
         ) from error
+    if crl is not None:
+        demand_unrevoked(context, crl)
     context.verify_mode = ssl.CERT_REQUIRED
     context.check_hostname = not server
     engine.install(context)

@@ -98,6 +98,15 @@ def choose(settings: Settings, places: Places | None = None) -> Connection:
     return _found(places)
 
 
+def still_there(connection: Connection, places: Places | None = None) -> Connection:
+    """A connection that was chosen before, to a device that may have another number by now."""
+    name, _, path = connection.tcti.partition(":")
+    if name != "device" or not path:
+        return connection
+    found = (places or Places()).device(Path(path))
+    return replace(connection, tcti=f"device:{found}")
+
+
 def is_simulator_tcti(tcti: str) -> bool:
     """Whether a TCTI can only lead to a simulated TPM."""
     name, _, rest = tcti.partition(":")
