@@ -21,6 +21,8 @@ import grp, os, pwd
 from pathlib import Path
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
+from tpmconsole.board import Board
+from tpmconsole.doctor import Surroundings, device, examine, probes
 from tpmconsole.tpm import bus, connection, simulator
 os.setgroups([]); os.setgid({NOBODY}); os.setuid({NOBODY})
 """

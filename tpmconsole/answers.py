@@ -187,10 +187,16 @@ def event_words(event: Mapping[str, Any]) -> str:
     return printable(" ".join(facts))
 
 
-def doctor_lines(findings: Iterable[Finding]) -> Iterator[str]:
-    """``tpmconsole doctor``."""
+def doctor_lines(findings: Iterable[Finding], *, evidence: bool = False) -> Iterator[str]:
+    """``tpmconsole doctor``.
+
+    Args:
+        evidence: also of what is well; of what is not, it is always told.
+    """
     for one in findings:
         yield f"{one.state.upper():<7} {one.probe:<12} {one.finding}"
+        if evidence or one.state in ("warn", "fail"):
+            yield from (f"{'':<20} seen: {line}" for line in one.evidence)
         if one.remedy:
             yield f"{'':<20} try: {one.remedy}"
 

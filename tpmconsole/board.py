@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -36,6 +36,7 @@ from tpmconsole.tpm.model import (
 LEAVE_S = 0.4
 
 if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
+    from tpmconsole.doctor.modes import WrongMode
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
     from tpmconsole.installer import Installer
@@ -217,6 +218,19 @@ class Board:
         except OSError:
             return False
         return written < asked  # else it was put there after the TPM was asked
+
+    def repair_modes(self, wrong: Sequence[WrongMode]) -> int:
+        """Give files and folders of ours the modes that they should have; returns how many.
+
+        Raises:
+            ConsoleError: one could not be changed.
+        """
+        from tpmconsole.doctor.modes import repair
+
+        done = repair(wrong)
+        if done:
+            self.record("repair modes", files=str(done))
+        return done
 
     # Sessions
 

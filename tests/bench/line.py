@@ -27,7 +27,7 @@ CONSOLE_STEPS = (
     ("close it", b"\x1b", ""),
     ("to Provision", b"3", "1 Key"),
     ("to Sessions", b"4", "SESSION"),
-    ("to Doctor", b"5", "openssl"),
+    ("to Doctor", b"5", "self-test"),
     ("to Overview", b"1", "Lock-out"),
 )
 MC_STEPS = (

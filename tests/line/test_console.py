@@ -21,7 +21,7 @@ from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 
 FIRST_PAINT, SWITCH, CURSOR, DIALOG, UPDATE, LEAVING = 3000, 2500, 200, 1800, 150, 60
-PAGES = {b"1": "Lock-out", b"2": "WHERE", b"3": "1 Key", b"4": "SESSION", b"5": "openssl"}
+PAGES = {b"1": "Lock-out", b"2": "WHERE", b"3": "1 Key", b"4": "SESSION", b"5": "self-test"}
 # A way from the first page back to it that takes each of the twenty switches once.
 EVERY_SWITCH = b"154535251434241323121"
 ESCAPE, DOWN, CONTROL_L = b"\x1b", b"\x1b[B", b"\x0c"
@@ -244,7 +244,7 @@ def test_a_console_without_a_tpm_opens_all_the_same(state: Path) -> None:
     )
     try:
         terminal.until("NO TPM")
-        terminal.step(b"5", "openssl")
+        terminal.step(b"5", "self-test")
         terminal.step(b"1", "NO TPM")
         terminal.step(b"s", "SIMULATED")
         terminal.send(b"q")

@@ -21,7 +21,8 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.settings import Settings
 from tpmconsole.tpm import bus, connection
 from tpmconsole.tpm.connection import KNOWN_TCTIS, Places, choose, is_simulator_tcti
-from tpmconsole.tpm.programs import SEARCH_PATH, require_tcti, tcti_available
+from tpmconsole.tpm.environment import SEARCH_PATH
+from tpmconsole.tpm.programs import require_tcti, tcti_available
 from tpmconsole.tpm.simulator import Simulator
 
 GROUP = 1  # any group but root's

@@ -20,8 +20,8 @@ from waiting import assert_nothing_left, processes_of, wait_until
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import programs
 from tpmconsole.tpm import simulator as simulator_module
+from tpmconsole.tpm.environment import SEARCH_PATH
 from tpmconsole.tpm.model import Connection
-from tpmconsole.tpm.programs import SEARCH_PATH
 from tpmconsole.tpm.simulator import Simulator
 
 NAMES = {"swtpm", "dbus-daemon", "tpm2-abrmd"}

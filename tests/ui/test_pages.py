@@ -29,7 +29,7 @@ async def test_the_overview_shows_the_chip_and_its_health(settings: Make) -> Non
         ("2", "WHERE"),
         ("3", "1 Key       NEXT"),
         ("4", "s starts a server, c a client"),
-        ("5", "openssl"),
+        ("5", "self-test"),
         ("f4", "s starts a server"),
     ],
 )

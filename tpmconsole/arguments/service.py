@@ -14,9 +14,23 @@ SHELLS = ("bash", "zsh")
 
 
 def add_commands(commands: Any) -> None:
-    add_command(
-        commands, "doctor", "look for what is wrong, and say what to do", "tpmconsole doctor"
+    doctor = add_command(
+        commands,
+        "doctor",
+        "look for what is wrong, and say what to do",
+        "tpmconsole doctor --server gateway.local:8443",
     )
+    doctor.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="also try to reach this server; may be given several times",
+    )
+    doctor.add_argument(
+        "--repair", action="store_true", help="give our files the modes that they should have"
+    )
+    doctor.add_argument("--yes", action="store_true", help="without it, only says what it would do")
     report = add_command(
         commands,
         "report",

@@ -12,8 +12,9 @@ from tpmconsole.commands.common import (
     Answer,
     Commands,
 )
-from tpmconsole.errors import ExitCode
+from tpmconsole.errors import ExitCode, usage_error
 from tpmconsole.files import write_atomic
+from tpmconsole.inputs import parse_address
 
 if TYPE_CHECKING:
     from tpmconsole.tour.story import Outcome
@@ -24,14 +25,36 @@ COMPLETIONS = {
     "zsh": "zsh/site-functions/_tpmconsole",
 }
 
+MODES_TOLD = 5
 
-def _doctor(board: Board, _: Namespace) -> Answer:
+
+def _doctor(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import doctor_lines
     from tpmconsole.doctor import examine, worst
 
-    findings = examine(board)
+    if args.repair:
+        return _repair(board, args)
+    servers = [parse_address(one) for one in args.server]
+    findings = list(examine(board, servers=servers))
     code = ExitCode.NO if worst(findings) == "fail" else ExitCode.YES
     return Answer([one.to_json() for one in findings], doctor_lines(findings), code)
+
+
+def _repair(board: Board, args: Namespace) -> Answer:
+    """Give our files back the modes that they should have, after a yes."""
+    from tpmconsole.doctor.modes import wrong_modes
+
+    wrong = wrong_modes(board.settings.state)
+    if wrong and not args.yes:
+        listed = "; ".join(map(str, wrong[:MODES_TOLD]))
+        more = f" and {len(wrong) - MODES_TOLD} more" if len(wrong) > MODES_TOLD else ""
+        raise usage_error("Not repaired", f"would change {listed}{more}", "add --yes")
+    changed = board.repair_modes(wrong)
+    lines = [f"{one}: done" if one.ours else f"{one}: not ours to change" for one in wrong]
+    left = len(wrong) - changed
+    code = ExitCode.NO if left else ExitCode.YES
+    data = {"repaired": [str(one.path) for one in wrong if one.ours], "left": left}
+    return Answer(data, lines or ["nothing to repair"], code, changed=changed > 0)
 
 
 def _report(board: Board, args: Namespace) -> Answer:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tpmconsole.tpm.environment import BUSES, plain_environment
 from tpmconsole.tpm.model import Connection
 
 DEADLINE_S = 5.0
@@ -20,18 +20,6 @@ GOOD_SINCE = (1, 2)
 QUERY_BEFORE = "?tpm2.signature=yes"
 
 _PROBE = Path(__file__).with_name("probe.py")
-# What a child takes over: enough to find its programs, libraries, OpenSSL modules and a bus.
-_KEPT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "OPENSSL_MODULES",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DBUS_SYSTEM_BUS_ADDRESS",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +84,8 @@ def child_environment(
     connection: Connection, inherited: Mapping[str, str] | None = None
 ) -> dict[str, str]:
     """A child's environment: little of ours, and what the connection to the TPM needs."""
-    source = os.environ if inherited is None else inherited
-    kept = {name: source[name] for name in _KEPT if name in source}
-    return kept | dict(connection.environment)
+    plain = plain_environment("OPENSSL_MODULES", *BUSES, inherited=inherited)
+    return plain | dict(connection.environment)
 
 
 def configuration(module: Module) -> str:

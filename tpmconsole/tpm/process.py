@@ -18,6 +18,7 @@ from typing import Any
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FILE, make_private_folder, refused, remedy
 from tpmconsole.tpm import wire
+from tpmconsole.tpm.environment import BUSES, plain_environment
 from tpmconsole.tpm.model import Connection
 
 LEAVE_S = 0.4  # for a worker that was told to end, before it is killed
@@ -26,18 +27,6 @@ GONE_S = 0.3  # for a killed one; in a driver's uninterruptible wait it takes lo
 
 # -I leaves PYTHON* variables and the current folder out; what we import from is given instead.
 _BOOT = "import sys; sys.path[:] = sys.argv[2:]; from tpmconsole.tpm.worker import run; run()"
-
-# What the worker takes over from our environment: enough to find its libraries and a bus.
-_KEPT = (
-    "PATH",
-    "HOME",
-    "LANG",
-    "LC_ALL",
-    "TZ",
-    "LD_LIBRARY_PATH",
-    "DBUS_SESSION_BUS_ADDRESS",
-    "DBUS_SYSTEM_BUS_ADDRESS",
-)
 
 
 class DeadlineMissedError(Exception):
@@ -105,7 +94,8 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=error,
-                env=_environment(),
+                # The TSS's chatter; only what went wrong is worth a line in the log.
+                env=plain_environment(*BUSES, TSS2_LOG="all+error"),
                 start_new_session=True,
                 bufsize=0,
             )
@@ -243,13 +233,6 @@ def _open_log(log: Path) -> int:
             return os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         except OSError as problem:
             raise refused(problem, "starting the TPM worker") from problem
-
-
-def _environment() -> dict[str, str]:
-    """Built, not inherited: OPENSSL_CONF or TPM2OPENSSL_TCTI would reach the TSS's own OpenSSL."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
-    # The TSS's chatter; only what went wrong is worth a line in the log.
-    return kept | {"TSS2_LOG": "all+error"}
 
 
 def _search_path() -> list[str]:

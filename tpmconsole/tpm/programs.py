@@ -7,9 +7,7 @@ import sysconfig
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-
-# Not the user's: daemons live in the sbin folders, which a plain user's PATH leaves out.
-SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+from tpmconsole.tpm.environment import SEARCH_PATH
 
 # Where a distribution confines swtpm to the folders that virtual machines use.
 SWTPM_PROFILE = Path("/etc/apparmor.d/usr.bin.swtpm")

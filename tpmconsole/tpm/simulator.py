@@ -18,10 +18,10 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder, remedy
+from tpmconsole.tpm.environment import SEARCH_PATH
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.processes import Process, end, launch, wait_for, with_variable
 from tpmconsole.tpm.programs import (
-    SEARCH_PATH,
     abrmd_arguments,
     advice,
     bus_arguments,

@@ -48,15 +48,18 @@ class Table(DataTable[Content]):
 
     def _show(self, rows: Sequence[Sequence[str]]) -> None:
         texts = [tuple(row) for row in rows]
-        if len(texts) != len(self._texts) or not self.columns:
+        if len(texts) < len(self._texts) or not self._texts or not self.columns:
             self._texts = texts
             self._rebuild()
             return
-        for row, (old, new) in enumerate(zip(self._texts, texts, strict=True)):
+        for row, (old, new) in enumerate(zip(self._texts, texts, strict=False)):
             for column, text in enumerate(new):
                 if text != old[column]:
                     self._texts[row] = new
                     self._put(row, column)
+        for row in range(len(self._texts), len(texts)):
+            self._texts.append(texts[row])
+            self._add(row)
 
     @property
     def chosen(self) -> int | None:
@@ -95,9 +98,12 @@ class Table(DataTable[Content]):
             self.add_column(name, width=width)
         self._marked = max(0, min(cursor, len(self._texts) - 1))
         for row in range(len(self._texts)):
-            self.add_row(*(self._cell(row, column) for column in range(len(self._layout))))
+            self._add(row)
         if self._texts:
             self.move_cursor(row=self._marked)
+
+    def _add(self, row: int) -> None:
+        self.add_row(*(self._cell(row, column) for column in range(len(self._layout))))
 
     def _put(self, row: int, column: int) -> None:
         self.update_cell_at((row, column), self._cell(row, column))  # type: ignore[arg-type]
