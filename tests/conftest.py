@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from shell import Shell
+from swtpm_alone import SwtpmAlone
 from waiting import assert_nothing_left
 
 from tpmconsole.settings import Settings
@@ -67,3 +68,14 @@ def shared_simulator() -> Iterator[Simulator]:
             yield shared
         finally:
             shared.stop()
+
+
+@pytest.fixture
+def alone() -> Iterator[SwtpmAlone]:
+    """A running swtpm of the test's own, without a resource manager."""
+    folder = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))
+    swtpm = SwtpmAlone(folder)
+    swtpm.start()
+    yield swtpm
+    swtpm.kill()
+    shutil.rmtree(folder)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
-from swtpm_alone import SwtpmAlone
 
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, Connection
@@ -26,17 +22,6 @@ def shared_tpm(shared_simulator, tmp_path_factory) -> Iterator[Tpm]:
 def made(shared_tpm) -> dict[Algorithm, bytes]:
     """One key file of each kind, made by the shared simulator."""
     return {algorithm: shared_tpm.create(algorithm) for algorithm in Algorithm}
-
-
-@pytest.fixture
-def alone() -> Iterator[SwtpmAlone]:
-    """A running swtpm of the test's own, without a resource manager."""
-    folder = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))
-    swtpm = SwtpmAlone(folder)
-    swtpm.start()
-    yield swtpm
-    swtpm.kill()
-    shutil.rmtree(folder)
 
 
 @pytest.fixture

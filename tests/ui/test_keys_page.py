@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,16 +18,11 @@ Make = Callable[..., Settings]
 
 
 @pytest.fixture
-def owned(settings: Make) -> Iterator[Settings]:
+def owned(settings: Make, alone: SwtpmAlone) -> Settings:
     """Settings for a TPM whose owner hierarchy has the password ``owner``."""
-    folder = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))
-    swtpm = SwtpmAlone(folder)
-    swtpm.start()
-    with ESAPI(swtpm.connection.tcti) as esapi:
+    with ESAPI(alone.connection.tcti) as esapi:
         esapi.hierarchy_change_auth(ESYS_TR.OWNER, "owner")
-    yield settings(tcti=swtpm.connection.tcti, tcti_source="--tcti")
-    swtpm.kill()
-    shutil.rmtree(folder)
+    return settings(tcti=alone.connection.tcti, tcti_source="--tcti")
 
 
 def check_still_there(path: Path) -> None:

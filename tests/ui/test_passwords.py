@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from driving import Technician, console
+from swtpm_alone import SwtpmAlone
+from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.tpm.passwords import Passwords
 
 Make = Callable[..., Settings]
 
@@ -80,5 +83,38 @@ async def test_the_last_try_is_asked_about_again_and_a_locked_tpm_asks_for_none(
         await technician.sees("LAST TRY")
         await technician.press("y")
         await technician.sees("the TPM refuses the right one, too")
-        await technician.press("enter")
+        await technician.press("enter", "1")
+        await technician.sees("LOCKED")
+        await technician.press("l")
+        await technician.sees("all tries back")
+        await technician.press("n", "l", "y")
+        await technician.sees("0 of 3 tries used")
         assert len(technician.app.screen_stack) == 1
+
+
+async def test_the_lockout_password_is_asked_for_with_its_danger(
+    settings: Make, alone: SwtpmAlone
+) -> None:
+    with ESAPI(alone.connection.tcti) as esapi:
+        esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, "lockout")
+    async with console(settings(tcti=alone.connection.tcti, tcti_source="--tcti")) as technician:
+        await technician.idle()
+        keyring = technician.app.board.keyring
+        identity = keyring.create("locked", Algorithm.EC_P256, b"secret")
+        keyring.usable(technician.app.board.source(identity), Passwords(b"wrong"))
+        await technician.press("r")
+        await technician.sees("1 of 3 tries used")
+        await technician.press("l")
+        await technician.sees("A wrong lockout password makes")
+        await technician.press("y")
+        await technician.sees("Lockout password of the TPM")
+        await technician.sees("after ONE wrong one the TPM refuses")
+        await enter(technician, "lockout")
+        await technician.sees("0 of 3 tries used")
+        keyring.usable(technician.app.board.source(identity), Passwords(b"wrong"))
+        await technician.press("r")
+        await technician.sees("1 of 3 tries used")
+        await technician.press("l", "y")
+        await technician.sees("Lockout password of the TPM")
+        await enter(technician, "wrong")
+        await technician.sees("wait 1000 s before the next try")

@@ -13,6 +13,7 @@ from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth
 from tpmconsole.ui.commands import Command
+from tpmconsole.ui.screens.lockout import ask_reset
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact, Heading
 from tpmconsole.ui.widgets.facts import Facts
@@ -74,6 +75,13 @@ class OverviewPage(Page):
                 kiosk=True,
             ),
             Command(
+                "l",
+                "Lock-out",
+                "forget all wrong passwords: resets the TPM's lock-out",
+                lambda: ask_reset(self),
+                self._can_reset,
+            ),
+            Command(
                 "s",
                 "Simulate",
                 "use the simulated TPM",
@@ -103,6 +111,11 @@ class OverviewPage(Page):
 
     def _can_test(self) -> bool:
         return self.console.health is not None and self.console.jobs.visible is None
+
+    def _can_reset(self) -> bool:
+        health = self.console.health
+        lockout = health.lockout if health else None
+        return lockout is not None and (lockout.locked or lockout.failed_tries > 0)
 
     def _self_test(self, *, full: bool) -> None:
         kind = "full" if full else "incremental"
@@ -190,9 +203,10 @@ def health_facts(health: TpmHealth) -> list[Fact]:
         ),
     ]
     if health.lockout:
-        facts.append(
-            Fact("Lock-out", lockout_state(health.lockout), lockout_details(health.lockout))
-        )
+        details = lockout_details(health.lockout)
+        if health.lockout.locked:
+            details += "; protected keys are refused until then, or until it is reset (l)"
+        facts.append(Fact("Lock-out", lockout_state(health.lockout), details))
     if health.persistent and health.transient:
         room = health.persistent.available
         details = (
