@@ -46,6 +46,12 @@ test-long: $(VENV)/.test
 	@sh .ci/packages long
 	$(BIN)/pytest -m long -n 0 tests
 
+# Mutual TLS with nginx, mosquitto, curl and OpenSSL's own programs; nothing of them is installed.
+.PHONY: interop
+interop: $(VENV)/.test
+	@sh .ci/unpack .interop nginx mosquitto
+	$(BIN)/pytest -m interop -n 2 tests/session
+
 .PHONY: bench
 bench: $(VENV)/.test $(VENV)/.fleet
 	@sh .ci/packages bench
@@ -67,7 +73,7 @@ package: $(VENV)/.test
 
 .PHONY: clean
 clean:
-	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .interop build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tpmconsole tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Looking for the packages costs a few milliseconds, so it happens every time: a package may go.

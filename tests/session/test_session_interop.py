@@ -106,7 +106,6 @@ def test_openssl_s_server(world: World, key: str, engine: str, version: str) -> 
     assert answers == ["HTTP 200"]
 
 
-@pytest.mark.skipif(not CURL, reason="curl is not installed")
 def test_curl(world: World) -> None:
     server, peer = world.server(), world.software()
     url = f"https://{LOCAL}:{port_of(server)}"

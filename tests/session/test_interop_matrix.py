@@ -1,0 +1,168 @@
+"""Every kind of key, both engines and both protocol versions with programs that no one here wrote.
+
+``make interop``: it takes a minute, and fetches nginx and mosquitto.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from interop_programs import mosquitto, nginx
+from session_pki import Ca
+from session_world import DEADLINE_S, LOCAL, World, port_of
+from test_session_interop import CURL, run, s_client, s_server, talk
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.session.engine import choose
+from tpmconsole.session.model import State
+from tpmconsole.session.provider import child_environment
+
+pytestmark = pytest.mark.interop
+
+CHILD = Path(__file__).with_name("interop_child.py")
+KEYS = [
+    ("ec-p256", "bridge"),
+    ("ec-p256", "provider"),
+    ("ec-p384", "bridge"),
+    ("ec-p384", "provider"),
+    ("rsa-2048", "bridge"),
+    ("rsa-2048", "provider"),
+    ("handle", "bridge"),
+]
+VERSIONS = ["1.2", "1.3"]
+# MQTT 3.1.1, 3.1: CONNECT with a clean session and the client identifier "board"; then CONNACK,
+# whose last byte says that the broker accepts (3.2.2.3).
+CONNECT = "10" + "11" + "00044d515454" + "04" + "02" + "003c" + "0005" + b"board".hex()
+ACCEPTED = "20020000"
+
+both_versions = pytest.mark.parametrize("version", VERSIONS)
+every_key = pytest.mark.parametrize(("key", "engine"), KEYS)
+
+
+def answers(world: World, session: str) -> list[str]:
+    return [event["answer"] for event in world.supervisor.events(session) if "answer" in event]
+
+
+# Our client
+
+
+@both_versions
+@every_key
+def test_openssl_s_server(world: World, key: str, engine: str, version: str) -> None:
+    with s_server(world.software()) as port:
+        client = world.client(port, key, engine=engine, protocol="https", max_tls=version)
+        after = world.ended(client.id)
+    assert after.state == State.STOPPED
+    assert after.protocol_version == f"TLSv{version}"
+    assert answers(world, client.id) == ["HTTP 200"]
+
+
+@both_versions
+@every_key
+def test_nginx(world: World, key: str, engine: str, version: str) -> None:
+    with nginx(world.folder / "nginx", world.software()) as server:
+        client = world.client(server.port, key, engine=engine, protocol="https", max_tls=version)
+        assert world.ended(client.id).state == State.STOPPED
+        assert answers(world, client.id) == ["HTTP 200"]
+        server.said(f'TLSv{version} SUCCESS "CN={key}" 200')
+
+
+def test_nginx_refuses_a_certificate_of_another_ca_and_it_is_seen(world: World) -> None:
+    """It does so in HTTP: TLS stands by then (ngx_http_ssl_module, error 495)."""
+    other = Ca.make("another root")
+    ours = world.credentials()
+    ours.certificate.write_bytes(other.issue(world.keys.public["ec-p256"], "stranger"))
+    with nginx(world.folder / "nginx", world.software()) as server:
+        client = world.client(server.port, credentials=ours, protocol="https")
+        world.ended(client.id)
+        assert answers(world, client.id) == ["HTTP 400"]
+        server.said("FAILED")
+
+
+@both_versions
+@every_key
+def test_mosquitto(world: World, key: str, engine: str, version: str) -> None:
+    """TLS by a session of ours, and a whole MQTT connection by its engine."""
+    credentials, connection = world.credentials(key), world.keys.connection
+    with mosquitto(world.folder / "mosquitto", world.software()) as broker:
+        # A broker ends a connection that speaks no MQTT: which it reads once it trusts us.
+        with pytest.raises(ConsoleError, match="closed the connection"):
+            world.client(broker.port, credentials=credentials, engine=engine, max_tls=version)
+        broker.said("disconnected due to protocol error")
+
+        source = credentials.key
+        key_file = world.folder / "key.pem"
+        key_file.write_bytes(source.pem or b"")
+        chosen = choose(engine, source, connection)
+        environment = child_environment(connection) | {"TSS2_LOG": "all+none"}
+        environment["PYTHONPATH"] = str(Path(__file__).parents[2])
+        if chosen.openssl_conf:
+            (world.folder / "openssl.cnf").write_text(chosen.openssl_conf)
+            environment["OPENSSL_CONF"] = str(world.folder / "openssl.cnf")
+            environment["TPM2OPENSSL_TCTI"] = connection.tcti
+        where = key_file if source.handle is None else f"0x{source.handle:08x}"
+        done = subprocess.run(
+            [
+                *(sys.executable, str(CHILD), engine, str(where)),
+                *(str(credentials.certificate), str(credentials.trust), connection.tcti),
+                *(str(broker.port), version, CONNECT),
+            ],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=DEADLINE_S,
+            check=False,
+        )
+        assert done.stdout.split() == [f"TLSv{version}", ACCEPTED], done.stderr
+        broker.said(f"as board (p2, c1, k60, u'{key}')")
+
+
+def test_mosquitto_refuses_a_certificate_of_another_ca_in_words(world: World) -> None:
+    other = Ca.make("another root")
+    ours = world.credentials()
+    ours.certificate.write_bytes(other.issue(world.keys.public["ec-p256"], "stranger"))
+    with (
+        mosquitto(world.folder / "mosquitto", world.software()) as broker,
+        pytest.raises(ConsoleError, match="its trust anchors lack the CA"),
+    ):
+        world.client(broker.port, credentials=ours)
+
+
+# Our server
+
+
+@every_key
+def test_openssl_s_client_and_curl(world: World, key: str, engine: str) -> None:
+    server, peer = world.server(key, engine=engine), world.software()
+    own = ("-cert", str(peer.certificate), "-key", str(peer.key))
+    for version in VERSIONS:
+        name = version.replace(".", "_")
+        command = s_client(peer, port_of(server), f"-tls{name}", *own)
+        lines, _ = talk(command, "PING 7\n", 1)
+        assert lines == ["PONG 7\n"]
+        world.wait_for(
+            server.id, lambda event, used=f"TLSv{version}": event.get("protocol_version") == used
+        )
+        page = run(
+            [
+                *(CURL, "-sS", "-i", "--cacert", str(peer.trust)),
+                *("--tlsv" + version, "--tls-max", version),
+                *("--cert", str(peer.certificate), "--key", str(peer.key)),
+                f"https://{LOCAL}:{port_of(server)}",
+            ]
+        )
+        assert page.stdout.startswith("HTTP/1.1 200 OK"), page.stderr
+        assert f"{key}, whose key is in a TPM, greets CN=peer" in page.stdout
+        assert f"TLSv{version}" in page.stdout
+
+
+@pytest.mark.parametrize(("key", "engine"), [("ec-p256", "bridge"), ("rsa-2048", "provider")])
+def test_nginx_passes_a_browser_on_to_our_server(world: World, key: str, engine: str) -> None:
+    server, peer = world.server(key, engine=engine), world.software()
+    with nginx(world.folder / "nginx", peer, f"{LOCAL}:{port_of(server)}") as front:
+        page = run([CURL, "-sS", "-i", f"http://{LOCAL}:{front.port}/"])
+    assert page.stdout.startswith("HTTP/1.1 200 OK"), page.stdout
+    assert "greets CN=peer" in page.stdout
