@@ -41,6 +41,12 @@ test-board: $(VENV)/.test
 test-fleet: $(VENV)/.fleet
 	$(BIN)/pytest -m fleet -n 0 tests/test_fleet.py
 
+# Everything that can break, broken under a console; ends with the table: fault, expected, seen.
+.PHONY: faults
+faults: $(VENV)/.test
+	@sh .ci/packages faults
+	@$(BIN)/pytest -m faults --dist load tests/faults
+
 .PHONY: test-long
 test-long: $(VENV)/.test
 	@sh .ci/packages long

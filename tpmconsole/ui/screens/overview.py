@@ -12,6 +12,7 @@ from textual.widget import Widget
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth
+from tpmconsole.tpm.responses import Code, explain
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.screens.lockout import ask_reset
 from tpmconsole.ui.screens.page import Page
@@ -189,12 +190,9 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     """The TPM's health in rows of label, state and details."""
     failed = health.mode == "failure"
     mark = "SIMULATED" if health.simulated else ""
+    version = f", TPM {health.family} rev {health.revision}" if health.family else ""
     facts = [
-        Fact(
-            "TPM",
-            "FAILED" if failed else "OK",
-            f"{chip_words(health)}, TPM {health.family} rev {health.revision}",
-        ),
+        Fact("TPM", "FAILED" if failed else "OK", f"{chip_words(health)}{version}"),
         Fact("Firmware", "", health.firmware),
         Fact(
             "Self-test",
@@ -202,6 +200,9 @@ def health_facts(health: TpmHealth) -> list[Fact]:
             self_test_details(health.self_test),
         ),
     ]
+    if failed:
+        error = explain(Code.FAILURE)
+        facts += [Fact("Why", "", error.cause), Fact("Try", "", error.remedy)]
     if health.lockout:
         details = lockout_details(health.lockout)
         if health.lockout.locked:
@@ -214,12 +215,10 @@ def health_facts(health: TpmHealth) -> list[Fact]:
             f"{health.transient.available} transient slots free"
         )
         facts.append(Fact("Room", "OK" if room else "FULL", details))
-    passwords = [name for name, one in health.hierarchies.items() if one.auth_set]
-    return [
-        *facts,
-        Fact("Passwords", "", f"set for: {', '.join(passwords)}" if passwords else "none set"),
-        Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})"),
-    ]
+    if health.hierarchies:  # not told in failure mode
+        names = [name for name, one in health.hierarchies.items() if one.auth_set]
+        facts.append(Fact("Passwords", "", f"set for: {', '.join(names)}" if names else "none set"))
+    return [*facts, Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})")]
 
 
 def no_tpm_facts(error: ConsoleError) -> list[Fact]:

@@ -1,0 +1,227 @@
+"""A console on a pseudo-terminal, its TPM behind a proxy, and everything that can be broken."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from line_pty import Pty
+from proxy import Proxy
+from shell import Shell
+from swtpm_alone import SwtpmAlone
+from waiting import assert_nothing_left, wait_until
+
+from tpmconsole.tpm.bus import TABRMD_NAME, Presence, ask
+from tpmconsole.tpm.programs import (
+    abrmd_arguments,
+    bus_arguments,
+    bus_configuration,
+    find_program,
+)
+
+KEY_S = 0.3  # a key press is answered within this
+ITSELF_S = 25.0  # a poll each five seconds, a deadline of five, and a machine with much to do
+ESCAPE = b"\x1b"
+FIELDS = 5  # of the form for a new key; return goes to the next, and from the last on
+
+
+class Terminal(Pty):
+    """A console and the technician before it."""
+
+    def key(self, key: bytes, text: str) -> None:
+        """Press a key and wait for what it brings."""
+        self.send(key)
+        self.until(text, ITSELF_S)
+
+    def itself(self, text: str) -> None:
+        """Wait, with hands off the keyboard, until a text comes."""
+        self.until(text, ITSELF_S)
+
+    def answers(self) -> float:
+        """Insist that keys are answered in time; the seconds it took.
+
+        The best of a few, and without the time the console waited for a processor: a frozen one
+        misses all of them, a busy machine does not.
+        """
+        best = 10.0
+        for _ in range(4):
+            began, waited = time.monotonic(), self._waited()
+            self.send(b"?")
+            self.until("Everywhere", ITSELF_S)
+            took = time.monotonic() - began
+            best = min(best, max(0.0, took - (self._waited() - waited)))
+            self.send(ESCAPE)
+            self.until(lambda: "Everywhere" not in self.text, ITSELF_S)
+            if best <= KEY_S:
+                return best
+        raise AssertionError(f"a key was answered after {best:.2f} s")
+
+    def _waited(self) -> float:
+        """Seconds that the console's event loop was ready to run and had no processor."""
+        fields = Path(f"/proc/{self.pid}/schedstat").read_text().split()
+        return int(fields[1]) / 1e9
+
+    def close_dialog(self, text: str) -> None:
+        """Close a dialog with this text in it; a key sent at once would belong to the escape."""
+        self.send(ESCAPE)
+        self.until(lambda: text not in self.text, ITSELF_S)
+
+    def create(self, name: str) -> None:
+        """On page 2, fill in the form for a new key and send it off; waits for nothing after."""
+        self.key(b"2", "WHERE")
+        self.until(lambda: "reading the keys" not in self.text, ITSELF_S)
+        self.key(b"c", "New key in the TPM")
+        self.send(name.encode())
+        self.until(name, ITSELF_S)
+        self.send(b"\r" * FIELDS)
+        self.until(lambda: "New key in the TPM" not in self.text, ITSELF_S)
+
+    def leaves(self) -> float:
+        """Quit, with a yes where it asks; the seconds it took.
+
+        Raises:
+            AssertionError: it took longer than two.
+        """
+        self.send(b"q")
+        self.until(lambda: self.ended() or "is still running" in self.text, 10)
+        began = time.monotonic()
+        if not self.ended():
+            self.send(b"y")
+        assert self.wait(10) == 0
+        seconds = time.monotonic() - began
+        assert seconds < 2, f"leaving took {seconds:.1f} s"
+        assert self.settings() == self.before
+        return seconds
+
+
+class Scene:
+    """One TPM behind a proxy, one state directory, and the consoles that use them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.state = folder / "state"
+        self.swtpm = SwtpmAlone(folder)
+        self.swtpm.start()
+        self.proxy = Proxy(folder / "proxy", folder / "sock")
+        self.shell = Shell(self.state)
+        self.tcti = self.proxy.tcti
+        self._terminals: list[Terminal] = []
+
+    def console(
+        self, *arguments: str, ready: str | None = "Identities", **environment: str
+    ) -> Terminal:
+        """Open a console; on the proxied TPM where the arguments name no other."""
+        which = arguments or ("--tcti", self.tcti)
+        command = [sys.executable, "-m", "tpmconsole", "--state", str(self.state), *which]
+        terminal = Terminal([*command, "--line", "serial"], environment={**environment})
+        self._terminals.append(terminal)
+        if ready:
+            terminal.itself(ready)
+        return terminal
+
+    def healthy_console(self, **environment: str) -> Terminal:
+        """A console that has seen the TPM well."""
+        return self.console(ready="PASSED", **environment)
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a command on the proxied TPM."""
+        return self.shell("--tcti", self.tcti, *arguments)
+
+    def refuses(self, code: int, *arguments: str, tcti: str | None = None) -> str:
+        """A command that fails in words; all of them."""
+        error = self.shell.refuse(code, "--tcti", tcti or self.tcti, *arguments)
+        return f"{error['title']}: {error['cause']}; try: {error['remedy']}"
+
+    def left_on_disk(self) -> list[str]:
+        """Names of the identities, and of anything unfinished."""
+        folder = self.state / "identities"
+        hidden = [str(one.name) for one in self.state.rglob(".*")]
+        return hidden + (sorted(one.name for one in folder.iterdir()) if folder.is_dir() else [])
+
+    def close(self) -> None:
+        for terminal in self._terminals:
+            terminal.close()
+        self.proxy.close()
+        self.swtpm.kill()
+
+
+@contextlib.contextmanager
+def scene() -> Iterator[Scene]:
+    """A scene; afterwards nothing of it runs."""
+    folder = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))
+    stage = Scene(folder)
+    try:
+        yield stage
+    finally:
+        stage.close()
+        wait_until(lambda: _nothing_left(folder), "the ends of workers")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _nothing_left(folder: Path) -> bool:
+    try:
+        assert_nothing_left(folder)
+    except AssertionError:
+        return False
+    return True
+
+
+class Broker:
+    """A tpm2-abrmd over the proxy, on a message bus of its own.
+
+    Args:
+        folder: for the bus' socket.
+        proxy: the TPM's.
+        connections: how many it takes at once.
+    """
+
+    def __init__(self, folder: Path, proxy: Proxy, connections: int = 100) -> None:
+        self.bus = folder / "bus"
+        self._proxy = proxy
+        self._connections = connections
+        configuration = folder / "bus.conf"
+        configuration.write_text(bus_configuration(self.bus))
+        self._dbus = self._run("dbus-daemon", bus_arguments(configuration))
+        wait_until(self.bus.is_socket, "the bus")
+        self.start()
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {"DBUS_SESSION_BUS_ADDRESS": f"unix:path={self.bus}"}
+
+    def start(self) -> None:
+        arguments = [
+            one for one in abrmd_arguments(self._proxy.path) if not one.startswith("--max-conn")
+        ]
+        self._abrmd = self._run(
+            "tpm2-abrmd", [*arguments, f"--max-connections={self._connections}"]
+        )
+        wait_until(self._answers, "tpm2-abrmd")
+
+    def _answers(self) -> bool:
+        try:
+            return ask(self.bus, TABRMD_NAME, timeout_s=3) is Presence.ANSWERS
+        except OSError:  # the bus does not listen yet
+            return False
+
+    def kill(self) -> None:
+        self._abrmd.kill()
+        self._abrmd.wait()
+
+    def close(self) -> None:
+        self.kill()
+        self._dbus.kill()
+        self._dbus.wait()
+
+    def _run(self, program: str, arguments: list[str]) -> subprocess.Popen[bytes]:
+        quiet = subprocess.DEVNULL
+        command = [find_program(program), *arguments]
+        return subprocess.Popen(
+            command, stdin=quiet, stdout=quiet, stderr=quiet, env=self.environment
+        )
