@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -15,6 +17,8 @@ from tpmconsole.ui.terminal.profile import LineProfile, current, prepare_environ
 if TYPE_CHECKING:
     from tpmconsole.tour.tour import Tour
     from tpmconsole.ui.app import ConsoleApp
+
+_SIGNALLED = 128  # and the signal's number: how a shell tells what ended a program
 
 
 def open_console(settings: Settings) -> int:
@@ -36,7 +40,13 @@ def open_console(settings: Settings) -> int:
         app.run(mouse=profile.mouse)
         if app.failure is not None:
             raise app.failure
-        return app.return_code or 0
+        code = app.return_code or 0
+    if code > _SIGNALLED:
+        # Taking the interpreter down gives signals their old meaning back while the deadline to end
+        # still runs: on a slow board that, and not our code, would be how we ended.
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 @contextmanager
