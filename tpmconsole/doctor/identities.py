@@ -49,7 +49,11 @@ def signatures(examination: Examination) -> Iterator[Finding]:
         yield skipped("there is no identity yet")
     started = time.monotonic()
     for identity in identities:
-        why_not = _why_not_tried(identity)
+        try:
+            why_not = _why_not_tried(identity)
+        except ConsoleError as error:
+            yield fail(f"{identity.name}: {error}", error.remedy)
+            continue
         if why_not is None and time.monotonic() - started > SIGNING_S:
             why_not = f"not tried: the keys before took {SIGNING_S:g} s"
         if why_not is not None:
@@ -59,17 +63,19 @@ def signatures(examination: Examination) -> Iterator[Finding]:
 
 
 def _why_not_tried(identity: Identity) -> str | None:
-    """Why a signature could cost a password try, or cannot be made; None where it is safe."""
+    """Why a signature could cost a password try; None where it is safe.
+
+    Raises:
+        ConsoleError: the key file is gone or damaged.
+    """
     if identity.auth == "password":
         return "its key asks for a password"
-    if identity.handle is not None or identity.problem:
-        return identity.problem if identity.handle is None else None
+    pem = identity.key_pem
+    if pem is None:  # at a handle, and made without a password
+        return None
     from tpmconsole.tpm import keyfile
 
-    try:
-        key = keyfile.parse(identity.key_pem or b"")
-    except ConsoleError as error:
-        return error.cause
+    key = keyfile.parse(pem)
     # A hierarchy's primary key has no password of its own; a persistent parent may have one, and
     # a wrong one would count towards the lock-out.
     if key.parent >> 24 != _HIERARCHY:
