@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,19 +14,16 @@ if TYPE_CHECKING:
 
 def tpm_users(board: Board) -> list[TpmUser]:
     """Who uses the board's TPM besides us: not our sessions, our worker, our simulator."""
-    import psutil
-
-    from tpmconsole.session.monitor import foreign_users
+    from tpmconsole.session.monitor import family, foreign_users
 
     simulator = board.simulator.status()
-    ours = [*simulator.pids.values()]
+    ours = [os.getpid(), *simulator.pids.values()]
     ours += [one.pid for one in board.sessions.list() if one.pid is not None]
-    ours += [child.pid for child in psutil.Process().children(recursive=True)]
     sockets = None
     if board.settings.simulate:
         bus = simulator.bus
         sockets = Path(bus.removeprefix("unix:path=")).parent if bus else board.settings.simulator
-    return foreign_users(ours, sockets)
+    return foreign_users(family(ours), sockets)
 
 
 def restart(board: Board, session: str, password: bytes | None = None) -> SessionFacts:

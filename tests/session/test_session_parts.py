@@ -28,7 +28,7 @@ from tpmconsole.session.model import (
     Trouble,
     address_text,
 )
-from tpmconsole.session.monitor import Link, foreign_users, usage
+from tpmconsole.session.monitor import Link, family, foreign_users, usage
 from tpmconsole.session.signing import SigningThread
 from tpmconsole.session.unixsockets import servers_of_sockets
 from tpmconsole.session.wire import Wire, connect, listen
@@ -428,3 +428,24 @@ def test_a_kernel_that_tells_nothing_of_unix_sockets(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr("tpmconsole.session.unixsockets.socket.socket", refuse)
     assert servers_of_sockets() == {}
+
+
+def test_what_a_process_has_started_is_its_family_and_costs_too() -> None:
+    script = "import subprocess, sys; subprocess.run(['cat'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdin is not None
+        assert other.stdout is not None
+        other.stdin.write(b"\n")
+        other.stdin.flush()
+        other.stdout.readline()
+        first, second = family([other.pid])
+        assert first == other.pid
+        assert other.pid in family([os.getpid()])
+        _, alone = usage(second, start_time(second))
+        _, both = usage(first, start_time(first))
+        assert alone is not None
+        assert both is not None
+        assert both > alone
+        other.communicate()

@@ -197,19 +197,15 @@ def _joined_since(path: Path, user: str) -> bool:
 
 def users(examination: Examination) -> Finding:
     """Who else has the device open, or uses the TPM by a library?"""
-    import psutil
+    from tpmconsole.watch import tpm_users
 
-    from tpmconsole.session.monitor import foreign_users
-
-    ours = [one.pid for one in examination.board.sessions.list() if one.pid is not None]
-    ours += [child.pid for child in psutil.Process().children()]
-    found = foreign_users(ours)
+    found = tpm_users(examination.board)
     evidence = [f"{one.name}, process {one.pid} of {one.user}: {one.how}" for one in found]
     if os.geteuid() != 0:
         evidence.append("other users' processes cannot be looked into without root")
     places = examination.around.places
     raw = str(places.device(places.raw))
-    holders = [one for one in found if one.how == raw and one.name != "tpm2-abrmd"]
+    holders = [one for one in found if one.how.split(", ")[0] == raw and one.name != "tpm2-abrmd"]
     if holders:
         one = holders[0]
         return warn(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 
 from tpmconsole.session.model import address_text
 from tpmconsole.session.unixsockets import servers_of_sockets
-from tpmconsole.tpm.processes import Process
+from tpmconsole.tpm.processes import Process, parent_of
 
 PROC = Path("/proc")
 LOOK_S = 2.0
@@ -72,15 +73,30 @@ class TpmUser:
         return asdict(self) | {"age_s": self.age_s}
 
 
+def family(pids: Iterable[int]) -> list[int]:
+    """Those processes and all that they have started, and these in turn.
+
+    A session's key is held by a process of its own, which is the session's as well.
+    """
+    parents: dict[int, list[int]] = {}
+    for entry in PROC.iterdir():
+        if entry.name.isdecimal():
+            parents.setdefault(parent_of(int(entry.name)), []).append(int(entry.name))
+    found = list(pids)
+    for pid in found:  # grows while it is walked through
+        found += parents.get(pid, ())
+    return found
+
+
 def usage(pid: int, start_time: int) -> tuple[float | None, int | None]:
-    """What a process costs.
+    """What a process costs, and those that it has started.
 
     Args:
         start_time: with the pid it names the process: clock ticks since boot.
 
     Returns:
         Per cent of one processor since this was asked last (the first time, since it began), and
-        its memory in bytes; None where it has gone.
+        memory in bytes; None where it has gone.
     """
     import psutil
 
@@ -89,15 +105,26 @@ def usage(pid: int, start_time: int) -> tuple[float | None, int | None]:
         if not process.alive:
             raise psutil.NoSuchProcess(pid)
         found = psutil.Process(pid)
-        times, rss = found.cpu_times(), found.memory_info().rss
-        clock, seconds = time.monotonic(), times.user + times.system
+        seconds, rss = _costs(found)
+        for child in family([pid])[1:]:
+            with suppress(psutil.Error):  # it has ended meanwhile
+                more_seconds, more_rss = _costs(psutil.Process(child))
+                seconds, rss = seconds + more_seconds, rss + more_rss
+        clock = time.monotonic()
         before_s, before = _samples.get(process, (0.0, clock - (time.time() - found.create_time())))
     except psutil.Error:
         _samples.pop(process, None)
         return None, None
     _samples[process] = (seconds, clock)
     elapsed = max(clock - before, 1e-3)
-    return round(max(0.0, seconds - before_s) / elapsed * 100, 1), int(rss)
+    # A child that ended since has taken its seconds with it.
+    return round(max(0.0, seconds - before_s) / elapsed * 100, 1), rss
+
+
+def _costs(process: Any) -> tuple[float, int]:
+    """Processor seconds until now, and bytes of memory."""
+    times = process.cpu_times()
+    return times.user + times.system, int(process.memory_info().rss)
 
 
 def foreign_users(known: Iterable[int] = (), simulator: Path | None = None) -> list[TpmUser]:

@@ -133,12 +133,23 @@ def with_variable(name: str, value: str) -> list[Process]:
     return found
 
 
+def parent_of(pid: int) -> int:
+    """Who started a process, or has inherited it; 0 where there is no such process."""
+    fields = _stat_fields(pid)
+    return int(fields[1]) if fields else 0
+
+
 def _read_stat(pid: int) -> tuple[str, int]:
     """State letter and start time; an empty state where there is no such process."""
+    fields = _stat_fields(pid)
+    return (fields[0], int(fields[19])) if fields else ("", 0)
+
+
+def _stat_fields(pid: int) -> list[str]:
+    """What proc(5) tells from the third field of stat on; nothing of a process that has gone."""
     try:
         stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
-        return "", 0
+        return []
     # The command's name is in brackets and may hold spaces and brackets itself.
-    fields = stat.rpartition(")")[2].split()
-    return fields[0], int(fields[19])
+    return stat.rpartition(")")[2].split()
