@@ -3,55 +3,16 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from authority import Authority
 from shell import Shell
 
 from tpmconsole.hardware import host_name, serial_number
 from tpmconsole.tpm.simulator import Simulator
-
-OPENSSL = shutil.which("openssl") or "openssl"
-EXTENSIONS = "authorityKeyIdentifier = keyid\nsubjectKeyIdentifier = hash\n"
-
-
-class Authority:
-    """A CA as a technician makes one: files in a folder, and the openssl command."""
-
-    def __init__(self, folder: Path, name: str = "CA") -> None:
-        self.folder = folder
-        self.root = folder / "ca.pem"
-        folder.mkdir()
-        (folder / "ca.ext").write_text(EXTENSIONS)
-        self.run(
-            *("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"),
-            *("-keyout", "ca.key", "-out", "ca.pem", "-days", "400", "-subj", f"/CN={name}"),
-            *("-addext", "keyUsage=critical,keyCertSign,cRLSign"),
-        )
-
-    def run(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [OPENSSL, *arguments],
-            cwd=self.folder,
-            check=True,
-            capture_output=True,
-            text=True,
-            env={"PATH": "/usr/bin:/bin"},
-        )
-        return done.stdout + done.stderr
-
-    def sign(self, request: Path, days: int = 90) -> Path:
-        """A certificate for a request, as the request asks for it."""
-        self.run(
-            *("x509", "-req", "-in", str(request), "-CA", "ca.pem", "-CAkey", "ca.key"),
-            *("-CAcreateserial", "-days", str(days), "-copy_extensions", "copy"),
-            *("-extfile", "ca.ext", "-out", "leaf.pem"),
-        )
-        return self.folder / "leaf.pem"
 
 
 @pytest.fixture(scope="module")
@@ -130,6 +91,12 @@ def test_trust_anchors_are_added_shown_and_removed(
     assert len(shell.simulate("trust", "trust")) == 2
     assert shell(*remove, "--yes").returncode == 0
     shell.refuse(2, *remove)
+    add = ("--simulate", "trust", "trust", "--add", str(authority.root))
+    assert "SHA-256" in shell.refuse(2, *add)["cause"]
+    assert shell(*add, "--yes").returncode == 0
+    assert len(shell.simulate("trust", "trust")) == 2
+    assert shell(*add).returncode == 0  # it is there: nothing to ask about
+    assert shell(*remove, "--yes").returncode == 0
     undone = shell.simulate("import", "trust", "--undo")
     assert undone["certificate"]["issuer"] == "CN=CA"
     # A CA that is trusted no more does not come back by going back.

@@ -149,6 +149,19 @@ def remove_leftovers(folder: Path) -> None:
             os.close(descriptor)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, for good also after a power cut; one that is not there is no fault.
+
+    Raises:
+        ConsoleError: it cannot be removed.
+    """
+    try:
+        path.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from error
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

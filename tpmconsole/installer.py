@@ -141,7 +141,44 @@ class Installer:
                 roots.append(one)
         return pem(roots)
 
+    def kept_before(self, name: str) -> CertificateFacts | None:
+        """The certificate that ``undo`` would go back to; None where none was kept."""
+        from tpmconsole.identity.bundle import read_bundle
+        from tpmconsole.identity.certificate import describe
+        from tpmconsole.identity.folder import previous
+
+        path = previous(self._board.identities.get(name).certificate)
+        if not path.is_file():
+            return None
+        return describe(read_bundle(read_bounded(path, CERTIFICATE_BYTES))[0])
+
     # The trust anchors
+
+    def new_anchors(self, name: str, data: bytes) -> list[CertificateFacts]:
+        """What is in a file of trust anchors and not trusted yet; adds nothing.
+
+        Raises:
+            ConsoleError: there is no certificate in it.
+        """
+        from tpmconsole.identity.bundle import read_bundle
+        from tpmconsole.identity.certificate import describe
+
+        known = self._anchors(self._board.identities.get(name), replaceable=True)
+        return [describe(one) for one in read_bundle(data) if one not in known]
+
+    def add_anchors(self, name: str, data: bytes) -> None:
+        """Trust the CAs in a file as well; somebody has compared their fingerprints.
+
+        Raises:
+            ConsoleError: there is no certificate in it, or it cannot be kept.
+        """
+        from tpmconsole.identity.bundle import read_bundle
+        from tpmconsole.identity.naming import fingerprint
+
+        anchors = read_bundle(data)
+        which = " ".join(map(fingerprint, anchors))
+        with self._board.recording("add trust", identity=name, trust=which):
+            self._board.identities.add_anchors(name, anchors)
 
     def trust(self, name: str) -> list[CertificateFacts]:
         """The trust anchors of an identity.

@@ -10,6 +10,7 @@ from tpmconsole.files import PUBLIC_FILE, read_bounded, write_atomic
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from tpmconsole.board import Board
+    from tpmconsole.disks import Disk
     from tpmconsole.identity.request import Line, RequestSpec
     from tpmconsole.identity.signing import PublicKey
     from tpmconsole.identity.store import Identity
@@ -121,13 +122,23 @@ class Provision:
         """
         return read_bounded(self._board.identities.get(name).request, CERTIFICATE_BYTES)
 
-    def hand_over(self, name: str, out: Path) -> None:
+    def hand_over(self, name: str, out: Path, disk: Disk | None = None) -> None:
         """Write the request where its CA will get it, and wait until it is on the disk.
+
+        Args:
+            disk: the removable disk that ``out`` is on; it has to be there still.
 
         Raises:
             ConsoleError: it cannot be written there.
         """
-        write_atomic(out, self.request_pem(name), PUBLIC_FILE)
+        with self._board.recording("hand over", identity=name, file=str(out)):
+            if disk is not None and not disk.path.is_mount():  # else it would land on the board
+                raise ConsoleError(
+                    "Disk is gone",
+                    f"{disk.device} is no longer mounted at {disk.path}",
+                    "plug it in and mount it again, then hand the request over",
+                )
+            write_atomic(out, self.request_pem(name), PUBLIC_FILE)
 
     def renew(
         self,
@@ -171,7 +182,7 @@ class Provision:
         self._board.keyring.create(new_name, algorithm, password, owner_password=owner_password)
         if identity.has_trust:
             anchors = read_bounded(identity.trust, CERTIFICATE_BYTES)
-            self._board.identities.save_trust(new_name, anchors)
+            self._board.installer.add_anchors(new_name, anchors)
         return self.request(new_name, spec, password, out, owner_password=owner_password)
 
     def renewal_spec(self, name: str) -> RequestSpec:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tpmconsole.disks import Disks
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import Hierarchy, Lockout, Room, SelfTest, SelfTestResult, TpmHealth
 from tpmconsole.tpm.passwords import Guard
@@ -173,3 +174,14 @@ def size_words(count: int) -> str:
             number = count / size
             return f"{number:.1f} {unit}" if number < 10 else f"{number:.0f} {unit}"
     return f"{count} B"
+
+
+def disks_words(disks: Disks) -> str:
+    """Why no removable disk is offered; empty where one is."""
+    if disks.mounted:
+        return ""
+    if not disks.unmounted:
+        return "no removable disk is plugged in"
+    first, *more = disks.unmounted
+    which = f"{first} and {len(more)} more are" if more else f"{first} is"
+    return f"{which} there and not mounted: mount {first} /mnt"

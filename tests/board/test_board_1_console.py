@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from board.line import Line
 from board.technician import Technician
 
 pytestmark = pytest.mark.board
 
-ENTER, ESCAPE = "\r", "\x1b"
+ENTER, RIGHT = "\r", "\x1b[C"
 
 
 def test_the_chip_is_found_passes_its_test_and_is_no_simulator(
@@ -44,24 +45,34 @@ def test_a_key_is_made_requested_certified_and_imported_on_the_screen(
     line.press("gateway", "gateway")
     line.press(ENTER * 4, "1 Key       DONE")
     line.press("r", "Request for gateway")
-    line.press(ENTER, "uri: or email")
-    line.press(" dns:localhost", "dns:gateway dns:localhost")
-    line.press(ENTER * 2, "2 Request   DONE")
-    line.press("w", "Write the request")
-    line.press(ENTER, "gateway.csr written")
+    line.press(ENTER * 8, "uri: or email")
+    line.press("dns:localhost", "Names         dns:localhost")
+    line.press(ENTER, "decides the key usages")
+    line.press(RIGHT * 2, "< both >")
+    line.press(ENTER, "Sign it in the TPM")
+    line.press(ENTER, "Hand the request of gateway")
+    line.press("f", "Write the request")
+    line.press(ENTER, "Request written")
+    line.press(ENTER, "2 Request   DONE")
     technician.leave_console()
     technician.certify("gateway")
     technician.open_console()
     line.press("3", "2 Request   DONE")
-    line.press("i", "Import the certificate")
-    # A field at a time: many bytes at once with a line's end among them count as pasted.
-    line.press("~/gateway.pem", "~/gateway.pem")
-    line.press(ENTER, "file with the trust anchors")
-    line.press("~/ca.pem", "~/ca.pem")
-    line.press(ENTER, "what it is for")
-    line.press(ENTER, "Certificate of gateway")
-    line.press(ESCAPE, "5 Ready     DONE")
+    line.press("i", "removable disks first")
+    _choose(line, "gateway.pem", "no trust anchor is given")
+    line.press("t", "The CA to trust")
+    _choose(line, "ca.pem", "Compare each fingerprint")
+    line.press("y", "y installs it")
+    line.press("y", "5 Ready     DONE")
     technician.leave_console()
+
+
+def _choose(line: Line, file: str, then: str) -> None:
+    """Choose a file in the technician's home."""
+    line.press("f", "your home")
+    line.press("t", "Type its path")
+    line.press(file, f"~/{file}")
+    line.press(ENTER, then)
 
 
 def test_server_and_client_talk_tls_1_3_and_1_2(

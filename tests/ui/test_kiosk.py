@@ -21,7 +21,7 @@ SECRET = ["f8", "f8", "x", "f3", "x"]
 ALLOWED = {
     "Overview": {"t", "i", "r"},
     "Keys": {"enter", "r"},
-    "Provision": {"v"},
+    "Provision": {"h"},
     "Sessions": {"enter"},
     "Doctor": {"r"},
     "Tour": {"enter", "left", "escape"},
@@ -30,7 +30,7 @@ ALLOWED = {
 HARMFUL = (
     ("Overview", "Lock-out", ("l", "s", "f10")),
     ("Keys", "gateway", ("p", "e", "c", "u")),
-    ("Provision", "gateway", ("n", "i", "w", "d", "enter")),
+    ("Provision", "gateway", ("n", "r", "i", "t", "u", "w", "d", "enter")),
     ("Sessions", "SESSION", ("s", "c", "x")),
     ("Doctor", "6 Tour", ("w",)),
 )

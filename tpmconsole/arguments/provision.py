@@ -73,14 +73,20 @@ def add_commands(commands: Any) -> None:
     _hand_over(renew)
 
     trust = add_command(
-        commands, "trust", "show or remove an identity's trust anchors", "tpmconsole trust gateway"
+        commands,
+        "trust",
+        "show, add or remove an identity's trust anchors",
+        "tpmconsole trust gateway",
     )
     trust.add_argument("name", metavar="NAME")
+    trust.add_argument(
+        "--add", type=Path, metavar="FILE", help="trust the CAs in it from now on, as well"
+    )
     trust.add_argument(
         "--remove", metavar="SHA-256", help="trust the CA of this fingerprint no more"
     )
     trust.add_argument(
-        "--yes", action="store_true", help="without it, only says what would be removed"
+        "--yes", action="store_true", help="without it, only says what would be changed"
     )
 
     demo = commands.add_parser("demo-ca", help="the simulator's throw-away CA")

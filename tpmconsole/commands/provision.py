@@ -111,6 +111,10 @@ def _undo(board: Board, args: Namespace) -> Answer:
 def _trust(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import anchor_lines
 
+    if args.add is not None and args.remove is not None:
+        raise usage_error("Wrong usage", "--add and --remove at once", "use one after the other")
+    if args.add is not None:
+        return _add_trust(board, args)
     if args.remove is None:
         anchors = board.installer.trust(args.name)
         return Answer([one.to_json() for one in anchors], anchor_lines(anchors))
@@ -121,6 +125,19 @@ def _trust(board: Board, args: Namespace) -> Answer:
     board.installer.remove_anchor(args.name, args.remove)
     data = {"identity": args.name, "removed": anchor.to_json()}
     return Answer(data, [f"{args.name}: trusts {what} no more"], changed=True)
+
+
+def _add_trust(board: Board, args: Namespace) -> Answer:
+    data = certificate_file(args.add)
+    new = board.installer.new_anchors(args.name, data)
+    what = ", ".join(f"'{one.subject}' (SHA-256 {one.fingerprint})" for one in new)
+    if new and not args.yes:
+        raise usage_error("Not added", f"'{args.name}' would trust {what} as well", "add --yes")
+    if new:
+        board.installer.add_anchors(args.name, data)
+    answer = {"identity": args.name, "added": [one.to_json() for one in new]}
+    line = f"{args.name}: trusts {what} from now on" if new else f"{args.name}: trusts all of it"
+    return Answer(answer, [line], changed=bool(new))
 
 
 def _demo_sign(board: Board, args: Namespace) -> Answer:

@@ -108,6 +108,14 @@ class Identity:
         return self.trust.is_file()
 
     @property
+    def requested(self) -> datetime | None:
+        """When the request was made; None before the first."""
+        try:
+            return datetime.fromtimestamp(self.request.stat().st_mtime, UTC)
+        except OSError:
+            return None
+
+    @property
     def renewing(self) -> bool:
         """Whether a request was made after the certificate was installed: it waits for its CA."""
         try:

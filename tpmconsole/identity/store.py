@@ -8,7 +8,7 @@ a dot are work in progress and no identity.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from tpmconsole.files import (
     cannot_write,
     make_private_folder,
     read_bounded,
+    remove,
     remove_leftovers,
     sync_folder,
     temporary_folder,
@@ -188,6 +189,19 @@ class IdentityStore:
         with self._changing(name) as identity:
             write_atomic(identity.trust, pem)
 
+    def add_anchors(self, name: str, anchors: Sequence[x509.Certificate]) -> None:
+        """Trust more CAs, also after an installation has been undone.
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be written.
+        """
+        from tpmconsole.identity.anchors import add_anchors
+
+        with self._changing(name) as identity:
+            kept = previous(identity.trust)
+            for path in (kept, identity.trust) if kept.is_file() else (identity.trust,):
+                add_anchors(path, anchors)
+
     def drop_anchor(self, name: str, sha256: str) -> None:
         """Remove a trust anchor, also from what undoing an installation would bring back.
 
@@ -197,19 +211,11 @@ class IdentityStore:
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be read or written.
         """
-        from tpmconsole.identity.bundle import read_bundle
-        from tpmconsole.identity.naming import fingerprint, pem
+        from tpmconsole.identity.anchors import drop_anchor
 
         with self._changing(name) as identity:
             for path in (previous(identity.trust), identity.trust):
-                if not path.is_file():
-                    continue
-                anchors = read_bundle(read_bounded(path, CERTIFICATE_BYTES))
-                left = [one for one in anchors if fingerprint(one) != sha256]
-                if not left:
-                    _remove(path)
-                elif left != anchors:
-                    write_atomic(path, pem(left))
+                drop_anchor(path, sha256)
 
     def undo_install(self, name: str) -> Identity:
         """Go back to the certificate and trust anchors before the last ``install``; once.
@@ -230,7 +236,7 @@ class IdentityStore:
                     write_atomic(path, read_bounded(previous(path), CERTIFICATE_BYTES))
             # Last: where we are cut off before this, undoing again does the same again.
             for path in (identity.certificate, identity.trust):
-                _remove(previous(path))
+                remove(previous(path))
         return self.get(name)
 
     def move_to_handle(self, name: str, handle: int) -> Identity:
@@ -242,7 +248,7 @@ class IdentityStore:
         with self._changing(name) as identity:
             # Both there after a power cut: the handle counts, and both hold the same key.
             write_atomic(identity.folder / "key.handle", handle_line(handle))
-            _remove(identity.folder / "key.pem")
+            remove(identity.folder / "key.pem")
         return self.get(name)
 
     def trust_certificates(self, name: str) -> list[x509.Certificate]:
@@ -251,12 +257,9 @@ class IdentityStore:
         Raises:
             ConsoleError: the identity is unknown, or trust.pem is damaged.
         """
-        from tpmconsole.identity.bundle import read_bundle
+        from tpmconsole.identity.anchors import kept_anchors
 
-        identity = self.get(name)
-        if not identity.has_trust:
-            return []
-        return read_bundle(read_bounded(identity.trust, CERTIFICATE_BYTES))
+        return kept_anchors(self.get(name).trust)
 
     def _taken(self, name: str) -> bool:
         path = self.root / name
@@ -293,7 +296,7 @@ class IdentityStore:
         if kept.is_file() and read_bounded(kept, CERTIFICATE_BYTES) == current:
             return  # an installation that was cut off kept both; the anchors may be new already
         # Gone before its anchors are replaced: a kept certificate never has another's anchors.
-        _remove(kept)
+        remove(kept)
         if identity.has_trust:
             trust = read_bounded(identity.trust, CERTIFICATE_BYTES)
             write_atomic(previous(identity.trust), trust)
@@ -306,14 +309,6 @@ class IdentityStore:
         with exclusive(folder, name):
             remove_leftovers(folder)
             yield read_identity(folder)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink(missing_ok=True)
-        sync_folder(path.parent)
-    except OSError as error:
-        raise cannot_write(path, error) from error
 
 
 def _name_taken(name: str) -> ConsoleError:

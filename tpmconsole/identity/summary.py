@@ -25,6 +25,8 @@ class Summary:
             ``EXPIRED``, ``NO CLOCK`` (the dates cannot be judged) or ``ERROR``.
         where: ``key.pem`` or the persistent handle.
         detail: the certificate's end, or what is missing.
+        made: when the key was made.
+        requested: when the request was made.
         renewing: a request for the next certificate waits for the CA.
         can_undo: the certificate before this one was kept.
     """
@@ -42,6 +44,8 @@ class Summary:
     not_after: datetime | None = None
     has_trust: bool = False
     origin: str = "tpm"
+    made: datetime | None = None
+    requested: datetime | None = None
     renewing: bool = False
     can_undo: bool = False
 
@@ -62,9 +66,13 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         role=identity.role,
         has_trust=identity.has_trust,
         origin=identity.origin,
+        made=identity.made,
+        requested=identity.requested,
         renewing=identity.renewing,
         can_undo=identity.can_undo,
     )
+    if identity.problem is not None:
+        return replace(known, state="ERROR", detail=identity.problem)
     try:
         known = replace(known, request_subject=_request_subject(identity))
         certificate = kept_certificate(identity)

@@ -1,0 +1,310 @@
+"""Page 3 on a real simulated TPM, with a CA made by openssl: every way there and back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from authority import Authority
+from driving import Technician, console
+from textual import events
+from textual.widgets import DataTable
+
+from tpmconsole.disks import Disk, Disks
+from tpmconsole.identity.request import RequestSpec
+from tpmconsole.settings import Settings
+from tpmconsole.tpm.model import Algorithm
+from tpmconsole.ui.dialogs.form import FormDialog
+from tpmconsole.ui.screens import handing
+
+Make = Callable[..., Settings]
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("ca") / "one")
+
+
+async def _requested(technician: Technician, name: str, **spec: object) -> Path:
+    """An identity with a request, on the screen; the request's file."""
+    board = technician.app.board
+    await technician.idle()
+    password = spec.pop("password", None)
+    await asyncio.to_thread(board.keyring.create, name, Algorithm.EC_P256, password)
+    wanted = RequestSpec(f"CN={name}", **spec)  # type: ignore[arg-type]
+    await asyncio.to_thread(board.provision.request, name, wanted, password)
+    await technician.press("3")
+    await technician.sees(name)
+    return board.identities.get(name).request
+
+
+async def _paste(technician: Technician, text: str) -> None:
+    """Choose to paste, and paste."""
+    await technician.sees("through the terminal")
+    await technician.press("p")
+    await technician.sees("Paste it now")
+    technician.app.screen.post_message(events.Paste(text))
+    await technician.sees("complete block")
+    await technician.press("ctrl+d")
+
+
+def _actions(technician: Technician) -> list[tuple[str, str]]:
+    lines = technician.app.board.settings.audit.read_text().splitlines()
+    return [(one["action"], one["result"]) for one in map(json.loads, lines)]
+
+
+async def test_a_certificate_is_pasted_judged_and_installed_after_two_yeses(
+    settings: Make, authority: Authority
+) -> None:
+    async with console(settings(simulate=True)) as technician:
+        request = await _requested(technician, "pump")
+        identity = technician.app.board.identities.get("pump")
+        bundle = authority.sign(request).read_text() + authority.root.read_text()
+
+        await technician.press("i")
+        await _paste(technician, bundle)
+        await technician.sees("trust       FAIL")
+        await technician.sees("key t")
+        assert "Install" not in technician.screen()
+        await technician.press("y")  # means nothing here
+        await technician.press("escape")
+        await technician.sees("nothing was changed")
+        await technician.idle()
+        assert not identity.has_certificate
+        assert _actions(technician)[-1] == ("import", "refused: trust chain")
+
+        await technician.press("i")
+        await _paste(technician, bundle)
+        await technician.press("t")
+        await technician.sees("From the bundle")
+        await technician.press("b")
+        await technician.sees("CN=CA, until")
+        await technician.press("n")
+        await technician.idle()
+        assert not identity.has_trust
+
+        await technician.press("i")
+        await _paste(technician, bundle)
+        await technician.sees("trust       FAIL")
+        await technician.press("t", "b")
+        await technician.sees("Compare each fingerprint")
+        await technician.press("y")
+        await technician.sees("y installs it")
+        assert not identity.has_trust
+        await technician.press("y")
+        await technician.sees("5 Ready     DONE")
+        assert identity.has_trust
+
+
+async def test_a_certificate_for_another_role_or_key_is_refused(
+    settings: Make, authority: Authority
+) -> None:
+    async with console(settings(simulate=True)) as technician:
+        request = await _requested(technician, "client", role="client")
+        leaf = authority.sign(request).read_text()
+        board = technician.app.board
+        await asyncio.to_thread(board.installer.add_anchors, "client", authority.root.read_bytes())
+        await technician.press("i")
+        await _paste(technician, leaf)
+        await technician.sees("y installs it")
+        await technician.press("o")
+        await technician.sees("has no serverAuth")
+        await technician.sees("Role: server")
+        await technician.press("escape", "i")
+        await _paste(technician, authority.root.read_text())
+        await technician.sees("key-match   FAIL")
+        await technician.press("escape", "i")
+        await technician.press("p")
+        technician.app.screen.post_message(events.Paste("no certificate at all\n"))
+        await technician.sees("1 lines")
+        await technician.press("ctrl+d")
+        await technician.sees("there is no certificate in it")
+
+
+async def test_a_paste_that_comes_as_single_keys_is_taken_whole(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await _requested(technician, "slow")
+        await technician.press("i", "p")
+        await technician.sees("nothing has come yet")
+        await technician.press("ctrl+d")
+        await technician.sees("paste first")
+        # Letters that are commands elsewhere, and ends of lines that end nothing here.
+        await technician.type("qyn")
+        await technician.press("enter")
+        await technician.type("-----END X-----")
+        await technician.press("enter")
+        await technician.sees("1 complete block, 2 lines, 20 B")
+        await technician.press("ctrl+u")
+        await technician.sees("0 lines")
+        await technician.press("escape")
+
+
+async def test_a_key_with_a_password_proves_itself_when_it_is_given(
+    settings: Make, authority: Authority
+) -> None:
+    async with console(settings(simulate=True)) as technician:
+        request = await _requested(technician, "locked", password=b"secret")
+        bundle = authority.sign(request).read_text() + authority.root.read_text()
+        await technician.press("i")
+        await _paste(technician, bundle)
+        await technician.press("t", "b")
+        await technician.sees("Compare each fingerprint")
+        await technician.press("y")
+        await technician.sees("key-proof   WARN")
+        await technician.press("p")
+        await technician.sees("tries left")
+        await technician.type("secret")
+        await technician.press("enter")
+        await technician.sees("signed a nonce")
+        await technician.press("y")
+        await technician.sees("5 Ready     DONE")
+
+
+async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> None:
+    async with console(settings(simulate=True)) as technician:
+        request = await _requested(technician, "old")
+        board = technician.app.board
+
+        def install(days: int) -> None:
+            leaf = authority.sign(request, days).read_bytes()
+            root = authority.root.read_bytes()
+            board.installer.install("old", board.installer.judge("old", [leaf], root, None))
+
+        await asyncio.to_thread(install, 20)
+        await technician.press("1")
+        await technician.sees("EXPIRES")
+        await technician.sees("in 19 days: renew it")
+        await technician.press("3", "enter")
+        await technician.sees("The same key")
+        await technician.press("s")
+        await technician.sees("Renewal for old")
+        assert isinstance(technician.app.screen, FormDialog)
+        await technician.press("up", "enter")
+        await technician.sees("Sign it in the TPM")
+        await technician.press("enter")
+        await technician.sees("Hand the request of old")
+        await technician.press("escape")
+        await technician.sees("renewal CN=old")
+        await asyncio.to_thread(install, 200)
+        await technician.press("1", "3")
+        await technician.sees("u: back to the one before")
+        await technician.press("u")
+        await technician.sees("Go back to CN=old")
+        await technician.press("y")
+        await technician.sees("in 19 days")
+
+        await technician.press("w", "n")
+        await technician.sees("old-2")
+        await technician.press("enter", "enter", "enter")
+        await technician.sees("Hand the request of old-2")
+        await technician.press("escape")
+        assert board.identities.get("old-2").has_trust
+
+        await technician.press("t")
+        await technician.sees("old trusts")
+        await technician.sees("CN=CA, until")
+        await technician.press("x")
+        await technician.sees("Trust it no more")
+        await technician.press("n", "t", "x", "y")
+        await technician.until(lambda: not board.identities.get("old").has_trust, "no trust")
+        await technician.idle()
+        actions = [one for one, _ in _actions(technician)]
+        assert {"undo import", "add trust", "remove trust", "create", "request"} <= set(actions)
+
+
+async def test_the_request_reaches_a_disk_the_clipboard_and_a_camera(
+    settings: Make, authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stick = Disk(tmp_path, "/dev/sdz1", "vfat", "Cruzer", 3_700_000_000, writable=True)
+    full = Disk(Path("/nowhere"), "/dev/sdy1", "vfat", "", 0, writable=True)
+    monkeypatch.setattr(handing, "removable_disks", lambda: Disks((stick, full), ()))
+    monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path)
+    async with console(settings(simulate=True), size=(100, 50)) as technician:
+        request = await _requested(technician, "pump")
+        technician.app.set_class(True, "unicode")
+        await technician.press("h")
+        await technician.sees("3.7 GB free, /dev/sdz1")
+        await technician.press("2")
+        await technician.sees("/nowhere is full")
+        await technician.press("1")
+        await technician.sees("synced")
+        await technician.sees("umount")
+        assert (tmp_path / "pump.csr").read_bytes() == request.read_bytes()
+        await technician.press("enter", "h", "1")
+        await technician.sees("would be replaced")
+        monkeypatch.setattr(Path, "is_mount", lambda _: False)
+        await technician.press("y")
+        await technician.sees("Disk is gone")
+        await technician.press("enter", "h", "c")
+        await technician.sees("terminal's clipboard")
+        assert technician.app.clipboard == request.read_text()
+        await technician.press("enter", "h", "q")
+        await technician.sees("Scan it")
+        await technician.press("escape", "h", "s")
+        await technician.sees("-----BEGIN CERTIFICATE REQUEST-----")
+        await technician.press("escape")
+        await technician.pilot.resize_terminal(80, 24)
+        await technician.press("h", "q")
+        await technician.sees("the terminal has 80x24")
+        assert ("hand over", "failed: Disk is gone") in _actions(technician)
+
+
+async def test_files_are_found_from_removable_disks_down(
+    settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tpmconsole.ui.dialogs import files
+
+    stick = Disk(tmp_path, "/dev/sdz1", "vfat", "Cruzer", 0, writable=False)
+    monkeypatch.setattr(files, "removable_disks", lambda: Disks((stick,), ()))
+    folder = tmp_path / "from the CA"
+    folder.mkdir()
+    (folder / "a.pem").write_text("-----BEGIN CERTIFICATE REQUEST-----\n")
+    async with console(settings(simulate=True)) as technician:
+        await _requested(technician, "pump")
+        await technician.press("i", "f")
+        await technician.sees("/dev/sdz1 Cruzer")
+        await technician.press("enter")
+        await technician.sees("from the CA/")
+        await technician.press("down", "enter")
+        await technician.sees("a.pem")
+        await technician.press("backspace")
+        await technician.sees("from the CA/")
+        table = technician.app.screen.query_one(DataTable)
+        assert table.cursor_row == 1  # where we came from
+        folder.rename(tmp_path / "gone")
+        await technician.press("enter")
+        await technician.sees("still there")
+        await technician.press("backspace")
+        await technician.sees("/dev/sdz1 Cruzer")
+        await technician.press("enter", "down")
+        await technician.sees("gone/")
+        await technician.press("enter")
+        await technician.sees("a.pem")
+        await technician.press("down", "enter")
+        await technician.sees("certificate request, not a certificate")
+
+
+async def test_a_template_that_is_no_good_keeps_nobody_from_typing(settings: Make) -> None:
+    options = {"request": {"subject": "CN={colour}"}}
+    async with console(settings(simulate=True, options=options)) as technician:
+        await technician.idle()
+        board = technician.app.board
+        await asyncio.to_thread(board.keyring.create, "pump", Algorithm.EC_P256)
+        await technician.press("3")
+        await technician.sees("pump")
+        await technician.press("r")
+        await technician.sees("{colour}")
+        await technician.press(*["enter"] * 7)
+        await technician.type("CN=a+OU=b,DC=example")
+        await technician.press("down", "down", "enter")
+        await technician.sees("Sign it in the TPM")
+        await technician.sees("example")
+        await technician.press("escape")
+        await technician.sees("CN=a+OU=b,DC=example")  # nothing typed is lost
+        await technician.press("up", "up")
+        await technician.type("nonsense")
+        await technician.press("enter", "enter")
+        await technician.sees("it begins with none of")

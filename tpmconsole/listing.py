@@ -1,0 +1,80 @@
+"""What is in a folder, for somebody who looks for a certificate."""
+
+from __future__ import annotations
+
+import heapq
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.text import natural
+
+MOST_ENTRIES = 500
+_CERTIFICATES = frozenset(
+    {".pem", ".crt", ".cer", ".cert", ".der", ".p7b", ".p7c", ".p7s", ".cms", ".p12", ".pfx"}
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A folder or a regular file.
+
+    Attributes:
+        size: in bytes; 0 of a folder.
+        modified: seconds since the epoch.
+    """
+
+    path: Path
+    folder: bool
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A folder's entries: folders, then what is named as certificates are, then other files.
+
+    Attributes:
+        left_out: how many more there are than anybody wants to scroll through.
+    """
+
+    entries: tuple[Entry, ...]
+    left_out: int
+
+
+def list_folder(folder: Path) -> Listing:
+    """What can be chosen in a folder: no hidden files, no devices, no fifos.
+
+    Raises:
+        ConsoleError: it cannot be read.
+    """
+    try:
+        with os.scandir(folder) as entries:
+            found = [one for entry in entries if (one := _entry(entry)) is not None]
+    except OSError as error:
+        raise ConsoleError(
+            "Folder not read",
+            f"{folder}: {error.strerror or error}",
+            "check that it is still there and that you may look into it",
+        ) from error
+    first = heapq.nsmallest(MOST_ENTRIES, found, key=_order)
+    return Listing(tuple(first), len(found) - len(first))
+
+
+def _entry(entry: os.DirEntry[str]) -> Entry | None:
+    if entry.name.startswith("."):
+        return None
+    try:
+        folder = entry.is_dir()
+        if not folder and not entry.is_file():
+            return None
+        status = entry.stat()
+    except OSError:  # a link to nowhere, or gone by now
+        return None
+    return Entry(Path(entry.path), folder, 0 if folder else status.st_size, status.st_mtime)
+
+
+def _order(entry: Entry) -> tuple[int, object]:
+    kind = 0 if entry.folder else 1 if entry.path.suffix.lower() in _CERTIFICATES else 2
+    return kind, natural(entry.path.name)

@@ -1,0 +1,187 @@
+"""Chooses a file: removable disks first, then the folders that people keep files in."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual import events
+from textual.app import ComposeResult
+from textual.content import Content
+from textual.widgets import Static
+
+from tpmconsole.disks import Disks, removable_disks
+from tpmconsole.errors import ConsoleError
+from tpmconsole.inputs import user_path
+from tpmconsole.listing import Listing, list_folder
+from tpmconsole.text import printable
+from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.sheet import Sheet
+from tpmconsole.ui.jobs import Job
+from tpmconsole.ui.widgets.table import Table
+from tpmconsole.words import disks_words, size_words
+
+if TYPE_CHECKING:
+    from tpmconsole.ui.app import ConsoleApp
+
+COLUMNS = (("", 40), ("", 8), ("", 26))
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row of the list.
+
+    Attributes:
+        path: what Enter opens or chooses; None for the list of places.
+    """
+
+    path: Path | None
+    folder: bool
+    name: str
+    size: str = ""
+    about: str = ""
+
+
+class FilesSheet(Sheet[Path]):
+    """Answers with the path of a regular file. Every folder is read by a job, never waited for.
+
+    Args:
+        title: what it is chosen for.
+    """
+
+    def __init__(self, title: str) -> None:
+        super().__init__(title)
+        self._rows: list[Row] = []
+        self._folder: Path | None = None
+        self._places: set[Path | None] = set()
+        self._asked = 0
+
+    def keys(self) -> tuple[tuple[str, str], ...]:
+        return (
+            ("enter", "Choose"),
+            ("backspace", "Up"),
+            ("t", "Type its path"),
+            ("escape", "Cancel"),
+        )
+
+    def body(self) -> ComposeResult:
+        yield Static("", classes="sheet-place")
+        table = Table(COLUMNS, state_column=-1)
+        table.show_header = False
+        yield table
+
+    def on_mount(self) -> None:
+        self.query_one(Table).focus()
+        self._open(None)
+
+    def on_data_table_row_highlighted(self, event: Table.RowHighlighted) -> None:
+        event.stop()
+
+    def on_data_table_row_selected(self, event: Table.RowSelected) -> None:
+        event.stop()
+        if event.cursor_row >= len(self._rows):
+            return
+        row = self._rows[event.cursor_row]
+        if row.folder or row.path is None:
+            self._open(row.path)
+        else:
+            self.dismiss(row.path)
+
+    def pressed(self, event: events.Key) -> None:
+        if event.key in ("backspace", "left"):
+            event.stop()
+            self._up()
+        elif event.key == "t":
+            event.stop()
+            self._type()
+
+    def _up(self) -> None:
+        if self._folder is not None:
+            top = self._folder in self._places or self._folder.parent == self._folder
+            self._open(None if top else self._folder.parent)
+
+    def _type(self) -> None:
+        def go(values: Any) -> None:
+            if values:
+                self.dismiss(user_path(values["path"]))
+
+        def check(values: Any) -> None:
+            user_path(values["path"])
+
+        start = f"{str(self._folder).rstrip('/')}/" if self._folder else "~/"
+        field = Field("path", "File", start, "PEM, DER or PKCS #7")
+        self.app.push_screen(FormDialog("Type its path", [field], check), go)
+
+    # What is listed
+
+    @property
+    def _app_console(self) -> ConsoleApp:
+        from tpmconsole.ui.app import ConsoleApp
+
+        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
+        return self.app
+
+    def _open(self, folder: Path | None) -> None:
+        self._asked += 1
+        asked = self._asked
+
+        def done(found: Any) -> None:
+            if self.is_attached and asked == self._asked:  # else the next one is on its way
+                self._listed(folder, *found)
+
+        def failed(error: ConsoleError) -> None:
+            if self.is_attached and asked == self._asked:
+                self._say(f"{error.cause}; {error.remedy}", "bold $error")
+
+        self._app_console.start_job(Job("", lambda: _look_into(folder), done, failed))
+
+    def _listed(self, folder: Path | None, rows: list[Row], about: str) -> None:
+        before, self._folder, self._rows = self._folder, folder, rows
+        if folder is None:
+            self._places = {row.path for row in rows}
+        table = self.query_one(Table)
+        table.present([])
+        table.present([(row.name, row.size, row.about) for row in rows])
+        # Coming up again, the cursor stands on where we came from.
+        paths = [row.path for row in rows]
+        table.move_cursor(row=paths.index(before) if before in paths else 0)
+        self._say(about)
+
+    def _say(self, text: str, style: str = "") -> None:
+        self.query_one(".sheet-place", Static).update(Content.styled(text, style))
+
+
+def _look_into(folder: Path | None) -> tuple[list[Row], str]:
+    """What to list, and the line above it; runs in a thread."""
+    if folder is None:
+        disks = removable_disks()
+        return place_rows(disks), disks_words(disks) or "Where is it?"
+    return folder_rows(folder, list_folder(folder)), printable(str(folder))
+
+
+def place_rows(disks: Disks) -> list[Row]:
+    """Where to begin to look."""
+    rows = [
+        Row(one.path, True, f"{printable(str(one.path))}/", "disk", f"{one.device} {one.model}")
+        for one in disks.mounted
+    ]
+    about = {Path.home(): "your home", Path.cwd(): "where you started", Path("/tmp"): ""}  # noqa: S108
+    rows += [
+        Row(path, True, f"{str(path).rstrip('/')}/", "folder", why) for path, why in about.items()
+    ]
+    return [*rows, Row(Path("/"), True, "/", "folder", "everything")]
+
+
+def folder_rows(folder: Path, listing: Listing) -> list[Row]:
+    """A folder's entries, and the way up."""
+    rows = [Row(None if folder.parent == folder else folder.parent, True, "../", "", "up")]
+    for one in listing.entries:
+        name = printable(one.path.name)
+        size = "" if one.folder else size_words(one.size)
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.modified))
+        rows.append(Row(one.path, one.folder, f"{name}/" if one.folder else name, size, when))
+    if listing.left_out:
+        rows.append(Row(folder, True, f"... and {listing.left_out} more", "", "t: type its path"))
+    return rows

@@ -1,0 +1,158 @@
+"""Step 2 of the walk: a form, a preview of exactly what will be asked, and the TPM's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.passwords import Passwords
+from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.review import ReviewDialog
+from tpmconsole.ui.passwords import Action, do
+from tpmconsole.ui.screens.page import Page
+from tpmconsole.ui.styled import Fact
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.request import Line, RequestSpec
+    from tpmconsole.identity.summary import Summary
+
+ROLES = ("client", "server", "both")
+_FIELDS = (
+    ("CN", "CN", "common name: what peers know this device by"),
+    ("serialNumber", "serialNumber", "the device's serial number; may be empty"),
+    ("OU", "OU", "organizational unit; may be empty"),
+    ("O", "O", "organization; may be empty"),
+    ("L", "L", "locality, such as a town; may be empty"),
+    ("ST", "ST", "state or province; may be empty"),
+    ("C", "C", "country: two capital letters, such as DE; may be empty"),
+)
+_SUBJECT = "instead of the fields above: all in one, such as CN=gateway,DC=example,DC=com"
+
+
+class Requesting:
+    """One request, from the form to the signature.
+
+    Args:
+        page: where it is asked for.
+        identity: whose it is.
+        done: called when the request is made.
+        renewal: ask for what the certificate's request asked for.
+    """
+
+    def __init__(
+        self, page: Page, identity: Summary, done: Callable[[], None], *, renewal: bool = False
+    ) -> None:
+        self._page = page
+        self._identity = identity
+        self._done = done
+        self._renewal = renewal
+
+    def start(self) -> None:
+        """Open the form, filled with what was asked last, else from the template."""
+        self._page.job("", self._defaults, lambda found: self._ask(*found))
+
+    def _defaults(self) -> tuple[dict[str, str], str]:
+        """The form's values, and what is wrong with where they come from; runs in a thread."""
+        name = self._identity.name
+        provision = self._page.board.provision
+        role = self._identity.role or "client"
+        try:
+            if self._renewal:
+                return values_of(provision.renewal_spec(name)), ""
+            spec = self._last_spec() or provision.default_spec(role)
+            return values_of(spec), ""
+        except ConsoleError as error:  # a template that is no good keeps nobody from typing
+            empty = {"CN": name, "role": role}
+            return empty, f"{error.title}: {error.cause}; {error.remedy}"
+
+    def _last_spec(self) -> RequestSpec | None:
+        try:
+            return self._page.board.provision.last_spec(self._identity.name)
+        except ConsoleError:  # damaged: it is about to be made anew
+            return None
+
+    def _ask(self, values: Mapping[str, str], notice: str = "") -> None:
+        fields = [Field(key, label, values.get(key, ""), hint) for key, label, hint in _FIELDS]
+        fields += [
+            Field("subject", "Subject", values.get("subject", ""), _SUBJECT),
+            Field(
+                "san",
+                "Names",
+                values.get("san", ""),
+                "subject alternative names: dns:, ip:, uri: or email:, with spaces between",
+            ),
+            Field("role", "Role", values.get("role", ""), "decides the key usages", ROLES),
+        ]
+        title = "Renewal" if self._renewal else "Request"
+        self._page.app.push_screen(
+            FormDialog(f"{title} for {self._identity.name}", fields, check_values, notice=notice),
+            lambda answer: self._preview(answer) if answer else None,
+        )
+
+    def _preview(self, values: Mapping[str, str]) -> None:
+        spec = spec_of_values(values)
+        self._page.job(
+            "reading the key",
+            lambda: self._page.board.provision.preview(self._identity.name, spec),
+            lambda lines: self._show(values, spec, lines),
+        )
+
+    def _show(self, values: Mapping[str, str], spec: RequestSpec, lines: list[Line]) -> None:
+        facts = [Fact(label, "", text) for label, text in lines]
+        self._page.app.push_screen(
+            ReviewDialog("This will be asked", facts, [("enter", "Sign it in the TPM")]),
+            lambda key: self._sign(spec) if key else self._ask(values),
+        )
+
+    def _sign(self, spec: RequestSpec) -> None:
+        board, name = self._page.board, self._identity.name
+
+        def work(known: Passwords) -> Any:
+            return board.provision.request(name, spec, known.key, owner_password=known.hierarchy)
+
+        do(
+            self._page,
+            Action(
+                "signing the request in the TPM",
+                name,
+                work,
+                lambda _: self._done(),
+                lambda: board.source(board.identities.get(name)),
+            ),
+            "key" if self._identity.auth == "password" else None,
+        )
+
+
+def values_of(spec: RequestSpec) -> dict[str, str]:
+    """The form's values that ask for the same."""
+    from tpmconsole.identity.subject import fields_of_subject, parse_subject
+
+    fields = fields_of_subject(parse_subject(spec.subject))
+    subject = {"subject": spec.subject} if fields is None else fields
+    return {**subject, "san": " ".join(spec.san), "role": spec.role}
+
+
+def spec_of_values(values: Mapping[str, str]) -> RequestSpec:
+    """What the form asks for."""
+    from tpmconsole.identity.request import RequestSpec
+    from tpmconsole.identity.subject import subject_of_fields
+
+    return RequestSpec(
+        subject=values["subject"] or subject_of_fields(values),
+        san=tuple(values["san"].replace(",", " ").split()),
+        role=values["role"],
+    )
+
+
+def check_values(values: Mapping[str, str]) -> None:
+    """Let the form refuse what no request can ask for.
+
+    Raises:
+        ConsoleError: the subject or a name does not parse.
+    """
+    from tpmconsole.identity.request import parse_san, parse_subject
+
+    spec = spec_of_values(values)
+    parse_subject(spec.subject)
+    parse_san(spec.san)

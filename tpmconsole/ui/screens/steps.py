@@ -1,0 +1,120 @@
+"""The walk in words: how far an identity is, what a certificate was found to be, whom to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tpmconsole.clock import moment
+from tpmconsole.text import short
+from tpmconsole.ui.styled import Fact, Heading
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.certificate import CertificateFacts, Verdict
+    from tpmconsole.identity.summary import Summary
+
+# The remedies are written for commands; here a key does it.
+_KEYS_INSTEAD = (
+    ("--trust FILE", "key t"),
+    ("--password-file FILE", "key p"),
+    ("with --role", "with key o"),
+    ("--san dns:NAME or --san ip:ADDRESS", "dns:NAME or ip:ADDRESS among its names"),
+    ("tpmconsole renew, then import", "key w on this page, then i"),
+)
+_SHORT_NAMES = {"authority-key-identifier": "key-ids"}
+COMPARE = "Compare each fingerprint with the one that the CA publishes or tells you."
+
+
+def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fact]:
+    """The five steps of an identity: done, next, or still to come, and what is there of each.
+
+    What is over is told in few words: a move of the cursor sends all that differs.
+    """
+    asked = one.request_subject is not None
+    answered = one.subject is not None and not one.renewing
+    ready = one.subject is not None and one.has_trust
+    hand = "h: hand it over; d: the demo CA signs it" if simulated and asked else "h: hand it over"
+    steps = (
+        ("1 Key", True, _key_text(one)),
+        ("2 Request", asked, _request_text(one, answered=answered)),
+        ("3 To the CA", answered, short(one.issuer or "", 24) if answered else hand),
+        ("4 Import", answered, _import_text(one, answered=answered, kiosk=kiosk)),
+        ("5 Ready", ready, _ready_text(one)),
+    )
+    lines = []
+    next_found = False
+    for label, done, text in steps:
+        state = "DONE" if done else "" if next_found else "NEXT"
+        next_found = next_found or not done
+        lines.append(Fact(label, state, text))
+    if one.state in ("EXPIRES", "EXPIRED", "NO CLOCK") and not one.renewing:
+        lines[-1] = Fact("5 Ready", one.state, one.detail)
+    if one.state == "ERROR":
+        lines.append(Fact("", "ERROR", one.detail))
+    return lines
+
+
+def _key_text(one: Summary) -> str:
+    password = "password" if one.auth != "none" else "no password"
+    made = f", made {one.made:%Y-%m-%d}" if one.made else ""
+    return f"{one.algorithm} in {one.where}, {password}{made}"
+
+
+def _request_text(one: Summary, *, answered: bool) -> str:
+    if one.request_subject is None:
+        return "r: subject, names and role"
+    made = f", made {moment(one.requested)}" if one.requested and not answered else ""
+    which = "renewal " if one.renewing else ""
+    return f"{which}{one.request_subject}{made}"
+
+
+def _import_text(one: Summary, *, answered: bool, kiosk: bool) -> str:
+    if not answered:
+        return "" if kiosk else "i: the certificate it sends"
+    # Until when is in the table.
+    return "u: back to the one before" if one.can_undo and not kiosk else ""
+
+
+def _ready_text(one: Summary) -> str:
+    if one.subject is not None and not one.has_trust:
+        return "t: trust the CA of its peers"
+    if one.renewing and one.not_after:
+        return f"page 4 starts a session; the certificate before holds {moment(one.not_after)}"
+    return "page 4 starts a session"
+
+
+def verdict_facts(
+    verdicts: Sequence[Verdict], added: Sequence[CertificateFacts], end: str
+) -> list[Fact | Heading]:
+    """The verdicts over a certificate, what speaks against it first.
+
+    Args:
+        added: the trust anchors that come with it and are new.
+        end: what became of it, or what can be done.
+    """
+    facts: list[Fact | Heading] = [Fact("Result", "", end)]
+    for one in sorted(verdicts, key=lambda one: ("fail", "warn", "ok").index(one.verdict)):
+        if one.verdict == "ok" and added:
+            facts += [fact for anchor in added for fact in anchor_facts(anchor, "NEW CA")]
+            added = ()
+        label = _SHORT_NAMES.get(one.check, one.check)
+        facts.append(Fact(label, one.verdict.upper(), one.text))
+        if one.verdict != "ok":
+            facts.append(Fact("", "", f"try: {_by_keys(one.remedy)}"))
+    return facts
+
+
+def _by_keys(remedy: str) -> str:
+    for option, key in _KEYS_INSTEAD:
+        remedy = remedy.replace(option, key)
+    return remedy
+
+
+def anchor_facts(anchor: CertificateFacts, state: str = "") -> list[Fact]:
+    """A trust anchor: its name, until when, and its fingerprint in groups that can be compared."""
+    digits = anchor.fingerprint.upper()
+    groups = " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
+    return [
+        Fact("Trust", state, f"{anchor.subject}, until {moment(anchor.not_after)}"),
+        Fact("", "SHA-256", groups),
+    ]
