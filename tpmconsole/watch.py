@@ -1,4 +1,4 @@
-"""What a session's owner does besides starting and stopping: look around, start it again."""
+"""What a session's owner does besides starting and stopping: look around, keep it going."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.session.model import SessionFacts
     from tpmconsole.session.monitor import TpmUser
+    from tpmconsole.units import Installation
 
 
 def tpm_users(board: Board) -> list[TpmUser]:
@@ -38,3 +39,34 @@ def restart(board: Board, session: str, password: bytes | None = None) -> Sessio
     if not board.sessions.show(session).state.ended:
         board.stop_session(session)
     return board.start_session(spec, password)
+
+
+def reload(board: Board, session: str) -> SessionFacts:
+    """Have a session read its certificate, trust anchors and revocation lists again.
+
+    Raises:
+        ConsoleError: it does not run, or what the files hold now cannot be used.
+    """
+    with board.recording("session reload", session=session):
+        return board.sessions.reload(session)
+
+
+def install(
+    board: Board, session: str, password_file: Path | None
+) -> tuple[Installation, list[Path]]:
+    """Make a session one that systemd runs.
+
+    Returns:
+        What it takes, and which files were written.
+
+    Raises:
+        ConsoleError: it runs, cannot be a service, or the unit cannot be written.
+    """
+    from tpmconsole import units
+
+    wanted = board.sessions.unit(session, password_file)
+    with board.recording("session install", session=session):
+        board.sessions.check_ended(session)
+        written = units.install(wanted)
+        board.sessions.hand_over(session)
+    return wanted, written

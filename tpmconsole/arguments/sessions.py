@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from tpmconsole.arguments.parser import (
@@ -29,6 +30,12 @@ def add_commands(commands: Any) -> None:
     client.add_argument("--path", default="/", help="what https fetches")
     client.add_argument("--interval", type=float, default=1.0, metavar="S")
     client.add_argument("--count", type=int, metavar="N", help="end after N messages")
+    client.add_argument(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="give up after N tries in a row (default: never, and after 5 with --count)",
+    )
     server = add_command(
         roles,
         "server",
@@ -42,7 +49,18 @@ def add_commands(commands: Any) -> None:
         one.add_argument("--engine", choices=("auto", "provider", "bridge"), default="auto")
         one.add_argument("--min-tls", choices=("1.2", "1.3"), default="1.2")
         one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3")
+        one.add_argument(
+            "--crl",
+            type=Path,
+            metavar="FILE",
+            help="refuse peers whose certificate this list (CRL) revokes",
+        )
         password_option(one)
+        one.add_argument(
+            "--last-try",
+            action="store_true",
+            help="send the password also where a wrong one would lock the TPM",
+        )
     add_command(actions, "list", "list the sessions", "tpmconsole session list")
     add_command(actions, "users", "list other users of the TPM", "tpmconsole session users")
     again = add_command(
@@ -53,8 +71,23 @@ def add_commands(commands: Any) -> None:
     for name, text in (
         ("show", "show one session"),
         ("stop", "end a session"),
+        ("reload", "read certificate, trust anchors and CRL again; connections go on"),
         ("events", "what happened in a session"),
     ):
         one = add_command(actions, name, text, f"tpmconsole session {name} server-1")
         one.add_argument("id", metavar="ID")
     one.add_argument("--follow", action="store_true", help="wait for more until the session ends")
+    unit = add_command(
+        actions,
+        "install",
+        "write a systemd unit for a session that has ended",
+        "tpmconsole session install server-1 --dry-run",
+    )
+    unit.add_argument("id", metavar="NAME", help="a session's ID, or its identity's name")
+    unit.add_argument("--dry-run", action="store_true", help="show everything, write nothing")
+    unit.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="F",
+        help="the key's password: the first line of this file, which systemd gives the session",
+    )

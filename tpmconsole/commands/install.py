@@ -17,7 +17,15 @@ def installed(wanted: Installation, args: Namespace) -> Answer:
     Args:
         args: with ``dry_run``.
     """
-    written: list[Path] | None = None if args.dry_run else install(wanted)
+    return told(wanted, None if args.dry_run else install(wanted))
+
+
+def told(wanted: Installation, written: list[Path] | None) -> Answer:
+    """What was installed.
+
+    Args:
+        written: the files that were; None where it was only shown.
+    """
     data = {
         "files": [{"path": str(path), "text": text} for path, text in wanted.files().items()],
         "start": wanted.start,

@@ -32,6 +32,9 @@ def _session_start(board: Board, args: Namespace) -> Answer:
         engine=args.engine,
         min_tls=args.min_tls,
         max_tls=args.max_tls,
+        retries=args.retries if is_client else None,
+        last_try=args.last_try,
+        crl=None if args.crl is None else str(args.crl.absolute()),
     )
     if args.if_missing and (running := board.sessions.running(spec)):
         return Answer(running.to_json(), session_lines([running]), changed=False)
@@ -58,6 +61,24 @@ def _session_stop(board: Board, args: Namespace) -> Answer:
     ended = board.sessions.show(args.id).state.ended
     facts = board.stop_session(args.id)
     return Answer(facts.to_json(), [f"{facts.id}: {facts.state}"], changed=not ended)
+
+
+def _session_reload(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.watch import reload
+
+    facts = reload(board, args.id)
+    return Answer(facts.to_json(), [f"{facts.id}: reloaded"], changed=True)
+
+
+def _session_install(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.commands.install import told
+    from tpmconsole.watch import install
+
+    session = board.sessions.of_identity(args.id)
+    file = None if args.password_file is None else args.password_file.absolute()
+    if args.dry_run:
+        return told(board.sessions.unit(session, file), None)
+    return told(*install(board, session, file))
 
 
 def _session_restart(board: Board, args: Namespace) -> Answer:
@@ -88,6 +109,8 @@ COMMANDS: Commands = {
     "session list": _session_list,
     "session show": _session_show,
     "session stop": _session_stop,
+    "session reload": _session_reload,
+    "session install": _session_install,
     "session restart": _session_restart,
     "session users": _session_users,
     "session events": _session_events,

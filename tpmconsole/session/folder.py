@@ -68,7 +68,6 @@ def write_facts(folder: Path, order: Order, facts: SessionFacts, *, durable: boo
             "certificate": str(credentials.certificate),
             "trust": str(credentials.trust),
             "role": credentials.role,
-            "crl": None if credentials.crl is None else str(credentials.crl),
         },
         "connection": asdict(order.connection)
         | {"environment": dict(order.connection.environment)},
@@ -110,7 +109,6 @@ def read_order(folder: Path) -> tuple[Order, SessionFacts]:
                 certificate=Path(credentials["certificate"]),
                 trust=Path(credentials["trust"]),
                 role=credentials["role"],
-                crl=Path(crl) if (crl := credentials.get("crl")) else None,
             ),
             connection=Connection(**data["connection"]),
             engine=EngineChoice(

@@ -56,6 +56,7 @@ class SessionSpec:
         retries: how often in a row a client tries again before it gives up; None for the usual:
             for ever, and a few times with a count.
         last_try: send the key's password also where a wrong one would lock the TPM.
+        crl: full path of a file with lists of revoked certificates; None for none.
     """
 
     role: str
@@ -71,6 +72,7 @@ class SessionSpec:
     max_tls: str | None = None
     retries: int | None = None
     last_try: bool = False
+    crl: str | None = None
 
     @property
     def address(self) -> str:
@@ -143,7 +145,6 @@ class Credentials:
         certificate: PEM file: the certificate, then its intermediates.
         trust: PEM file: the trust anchors for the peer.
         role: what the certificate was asked for, where that is known.
-        crl: file with lists of revoked certificates; None for none.
     """
 
     identity: str
@@ -151,7 +152,6 @@ class Credentials:
     certificate: Path
     trust: Path
     role: str | None = None
-    crl: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +222,7 @@ class SessionFacts:
         state: starting, running, stopped or failed.
         since: when this state began, ISO 8601 UTC.
         start_time: the process's start, clock ticks since boot; with the pid it names a process.
+        signer_pid: the process that holds its key in the TPM; None where the provider does.
         address: whom a client connects to, where a server listens.
         protocol_version: this and what follows until ``peer``: of the last handshake.
         group: of the key exchange; None where this Python cannot tell.
@@ -245,6 +246,7 @@ class SessionFacts:
     protocol: str = "line"
     pid: int | None = None
     start_time: int | None = None
+    signer_pid: int | None = None
     simulated: bool = False
     protocol_version: str | None = None
     cipher: str | None = None
@@ -316,6 +318,7 @@ class SessionFacts:
             self,
             state=state,
             since=since,
+            signer_pid=None,
             connections=0,
             cpu_percent=None,
             rss_bytes=None,

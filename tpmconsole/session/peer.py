@@ -114,7 +114,7 @@ class Session:
         from tpmconsole.session.prepare import Preparation
 
         self._preparation = preparation = Preparation(
-            self._folder, self._order, self._password, self._open_signer, self._examine
+            self._folder, self._own_order, self._password, self._open_signer, self._examine
         )
         try:
             async with asyncio.timeout(PREFLIGHT_S):
@@ -126,6 +126,15 @@ class Session:
                 f"({self._order.connection.tcti})",
                 "check the TPM (tpmconsole status), then start the session again",
             ) from error
+
+    @property
+    def _own_order(self) -> Order:
+        """The order, with the files where this process finds them."""
+        if self.live.facts.unit is None:
+            return self._order
+        from tpmconsole.session.unit import with_copies
+
+        return with_copies(self._folder, self._order)
 
     def _open_signer(self) -> Signer:
         from tpmconsole.tpm.connection import still_there
@@ -143,6 +152,11 @@ class Session:
         assert self._running is not None  # noqa: S101 - it is at work
         self._running.ready = ready
         self.live.change(engine=ready.choice.name, why_engine=ready.choice.why)
+        self._tell_signer()
+
+    def _tell_signer(self) -> None:
+        signer = self._preparation.signer if self._preparation is not None else None
+        self.live.change(signer_pid=signer.pid if signer is not None else None)
 
     # A certificate that has changed, and a key that the provider has lost
 
@@ -198,6 +212,7 @@ class Session:
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
             self._watch_tpm()
+            self._tell_signer()
             self.live.keep()
             _bound_log()
 

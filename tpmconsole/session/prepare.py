@@ -153,7 +153,7 @@ class Preparation:
             server=spec.role == "server",
             engine=engine,
             trust=credentials.trust,
-            crl=credentials.crl,
+            crl=Path(spec.crl) if spec.crl else None,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
         )

@@ -12,16 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FOLDER, cannot_write, make_private_folder
-from tpmconsole.session.children import last_words, log_tail, spawn
+from tpmconsole.session.children import last_words, log_tail, spawn, start_time
 from tpmconsole.session.engine import choose
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.folder import Order, read_facts, read_order, write_facts, write_order
 from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec, State, Trouble
 from tpmconsole.session.monitor import usage
+from tpmconsole.session.reload import wait_until_reloaded
+from tpmconsole.session.unit import unit_name, unit_of
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.processes import Process, boot_id, end
+from tpmconsole.units import Installation
 
 LOG = logging.getLogger(__name__)
 
@@ -117,6 +120,62 @@ class Supervisor:
             )
         return self._after_stop(folder)
 
+    def reload(self, session: str) -> SessionFacts:
+        """Have a session read its certificate, trust anchors and revocation lists again.
+
+        Connections that are open go on with what they began with.
+
+        Raises:
+            ConsoleError: there is none of that name, it does not run, or what the files hold now
+                cannot be used; then it goes on as it was.
+        """
+        folder = self._known(session)
+        facts = self._facts(folder)
+        process = _process(facts)
+        if facts.state != State.RUNNING or process is None:
+            raise ConsoleError(
+                "Not reloaded",
+                f"{session} is not running ({facts.state})",
+                "start it: it reads its files then",
+            )
+        wait_until_reloaded(folder, process)
+        return self._facts(folder)
+
+    def unit(self, session: str, password_file: Path | None) -> Installation:
+        """The systemd unit that runs a session at every boot.
+
+        Raises:
+            ConsoleError: there is none of that name, or it cannot be a service.
+        """
+        folder = self._known(session)
+        return unit_of(folder, read_order(folder)[0], password_file)
+
+    def check_ended(self, session: str) -> None:
+        """Refuse a session that runs, which systemd could not start beside itself.
+
+        Raises:
+            ConsoleError: it runs.
+        """
+        if not self.show(session).state.ended:
+            raise ConsoleError(
+                "Session runs",
+                f"{session} is running; systemd could not start it beside itself",
+                f"end it (tpmconsole session stop {session}), then install it again",
+            )
+
+    def hand_over(self, session: str) -> None:
+        """From now on systemd runs a session, which has ended."""
+        folder = self._known(session)
+        order, facts = read_order(folder)
+        write_facts(folder, order, replace(facts, unit=unit_name(session)), durable=True)
+
+    def of_identity(self, name: str) -> str:
+        """A session by its id, or the last one of an identity by the identity's name."""
+        if _ID.fullmatch(name):
+            return name
+        last = [facts.id for facts in self.list() if facts.identity == name]
+        return last[-1] if last else name
+
     def events(self, session: str, *, follow: bool = False) -> Iterator[dict[str, Any]]:
         """What happened in a session, the oldest first.
 
@@ -191,6 +250,9 @@ class Supervisor:
             process = _process(facts)
             if this_boot and process is not None and process.alive:
                 cpu, rss = usage(process.pid, process.started)
+                if facts.signer_pid is not None:  # its key's own process
+                    more_cpu, more_rss = usage(facts.signer_pid, start_time(facts.signer_pid))
+                    cpu, rss = (cpu or 0.0) + (more_cpu or 0.0), (rss or 0) + (more_rss or 0)
                 return replace(facts, cpu_percent=cpu, rss_bytes=rss)
             if this_boot and process is None and _age_s(facts) < SILENT_S:
                 return facts
@@ -243,14 +305,14 @@ class Supervisor:
         folder = self._folder / session
         if not _ID.fullmatch(session) or not folder.is_dir():
             known = ", ".join(sorted(self._names())) or "there are none"
-            raise usage_error(
+            raise ConsoleError(
                 "Unknown session", f"there is no session '{session[:40]}'", f"use one of: {known}"
             )
         return folder
 
     def _tidy(self) -> None:
         """Keep the newest of the sessions that have ended."""
-        ended = [facts.id for facts in self.list() if facts.state.ended]
+        ended = [facts.id for facts in self.list() if facts.state.ended and not facts.unit]
         for session in ended[:-ENDED_KEPT]:
             shutil.rmtree(self._folder / session, ignore_errors=True)
 

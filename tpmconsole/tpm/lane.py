@@ -69,6 +69,12 @@ class Lane:
         self.connection: Connection | None = None
         self.activity: Activity | None = None
 
+    @property
+    def worker_pid(self) -> int | None:
+        """The process that does the jobs; None while there is none."""
+        worker = self._worker
+        return None if worker is None else worker.process.pid
+
     def call(
         self,
         job: str,

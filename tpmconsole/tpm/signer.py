@@ -87,6 +87,11 @@ class Signer:
 
         return load_pem_public_key(self._public)  # type: ignore[return-value]
 
+    @property
+    def pid(self) -> int | None:
+        """The process that holds the key; None where it has ended and none was needed since."""
+        return self._lane.worker_pid
+
     def close(self) -> None:
         """Take the key out of the TPM, and end its process."""
         self._lane.close()

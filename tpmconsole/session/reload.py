@@ -1,0 +1,40 @@
+"""A session told to read its files again, and what came of it."""
+
+from __future__ import annotations
+
+import signal
+import time
+from pathlib import Path
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session.events import EventReader
+from tpmconsole.tpm.processes import Process
+
+PATIENCE_S = 20.0
+POLL_S = 0.01
+
+
+def wait_until_reloaded(folder: Path, process: Process) -> None:
+    """Send SIGHUP, and wait for the session's word.
+
+    Raises:
+        ConsoleError: what the files hold now cannot be used, or it says nothing.
+    """
+    with EventReader(folder) as reader:
+        for _ in reader.read():
+            pass  # what was said before is no answer
+        process.signal(signal.SIGHUP)
+        deadline = time.monotonic() + PATIENCE_S
+        while process.alive and time.monotonic() < deadline:
+            for event in reader.read():
+                if event["event"] == "reloaded":
+                    return
+                if event.get("reload") is False:
+                    raise ConsoleError.from_json(event)
+            time.sleep(POLL_S)
+    raise ConsoleError(
+        "Not reloaded",
+        f"{folder.name} has said nothing about it for {PATIENCE_S:.0f} seconds; the TPM may hang",
+        "check the TPM (tpmconsole status), then reload it again",
+        ExitCode.NO_TPM,
+    )
