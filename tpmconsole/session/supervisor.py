@@ -14,7 +14,7 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FOLDER, cannot_write, make_private_folder
-from tpmconsole.session.children import last_words, log_tail, spawn, start_time
+from tpmconsole.session.children import last_words, log_tail, spawn
 from tpmconsole.session.engine import choose
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.folder import Order, read_facts, read_order, write_facts, write_order
@@ -250,9 +250,6 @@ class Supervisor:
             process = _process(facts)
             if this_boot and process is not None and process.alive:
                 cpu, rss = usage(process.pid, process.started)
-                if facts.signer_pid is not None:  # its key's own process
-                    more_cpu, more_rss = usage(facts.signer_pid, start_time(facts.signer_pid))
-                    cpu, rss = (cpu or 0.0) + (more_cpu or 0.0), (rss or 0) + (more_rss or 0)
                 return replace(facts, cpu_percent=cpu, rss_bytes=rss)
             if this_boot and process is None and _age_s(facts) < SILENT_S:
                 return facts
