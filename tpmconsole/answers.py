@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 LINE = 78
 
+FACT_CHARACTERS = 1000
+
 
 def status_lines(health: TpmHealth) -> Iterator[str]:
     """``tpmconsole status``."""
@@ -145,7 +147,7 @@ def session_facts_lines(facts: SessionFacts) -> Iterator[str]:
             text = ", ".join(f"{name} {one}" for name, one in value.items() if one is not None)
         else:
             text = "-" if value is None else str(value)
-        yield f"{label:<17} {text}"
+        yield f"{label:<17} {printable(text, FACT_CHARACTERS)}"
 
 
 def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
@@ -223,7 +225,8 @@ def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
     """Rows of text in columns; the last column keeps its length."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
-    for row in rows:
+    shown = [[printable(text) for text in row] for row in rows]
+    widths = [max(len(row[column]) for row in shown) for column in range(len(shown[0]) - 1)]
+    for row in shown:
         cells = [text.ljust(width) for text, width in zip(row, widths, strict=False)]
         yield "  ".join([*cells, row[-1]]).rstrip()

@@ -15,8 +15,11 @@ from tpmconsole.files import refused
 from tpmconsole.logs import start_logging
 from tpmconsole.memory import leave_no_core
 from tpmconsole.settings import Settings, load_settings
+from tpmconsole.text import harmless, printable
 
 log = logging.getLogger(__name__)
+
+ERROR_CHARACTERS = 2000
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -72,7 +75,7 @@ def _run_command(settings: Settings, args: Namespace) -> int:
         else:
             lines = (json.dumps(one) for one in answer.data) if args.json else answer.lines
             for line in lines:
-                print(line, flush=True)
+                print(harmless(line), flush=True)
         return answer.exit_code
     finally:
         board.close()
@@ -87,8 +90,9 @@ def _print_error(error: ConsoleError, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"error": error.to_json()}, indent=2))
         return
-    print(f"tpmconsole: {error.title}: {error.cause}", file=sys.stderr)
-    print(f"try: {error.remedy}", file=sys.stderr)
+    told = (f"tpmconsole: {error.title}: {error.cause}", f"try: {error.remedy}")
+    for line in told:
+        print(printable(line, ERROR_CHARACTERS), file=sys.stderr)
 
 
 def _unexpected(error: Exception, where: str) -> ConsoleError:

@@ -31,6 +31,21 @@ def printable(text: str, limit: int = 200) -> str:
     return shown + _MARK if len(text) > limit else shown
 
 
+def harmless(text: str, limit: int = 100_000) -> str:
+    """``text`` of several lines, each made ``printable``; for what is shown as it stands.
+
+    Tabs stay: scripts that we print have them, and no terminal minds.
+
+    Args:
+        limit: the most characters to take from it.
+    """
+    cut = text[:limit]
+    lines = (
+        "\t".join(printable(part, limit) for part in line.split("\t")) for line in cut.split("\n")
+    )
+    return "\n".join(lines) + (_MARK if len(text) > limit else "")
+
+
 def _escaped(character: str) -> str:
     # Not printable for Python: control and format characters (bidi marks, zero-width ones), lone
     # surrogates, private and unassigned characters, and every separator but the space.

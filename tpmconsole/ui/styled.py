@@ -8,11 +8,12 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from tpmconsole.text import short
+from tpmconsole.text import harmless, printable, short
 
 LABEL_WIDTH = 12
 LONGEST_LABEL = 28
 STATE_WIDTH = 11
+LONGEST_TEXT = 4000
 
 # State words by how good they are; everything else is plain.
 GOOD = frozenset(
@@ -70,7 +71,7 @@ def lay_out(items: Iterable[Fact | Heading], width: int, state_width: int = STAT
     for row in rows:
         if isinstance(row, Heading):
             lines += [Content("")] if lines else []
-            lines.append(Content.styled(f" {row.text}", "bold"))
+            lines.append(Content.styled(f" {printable(row.text)}", "bold"))
         else:
             lines += _fact_lines(row, label_width, width, state_width)
     return Content("\n").join(lines)
@@ -78,7 +79,9 @@ def lay_out(items: Iterable[Fact | Heading], width: int, state_width: int = STAT
 
 def _fact_lines(fact: Fact, label_width: int, width: int, state_width: int) -> Sequence[Content]:
     indent = 1 + label_width + state_width
-    first, *more = textwrap.wrap(fact.text, max(20, width - indent), break_on_hyphens=False) or [""]
+    # Line breaks become blanks when it is wrapped; everything else that steers a terminal is shown.
+    text = harmless(fact.text, LONGEST_TEXT)
+    first, *more = textwrap.wrap(text, max(20, width - indent), break_on_hyphens=False) or [""]
     return [
         Content.assemble(
             (f" {short(fact.label, label_width - 1):<{label_width}}", "$accent"),

@@ -11,9 +11,12 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tpmconsole.text import short
 from tpmconsole.ui.commands import key_name
 
 Result = TypeVar("Result")
+
+HEADING = 66
 
 
 class Dialog(ModalScreen[Result], Generic[Result]):
@@ -37,7 +40,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="dialog") as frame:
-            frame.border_title = Content(self.heading)
+            frame.border_title = Content(short(self.heading, HEADING))
             yield from self.body()
             yield Static(self._key_line(), classes="dialog-keys")
 

@@ -11,9 +11,12 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.text import harmless
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.styled import STATE_WIDTH, Fact, Heading
 from tpmconsole.ui.widgets.facts import Facts
+
+LONGEST = 2000
 
 
 class ErrorDialog(Dialog[None]):
@@ -27,9 +30,13 @@ class ErrorDialog(Dialog[None]):
         return (("enter", "Close"),)
 
     def body(self) -> ComposeResult:
-        yield Static(Content.assemble(("Cause  ", "bold $error"), self.error.cause))
+        yield Static(
+            Content.assemble(("Cause  ", "bold $error"), harmless(self.error.cause, LONGEST))
+        )
         yield Static("")
-        yield Static(Content.assemble(("Try    ", "bold $success"), self.error.remedy))
+        yield Static(
+            Content.assemble(("Try    ", "bold $success"), harmless(self.error.remedy, LONGEST))
+        )
         yield Static("")
 
     def pressed(self, event: events.Key) -> None:
@@ -50,9 +57,9 @@ class ConfirmDialog(Dialog[bool]):
         return (("y", "Yes"), ("n", "No"))
 
     def body(self) -> ComposeResult:
-        yield Static(Content.styled(self.loss, "$warning"))
+        yield Static(Content.styled(harmless(self.loss, LONGEST), "$warning"))
         yield Static("")
-        yield Static(Content(self.question))
+        yield Static(Content(harmless(self.question, LONGEST)))
         yield Static("")
 
     def pressed(self, event: events.Key) -> None:
@@ -85,7 +92,7 @@ class TextDialog(Dialog[None]):
             if self.facts:
                 yield Facts(self.facts, state_width=self.state_width)
             if self.text:
-                yield Static(Content(self.text))
+                yield Static(Content(harmless(self.text)))
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

@@ -27,9 +27,9 @@ class TitleBar(Bar):
     """Host, chip, and on the right SIMULATED where it is no real TPM."""
 
     def present(self, host: str, chip: str, mark: str) -> None:
-        left = f" tpmconsole  {host}  {chip}"
         room = max(0, self.app.size.width - len(mark) - 1)
-        self.show(Content.assemble(left[:room].ljust(room), (mark, "bold"), " "))
+        left = short(f" tpmconsole  {host}  {chip}", room)
+        self.show(Content.assemble(left.ljust(room), (mark, "bold"), " "))
 
 
 class PageBar(Bar):
