@@ -91,7 +91,7 @@ class Keyring:
             files = tuple(self._proved(key, passwords) for key in files)
         try:
             persistent = self.persistent()
-            room = self._board.status().persistent
+            room = self._board.tpm.room()
         except ConsoleError as error:
             if error.exit_code is ExitCode.USAGE:
                 raise

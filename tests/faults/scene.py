@@ -28,7 +28,6 @@ from tpmconsole.tpm.programs import (
 KEY_S = 0.3  # a key press is answered within this
 ITSELF_S = 25.0  # a poll each five seconds, a deadline of five, and a machine with much to do
 ESCAPE = b"\x1b"
-FIELDS = 5  # of the form for a new key; return goes to the next, and from the last on
 
 
 class Terminal(Pty):
@@ -79,8 +78,15 @@ class Terminal(Pty):
         self.key(b"c", "New key in the TPM")
         self.send(name.encode())
         self.until(name, ITSELF_S)
-        self.send(b"\r" * FIELDS)
-        self.until(lambda: "New key in the TPM" not in self.text, ITSELF_S)
+        self.submit("New key in the TPM")
+
+    def submit(self, form: str) -> None:
+        """Press return through a form's fields until it closes, or refuses at the last one."""
+        before = ""
+        while form in self.text and self.text != before:
+            before = self.text
+            self.send(b"\r")
+            self.settle(0.3)
 
     def leaves(self) -> float:
         """Quit, with a yes where it asks; the seconds it took.

@@ -7,6 +7,7 @@ a dot are work in progress and no identity.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -107,7 +108,7 @@ class IdentityStore:
         if self._taken(name):
             raise _name_taken(name)
         if not os.access(self.root, os.W_OK | os.X_OK):
-            raise cannot_write(self.root, PermissionError(13, "no permission to write"))
+            raise cannot_write(self.root, _not_writable(self.root))
 
     def create(
         self,
@@ -243,9 +244,16 @@ class IdentityStore:
         """From now on the key is the persistent one at ``handle``; its file is removed.
 
         Raises:
-            ConsoleError: the identity is unknown or in use, or cannot be written.
+            ConsoleError: the identity is unknown, in use or at another handle already, or cannot be
+                written.
         """
         with self._changing(name) as identity:
+            if identity.handle not in (None, handle):  # another console was quicker
+                raise ConsoleError(
+                    "Not moved",
+                    f"the key of '{name}' is already at 0x{identity.handle:08x}",
+                    "evict it there first, or make a new identity",
+                )
             # Both there after a power cut: the handle counts, and both hold the same key.
             write_atomic(identity.folder / "key.handle", handle_line(handle))
             remove(identity.folder / "key.pem")
@@ -309,6 +317,12 @@ class IdentityStore:
         with exclusive(folder, name):
             remove_leftovers(folder)
             yield read_identity(folder)
+
+
+def _not_writable(folder: Path) -> OSError:
+    read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
+    number = errno.EROFS if read_only else errno.EACCES
+    return OSError(number, os.strerror(number))
 
 
 def _name_taken(name: str) -> ConsoleError:

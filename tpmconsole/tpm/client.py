@@ -20,6 +20,7 @@ from tpmconsole.tpm.model import (
     Connection,
     KeySource,
     PersistentKey,
+    Room,
     SelfTest,
     TpmHealth,
     Usability,
@@ -113,6 +114,14 @@ class Tpm:
         """
         keys = self._ask("persistent_keys", "sign", "listing persistent keys")
         return tuple(wire.persistent_key(key) for key in keys)
+
+    def room(self) -> Room:
+        """The room for persistent keys: a small part of ``health``, where a chip is slow.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or refuses.
+        """
+        return Room(**self._ask("room", "read", "asking for room"))
 
     def usable(self, key: KeySource, passwords: Passwords = NO_PASSWORDS) -> Usability:
         """Try a key: load it, sign a nonce, verify that in software.

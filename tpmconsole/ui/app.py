@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FEW_COLOURS = 16
+# Between two silent refreshes the TPM rests so many times as long as the last one took, at most.
+REST, LONGEST_REST_S = 4, 30.0
 
 
 class ConsoleApp(QuietCrash):
@@ -66,6 +69,7 @@ class ConsoleApp(QuietCrash):
         self.health: TpmHealth | None = None
         self.no_tpm: ConsoleError | None = None
         self._asking = 0
+        self._asked = self._not_before = 0.0
         self._tour = tour
         kiosk = board.settings.kiosk
         self._keeper = Keeper(self, KioskRules.of(board.settings.options)) if kiosk else None
@@ -143,15 +147,19 @@ class ConsoleApp(QuietCrash):
             silent: nobody is waiting for it; not shown in the status line, and not asked where an
                 answer is still awaited.
         """
-        if silent and self._asking:
+        if silent and (self._asking or time.monotonic() < self._not_before):
             return
         self._asking += 1
+        self._asked = time.monotonic()
         # Only the first time, and after a failure, does anybody wait for it.
         label = "" if silent or self.health else "asking the TPM"
         self.start_job(Job(label, self.board.status, self._healthy, self._unreachable))
 
     def _healthy(self, health: Any) -> None:
         self._asking -= 1
+        # A slow chip is left free for what the user wants of it.
+        now = time.monotonic()
+        self._not_before = now + min(REST * (now - self._asked), LONGEST_REST_S)
         if self.no_tpm:
             self.main.say("the TPM answers")
         self.health, self.no_tpm = health, None

@@ -88,9 +88,7 @@ def _details(esapi: ESAPI) -> dict[str, Any]:
     return {
         "lockout": _lockout(state),
         "hierarchies": _hierarchies(state),
-        "persistent": Room(
-            state.get(TPM2_PT_HR.PERSISTENT, 0), state.get(TPM2_PT_HR.PERSISTENT_AVAIL, 0)
-        ),
+        "persistent": _persistent_room(state),
         "transient": Room(
             len(capability.handles(esapi, _TRANSIENT_FIRST)),
             state.get(TPM2_PT_HR.TRANSIENT_AVAIL, 0),
@@ -103,6 +101,16 @@ def _details(esapi: ESAPI) -> dict[str, Any]:
             f"0x{one:08x}" for one in capability.handles(esapi, PERSISTENT_FIRST)
         ),
     }
+
+
+def room(context: Context) -> dict[str, int]:
+    """The room for persistent keys, as JSON; the one command of ``health`` that tells it."""
+    read = context.run(lambda esapi: capability.properties(esapi, TPM2_PT.VAR))
+    return asdict(_persistent_room(read))
+
+
+def _persistent_room(state: Mapping[int, int]) -> Room:
+    return Room(state.get(TPM2_PT_HR.PERSISTENT, 0), state.get(TPM2_PT_HR.PERSISTENT_AVAIL, 0))
 
 
 def _lockout(state: Mapping[int, int]) -> Lockout:

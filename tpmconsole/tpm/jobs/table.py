@@ -10,6 +10,7 @@ from tpmconsole.tpm.jobs import health, held, importing, keys, lockout, persiste
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ping": health.ping,
     "health": health.health,
+    "room": health.room,
     "self_test": selftest.self_test,
     "reset_lockout": lockout.reset_lockout,
     "create": keys.create,

@@ -84,8 +84,8 @@ class KeysPage(Page):
         self.refresh_data()
 
     def refresh_data(self) -> None:
-        self.console.refresh_health(silent=True)  # how many tries are left is told before asking
         self.job("reading the keys", self.board.keyring.list, self._listed)
+        self.console.refresh_health(silent=True)  # how many tries are left is told before asking
 
     @property
     def _table(self) -> Table:
