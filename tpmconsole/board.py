@@ -141,14 +141,17 @@ class Board:
                 return
             self.simulator.stop(LEAVE_S)
 
-    def status(self) -> TpmHealth:
+    def status(self, *, brief: bool = False) -> TpmHealth:
         """Ask the TPM how it is.
+
+        Args:
+            brief: without its PCRs: to look at again and again.
 
         Raises:
             ConsoleError: no TPM could be reached.
         """
         asked = time.time()
-        health = self.tpm.health()
+        health = self.tpm.health(brief=brief)
         if health.persistent_handles is not None:
             self._handles = (asked, frozenset(health.persistent_handles))
         return replace(health, self_test=self._remembered(health))
@@ -160,7 +163,7 @@ class Board:
             ConsoleError: no TPM could be reached.
         """
         result = self.tpm.self_test(full=full)
-        clock = self.tpm.health().clock
+        clock = self.tpm.health(brief=True).clock
         if clock is not None:
             note = asdict(result) | {"reset_count": clock.reset_count}
             try:

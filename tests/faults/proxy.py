@@ -25,8 +25,6 @@ GET_RANDOM, GET_TEST_RESULT = 0x17B, 0x17C
 _HEADER = struct.Struct(">HII")  # tag, size, and the command's or response's code
 _NO_SESSIONS = 0x8001
 _FAR_TOO_MUCH = 0xFFFFFFFF
-# Control commands of swtpm (swtpm_ioctls(3)) wait for no connection, so this only bounds its end.
-_CONTROL_S = 60.0
 
 PassOn = Callable[[bytes], bytes]
 Fault = Callable[[bytes, PassOn], bytes | None]
@@ -223,7 +221,6 @@ class Proxy:
 
     def _control(self, connection: socket.socket) -> None:
         with socket.socket(socket.AF_UNIX) as tpm:
-            tpm.settimeout(_CONTROL_S)
             tpm.connect(f"{self._backend}.ctrl")
             while data := connection.recv(4096):
                 tpm.sendall(data)

@@ -118,7 +118,7 @@ def test_a_full_disk(scene: Scene, small_disk: Path, seen: Seen) -> None:
     filler = fill(small_disk)
     console.create("pump")
     console.itself("Enter Close")
-    assert "No space left" in console.text
+    assert "space left on device" in console.text
     console.close_dialog("Enter Close")
     took = console.answers()
     assert "Traceback" not in console.output.decode()

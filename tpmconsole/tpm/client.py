@@ -76,13 +76,16 @@ class Tpm:
         except ConsoleError as error:  # the first question meets and reports it again
             LOG.info("%s", error)
 
-    def health(self) -> TpmHealth:
+    def health(self, *, brief: bool = False) -> TpmHealth:
         """How the TPM is; also for one in failure mode, as far as that tells.
+
+        Args:
+            brief: without its PCRs, and in a quarter of the commands: to look at again and again.
 
         Raises:
             ConsoleError: the TPM cannot be reached or does not answer.
         """
-        health = wire.health(self._ask("health", "read", "reading the TPM's state"))
+        health = wire.health(self._ask("health", "read", "reading the TPM's state", brief=brief))
         connection = self._lane.connection
         if connection is None:
             return health

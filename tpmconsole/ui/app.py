@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual import events
@@ -153,7 +154,9 @@ class ConsoleApp(QuietCrash):
         self._asked = time.monotonic()
         # Only the first time, and after a failure, does anybody wait for it.
         label = "" if silent or self.health else "asking the TPM"
-        self.start_job(Job(label, self.board.status, self._healthy, self._unreachable))
+        # Nothing on the screen tells of PCRs.
+        ask = partial(self.board.status, brief=True)
+        self.start_job(Job(label, ask, self._healthy, self._unreachable))
 
     def _healthy(self, health: Any) -> None:
         self._asking -= 1

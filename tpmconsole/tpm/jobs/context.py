@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tpm2_pytss import ESAPI, TPM2_SU, TSS2_Exception
 
@@ -29,6 +29,7 @@ class Context:
     Attributes:
         patience_s: how long a TPM that only says "later" is asked again.
         held: what is loaded now.
+        constant: what jobs remember of this TPM: it cannot change while the connection lasts.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Context:
         self.tcti = tcti
         self.patience_s = 2.0
         self.held = dict(held or {})
+        self.constant: dict[str, Any] = {}
         self._answered = answered
         self._esapi: ESAPI | None = None
         self._channel: Channel | None = None
@@ -90,6 +92,7 @@ class Context:
         if self._esapi is not None:
             self._esapi.close()
             self._esapi = self._channel = None
+            self.constant.clear()
 
 
 def _passes(rc: int) -> bool:

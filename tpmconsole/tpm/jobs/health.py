@@ -33,19 +33,26 @@ def ping(context: Context) -> None:
     context.run(lambda esapi: esapi.get_capability(TPM2_CAP.TPM_PROPERTIES, TPM2_PT.FIXED, 1))
 
 
-def health(context: Context) -> dict[str, Any]:
-    """All of ``TpmHealth``, as JSON; in failure mode what the TPM still tells."""
-    return asdict(context.run(lambda esapi: _read(esapi, context.tcti)))
+def health(context: Context, brief: bool) -> dict[str, Any]:
+    """All of ``TpmHealth``, as JSON; in failure mode what the TPM still tells.
+
+    Args:
+        brief: without the PCRs, which take more commands than all the rest.
+    """
+    return asdict(context.run(lambda esapi: _read(context, esapi, brief=brief)))
 
 
-def _read(esapi: ESAPI, tcti: str) -> TpmHealth:
-    tested = read_result(esapi)
-    fixed = capability.properties(esapi, TPM2_PT.FIXED)
+def _read(context: Context, esapi: ESAPI, *, brief: bool) -> TpmHealth:
+    tested, tcti = read_result(esapi), context.tcti
+    fixed: dict[int, int] = context.constant.get("fixed") or {}
+    if not fixed or tested.result is SelfTestResult.FAILED:  # then it tells less, and reversed
+        fixed = capability.properties(esapi, TPM2_PT.FIXED)
     failed = tested.result is SelfTestResult.FAILED
     details: dict[str, Any] = _NOTHING
     if not failed:
         try:
-            details = _details(esapi)
+            details = _details(context, esapi, brief=brief)
+            context.constant["fixed"] = fixed
         except TSS2_Exception as error:
             if not is_from_tpm(int(error.rc)) or base(int(error.rc)) != Code.FAILURE:
                 raise
@@ -82,9 +89,14 @@ _NOTHING: dict[str, Any] = {
 }
 
 
-def _details(esapi: ESAPI) -> dict[str, Any]:
+def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
     """What only a working TPM tells."""
     state = capability.properties(esapi, TPM2_PT.VAR)
+    if "algorithms" not in context.constant:
+        context.constant |= {
+            "algorithms": tuple(names.algorithm(one) for one in capability.algorithms(esapi)),
+            "curves": tuple(names.curve(one) for one in capability.curves(esapi)),
+        }
     return {
         "lockout": _lockout(state),
         "hierarchies": _hierarchies(state),
@@ -93,9 +105,9 @@ def _details(esapi: ESAPI) -> dict[str, Any]:
             len(capability.handles(esapi, _TRANSIENT_FIRST)),
             state.get(TPM2_PT_HR.TRANSIENT_AVAIL, 0),
         ),
-        "algorithms": tuple(names.algorithm(one) for one in capability.algorithms(esapi)),
-        "curves": tuple(names.curve(one) for one in capability.curves(esapi)),
-        "pcrs": _pcrs(esapi),
+        "algorithms": context.constant["algorithms"],
+        "curves": context.constant["curves"],
+        "pcrs": {} if brief else _pcrs(esapi),
         "clock": _clock(esapi),
         "persistent_handles": tuple(
             f"0x{one:08x}" for one in capability.handles(esapi, PERSISTENT_FIRST)
