@@ -159,6 +159,12 @@ def test_a_port_in_use_a_host_that_does_not_resolve_and_nobody_there(ready: Shel
     server = ready.simulate("session", "start", "server", "ready", "--listen", address)["id"]
     taken = ready.refuse(1, *start, "server", "ready", "--listen", address)
     assert address.rpartition(":")[2] in taken["cause"]
+    asked = ready.refuse(1, "simulator", "stop")
+    assert server in asked["cause"]
+    assert ready.refuse(1, "session", "show", "client-99")["title"] == "Unknown session"
+    unit = ready.refuse(1, "session", "install", "ready", "--dry-run")
+    assert (unit["title"], server in unit["cause"]) == ("Not as a service", True)
+    assert ready.simulate("session", "reload", server)["id"] == server
     lost = ready.refuse(1, *start, "client", "ready", "--connect", "nowhere.invalid:1")
     assert "nowhere.invalid" in lost["cause"]
     ready.simulate("session", "stop", server)

@@ -81,7 +81,10 @@ async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
         await technician.sees("no error so far")
         await technician.press("up", "enter")
         await technician.sees("PONG")
-        await technician.press("escape", "escape", "r")
+        await technician.press("escape", "escape", "l")
+        await technician.sees("has read its certificate again")
+        assert board.sessions.show(client.id).handshakes == 1
+        await technician.press("r")
         await technician.sees("they are dropped")
         await technician.press("n")
         assert not board.sessions.show(client.id).state.ended

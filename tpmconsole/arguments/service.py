@@ -48,7 +48,11 @@ def add_commands(commands: Any) -> None:
     actions = simulator.add_subparsers(dest="action", required=True, parser_class=Parser)
     for name in ("start", "stop", "status"):
         text = f"{name} the simulated TPM" if name != "status" else "is it running"
-        add_command(actions, name, text, f"tpmconsole simulator {name}")
+        one = add_command(actions, name, text, f"tpmconsole simulator {name}")
+        if name == "stop":
+            one.add_argument(
+                "--yes", action="store_true", help="also while sessions sign with its keys"
+            )
     completion = add_command(
         commands,
         "completion",

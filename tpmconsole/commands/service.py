@@ -12,7 +12,7 @@ from tpmconsole.commands.common import (
     Answer,
     Commands,
 )
-from tpmconsole.errors import ExitCode, usage_error
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.files import write_atomic
 from tpmconsole.inputs import parse_address
 
@@ -95,7 +95,14 @@ def _simulator_start(board: Board, _: Namespace) -> Answer:
     return replace(_simulator_status(board, _), changed=not was_running)
 
 
-def _simulator_stop(board: Board, _: Namespace) -> Answer:
+def _simulator_stop(board: Board, args: Namespace) -> Answer:
+    users = [one.id for one in board.sessions.list() if one.simulated and not one.state.ended]
+    if users and not args.yes:
+        raise ConsoleError(
+            "Simulator in use",
+            f"{', '.join(users)} would sign no new connections",
+            "end them first (tpmconsole session stop ID), or add --yes",
+        )
     was_running = board.simulator.stop()
     data = board.simulator.status().to_json() | {"stopped": was_running}
     return Answer(data, ["stopped" if was_running else "was not running"], changed=was_running)

@@ -25,7 +25,7 @@ from tpmconsole.ui.screens.session_forms import session_spec, start_form
 from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
 from tpmconsole.ui.widgets.table import Table
-from tpmconsole.watch import restart, tpm_users
+from tpmconsole.watch import reload, restart, tpm_users
 
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
@@ -73,6 +73,13 @@ class SessionsPage(Page):
             Command("c", "Client", "start a client", lambda: self._ask("client")),
             Command("x", "Stop", "end the session", self._stop, running),
             Command("r", "Restart", "start it again, as it was", self._restart, any_session),
+            Command(
+                "l",
+                "Reload",
+                "take a renewed certificate; connections go on",
+                self._reload,
+                running,
+            ),
             Command(
                 "enter",
                 "Events" if any_session() else "Details",
@@ -248,6 +255,14 @@ class SessionsPage(Page):
                 f"stopping {one.id}",
                 lambda: self.board.stop_session(one.id),
                 lambda facts: self._changed(f"{facts.id} {facts.state}"),
+            )
+
+    def _reload(self) -> None:
+        if (one := self._session()) is not None:
+            self.job(
+                f"reloading {one.id}",
+                lambda: reload(self.board, one.id),
+                lambda facts: self._changed(f"{facts.id} has read its certificate again"),
             )
 
     def _changed(self, message: str) -> None:
