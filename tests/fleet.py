@@ -122,7 +122,7 @@ class Fleet:
             "tpmconsole_ca": str(self.ca),
             "tpmconsole_reports": str(self.folder / "reports"),
             "tpmconsole_san": ["ip:127.0.0.1"],
-            "tpmconsole_session": ["start", "server", "gateway", "--listen", "127.0.0.1:0"],
+            "tpmconsole_session": ["server", "gateway", "--listen", "127.0.0.1:0"],
             "tpmconsole_session_unit": False,
         }
         # Ansible reads JSON, which is YAML.
