@@ -63,6 +63,11 @@ bench: $(VENV)/.test $(VENV)/.fleet
 	@sh .ci/packages bench
 	@cd tests && ../$(BIN)/python -m bench
 
+# Ten minutes and ten thousand handshakes in which nothing may grow; SOAK_S and HANDSHAKES change that.
+.PHONY: soak
+soak: $(VENV)/.test
+	@cd tests && ../$(BIN)/python -m bench.soak
+
 .PHONY: screenshots
 screenshots: $(VENV)/.test
 	@$(BIN)/python tests/screenshots.py

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench import emulated, fleet, handshake, line, start, status
+from bench import commands, emulated, fleet, handshake, line, server, start, status
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 
@@ -19,6 +19,8 @@ def main() -> None:
             start.bench(settings)
             status.bench(board)
             handshake.bench(board)
+            commands.bench(board)
+            server.bench(board)
             line.bench(board)
             fleet.bench()
             emulated.bench()

@@ -1,49 +1,56 @@
-"""Takes one measurement for every line of standard input, and prints it in seconds."""
+"""Works once for every line of standard input, and prints the seconds that it took.
+
+A line with a number asks for so many handshakes, an empty one for a second of them.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import socket
 import ssl
 import sys
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+from session.engine_alone import context_with, open_signer
 from session.session_pki import SoftwareIdentity
 
 from bench.measure import timed
-from tpmconsole.session.bridge import Bridge
-from tpmconsole.session.tls import BridgeEngine, Engine, ProviderEngine, make_context
-from tpmconsole.tpm.model import KeySource
-from tpmconsole.tpm.signer import Signer
+
+BURST_S = 1.0
 
 
 def main(what: str, folder: Path, tcti: str, port: int) -> None:
-    """Measure handshakes with a software key or an engine, or the TPM's signature alone."""
-    with contextlib.ExitStack() as stack:
-
-        def signer() -> Signer:
-            source = KeySource(pem=(folder / "key.pem").read_bytes())
-            return stack.enter_context(Signer(tcti, source))
-
+    """Shake hands for a second, with a software key or an engine; or let the TPM sign once."""
+    with ExitStack() as stack:
+        key = str(folder / "key.pem")
         if what == "signature":
-            key, digest = signer(), hashlib.sha256(b"bench").digest()
-            _serve(lambda: key.sign(digest, "sha256", "ecdsa"))
+            signer, digest = open_signer(stack, key, tcti), hashlib.sha256(b"bench").digest()
+            _serve(lambda _: signer.sign(digest, "sha256", "ecdsa"))
             return
         if what == "software":
             context = _software(folder / "software")
         else:
-            context = _with_engine(what, folder, signer)
-        _serve(lambda: _shake(context, port))
+            files = (folder / "certificate.pem", folder / "peer" / "trust.pem")
+            context = context_with(stack, what, key, files, tcti)
+        _serve(lambda count: _burst(context, port, count))
 
 
-def _serve(work: Callable[[], object]) -> None:
-    work()  # the first one opens what later ones use
-    for _ in sys.stdin:
-        print(timed(work), flush=True)
+def _serve(work: Callable[[int | None], object]) -> None:
+    for line in sys.stdin:
+        count = int(line) if line.strip() else None
+        print(timed(lambda count=count: work(count)), flush=True)
+
+
+def _burst(context: ssl.SSLContext, port: int, count: int | None) -> None:
+    end, done = time.monotonic() + BURST_S, 0
+    while done < count if count is not None else time.monotonic() < end:
+        _shake(context, port)
+        done += 1
 
 
 def _shake(context: ssl.SSLContext, port: int) -> None:
@@ -58,17 +65,6 @@ def _shake(context: ssl.SSLContext, port: int) -> None:
 def _software(folder: Path) -> ssl.SSLContext:
     files = (folder / name for name in ("certificate.pem", "key.pem", "trust.pem"))
     return SoftwareIdentity(*files).context(server=False)
-
-
-def _with_engine(name: str, folder: Path, signer: Callable[[], Signer]) -> ssl.SSLContext:
-    chain, trust = folder / "certificate.pem", folder / "peer" / "trust.pem"
-    engine: Engine
-    if name == "bridge":
-        key = signer()
-        engine = BridgeEngine(Bridge(key.public_key(), key.sign, key.raw_rsa), chain)
-    else:
-        engine = ProviderEngine(folder / "key.pem", chain, None)
-    return make_context(server=False, engine=engine, trust=trust, min_tls=None, max_tls=None)
 
 
 main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
