@@ -43,3 +43,8 @@ class Authority:
             *("-extfile", "ca.ext", "-out", "leaf.pem"),
         )
         return self.folder / "leaf.pem"
+
+    def fingerprint(self) -> str:
+        """The root's, as the CA publishes it: SHA-256, 64 hexadecimal digits."""
+        said = self.run("x509", "-in", "ca.pem", "-noout", "-fingerprint", "-sha256")
+        return said.strip().rpartition("=")[2].replace(":", "")

@@ -59,7 +59,7 @@ class Renewing:
         fields = [
             Field("name", "Name", next_name(self._identity.name), "of the new identity"),
             Field("password", "Password", secret=True, hint="of the new key; empty: none"),
-            Field("again", "Again", secret=True, hint="the same password"),
+            Field("again", "Again", secret=True, hint="the same password", with_="password"),
         ]
         self._page.app.push_screen(
             FormDialog(f"A new key, to renew {self._identity.name}", fields, check),

@@ -80,7 +80,7 @@ class Requesting:
                 "san",
                 "Names",
                 values.get("san", ""),
-                "subject alternative names: dns:, ip:, uri: or email:, with spaces between",
+                "alternative names: dns:, ip:, uri: or email:; blanks between",
             ),
             Field("role", "Role", values.get("role", ""), "decides the key usages", ROLES),
         ]

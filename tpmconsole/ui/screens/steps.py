@@ -93,15 +93,19 @@ def verdict_facts(
         end: what became of it, or what can be done.
     """
     facts: list[Fact | Heading] = [Fact("Result", "", end)]
-    for one in sorted(verdicts, key=lambda one: ("fail", "warn", "ok").index(one.verdict)):
-        if one.verdict == "ok" and added:
-            facts += [fact for anchor in added for fact in anchor_facts(anchor, "NEW CA")]
-            added = ()
-        label = _SHORT_NAMES.get(one.check, one.check)
-        facts.append(Fact(label, one.verdict.upper(), one.text))
-        if one.verdict != "ok":
-            facts.append(Fact("", "", f"try: {_by_keys(one.remedy)}"))
-    return facts
+    wrong = [one for one in verdicts if one.verdict != "ok"]
+    for one in sorted(wrong, key=lambda one: one.verdict != "fail"):
+        facts.append(Fact(_short(one.check), one.verdict.upper(), one.text))
+        facts.append(Fact("", "", f"try: {_by_keys(one.remedy)}"))
+    facts += [fact for anchor in added for fact in anchor_facts(anchor, "NEW CA")]
+    passed = [one for one in verdicts if one.verdict == "ok"]
+    if wrong:  # what passed is of no interest now, and every line of it costs bytes
+        return [*facts, Fact("Passed", "OK", ", ".join(_short(one.check) for one in passed))]
+    return [*facts, *(Fact(_short(one.check), "OK", one.text) for one in passed)]
+
+
+def _short(check: str) -> str:
+    return _SHORT_NAMES.get(check, check)
 
 
 def _by_keys(remedy: str) -> str:
