@@ -58,6 +58,12 @@ interop: $(VENV)/.test
 	@sh .ci/unpack .interop nginx mosquitto
 	$(BIN)/pytest -m interop -n 2 tests/session
 
+# Random keys and pauses at a kiosk, for MINUTES.
+MINUTES ?= 10
+.PHONY: soak-kiosk
+soak-kiosk: $(VENV)/.test
+	@$(BIN)/python tests/soak_kiosk.py $(MINUTES)
+
 .PHONY: bench
 bench: $(VENV)/.test $(VENV)/.fleet
 	@sh .ci/packages bench

@@ -18,12 +18,20 @@ from tpmconsole.board import Board
 from tpmconsole.identity.request import RequestSpec
 from tpmconsole.session.model import SessionSpec
 from tpmconsole.settings import Settings
+from tpmconsole.tour.tour import clear_leftovers
 from tpmconsole.tpm.model import Algorithm
 
 FIRST_PAINT, SWITCH, CURSOR, DIALOG, UPDATE, LEAVING = 3000, 2500, 200, 1800, 150, 60
-PAGES = {b"1": "Lock-out", b"2": "WHERE", b"3": "1 Key", b"4": "SESSION", b"5": "self-test"}
-# A way from the first page back to it that takes each of the twenty switches once.
-EVERY_SWITCH = b"154535251434241323121"
+PAGES = {
+    b"1": "Lock-out",
+    b"2": "WHERE",
+    b"3": "1 Key",
+    b"4": "SESSION",
+    b"5": "self-test",
+    b"6": "Enter begins",
+}
+# A way from the first page back to it that takes each of the thirty switches once.
+EVERY_SWITCH = b"1213141516232425263435364546561"
 ESCAPE, DOWN, CONTROL_L = b"\x1b", b"\x1b[B", b"\x0c"
 IDLE_S = 10.0
 
@@ -254,7 +262,7 @@ def test_a_console_without_a_tpm_opens_all_the_same(state: Path) -> None:
         terminal.close()
 
 
-KEYS = [bytes([letter]) for letter in b"12345tirscnupevwdx?y \r\t\x7f\x0cabz09./"]
+KEYS = [bytes([letter]) for letter in b"123456tirscnupevwdx?y \r\t\x7f\x0cabz09./"]
 KEYS += [b"\x1b[A", b"\x1b[B", b"\x1b[C", b"\x1b[D", b"\x1b[5~", b"\x1b[6~", b"\x1bOQ", ESCAPE]
 NOISE = [b"\xff", b"\x80\x81", b"\x11", b"\x13", b"\0", b"\x1b[?1;2c", b"\x1b[0n", b"\x1b[3;4R"]
 
@@ -283,3 +291,4 @@ def test_a_thousand_keys_and_noise_at_random(state: Path, seed: int) -> None:
         board = Board(Settings(state=state, simulate=True))
         for session in board.sessions.list():
             board.sessions.stop(session.id)
+        clear_leftovers(board.settings)
