@@ -23,7 +23,7 @@ ALLOWED = {
     "Keys": {"enter", "r"},
     "Provision": {"h"},
     "Sessions": {"enter"},
-    "Doctor": {"r"},
+    "Doctor": {"r", "n"},
     "Tour": {"enter", "left", "escape"},
 }
 # By page: a word of it, and keys that mean something to whoever is no visitor.
@@ -32,7 +32,7 @@ HARMFUL = (
     ("Keys", "gateway", ("p", "e", "c", "u")),
     ("Provision", "gateway", ("n", "r", "i", "t", "u", "w", "d", "enter")),
     ("Sessions", "SESSION", ("s", "c", "x")),
-    ("Doctor", "6 Tour", ("w",)),
+    ("Doctor", "6 Tour", ("w", "m", "enter")),
 )
 
 

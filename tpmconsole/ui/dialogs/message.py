@@ -13,10 +13,12 @@ from textual.widgets import Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import harmless
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.styled import STATE_WIDTH, Fact, Heading
+from tpmconsole.ui.styled import STATE_WIDTH, Fact, Heading, lay_out
 from tpmconsole.ui.widgets.facts import Facts
 
 LONGEST = 2000
+# As app.tcss has them: the width of a dialog, and the most rows of its text.
+FRAME, TALLEST = 72, 18
 
 
 class ErrorDialog(Dialog[None]):
@@ -90,9 +92,16 @@ class TextDialog(Dialog[None]):
     def body(self) -> ComposeResult:
         with VerticalScroll(classes="dialog-text"):
             if self.facts:
-                yield Facts(self.facts, state_width=self.state_width)
+                yield Facts(self.facts, state_width=self.state_width, width=self._width())
             if self.text:
                 yield Static(Content(harmless(self.text)))
+
+    def _width(self) -> int:
+        """What the facts have: the dialog without its frame, and without a scroll bar if needed."""
+        width = min(FRAME, self.app.size.width) - 4
+        rows = lay_out(self.facts, width, self.state_width).plain.count("\n") + 1
+        rows += self.text.count("\n") + 1 if self.text else 0
+        return width - (rows > TALLEST)
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

@@ -74,9 +74,8 @@ class DoctorPage(Page):
                 "r", "Run again", "look at everything again", self.refresh_data, idle, kiosk=True
             ),
             Command("n", "Next", "go to the next warn or fail", self._next, troubled, kiosk=True),
-            Command(
-                "enter", "Evidence", "all that a probe has seen", self._show_all, chosen, kiosk=True
-            ),
+            # Not for visitors: lines of logs and the names of programs may be among it.
+            Command("enter", "Evidence", "all that a probe has seen", self._show_all, chosen),
             Command(
                 "m",
                 "Repair modes",

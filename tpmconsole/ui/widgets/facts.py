@@ -15,6 +15,8 @@ class Facts(Static):
 
     Args:
         state_width: of the column of state words; 0 where no fact has one.
+        width: what it will have, where that is known: it is then as high at once as it stays, and
+            what is around it is painted once.
     """
 
     def __init__(
@@ -23,10 +25,12 @@ class Facts(Static):
         *,
         classes: str = "",
         state_width: int = STATE_WIDTH,
+        width: int = 0,
     ) -> None:
-        super().__init__("", classes=classes)
         self._state_width = state_width
         self._items = tuple(items)
+        first = lay_out(self._items, width, state_width) if width else ""
+        super().__init__(first, classes=classes)
 
     def present(self, items: Iterable[Fact | Heading]) -> None:
         """Show these instead."""
