@@ -143,9 +143,6 @@ class DoctorPage(Page):
     def on_data_table_row_highlighted(self) -> None:
         self._show_detail()
 
-    def on_data_table_row_selected(self) -> None:
-        self._show_all()
-
     def _show_detail(self) -> None:
         one = self._chosen()
         if one is None:
