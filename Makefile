@@ -75,8 +75,15 @@ soak: $(VENV)/.test
 	@cd tests && ../$(BIN)/python -m bench.soak
 
 .PHONY: screenshots
-screenshots: $(VENV)/.test
+screenshots: $(VENV)/.pictures
 	@$(BIN)/python tests/screenshots.py
+	@$(BIN)/python tests/cast.py
+
+# Whether the pictures show what the program shows now.
+.PHONY: check-screenshots
+check-screenshots: $(VENV)/.test
+	@$(BIN)/python tests/screenshots.py --check
+	@$(BIN)/python tests/cast.py --check
 
 # The manual page and the shells' completions, from the parser.
 .PHONY: manual
@@ -113,4 +120,8 @@ $(VENV)/.test: pyproject.toml $(VENV)/bin/python | packages
 
 $(VENV)/.fleet: pyproject.toml $(VENV)/.test
 	$(BIN)/pip install $(EDITABLE) '.[fleet]'
+	@touch $@
+
+$(VENV)/.pictures: pyproject.toml $(VENV)/.test
+	$(BIN)/pip install $(EDITABLE) '.[pictures]'
 	@touch $@
