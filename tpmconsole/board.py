@@ -235,6 +235,12 @@ class Board:
             self.record("repair modes", files=str(done))
         return done
 
+    def root_note(self) -> str | None:
+        """What to say to somebody who runs this as root without need; once for each board."""
+        from tpmconsole.privilege import say_once
+
+        return say_once(self.settings.state, self.tpm.connection)
+
     # Sessions
 
     def start_session(self, spec: SessionSpec, password: bytes | None = None) -> SessionFacts:

@@ -76,6 +76,8 @@ def _run_command(settings: Settings, args: Namespace) -> int:
             lines = (json.dumps(one) for one in answer.data) if args.json else answer.lines
             for line in lines:
                 print(harmless(line), flush=True)
+        if sys.stderr.isatty() and (note := board.root_note()):
+            print(f"tpmconsole: {note}", file=sys.stderr)
         return answer.exit_code
     finally:
         board.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import stat
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import pytest
 from running import NOBODY, as_nobody, needs_root
+from shell import Shell
 
 from tpmconsole import clock
 from tpmconsole.board import Board
 from tpmconsole.doctor import Finding, Surroundings, examine
 from tpmconsole.doctor.modes import repair, wrong_modes
-from tpmconsole.doctor.privilege import root_note, say_once
 from tpmconsole.doctor.probes import PROBES
+from tpmconsole.privilege import root_note, say_once
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Connection
 
@@ -270,3 +272,13 @@ def test_a_server_that_is_not_there(settings: Callable[..., Settings], listener:
         "skipped",
         "warn",
     ]
+
+
+def test_the_commands_repair_modes_after_a_yes_and_refuse_a_bad_address(shell: Shell) -> None:
+    shell.state.chmod(0o755)
+    assert "should be 0700" in shell.refuse(2, "doctor", "--repair")["cause"]
+    assert shell.state.stat().st_mode & 0o777 == 0o755
+    done = json.loads(shell("doctor", "--repair", "--yes", "--json").stdout)
+    assert done == {"repaired": [str(shell.state)], "left": 0, "changed": True}
+    assert shell.state.stat().st_mode & 0o777 == 0o700
+    shell.refuse(2, "doctor", "--server", "nowhere")

@@ -12,7 +12,7 @@ PROBES = (
     Probe("driver", device.driver),
     Probe("device", device.nodes),
     Probe("permission", device.permission, needs=("device",)),
-    Probe("other users", device.users),
+    Probe("other users", device.users, deadline_s=4.0),
     Probe("manager", device.manager, hangs="the system's message bus does not answer"),
     Probe("tcti", chip.tcti, deadline_s=8.0, hangs="the simulator does not start, or the bus"),
     Probe("tpm", chip.answers, needs=("tcti",), deadline_s=8.0, hangs=_TPM),

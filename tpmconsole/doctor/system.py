@@ -12,6 +12,7 @@ from tpmconsole.doctor.examination import Examination
 from tpmconsole.doctor.finding import Finding, fail, ok, warn
 from tpmconsole.doctor.modes import wrong_modes
 from tpmconsole.doctor.surroundings import Surroundings
+from tpmconsole.privilege import root_note
 
 LOW_DISK = 16 * 1024 * 1024
 LOW_INODES = 100
@@ -142,8 +143,6 @@ def files(examination: Examination) -> Finding:
 
 def privilege(examination: Examination) -> Finding:
     """Do we run with more rights than it takes?"""
-    from tpmconsole.doctor.privilege import root_note
-
     evidence = (f"user id {os.geteuid()}, real {os.getuid()}",)
     note = root_note(examination.connection)
     if note is not None:

@@ -165,8 +165,14 @@ class ConsoleApp(QuietCrash):
         self._not_before = now + min(REST * (now - self._asked), LONGEST_REST_S)
         if self.no_tpm:
             self.main.say("the TPM answers")
+        if self.health is None and not self.board.settings.kiosk:
+            self.start_job(Job("", self.board.root_note, self._note))
         self.health, self.no_tpm = health, None
         self.main.health_changed()
+
+    def _note(self, note: Any) -> None:
+        if note:
+            self.main.say(note)
 
     def _unreachable(self, error: ConsoleError) -> None:
         self._asking -= 1
