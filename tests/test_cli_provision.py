@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +15,7 @@ from authority import Authority
 from shell import Shell
 
 from tpmconsole.hardware import host_name, serial_number
+from tpmconsole.identity.store import IdentityStore
 from tpmconsole.tpm.simulator import Simulator
 
 
@@ -70,6 +74,42 @@ def test_a_request_signed_in_the_tpm_to_an_installed_certificate(
     ]
     assert len(lines[1]["key"]) == 64
     assert lines[3]["trust"] == anchor["fingerprint"]
+
+
+# tpm2-openssl makes restricted keys of this kind, which sign nothing that comes from outside.
+_MAKE_PSS_KEY = """
+import sys
+from tpm2_pytss import ESAPI, TPM2_ALG, TPM2B_PUBLIC
+from tpm2_pytss.tsskey import TSSPrivKey
+area = TPM2B_PUBLIC.parse("rsa2048:rsapss-sha256", objectAttributes="userwithauth|sign|fixedtpm"
+    "|fixedparent|sensitivedataorigin").publicArea
+area.parameters.rsaDetail.symmetric.algorithm = TPM2_ALG.NULL
+with ESAPI(sys.argv[1]) as tpm:
+    sys.stdout.buffer.write(TSSPrivKey.create(tpm, area).to_pem())
+"""
+
+
+def test_a_key_that_signs_with_pss_only_asks_and_proves_itself_so(
+    shell: Shell, authority: Authority
+) -> None:
+    connection = Simulator(shell.state / "simulator").ensure()
+    made = subprocess.run(
+        [sys.executable, "-c", _MAKE_PSS_KEY, connection.tcti],
+        env={**os.environ, **connection.environment},
+        check=False,
+        capture_output=True,
+    )
+    assert made.returncode == 0, made.stderr
+    store = IdentityStore(shell.state / "identities")
+    store.create("pss", key_pem=made.stdout, handle=None, algorithm="rsa-2048", auth="none")
+    shell.simulate("request", "pss", "--subject", "CN=pss")
+    request = _folder(shell, "pss") / "request.pem"
+    said = authority.run("req", "-in", str(request), "-verify", "-noout", "-text")
+    assert "verify OK" in said
+    assert "Signature Algorithm: rsassaPss" in said
+    leaf = str(authority.sign(request))
+    answer = shell.simulate("import", "pss", leaf, "--trust", str(authority.root))
+    assert _verdicts(answer)["key-proof"] == "ok"
 
 
 def test_trust_anchors_are_added_shown_and_removed(

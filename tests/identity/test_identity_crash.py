@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from identity_pki import ca
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.identity.naming import fingerprint
 from tpmconsole.identity.store import Identity, IdentityStore
 
 KEY = b"-----BEGIN TSS2 PRIVATE KEY-----\n"
@@ -191,6 +193,39 @@ def test_moving_to_a_handle_killed_at_every_step_keeps_the_key(
     assert _killed_at_every_step(tmp_path, prepare, move, check) > 3
 
 
+def test_trusting_killed_at_every_step_keeps_every_anchor_that_was_there(
+    tmp_path: Path, quick_disk: None
+) -> None:
+    first, second = ca("First"), ca("Second")
+
+    def prepare(store: IdentityStore) -> None:
+        _make(store)
+        store.install("gateway", b"chain first", first.pem)
+        store.install("gateway", b"chain second", first.pem)
+
+    def check(store: IdentityStore) -> None:
+        assert first.certificate in store.trust_certificates("gateway")
+
+    def add(store: IdentityStore) -> None:
+        store.add_anchors("gateway", [second.certificate])
+
+    steps = _killed_at_every_step(tmp_path, prepare, add, check)
+    assert steps > 4
+    for step in range(1, steps):
+        store = IdentityStore(tmp_path / str(step) / "identities")
+        store.undo_install("gateway")
+        assert second.certificate in store.trust_certificates("gateway")
+
+    def drop(store: IdentityStore) -> None:
+        store.drop_anchor("gateway", fingerprint(second.certificate))
+
+    def prepare_both(store: IdentityStore) -> None:
+        prepare(store)
+        add(store)
+
+    assert _killed_at_every_step(tmp_path / "drop", prepare_both, drop, check) > 4
+
+
 def _no_room() -> None:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (8, 8))
@@ -205,6 +240,7 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
         lambda: store.install("gateway", b"c" * 100, b"t" * 100),
         lambda: store.save_request("gateway", b"r" * 100, "client"),
         lambda: store.move_to_handle("gateway", 0x81000010),
+        lambda: store.add_anchors("gateway", [ca("New").certificate]),
         lambda: _make(store, "other"),
     ):
         assert _in_child(work, _no_room) == 7
