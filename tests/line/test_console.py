@@ -164,7 +164,13 @@ def test_a_session_update_costs_little(console: Pty, furnished: Path) -> None:
     client = board.start_session(spec).id
     try:
         console.step(b"4", client)
-        console.step(DOWN, "reconnects")
+        console.settle(0.3)
+        before = len(console.output)
+        console.send(DOWN)
+        console.until(lambda: len(console.output) > before)
+        console.settle(0.05)
+        assert len(console.output) - before <= CURSOR
+        console.until("reconnects")  # its facts follow when the cursor rests
         console.settle()
         for _ in range(3):
             start = len(console.output)

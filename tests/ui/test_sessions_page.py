@@ -85,7 +85,7 @@ async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
         await technician.sees("has read its certificate again")
         assert board.sessions.show(client.id).handshakes == 1
         await technician.press("r")
-        await technician.sees("they are dropped")
+        await technician.sees("are dropped")
         await technician.press("n")
         assert not board.sessions.show(client.id).state.ended
         await technician.press("r", "y")

@@ -18,6 +18,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
@@ -91,7 +92,9 @@ class _Output:
         """
         if held != self._held or time.monotonic() > self._last + ALIVE_S:
             self._held = dict(held)
-            self.send({"alive": sorted(held.items())})
+            # Where nobody listens any more, the key is still to be taken out of the TPM.
+            with suppress(BrokenPipeError):
+                self.send({"alive": sorted(held.items())})
 
 
 class Worker:
@@ -211,7 +214,7 @@ def main() -> int:
     except ConsoleError as error:
         output.send({"error": error.to_json()})
     except BrokenPipeError:
-        return 0
+        LOG.info("nobody listens any more")
     worker.close()
     return 0
 

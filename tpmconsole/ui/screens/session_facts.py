@@ -38,7 +38,8 @@ def session_facts(one: SessionFacts, levels: str = ASCII_LEVELS) -> list[Fact]:
     ]
     if one.last_error:
         error = one.last_error
-        facts.append(Fact("Last error", "", f"{error.time[11:19]} {error.title}: {error.cause}"))
+        words = f"{error.time[11:19]} {error.title}: {error.cause}"
+        facts.append(Fact("Last error", "", words.lstrip()))
         facts.append(Fact("Try", "", error.remedy))
     return facts
 

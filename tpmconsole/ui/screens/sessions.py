@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
+from textual.timer import Timer
 from textual.widget import Widget
 
 from tpmconsole.ui.commands import Command
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (("SESSION", 12), ("STATE", 9), ("IDENTITY", 16), ("ADDRESS", 22), ("MESSAGES", 8))
 POLL_S = 1.0
+REST_S = 0.25
 # Looking for other users reads something of every process; they come and go rarely.
 USERS_EVERY = 10
 OTHER = "OTHER"
@@ -52,6 +54,7 @@ class SessionsPage(Page):
         self._reading = False
         self._polls = 0
         self._started = ""
+        self._resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=1)
@@ -171,7 +174,10 @@ class SessionsPage(Page):
         ]
 
     def on_data_table_row_highlighted(self) -> None:
-        self._show_facts()
+        # When the cursor rests: a move costs little then, and one over many rows no more.
+        if self._resting is not None:
+            self._resting.stop()
+        self._resting = self.set_timer(REST_S, self._show_facts)
 
     def _show_facts(self) -> None:
         session, user = self._session(), self._user()
@@ -223,7 +229,7 @@ class SessionsPage(Page):
         if one.state.ended:
             begin(True)
             return
-        loss = f"{one.id} has {one.connections} open connections; they are dropped"
+        loss = f"{one.connections} open connections are dropped" if one.connections else "It runs"
         self.app.push_screen(ConfirmDialog(f"Restart {one.id}", loss, "Start it again?"), begin)
 
     def _start(
