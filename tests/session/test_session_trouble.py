@@ -30,6 +30,7 @@ from session_world import (
 from waiting import wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session.engine import choose
 from tpmconsole.session.model import Credentials, State
 from tpmconsole.session.supervisor import Supervisor
 from tpmconsole.tpm.client import Tpm
@@ -303,6 +304,47 @@ def test_the_tpm_comes_back(own: World, simulator: Simulator) -> None:
         with connected(identity, port_of(server)) as tls:
             assert say(tls, "PING 3") == "PONG 3"
         assert say(held, "PING 4") == "PONG 4"
+
+
+@pytest.mark.parametrize("engine", ["auto", "provider"])
+def test_a_provider_that_loses_the_tpm_is_replaced_where_that_is_allowed(
+    own: World, simulator: Simulator, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    monkeypatch.setattr(
+        "tpmconsole.session.supervisor.choose",
+        lambda _, key, connection: choose("provider", key, connection),
+    )
+    server, identity = own.server(engine=engine), own.software()
+
+    def causes() -> list[str]:
+        return [one["title"] for one in own.supervisor.events(server.id) if "remedy" in one]
+
+    def fail() -> None:
+        before = len(causes())
+        with (
+            pytest.raises((ssl.SSLError, OSError, EOFError)),
+            connected(identity, port_of(server)) as tls,
+        ):
+            say(tls, "PING 1")
+        wait_until(lambda: len(causes()) > before)
+
+    with connected(identity, port_of(server)) as held:
+        assert say(held, "PING 1") == "PONG 1"
+        psutil.Process(simulator.status().pids["tpm2-abrmd"]).kill()
+        fail()
+        assert causes() == ["No TPM reached"]
+        simulator.ensure()
+        fail()
+        if engine == "auto":
+            assert causes()[-1] == "Provider lost the key"
+            with connected(identity, port_of(server)) as tls:
+                assert say(tls, "PING 2") == "PONG 2"
+            facts = own.supervisor.show(server.id)
+            assert facts.engine == "bridge"
+            assert "provider failed" in facts.why_engine
+        else:
+            assert causes()[-1] == "Provider lost the TPM"
+        assert say(held, "PING 3") == "PONG 3"
 
 
 def test_a_full_disk_does_not_end_a_session(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,6 +59,7 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "EVP_PKEY_set1_EC_KEY": (c_int, (c_void_p, c_void_p)),
     "EVP_PKEY_set1_RSA": (c_int, (c_void_p, c_void_p)),
     "EVP_PKEY_free": (None, (c_void_p,)),
+    "EVP_set_default_properties": (c_int, (c_void_p, c_char_p)),
     "SSL_CTX_get_options": (c_uint64, (c_void_p,)),
     "SSL_CTX_get_verify_mode": (c_int, (c_void_p,)),
     "SSL_CTX_use_certificate_chain_file": (c_int, (c_void_p, c_char_p)),
@@ -128,6 +129,17 @@ def reasons(library: SimpleNamespace) -> str:
         text = library.ERR_reason_error_string(code)
         words.append(text.decode("ascii", "replace") if text else f"error {code:#x}")
     return ", ".join(dict.fromkeys(words)) or "no reason given"
+
+
+def avoid_provider(name: str) -> None:
+    """From now on OpenSSL takes no algorithm from a provider; keys that it holds stay as they are.
+
+    Raises:
+        BridgeUnavailable: OpenSSL refuses.
+    """
+    library = functions()
+    if library.EVP_set_default_properties(None, f"provider!={name}".encode()) != 1:
+        raise BridgeUnavailable(f"OpenSSL keeps to the provider {name}: {reasons(library)}")
 
 
 def context_pointer(context: ssl.SSLContext) -> c_void_p:

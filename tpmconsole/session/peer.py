@@ -193,19 +193,29 @@ class Session:
         assert self._loop is not None  # noqa: S101
         if self._preparation.still_signs(self._running.ready):
             return None
+        from tpmconsole.session.tls import EngineFailedError
+
         try:
             ready = self._preparation.make()
+        except EngineFailedError:
+            return ConsoleError(
+                "Provider lost the TPM",
+                "the TPM answers, but OpenSSL's tpm2 provider does not find back to it",
+                "start the session again (tpmconsole session restart ID), best with --engine auto",
+                ExitCode.NO_TPM,
+            )
         except ConsoleError as trouble:
             return trouble
         asyncio.run_coroutine_threadsafe(self._changed(ready), self._loop)
-        return no_tpm(
-            "OpenSSL's tpm2 provider had lost the key; from now on the session signs with the "
-            f"{ready.choice.name} again",
-            "nothing is left to do: new connections are signed",
+        return ConsoleError(
+            "Provider lost the key",
+            f"new connections are signed again, by the {ready.choice.name}",
+            "do nothing: it has been mended",
         )
 
     async def _changed(self, ready: Ready) -> None:
         self._take(ready)
+        self.live.keep()
         self.live.event("engine", engine=ready.choice.name, why=ready.choice.why)
 
     async def _keep(self) -> None:

@@ -16,6 +16,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.session.bridge import Bridge
 from tpmconsole.session.engine import BRIDGE, EngineChoice, instead_of_provider
 from tpmconsole.session.folder import KEY_FILE, Order
+from tpmconsole.session.openssl import avoid_provider
 from tpmconsole.session.preflight import prove_handshake, prove_key, read_chain
 from tpmconsole.session.tls import (
     BridgeEngine,
@@ -110,6 +111,8 @@ class Preparation:
             LOG.warning("%s; the bridge is tried instead", trouble)
             why = f"{other} ({trouble.cause})"
             self.choice = replace(self.choice, name=BRIDGE, why=why)
+            # Older ones were told to verify in the TPM too.
+            avoid_provider("tpm2")
             return self._ready(self._bridge(chain), chain)
 
     def still_signs(self, ready: Ready) -> bool:

@@ -1,0 +1,94 @@
+"""Key, certificate and engine made ready: what the provider cannot do goes over the bridge."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from session_pki import Ca, SoftwareSigner, make_key
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.session import prepare
+from tpmconsole.session.engine import EngineChoice
+from tpmconsole.session.folder import Order
+from tpmconsole.session.model import Credentials, SessionSpec
+from tpmconsole.session.prepare import Preparation
+from tpmconsole.tpm.model import Connection, KeySource
+
+SHA256 = hashes.SHA256()
+
+
+class Chip(SoftwareSigner):
+    """A signer whose RSA-PSS salts are as long as some chips make them."""
+
+    def __init__(self, salt: int) -> None:
+        super().__init__(make_key("rsa-2048"))
+        self.salt = salt
+        self.opened = 1
+
+    def sign(self, digest: bytes, hash_name: str, scheme: str) -> bytes:
+        assert hash_name == "sha256"
+        assert isinstance(self.key, rsa.RSAPrivateKey)
+        pss = padding.PSS(padding.MGF1(SHA256), self.salt)
+        scheme_padding = pss if scheme == "rsapss" else padding.PKCS1v15()
+        return self.key.sign(digest, scheme_padding, Prehashed(SHA256))
+
+    def close(self) -> None:
+        self.opened -= 1
+
+
+@pytest.fixture
+def order(tmp_path: Path) -> Order:
+    ca = Ca.make("root")
+    certificate, trust = tmp_path / "certificate.pem", tmp_path / "trust.pem"
+    certificate.write_bytes(ca.issue(make_key("rsa-2048").public_key(), "ours"))
+    trust.write_bytes(ca.pem)
+    return Order(
+        SessionSpec("server", "ours", "localhost", 0),
+        Credentials("ours", KeySource(handle=0x81000001), certificate, trust),
+        Connection("device:/dev/none", "test"),
+        EngineChoice("provider", "it is 1.3.0 and the key is a file"),
+        "boot",
+    )
+
+
+def prepared(folder: Path, order: Order, chip: Chip) -> Preparation:
+    return Preparation(folder, order, None, lambda: chip, lambda: None)  # type: ignore[arg-type,return-value]
+
+
+def test_a_chip_with_long_salts_is_bridged(
+    tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    avoided: list[str] = []
+    monkeypatch.setattr(prepare, "avoid_provider", avoided.append)
+    ready = prepared(tmp_path, order, Chip(padding.PSS.MAX_LENGTH)).make()
+    assert ready.choice.name == "bridge"
+    assert "salt" in ready.choice.why
+    assert avoided == ["tpm2"]
+
+
+def test_a_chip_with_long_salts_is_refused_where_the_provider_is_asked_for(
+    tmp_path: Path, order: Order
+) -> None:
+    order = replace(order, spec=replace(order.spec, engine="provider"))
+    with pytest.raises(ConsoleError, match="salt of another length") as caught:
+        prepared(tmp_path, order, Chip(padding.PSS.MAX_LENGTH)).make()
+    assert "--engine bridge" in caught.value.remedy
+
+
+def test_a_provider_that_does_not_take_the_key_is_left(
+    tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Here it is not even loaded, so the key file is none to OpenSSL."""
+    monkeypatch.setattr(prepare, "avoid_provider", lambda _: None)
+    (tmp_path / "key.pem").write_bytes(b"no key")
+    chip = Chip(32)
+    ready = prepared(tmp_path, order, chip).make()
+    assert ready.choice.name == "bridge"
+    assert "OpenSSL says" in ready.choice.why
+    # The key was taken out of the TPM before the provider was to load it.
+    assert chip.opened == 0
