@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import gc
+import shutil
 import ssl
+import subprocess
+import sys
 import weakref
 from pathlib import Path
 
@@ -22,11 +25,11 @@ from session_pki import (
     memory_handshake,
 )
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import ConsoleError
 from tpmconsole.session import bridge as bridge_module
 from tpmconsole.session import openssl
 from tpmconsole.session.bridge import Bridge
-from tpmconsole.session.openssl import BridgeUnavailable
+from tpmconsole.session.openssl import BridgeError, BridgeUnavailable
 
 
 class Bridged:
@@ -116,33 +119,32 @@ def test_a_certificate_for_another_key_is_refused(bridged: Bridged, tmp_path: Pa
     for kind in ("ec-p256", "rsa-2048"):
         other = make_key(kind, "other")
         bridged.chain.write_bytes(bridged.ca.issue(other.public_key(), "other"))
-        with pytest.raises(ConsoleError, match="do not belong together"):
+        with pytest.raises(BridgeError, match="do not belong together"):
             bridged.context()
 
 
 def test_a_chain_that_is_none_is_refused(bridged: Bridged, tmp_path: Path) -> None:
     bridged.chain.write_bytes(b"not a certificate")
-    with pytest.raises(ConsoleError, match="Certificate not loaded"):
+    with pytest.raises(BridgeError, match="Certificate not loaded"):
         bridged.context()
     bridged.chain = tmp_path / "absent.pem"
-    with pytest.raises(ConsoleError, match="Certificate not loaded"):
+    with pytest.raises(BridgeError, match="Certificate not loaded"):
         bridged.context()
 
 
 def test_an_rsa_key_that_may_only_sign_is_refused_with_the_reason() -> None:
     key = make_key("rsa-2048")
-    with pytest.raises(ConsoleError, match="may only sign") as caught:
+    with pytest.raises(BridgeError, match="may only sign") as caught:
         Bridge(key.public_key(), SoftwareSigner(key).sign, None)
-    assert caught.value.exit_code == ExitCode.REFUSED
     assert "provider" in caught.value.remedy
 
 
 def test_other_kinds_of_keys_are_refused() -> None:
     signer = SoftwareSigner(make_key("ec-p521"))
-    with pytest.raises(ConsoleError, match="not EC secp521r1"):
+    with pytest.raises(BridgeError, match="not EC secp521r1"):
         Bridge(signer.public_key(), signer.sign, None)
     stranger: PublicKey = ed25519.Ed25519PrivateKey.generate().public_key()  # type: ignore[assignment]
-    with pytest.raises(ConsoleError, match="cannot be bridged"):
+    with pytest.raises(BridgeError, match="cannot be bridged"):
         Bridge(stranger, signer.sign, None)
 
 
@@ -237,3 +239,44 @@ def test_rsa_public_exponents_other_than_65537(tmp_path: Path) -> None:
     key = rsa.generate_private_key(3, 2048)
     signer = SoftwareSigner(key)
     assert Bridge(signer.public_key(), signer.sign, signer.raw_rsa).signatures == 0
+
+
+# What its first lines say, in a program that has only the two files.
+LIFTED = """
+import ssl, sys
+sys.path[:] = {path!r}
+from elsewhere.bridge import Bridge, unavailable
+from session_pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
+from pathlib import Path
+folder = Path({folder!r})
+assert unavailable() is None
+ca = Ca.make("root")
+for kind in ("ec-p256", "rsa-2048"):
+    signer = SoftwareSigner(make_key(kind))
+    chain = folder / "chain.pem"
+    chain.write_bytes(ca.issue(signer.public_key(), "lifted"))
+    bridge = Bridge(signer.public_key(), signer.sign, signer.raw_rsa)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=ca.pem.decode())
+    bridge.install(context, chain)
+    peer = SoftwareIdentity.make(folder / "peer", ca, "peer")
+    memory_handshake(context, peer.context(server=True))
+    print(bridge.signatures)
+print("tpmconsole" in sys.modules)
+"""
+
+
+def test_the_two_files_work_in_another_package(tmp_path: Path) -> None:
+    package = tmp_path / "lib" / "elsewhere"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    for module in (bridge_module, openssl):
+        shutil.copy(module.__file__, package)
+    own = Path(bridge_module.__file__).parents[2]
+    path = [str(tmp_path / "lib"), str(Path(__file__).parent)]
+    path += [one for one in sys.path if Path(one) != own]
+    code = LIFTED.format(path=path, folder=str(tmp_path))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["1", "1", "False"], done.stderr

@@ -11,7 +11,7 @@ a service. No OpenSSL provider and no OpenSSL configuration is involved.
     except ssl.SSLError:
         failure = bridge.take_failure()       # what really went wrong, where signing did
 
-This module and ``openssl`` stand alone but for the shape of their errors.
+This module and ``openssl`` stand alone: copied into any package, they work there.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.openssl import (
+# Relative, unlike elsewhere: these two files shall work in another package as they are.
+from .openssl import (
+    BridgeError,
     BridgeUnavailable,
     EcSign,
     RsaPrivateEncrypt,
@@ -79,7 +80,7 @@ class Bridge:
 
     Raises:
         BridgeUnavailable: the interpreter or its OpenSSL lacks what is needed.
-        ConsoleError: a key that the bridge cannot serve.
+        BridgeError: a key that the bridge cannot serve.
     """
 
     def __init__(self, public_key: PublicKey, sign: Sign, raw_rsa: RawRsa | None) -> None:
@@ -106,12 +107,12 @@ class Bridge:
 
         Raises:
             BridgeUnavailable: the context's inside is not as CPython's is known to be.
-            ConsoleError: the chain cannot be used, or does not belong to the key.
+            BridgeError: the chain cannot be used, or does not belong to the key.
         """
         library, pointer = self._library, context_pointer(context)
         library.ERR_clear_error()
         if library.SSL_CTX_use_certificate_chain_file(pointer, os.fsencode(chain)) != 1:
-            raise ConsoleError(
+            raise BridgeError(
                 "Certificate not loaded",
                 f"OpenSSL refuses {os.fspath(chain)}: {reasons(library)}",
                 "import the certificate again, with a key and signature of today's strength",
@@ -121,7 +122,7 @@ class Bridge:
             or library.SSL_CTX_check_private_key(pointer) != 1
         ):
             why = reasons(library)
-            raise ConsoleError(
+            raise BridgeError(
                 "Certificate and key do not belong together",
                 f"the certificate's public key is not that of the key ({why})",
                 "import the certificate that was issued for this key",
@@ -202,23 +203,21 @@ class Bridge:
         return number
 
 
-def sign_only() -> ConsoleError:
+def sign_only() -> BridgeError:
     """The refusal of an RSA key that lacks the raw private operation."""
-    return ConsoleError(
+    return BridgeError(
         "Key cannot be bridged",
         "the RSA key may only sign; TLS pads by itself and needs the raw private operation, "
         "which the TPM allows only for keys with the decrypt attribute",
         "use tpm2-openssl 1.2 or newer with the key as a file (--engine provider), or an EC key",
-        ExitCode.REFUSED,
     )
 
 
-def _unsupported(kind: str) -> ConsoleError:
-    return ConsoleError(
+def _unsupported(kind: str) -> BridgeError:
+    return BridgeError(
         "Key cannot be bridged",
         f"the bridge serves EC P-256, EC P-384 and RSA keys, not {kind}",
         "make a key of one of these kinds",
-        ExitCode.REFUSED,
     )
 
 

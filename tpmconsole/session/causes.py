@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session.openssl import BridgeError
 
 _CLOCK = "check the board's clock (date) and the certificate's dates"
 
@@ -147,6 +148,8 @@ def explain(error: BaseException, peer: Peer) -> ConsoleError:
     """What went wrong with a peer, for people."""
     if isinstance(error, ConsoleError):
         return error
+    if isinstance(error, BridgeError):
+        return ConsoleError(error.title, error.cause, error.remedy, ExitCode.REFUSED)
     if isinstance(error, ssl.SSLCertVerificationError):
         return _not_trusted(error, peer)
     if isinstance(error, ssl.SSLError):

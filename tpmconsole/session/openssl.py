@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-from tpmconsole.errors import ConsoleError
-
 OPENSSL_3 = (3, 0)
 
 _Bytes = POINTER(c_ubyte)
@@ -71,7 +69,26 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
 _VERIFY_FLAGS = {ssl.CERT_NONE: 0, ssl.CERT_OPTIONAL: 1, ssl.CERT_REQUIRED: 3}
 
 
-class BridgeUnavailable(ConsoleError):
+class BridgeError(Exception):
+    """What the bridge cannot do.
+
+    Args:
+        title: what failed, a few words.
+        cause: why, one sentence.
+        remedy: what can be done, one sentence.
+    """
+
+    def __init__(self, title: str, cause: str, remedy: str) -> None:
+        super().__init__(title, cause, remedy)
+        self.title = title
+        self.cause = cause
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.title}: {self.cause}"
+
+
+class BridgeUnavailable(BridgeError):
     """This interpreter or its OpenSSL lacks what the bridge needs."""
 
     def __init__(self, cause: str) -> None:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.bridge import Bridge
+from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.engine import BRIDGE, EngineChoice, instead_of_provider
 from tpmconsole.session.folder import KEY_FILE, Order
-from tpmconsole.session.openssl import avoid_provider
+from tpmconsole.session.openssl import BridgeError, avoid_provider
 from tpmconsole.session.preflight import prove_handshake, prove_key, read_chain
 from tpmconsole.session.tls import (
     BridgeEngine,
@@ -133,7 +134,10 @@ class Preparation:
     def _bridge(self, chain: list[x509.Certificate]) -> Engine:
         signer = self.open_key()
         public_key = prove_key(signer, chain[0], raw=True)
-        bridge = Bridge(public_key, signer.sign, signer.raw_rsa)
+        try:
+            bridge = Bridge(public_key, signer.sign, signer.raw_rsa)
+        except BridgeError as error:
+            raise explain(error, Peer("the", "key")) from error
         return BridgeEngine(bridge, self._order.credentials.certificate)
 
     def _provider(self, chain: list[x509.Certificate]) -> Engine:

@@ -10,7 +10,8 @@ from typing import Protocol
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.bridge import Bridge
-from tpmconsole.session.causes import is_peers_doing
+from tpmconsole.session.causes import Peer, explain, is_peers_doing
+from tpmconsole.session.openssl import BridgeError
 from tpmconsole.session.revocation import demand_unrevoked
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -46,8 +47,15 @@ class BridgeEngine:
         self._chain = chain
 
     def install(self, context: ssl.SSLContext) -> None:
-        """Give a context certificate and key."""
-        self._bridge.install(context, self._chain)
+        """Give a context certificate and key.
+
+        Raises:
+            ConsoleError: one of them cannot be used, or they do not belong together.
+        """
+        try:
+            self._bridge.install(context, self._chain)
+        except BridgeError as error:
+            raise explain(error, Peer("the", "key")) from error
 
     def take_failure(self) -> BaseException | None:
         """Why the last signature failed, once."""
