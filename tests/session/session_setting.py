@@ -55,9 +55,15 @@ class Setting:
         self.peer = SoftwareIdentity.make(folder / "peer", self.ca, "peer")
 
     def running(
-        self, role: str, port: int = 0, *, crl: Path | None = None, **options: Any
+        self,
+        role: str,
+        port: int = 0,
+        *,
+        host: str = LOCAL,
+        crl: Path | None = None,
+        **options: Any,
     ) -> Running:
-        spec = SessionSpec(role, "ours", LOCAL, port, **options)
+        spec = SessionSpec(role, "ours", host, port, **options)
         order = Order(
             spec,
             Credentials("ours", KeySource(pem=b""), self.ours.certificate, self.ours.trust),
