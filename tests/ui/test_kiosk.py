@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from driving import Technician, console
 from tpmconsole.errors import ConsoleError
 from tpmconsole.kiosk import KeySequence, KioskRules
 from tpmconsole.settings import Settings, load_settings
-from tpmconsole.tpm.model import Algorithm
+from tpmconsole.tpm.model import Algorithm, KeySource
 from tpmconsole.ui.screens.main import PAGES
 from tpmconsole.ui.screens.tour import TourPage
 
@@ -24,7 +25,7 @@ ALLOWED = {
     "Provision": {"h"},
     "Sessions": {"enter"},
     "Doctor": {"r", "n"},
-    "Tour": {"enter", "left", "escape"},
+    "Tour": {"enter", "right", "left", "escape"},
 }
 # By page: a word of it, and keys that mean something to whoever is no visitor.
 HARMFUL = (
@@ -83,6 +84,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         await technician.press("enter")
         await technician.sees("INSIDE")
         before = app.board.simulator.status().pids["swtpm"]
+        key = KeySource(pem=app.board.identities.get("sensor-17").key_pem)
         await technician.press("2")
         await technician.sees("sensor-17")
         await technician.press("enter")
@@ -96,6 +98,8 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         await technician.sees("1 of 10")
         await technician.sees("by its own word")
         assert app.board.simulator.status().pids["swtpm"] != before
+        usable = await asyncio.to_thread(app.board.tpm.usable, key)
+        assert usable.answer == "not-this-tpm", "the simulated TPM is another one now"
         await technician.press("left")
         assert not keeper._playing
 

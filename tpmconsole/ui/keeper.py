@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from textual import events
 
 from tpmconsole.kiosk import KeySequence, KioskRules
-from tpmconsole.ui.dialogs.small import TooSmall
+
+BUSY_S = 2.0
 
 if TYPE_CHECKING:
     from textual.timer import Timer
@@ -65,6 +66,9 @@ class Keeper:
         if left > 0:
             self._wait(left)
             return
+        if self._used and self._page.busy:  # a TPM that hangs: its deadline comes
+            self._wait(BUSY_S)
+            return
         if self._used:
             self._begin_anew()
         self._playing = self._rules.page_s > 0
@@ -72,15 +76,18 @@ class Keeper:
 
     def _play(self) -> None:
         page = self._page
-        if page.at_end and not page.busy:
+        if page.busy:
+            self._wait(BUSY_S)
+            return
+        if page.at_end:
             self._begin_anew()
             self._playing = False
             self._touched = time.monotonic()
             self._wait(self._rules.quiet_s)
             return
-        if not page.busy:
-            self._used = True
-            page.forward()
+        self._used = True
+        self._uncover()  # what another page's job had to say, too late for whoever asked for it
+        page.skip()
         self._wait(self._rules.page_s)
 
     @property
@@ -92,13 +99,15 @@ class Keeper:
     def _begin_anew(self) -> None:
         """Close every dialog, go to the first page, and throw everything away."""
         self._used = False
+        self._uncover()
+        self._app.main.open_first()
+        self._app.main.say("")
+        self._page.start_over()
+
+    def _uncover(self) -> None:
+        """Close every dialog."""
         app = self._app
-        covered = any(isinstance(one, TooSmall) for one in app.screen_stack)
-        while len(app.screen_stack) > 1:
-            app.pop_screen()
-        app.main.open_first()
-        app.main.say("")
-        if not self._page.busy:
-            self._page.start_over()
-        if covered:
+        if len(app.screen_stack) > 1:
+            while len(app.screen_stack) > 1:
+                app.pop_screen()
             app.cover_if_small()

@@ -33,7 +33,7 @@ def open_console(settings: Settings) -> int:
     Raises:
         ConsoleError: there is no terminal that can show it, or it crashed.
     """
-    profile = current(settings.line, mouse=settings.mouse)
+    profile = current(settings.line, mouse=settings.mouse and not settings.kiosk)
     prepare_environment(profile)
     leave_no_core()  # after the line was judged by what /proc/self tells
     with building(settings, profile) as app:

@@ -54,8 +54,7 @@ class TourPage(Page):
 
     @property
     def at_end(self) -> bool:
-        """The last step has been done."""
-        return self._index == len(STEPS) - 1 and self._index in self._outcomes
+        return self._index == len(STEPS) - 1
 
     def commands(self) -> tuple[Command, ...]:
         def ready() -> bool:
@@ -68,7 +67,15 @@ class TourPage(Page):
                 "the next step; does at once what it tells",
                 self.forward,
                 ready,
-                aliases=("space", "right"),
+                aliases=("space", *([] if self._trouble else ["right"])),
+                kiosk=True,
+            ),
+            Command(
+                "right",
+                "Skip",
+                "go on though this step was not done",
+                self.skip,
+                lambda: ready() and self._trouble is not None,
                 kiosk=True,
             ),
             Command(
@@ -121,11 +128,19 @@ class TourPage(Page):
         """Go on: to the next step, to the same again where it failed, or back to the cover."""
         if self._busy:
             return
+        if self._trouble is None:
+            self.skip()
+        else:
+            self._do()
+
+    def skip(self) -> None:
+        """Go on, whatever has become of this step."""
+        if self._busy:
+            return
         if self.at_end:
             self.start_over()
             return
-        if self._trouble is None:
-            self._index += 1
+        self._index, self._trouble = self._index + 1, None
         if self._index in self._outcomes:
             self._present()
         else:
@@ -151,7 +166,9 @@ class TourPage(Page):
 
     def _failed(self, error: ConsoleError) -> None:
         self._busy = False
-        if not self.at_cover:
+        if self.at_cover:
+            self.console.main.say(str(error), bad=True)
+        else:
             self._trouble = error
         self._present()
 
