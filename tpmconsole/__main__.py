@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from tpmconsole.cli import run
+from tpmconsole.tpm.environment import shield
 
 
 def main() -> None:
@@ -13,6 +13,9 @@ def main() -> None:
     # Imports make many objects and no garbage: a tenth of the way to the first paint is saved. The
     # console switches collection on when it has painted; a command is over before it would matter.
     gc.disable()
+    shield()
+    from tpmconsole.cli import run
+
     sys.exit(run(sys.argv[1:]))
 
 

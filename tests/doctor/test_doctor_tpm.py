@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shell import Shell
 from waiting import assert_nothing_left, wait_until
 
 from tpmconsole import clock
@@ -256,6 +257,20 @@ def test_the_module_is_absent(board: Board, tmp_path: Path) -> None:
     assert "not installed" in found.finding
     assert "the bridge signs instead" in found.finding
     assert "1.2" in found.remedy
+
+
+def test_a_configuration_for_every_program_is_not_for_ours(board: Board, tmp_path: Path) -> None:
+    """With it each of ours would open the TPM once more, and write about it on the screen."""
+    configuration = tmp_path / "openssl.cnf"
+    configuration.write_text(ACTIVE.format(query="", default="", properties=""))
+    shell = Shell(board.settings.state)
+    shell.environment["OPENSSL_CONF"] = str(configuration)
+    done = shell("--simulate", "doctor", "--json")
+    assert done.stderr == ""
+    found = {one["probe"]: one for one in json.loads(done.stdout)}
+    assert str(configuration) in found["openssl.cnf"]["finding"]
+    assert "OPENSSL_CONF" in found["environment"]["finding"]
+    assert found["signature"]["state"] != "fail"
 
 
 def test_variables_that_are_left_over(board: Board, tmp_path: Path) -> None:

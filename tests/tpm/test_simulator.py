@@ -131,6 +131,7 @@ def test_environment_is_ours(simulator: Simulator, monkeypatch: pytest.MonkeyPat
             "HOME",
             "TPM_PATH",
             "DBUS_SESSION_BUS_ADDRESS",
+            "OPENSSL_CONF",
             "TPMCONSOLE_SIMULATOR",
         }
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tpmconsole.tpm.connection import Places
+from tpmconsole.tpm.environment import given_environment
 
 LONGEST = 4096
 
@@ -24,7 +24,7 @@ class Surroundings:
     """
 
     root: Path = Path("/")
-    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    environment: Mapping[str, str] = field(default_factory=given_environment)
     openssl_directory: Path | None = None
 
     def at(self, path: str) -> Path:

@@ -13,6 +13,7 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.engine import PROVIDER
 from tpmconsole.session.folder import CONFIGURATION_FILE, Order
+from tpmconsole.tpm.environment import NO_OPENSSL_CONF
 from tpmconsole.units import (
     HARDENED,
     TSS_GROUP,
@@ -102,7 +103,7 @@ def _given(folder: Path, order: Order) -> list[tuple[Path, Path]]:
 
 
 def _process(folder: Path, order: Order, password_file: Path | None) -> list[tuple[str, str]]:
-    variables = {"PYTHONPATH": str(_PACKAGE), "TSS2_LOG": "all+error"}
+    variables = NO_OPENSSL_CONF | {"PYTHONPATH": str(_PACKAGE), "TSS2_LOG": "all+error"}
     if order.engine.name == PROVIDER:
         variables["OPENSSL_CONF"] = str(folder / CONFIGURATION_FILE)
         variables["TPM2OPENSSL_TCTI"] = order.connection.tcti

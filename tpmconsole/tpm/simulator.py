@@ -18,7 +18,7 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder, remedy
-from tpmconsole.tpm.environment import SEARCH_PATH
+from tpmconsole.tpm.environment import NO_OPENSSL_CONF, SEARCH_PATH
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.processes import Process, end, launch, wait_for, with_variable
 from tpmconsole.tpm.programs import (
@@ -219,7 +219,8 @@ class Simulator:
             log.replace(log.with_suffix(".log.1"))
         runtime.processes[name] = launch(
             argv,
-            environment={
+            environment=NO_OPENSSL_CONF
+            | {
                 "PATH": SEARCH_PATH,
                 "LANG": "C.UTF-8",
                 "HOME": os.fspath(self.folder),
