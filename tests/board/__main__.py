@@ -26,7 +26,7 @@ def main(release: str) -> int:
     print(f"board: Debian {release} boots (emulated: up to a minute); Ctrl-] leaves", flush=True)
     machine.switch_on()
     try:
-        _be_its_terminal(machine)
+        be_its_terminal(machine)
     finally:
         machine.switch_off()
         print("\r\nboard: switched off; keys and files below /home are kept", flush=True)
@@ -48,7 +48,7 @@ def prepared(release: str) -> Disk:
     return disk
 
 
-def _be_its_terminal(machine: Machine) -> None:
+def be_its_terminal(machine: Machine) -> None:
     """Pass keys and output on until Ctrl-], the end of our input, or the board's end."""
     inputs = [sys.stdin.fileno(), machine.line.fileno()]
     before = termios.tcgetattr(0) if sys.stdin.isatty() else None

@@ -1,21 +1,23 @@
-"""Builds the board's disk from Debian's packages and this project's wheel.
+"""Builds the board's disk: Debian, then what README.md tells a user to do, to the letter.
 
 ``python -m board.build RELEASE`` as root. What is there already is used again: the base as long as
-the lists of packages stay the same, the image as long as the project and ``rootfs/`` do.
+the packages and the README's commands stay the same, the image as long as the project does.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import tomllib
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from board import readme
 
 HERE = Path(__file__).parent
 PROJECT = HERE.parents[1]
@@ -23,7 +25,17 @@ RELEASES = ("trixie", "bookworm")
 MIRROR = os.environ.get("DEBIAN_MIRROR", "http://deb.debian.org/debian")
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 IMAGE_MB = 1536
-CONSOLE = Path("opt/tpmconsole")
+CONSOLE = "/opt/tpmconsole"
+SOURCES = "/root/tpmconsole"
+USERS = ("technician", "visitor")
+_NO_SOURCES = (".*", "*.egg-info", "__pycache__", "build", "dist", "screenshots", "tests")
+_APT = ("apt-get", "install", "-qq", "--no-install-recommends")
+# Processes of its own, and /proc: systemctl asks there whether the system it works on is running.
+_AS_A_SYSTEM = (
+    *("unshare", "--mount", "--pid", "--fork", "sh", "-c"),
+    'root=$1; shift; mount -t proc proc "$root/proc" && chroot "$root" "$@"; exit $?',
+    "sh",
+)
 _PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "PIP_INDEX_URL", "PIP_DEFAULT_TIMEOUT")
 
 
@@ -45,6 +57,7 @@ class Disk:
         self.image = self.folder / "root.img"
         self.kernel = self.folder / "vmlinuz"
         self.initrd = self.folder / "initrd.img"
+        self._commands = readme.installation(release)
         self._base_stamp = self.folder / "base.sha256"
         self._image_stamp = self.folder / "image.sha256"
 
@@ -67,32 +80,29 @@ class Disk:
         if "SUDO_UID" in os.environ:
             os.chown(self.folder, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
 
-    def packages(self) -> list[str]:
-        """The Debian packages of the board."""
-        return _names(HERE / f"packages.{self.release}")
-
     def _base_ready(self) -> bool:
         return _read(self._base_stamp) == self._base_digest()
 
     def _base_digest(self) -> str:
-        words = [*self.packages(), *_names(HERE / "packages.build"), *_dependencies()]
+        files = (HERE / "packages.system", HERE / "packages.test", HERE / "build.py")
+        words = [*map(_read, files), *self._commands, *_dependencies()]
         return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
     def _image_digest(self) -> str:
         digest = hashlib.sha256(self._base_digest().encode())
-        files = [PROJECT / "pyproject.toml", HERE / "build.py", *_files(HERE / "rootfs")]
+        files = [PROJECT / "pyproject.toml", *_files(HERE / "rootfs")]
         for path in [*files, *_files(PROJECT / "tpmconsole")]:
             digest.update(f"{path.relative_to(PROJECT)} {path.stat().st_mode}\n".encode())
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
     def _build_base(self) -> None:
-        """Debian, and the project's dependencies in a virtual environment."""
+        """Debian, the README's installation on it, and what only the tests use."""
         _say(f"building Debian {self.release} in {self.root} (some minutes, once)")
         self._base_stamp.unlink(missing_ok=True)
         shutil.rmtree(self.root, ignore_errors=True)
         self.cache.mkdir(parents=True, exist_ok=True)
-        include = ",".join(["ca-certificates", *self.packages()])
+        include = ",".join(["ca-certificates", *_names(HERE / "packages.system")])
         _run(
             *("debootstrap", "--variant=minbase", f"--cache-dir={self.cache}"),
             *(f"--include={include}", self.release, str(self.root), MIRROR),
@@ -100,32 +110,49 @@ class Disk:
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
         if CERTIFICATES.exists():
             shutil.copy(CERTIFICATES, self.root / CERTIFICATES.relative_to("/"))
-        compiler = _names(HERE / "packages.build")
-        self._inside("apt-get", "install", "-qq", "-y", "--no-install-recommends", *compiler)
-        self._inside("python3", "-m", "venv", f"/{CONSOLE}")
-        self._inside(f"/{CONSOLE}/bin/pip", "install", "-q", "--no-cache-dir", *_dependencies())
-        self._inside("apt-get", "purge", "-qq", "-y", "--auto-remove", *compiler)
-        self._inside("apt-get", "clean")
-        self._inside(f"/{CONSOLE}/bin/python", "-c", "import tpm2_pytss, textual, cryptography")
-        for user in ("technician", "visitor"):
+        # Whoever follows the README answers by hand.
+        (self.root / "etc/apt/apt.conf.d/yes").write_text('APT::Get::Assume-Yes "true";\n')
+        for user in USERS:
             self._inside("useradd", "-M", "-s", "/bin/bash", user)
-        self._inside("usermod", "-aG", "tss", "technician")
+        before = self._megabytes()
+        self._install()
+        sizes = {
+            "Debian's own packages on disk": before,
+            "what the installation adds on disk": self._megabytes() - before,
+        }
+        (self.folder / "megabytes.json").write_text(json.dumps(sizes))
+        self._inside(*_APT, *_names(HERE / "packages.test"))
+        self._inside("apt-get", "clean")
         self._base_stamp.write_text(self._base_digest())
 
+    def _install(self) -> None:
+        """The README's commands, in a copy of the project."""
+        self._copy_project()
+        self._do(self._commands)
+        self._inside("runuser", "-u", USERS[0], "--", "tpmconsole", "--help")
+        self._inside(f"{CONSOLE}/bin/python", "-c", "import tpm2_pytss")
+
+    def _do(self, commands: Iterable[str]) -> None:
+        self._inside("sh", "-exc", "\n".join((f"cd {SOURCES}", *commands)))
+
+    def _megabytes(self) -> int:
+        """What the folder takes, without what apt fetched."""
+        self._inside("apt-get", "clean")
+        return sum(path.lstat().st_blocks for path in self.root.rglob("*")) >> 11
+
     def _build_image(self) -> None:
-        """The project's wheel into the folder, and the folder into a disk image."""
+        """The project as it is now into the folder, and the folder into a disk image."""
         _say("installing the project, making the disk")
         self._image_stamp.unlink(missing_ok=True)
         digest = self._image_digest()
         shutil.copytree(HERE / "rootfs", self.root, dirs_exist_ok=True)
         self._inside("systemctl", "--quiet", "enable", "board-hands")
-        wheel = self._wheel()
-        pip = f"/{CONSOLE}/bin/pip"
-        self._inside(pip, "install", "-q", "--no-deps", "--force-reinstall", wheel)
-        link = self.root / "usr/local/bin/tpmconsole"
-        link.unlink(missing_ok=True)
-        link.symlink_to(f"/{CONSOLE}/bin/tpmconsole")
+        self._copy_project()
+        pip = (f"{CONSOLE}/bin/pip", "install", "--quiet", "--no-deps", "--force-reinstall")
+        self._inside(*pip, SOURCES)
+        self._do(line for line in self._commands if line.startswith("tpmconsole "))
         self._inside("update-initramfs", "-u")
+        self._inside("touch", "/etc/.updated", "/var/.updated")  # nothing left to do at each boot
         (kernel,) = (self.root / "boot").glob("vmlinuz-*")
         (initrd,) = (self.root / "boot").glob("initrd.img-*")
         shutil.copy(kernel, self.kernel)
@@ -136,35 +163,26 @@ class Disk:
             path.chmod(0o644)
         self._image_stamp.write_text(digest)
 
-    def _wheel(self) -> str:
-        """Build the project's wheel, from a copy: a build folder in the project may be old.
-
-        Returns:
-            The wheel's path on the board.
-        """
-        wheels = self.root / "root/wheels"
-        shutil.rmtree(wheels, ignore_errors=True)
-        with tempfile.TemporaryDirectory() as copy:
-            for name in ("pyproject.toml", "README.md"):
-                shutil.copy(PROJECT / name, copy)
-            shutil.copytree(PROJECT / "tpmconsole", Path(copy) / "tpmconsole")
-            _run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", wheels, copy)
-        (wheel,) = wheels.iterdir()
-        return f"/root/wheels/{wheel.name}"
+    def _copy_project(self) -> None:
+        """A copy without what was built before in the project: pip would take that for sources."""
+        copy = self.root / SOURCES.lstrip("/")
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns(*_NO_SOURCES))
 
     def _inside(self, *command: str) -> None:
         """Run a command in the folder as its root, with none of our environment but the proxies."""
         environment = {
             "HOME": "/root",
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+            "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
             "LANG": "C.UTF-8",
             "DEBIAN_FRONTEND": "noninteractive",
             "PIP_CERT": str(CERTIFICATES),
+            "PIP_NO_CACHE_DIR": "1",
             "PIP_DISABLE_PIP_VERSION_CHECK": "1",
             "PIP_ROOT_USER_ACTION": "ignore",
         }
         environment |= {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        _run("chroot", str(self.root), *command, environment=environment)
+        _run(*_AS_A_SYSTEM, str(self.root), *command, environment=environment)
 
 
 def make_disk(path: Path, megabytes: int, content: Path | None = None) -> None:

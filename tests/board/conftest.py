@@ -34,8 +34,11 @@ def technician(release: str) -> Iterator[Technician]:
 
 
 @pytest.fixture(autouse=True)
-def prompt(technician: Technician) -> None:
+def prompt(request: pytest.FixtureRequest) -> None:
     """A test that failed may have left its console open: each begins at the prompt."""
+    if request.node.get_closest_marker("board") is None:
+        return
+    technician: Technician = request.getfixturevalue("technician")
     if not technician.at_the_prompt():
         technician.hang_up()
 
@@ -43,8 +46,10 @@ def prompt(technician: Technician) -> None:
 @pytest.fixture(scope="session")
 def figures(technician: Technician) -> Iterator[dict[str, str]]:
     """What was measured, by name: kept for the rows of ``make bench``, and printed."""
-    rows: dict[str, str] = {}
+    folder = technician.machine.disk.folder
+    on_disk = json.loads((folder / "megabytes.json").read_text())
+    rows = {name: f"{megabytes} MB" for name, megabytes in on_disk.items()}
     yield rows
-    path = technician.machine.disk.folder / "figures.json"
+    path = folder / "figures.json"
     path.write_text(json.dumps(rows, indent=1))
     print(f"\n{path}: {path.read_text()}")

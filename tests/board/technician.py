@@ -6,13 +6,13 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from board.build import Disk
 from board.line import Line
 from board.machine import Machine
 
-BOOT_S = 180.0
+BOOT_S = 400.0  # half a minute, on a machine that does nothing else
 PROMPT = b"technician@board"
 STATE = "/home/technician/.local/state/tpmconsole"
 
@@ -29,6 +29,14 @@ _HANG_UP = (
     "python3 -c 'import fcntl, os; "
     'fcntl.ioctl(os.open("/dev/ttyS0", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK), 0x5437)\''
 )
+
+
+class Program(NamedTuple):
+    """A process on the board."""
+
+    pid: int
+    parent: int
+    command: str
 
 
 class Technician:
@@ -62,11 +70,15 @@ class Technician:
         self.machine.root(_HANG_UP)
         self.logged_in_after(position)
 
-    def programs(self, word: str) -> list[str]:
-        """The command lines with a word in them of the technician's processes."""
+    def programs(self, word: str) -> list[Program]:
+        """The technician's processes with a word in their command lines."""
         own = "find /proc -maxdepth 1 -user technician -name '[0-9]*'"
-        show = f"for p in $({own}); do tr '\\0' ' ' <$p/cmdline; echo; done 2>/dev/null"
-        return [line for line in self.machine.root(show).splitlines() if word in line]
+        show = (
+            f"for p in $({own}); do cut -d ' ' -f 1,4 $p/stat; tr '\\0' ' ' <$p/cmdline; echo; done"
+        )
+        lines = iter(self.machine.root(f"{{ {show}; }} 2>/dev/null || true").splitlines())
+        found = [Program(*map(int, numbers.split()), next(lines, "")) for numbers in lines]
+        return [one for one in found if word in one.command]
 
     def at_the_prompt(self) -> bool:
         """Whether the shell waits for a command."""
@@ -83,19 +95,49 @@ class Technician:
         self.line.until(lambda: "PASSED" in self.line.text or "NO TPM" in self.line.text)
         return took
 
+    def enter_until(self, text: str, form: str) -> None:
+        """Press Enter, from field to field, until a text is on the screen or the form is done.
+
+        Args:
+            text: what is waited for, then, too.
+            form: its title; Enter may mean something else where it is not on the screen.
+
+        Raises:
+            AssertionError: the text never came, or the form does not end.
+        """
+        for _ in range(16):
+            before = self._form(form)
+            if text in self.line.text or not before:
+                break
+            self.line.send("\r")
+            # Each field has a hint of its own: something in the form changes with each Enter.
+            self.line.until(lambda seen=before: self._form(form) != seen)
+            self.line.settle(0.25)
+        self.line.until(text)
+
+    def _form(self, title: str) -> str:
+        """What is on the screen from a form's title to its lower edge; nothing where it is not."""
+        rest = self.line.text.partition(title)[2]
+        return rest[: rest.find("--+\n", 80) + 1] if rest else ""
+
     def leave_console(self) -> None:
         """Leave it, back to the prompt."""
         position = len(self.line.output)
         self.line.send("q")
         self.logged_in_after(position)
 
-    def command(self, arguments: str, code: int = 0, seconds: float = 120.0) -> Any:
+    def command(self, arguments: str, code: int = 0, tcti: str = "") -> Any:
         """Type a command of the console's at the prompt; its JSON answer.
+
+        Args:
+            code: what it is to end with.
+            tcti: the TPM to use; the console's own choice by default.
 
         Raises:
             AssertionError: it did not end with ``code``.
         """
-        ended, text = self.line.shell(f"tpmconsole {arguments} --json 2>&1", seconds)
+        which = f"--tcti {tcti} " if tcti else ""
+        ended, text = self.line.shell(f"tpmconsole {which}{arguments} --json 2>&1", 240)
         assert ended == code, text
         return json.loads(text)
 
@@ -142,18 +184,32 @@ class Technician:
             assert time.monotonic() < deadline, facts
         return facts
 
-    def start_server(self, name: str, port: int, options: str = "") -> str:
+    def start_server(self, name: str, port: int, options: str = "", tcti: str = "") -> str:
         """Start a server; its session."""
-        answer = self.command(f"session start server {name} --listen localhost:{port} {options}")
-        return str(answer["id"])
+        arguments = f"session start server {name} --listen localhost:{port} {options}"
+        return str(self.command(arguments, tcti=tcti)["id"])
 
-    def talk(self, name: str, port: int, options: str = "", count: int = 3) -> dict[str, Any]:
+    def start_client(
+        self, name: str, port: int, options: str = "", tcti: str = ""
+    ) -> dict[str, Any]:
+        """Start a client of the board's own server that sends five messages a second."""
+        arguments = f"session start client {name} --connect localhost:{port} --interval 0.2"
+        started: dict[str, Any] = self.command(f"{arguments} {options}", tcti=tcti)
+        return started
+
+    def talk(
+        self, name: str, port: int, options: str = "", tcti: str = "", count: int = 3
+    ) -> dict[str, Any]:
         """A client that sends some messages; its facts when it has ended well."""
-        started = self.command(
-            f"session start client {name} --connect localhost:{port} --count {count}"
-            f" --interval 0.2 {options}"
-        )
-        facts = self.session_until(started["id"], lambda one: one["state"] in ("stopped", "failed"))
+        started = self.start_client(name, port, f"--count {count} {options}", tcti)
+        self.machine.root(f"while [ -e /proc/{started['pid']} ]; do sleep 0.2; done", 120)
+        facts = self.session(started["id"])
         assert facts["state"] == "stopped", facts
         assert facts["messages"] == count, facts
+        return facts
+
+    def stop(self, session: str) -> dict[str, Any]:
+        """Stop a session; its facts at the end."""
+        facts: dict[str, Any] = self.command(f"session stop {session}")
+        assert facts["state"] == "stopped", facts
         return facts
