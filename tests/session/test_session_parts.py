@@ -10,13 +10,14 @@ import ssl
 import subprocess
 import sys
 import threading
+from dataclasses import fields
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session import causes, events, protocol
+from tpmconsole.session import causes, events, monitor, protocol
 from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.children import start_time
 from tpmconsole.session.events import EventLog, EventReader, follow_events, read_events
@@ -258,6 +259,21 @@ def test_facts_survive_their_file() -> None:
     assert address_text("::1", 1) == "[::1]:1"
 
 
+def test_what_session_show_answers_is_a_contract() -> None:
+    answer = SessionFacts("client-1", "client", "gateway", "h:1").to_json()
+    contract = (
+        *("id", "role", "identity", "engine", "state", "pid", "address", "protocol_version"),
+        *("cipher", "peer", "handshakes", "handshake_ms", "messages", "bytes_in", "bytes_out"),
+        *("cpu_percent", "rss_bytes", "last_error"),
+    )
+    assert set(contract) <= set(answer)
+    assert {"last", "median"} <= set(answer["handshake_ms"])
+    assert [one.name for one in fields(PeerFacts)] == [
+        *("subject", "issuer", "not_after", "fingerprint")
+    ]
+    assert sorted(State) == ["failed", "running", "starting", "stopped"]
+
+
 def test_the_figures_of_handshakes() -> None:
     times = HandshakeTimes.of([float(number) for number in range(1, 101)])
     assert (times.last, times.median, times.p95) == (100.0, 50.5, 95.0)
@@ -385,6 +401,26 @@ def test_foreign_users_of_the_tpm() -> None:
         assert other.pid not in {user.pid for user in foreign_users({other.pid})}
         assert os.getpid() not in found
         other.communicate(b"\n")
+
+
+@pytest.mark.parametrize("device", ["/dev/tpm0", "/dev/tpmrm1", "/dev/tty0"])
+def test_a_program_is_found_by_the_device_that_it_has_open(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
+    # A process that is there, with another one's descriptors: this machine may have no TPM.
+    entry = tmp_path / str(os.getppid())
+    (entry / "fd").mkdir(parents=True)
+    (entry / "fd" / "3").symlink_to(device)
+    (entry / "maps").write_text(
+        "7f00-7f01 r-xp 0 00:00 0 /usr/lib/ossl-modules/tpm2.so\n/x/libssl.so.3"
+    )
+    monkeypatch.setattr(monitor, "PROC", tmp_path)
+    (user,) = foreign_users()
+    module = "OpenSSL's module tpm2"
+    assert user.how == (module if device == "/dev/tty0" else f"{device}, {module}")
+    assert (user.pid, user.tls) == (os.getppid(), "libssl")
+    # The chip's own users count where the simulator is in use, too; a library alone does not.
+    assert bool(foreign_users((), tmp_path)) == (device != "/dev/tty0")
 
 
 def test_a_program_is_found_by_its_connection_to_the_simulator(tmp_path: Path) -> None:
