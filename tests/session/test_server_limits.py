@@ -8,6 +8,7 @@ import ssl
 import threading
 from typing import Any
 
+import psutil
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from session_setting import Setting, serving, until
@@ -67,6 +68,44 @@ async def test_an_http_request_has_limits(
             reader, writer = await setting.connect(live)
             writer.write(request)
             assert await reader.read() == b""
+
+
+async def send_for_ever(writer: asyncio.StreamWriter) -> None:
+    for _ in range(1024):
+        writer.write(bytes(1 << 20))
+        await writer.drain()
+
+
+async def test_a_gigabyte_or_half_a_handshake_harms_nobody(setting: Setting) -> None:
+    hello = ssl.MemoryBIO()
+    half = setting.peer.context(server=False).wrap_bio(
+        ssl.MemoryBIO(), hello, server_hostname=LOCAL
+    )
+    with pytest.raises(ssl.SSLWantReadError):
+        half.do_handshake()
+    async with serving(setting.running("server")) as live:
+        good, good_writer = await setting.connect(live)
+        port = int(live.facts.address.rpartition(":")[2])
+        before = psutil.Process().memory_info().rss
+        for start in ("tls", "plain", "half"):
+            if start == "tls":
+                _, writer = await setting.connect(live)
+            else:
+                _, writer = await asyncio.open_connection(LOCAL, port)
+            if start == "half":
+                writer.write(hello.read()[:100])
+                await writer.drain()
+                writer.transport.abort()
+                continue
+            with pytest.raises(OSError, match=r"."):
+                await send_for_ever(writer)
+            writer.transport.abort()
+        # What it takes of a gigabyte is what fits into sockets and buffers.
+        assert psutil.Process().memory_info().rss - before < 32 << 20
+        await until(lambda: live.facts.connections == 1)
+        good_writer.write(b"PING 1\n")
+        assert await good.readline() == b"PONG 1\n"
+        good_writer.close()
 
 
 async def test_trouble_with_accepting_ends_nothing(
