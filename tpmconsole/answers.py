@@ -129,7 +129,7 @@ def session_lines(sessions: Sequence[SessionFacts]) -> Iterator[str]:
         rows.append(
             (
                 one.id,
-                one.state,
+                one.word,
                 one.identity,
                 one.address,
                 one.engine,

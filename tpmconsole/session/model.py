@@ -267,6 +267,11 @@ class SessionFacts:
     last_error: Trouble | None = None
     unit: str | None = None
 
+    @property
+    def word(self) -> str:
+        """The state in one word: ``waiting`` for one that runs and cannot go on just now."""
+        return "waiting" if self.waiting_for and not self.state.ended else self.state.value
+
     def to_json(self) -> dict[str, Any]:
         """The answer of ``session show --json``."""
         return asdict(self)

@@ -22,7 +22,9 @@ GOOD = frozenset(
         *("INSIDE", "REFUSED", "NO COPY"),  # the tour's
     }
 )
-WARN = frozenset({"NOT RUN", "SIMULATED", "EXPIRES", "WARN", "STARTING", "NEXT", "SKIPPED", "NONE"})
+WARN = frozenset(
+    {"NOT RUN", "SIMULATED", "EXPIRES", "WARN", "STARTING", "WAITING", "NEXT", "SKIPPED", "NONE"}
+)
 BAD = frozenset(
     {
         *("FAILED", "LOCKED", "EXPIRED", "FAIL", "NO", "FULL", "NO TPM", "NO CLOCK", "ERROR"),

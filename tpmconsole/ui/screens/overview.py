@@ -178,7 +178,7 @@ def session_facts(sessions: Sequence[SessionFacts]) -> list[Fact | Heading]:
     rows = [
         Fact(
             one.id,
-            one.state.upper(),
+            one.word.upper(),
             f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip(),
         )
         for one in sessions

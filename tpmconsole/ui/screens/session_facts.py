@@ -36,12 +36,19 @@ def session_facts(one: SessionFacts, levels: str = ASCII_LEVELS) -> list[Fact]:
         Fact("Handshakes", "", _handshakes(one, levels)),
         Fact("Traffic", "", _traffic(one)),
     ]
+    if one.waiting_for and not one.state.ended:
+        facts.append(Fact("Waiting", "", _waiting(one)))
     if one.last_error:
         error = one.last_error
         words = f"{error.time[11:19]} {error.title}: {error.cause}"
         facts.append(Fact("Last error", "", words.lstrip()))
         facts.append(Fact("Try", "", error.remedy))
     return facts
+
+
+def _waiting(one: SessionFacts) -> str:
+    words = {"peer": "for the server", "tpm": "for the TPM"}.get(one.waiting_for or "", "")
+    return f"{words}, next try at {one.retry_at[11:19]}" if one.retry_at else words
 
 
 def _life(one: SessionFacts) -> str:

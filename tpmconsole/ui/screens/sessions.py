@@ -164,7 +164,7 @@ class SessionsPage(Page):
     def _rows(self) -> Sequence[tuple[str, ...]]:
         return [
             *(
-                (one.id, one.state.upper(), one.identity, one.address, str(one.messages))
+                (one.id, one.word.upper(), one.identity, one.address, str(one.messages))
                 for one in self._sessions
             ),
             *(
