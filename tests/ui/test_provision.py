@@ -70,6 +70,11 @@ async def test_a_certificate_is_pasted_judged_and_installed_after_two_yeses(
         await technician.sees("key t")
         assert "Install" not in technician.screen()
         await technician.press("y")  # means nothing here
+        await technician.press("a")
+        await _paste(technician, "-----BEGIN X-----\n-----END X-----\n")
+        await technician.sees("there is no certificate in it")
+        await technician.press("enter")
+        await technician.sees("trust       FAIL")  # what was there is there again
         await technician.press("escape")
         await technician.sees("nothing was changed")
         await technician.idle()
@@ -83,12 +88,9 @@ async def test_a_certificate_is_pasted_judged_and_installed_after_two_yeses(
         await technician.press("b")
         await technician.sees("CN=CA, until")
         await technician.press("n")
-        await technician.idle()
+        await technician.sees("trust       FAIL")
         assert not identity.has_trust
 
-        await technician.press("i")
-        await _paste(technician, bundle)
-        await technician.sees("trust       FAIL")
         await technician.press("t", "b")
         await technician.sees("Compare each fingerprint")
         await technician.press("y")
@@ -312,3 +314,25 @@ async def test_a_template_that_is_no_good_keeps_nobody_from_typing(settings: Mak
         await technician.type("nonsense")
         await technician.press("enter", "enter")
         await technician.sees("it begins with none of")
+
+
+async def test_without_a_tpm_nothing_typed_is_lost(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        await asyncio.to_thread(technician.app.board.keyring.create, "pump", Algorithm.EC_P256)
+    async with console(settings(tcti="device:/nowhere", tcti_source="--tcti")) as technician:
+        await technician.sees("NO TPM")
+        await technician.press("3")
+        await technician.sees("pump")
+        await technician.press("r")
+        await technician.sees("Request for pump")
+        await technician.type("-typed")
+        await technician.press("up", "enter")
+        await technician.sees("Sign it in the TPM")
+        await technician.press("enter")
+        await technician.sees("No TPM reached")
+        await technician.press("enter", "r")
+        await technician.sees("-typed")
+        await technician.press("escape", "r")
+        await technician.sees("Request for pump")
+        assert "-typed" not in technician.screen()

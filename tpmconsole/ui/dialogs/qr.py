@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from textual import events
 from textual.app import ComposeResult
@@ -53,7 +54,8 @@ def drawn(code: QrCode, *, blocks: bool) -> Content:
         return Content.styled("\n".join(_half_blocks(code)), _DARK)
     lines = []
     for row in code.rows:
-        parts = [("  ", _DARK if one else _LIGHT) for one in row]
+        runs = ((dark, len(list(run))) for dark, run in groupby(row))
+        parts = [("  " * length, _DARK if dark else _LIGHT) for dark, length in runs]
         lines.append(Content.assemble(*parts))
     return Content("\n").join(lines)
 

@@ -6,11 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tpmconsole.errors import ConsoleError
 from tpmconsole.files import read_bounded
 from tpmconsole.provision import CERTIFICATE_BYTES
 from tpmconsole.tpm.passwords import Passwords
 from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
+from tpmconsole.ui.dialogs.message import ErrorDialog
 from tpmconsole.ui.dialogs.paste import PasteDialog
 from tpmconsole.ui.dialogs.review import ReviewDialog
 from tpmconsole.ui.passwords import Action, do
@@ -24,19 +26,38 @@ if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
 
 Taken = Callable[[bytes], None]
+Back = Callable[[], None]
 
 
-def ask_certificate(page: Page, title: str, taken: Taken, roots: bytes = b"") -> None:
+def _nowhere() -> None:
+    """Back to the page: whatever was open has closed by itself."""
+
+
+def ask_certificate(
+    page: Page, title: str, taken: Taken, *, roots: bytes = b"", back: Back = _nowhere
+) -> None:
     """Ask where a certificate comes from, and read it.
 
     Args:
         taken: called with what was read.
         roots: roots that came with a bundle; offered first where there are any.
+        back: called where nothing was read.
     """
 
+    def failed(error: ConsoleError) -> None:
+        page.app.push_screen(ErrorDialog(error), lambda _: back())
+
     def read(path: Path | None) -> None:
-        if path is not None:
-            page.job("reading the file", lambda: read_bounded(path, CERTIFICATE_BYTES), taken)
+        if path is None:
+            back()
+            return
+        page.job("reading the file", lambda: read_bounded(path, CERTIFICATE_BYTES), taken, failed)
+
+    def pasted(data: bytes | None) -> None:
+        if data is None:
+            back()
+        else:
+            taken(data)
 
     def go(key: str | None) -> None:
         if key == "b":
@@ -44,7 +65,9 @@ def ask_certificate(page: Page, title: str, taken: Taken, roots: bytes = b"") ->
         elif key == "f":
             page.app.push_screen(FilesSheet(title), read)
         elif key == "p":
-            page.app.push_screen(PasteDialog(title), lambda data: taken(data) if data else None)
+            page.app.push_screen(PasteDialog(title), pasted)
+        else:
+            back()
 
     options = [
         Option("f", "File", "removable disks first"),
@@ -55,19 +78,36 @@ def ask_certificate(page: Page, title: str, taken: Taken, roots: bytes = b"") ->
     page.app.push_screen(MenuDialog(title, options), go)
 
 
-def ask_trust(
-    page: Page, name: str, anchors: list[CertificateFacts], yes: Callable[[], None]
-) -> None:
-    """Show CAs by name and fingerprint; only ``y`` trusts them."""
-    if not anchors:
-        page.console.main.say(f"{name} trusts all of these already")
-        return
-    facts = [fact for one in anchors for fact in anchor_facts(one, "NEW CA")]
-    facts += [Fact(), Fact("", "", f"{COMPARE} Whoever has this CA can pose as every peer.")]
-    page.app.push_screen(
-        ReviewDialog(f"Trust this for {name}?", facts, [("y", "Trust"), ("n", "No")]),
-        lambda key: yes() if key == "y" else None,
-    )
+def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowhere) -> None:
+    """Show the CAs in a file by name and fingerprint; only ``y`` trusts them.
+
+    Args:
+        yes: called with them as PEM.
+        back: called where nobody is to be trusted.
+    """
+
+    def read() -> tuple[list[CertificateFacts], bytes]:
+        from tpmconsole.identity.bundle import read_bundle
+        from tpmconsole.identity.naming import pem
+
+        return page.board.installer.new_anchors(name, data), pem(read_bundle(data))
+
+    def show(anchors: list[CertificateFacts], pem: bytes) -> None:
+        if not anchors:
+            page.console.main.say(f"{name} trusts all of these already")
+            back()
+            return
+        facts = [fact for one in anchors for fact in anchor_facts(one, "NEW CA")]
+        facts += [Fact(), Fact("", "", f"{COMPARE} Whoever has this CA can pose as every peer.")]
+        page.app.push_screen(
+            ReviewDialog(f"Trust this for {name}?", facts, [("y", "Trust"), ("n", "No")]),
+            lambda key: yes(pem) if key == "y" else back(),
+        )
+
+    def failed(error: ConsoleError) -> None:
+        page.app.push_screen(ErrorDialog(error), lambda _: back())
+
+    page.job("reading the CA", read, lambda found: show(*found), failed)
 
 
 class Importing:
@@ -84,17 +124,30 @@ class Importing:
         self._identity = identity
         self._changed = changed
         self._role = identity.role or ROLES[0]
-        self._bundle = b""
-        self._trust: bytes | None = None
+        self._bundles: list[bytes] = []
+        self._trust = b""
         self._passwords = Passwords()
 
     def start(self) -> None:
         """Ask for the certificate."""
-        ask_certificate(self._page, f"Certificate of {self._identity.name}", self._take)
+        ask_certificate(self._page, f"Certificate of {self._identity.name}", self._add)
 
-    def _take(self, bundle: bytes) -> None:
-        self._bundle = bundle
-        self._judge()
+    def _add(self, bundle: bytes, back: Back = _nowhere) -> None:
+        """Take what was read, where there is a certificate in it."""
+
+        def read() -> None:
+            from tpmconsole.identity.bundle import read_bundle
+
+            read_bundle(bundle)
+
+        def good(_: None) -> None:
+            self._bundles.append(bundle)
+            self._judge()
+
+        def failed(error: ConsoleError) -> None:
+            self._page.app.push_screen(ErrorDialog(error), lambda _: back())
+
+        self._page.job("", read, good, failed)
 
     def _judge(self) -> None:
         """Without the key's password first: all but the proof can be said, and it costs no try."""
@@ -105,8 +158,8 @@ class Importing:
 
         judgement = self._page.board.installer.judge(
             self._identity.name,
-            [self._bundle],
-            self._trust,
+            self._bundles,
+            self._trust or None,
             self._role,
             self._passwords.key,
             owner_password=self._passwords.hierarchy,
@@ -115,7 +168,7 @@ class Importing:
 
     def _show(self, found: tuple[Judgement, list[CertificateFacts]]) -> None:
         judgement, added = found
-        answers = [("t", "Trust a CA"), ("o", f"Role: {self._role}")]
+        answers = [("t", "Trust"), ("a", "Add"), ("o", f"Role: {self._role}")]
         if judgement.acceptable:
             answers.insert(0, ("y", "Install"))
         if any(one.check == "key-proof" and one.verdict == "warn" for one in judgement.verdicts):
@@ -127,23 +180,28 @@ class Importing:
                 verdict_facts(judgement.verdicts, added, end),
                 answers,
             ),
-            lambda key: self._answered(judgement, key),
+            lambda key: self._answered(found, key),
         )
 
-    def _answered(self, judgement: Judgement, key: str | None) -> None:
+    def _answered(self, found: tuple[Judgement, list[CertificateFacts]], key: str | None) -> None:
+        def back() -> None:
+            self._show(found)
+
         if key == "y":
-            self._install(judgement)
+            self._install(found[0])
         elif key == "t":
-            self._page.job("", self._find_roots, self._ask_trust)
+            self._ask_trust(back)
+        elif key == "a":
+            ask_certificate(
+                self._page, "One more of its chain", lambda data: self._add(data, back), back=back
+            )
         elif key == "o":
             self._role = ROLES[(ROLES.index(self._role) + 1) % len(ROLES)]
             self._judge()
         elif key == "p":
             self._prove()
         else:
-            name, board = self._identity.name, self._page.board
-            self._page.job("", lambda: board.installer.refuse(name, judgement))
-            self._changed(f"{name}: certificate not installed, nothing was changed")
+            self._refuse(found[0])
 
     def _install(self, judgement: Judgement) -> None:
         name, board = self._identity.name, self._page.board
@@ -153,28 +211,26 @@ class Importing:
             lambda _: self._changed(f"{name}: certificate installed; page 4 starts a session"),
         )
 
-    # More trust
-
-    def _find_roots(self) -> bytes:
-        return self._page.board.installer.roots_in([self._bundle])
-
-    def _ask_trust(self, roots: Any) -> None:
-        ask_certificate(self._page, "The CA to trust", self._take_trust, roots)
-
-    def _take_trust(self, data: bytes) -> None:
+    def _refuse(self, judgement: Judgement) -> None:
         name, board = self._identity.name, self._page.board
+        self._page.job("", lambda: board.installer.refuse(name, judgement))
+        self._changed(f"{name}: certificate not installed, nothing was changed")
 
-        def yes() -> None:
-            self._trust = (self._trust or b"") + data
+    def _ask_trust(self, back: Back) -> None:
+        page, name = self._page, self._identity.name
+
+        def yes(pem: bytes) -> None:
+            self._trust += pem
             self._judge()
 
-        self._page.job(
-            "reading the CA",
-            lambda: board.installer.new_anchors(name, data),
-            lambda anchors: ask_trust(self._page, name, anchors, yes),
-        )
+        def taken(data: bytes) -> None:
+            ask_trust(page, name, data, yes, back)
 
-    # The key's proof
+        page.job(
+            "",
+            lambda: page.board.installer.roots_in(self._bundles),
+            lambda roots: ask_certificate(page, "The CA to trust", taken, roots=roots, back=back),
+        )
 
     def _prove(self) -> None:
         name, board = self._identity.name, self._page.board

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -35,6 +36,7 @@ class ProvisionPage(Page):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self._summaries: list[Summary] = []
+        self._drafts: dict[str, Mapping[str, str]] = {}
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=2)
@@ -163,11 +165,11 @@ class ProvisionPage(Page):
 
     def _request(self) -> None:
         if (one := self._chosen()) is not None:
-            Requesting(self, one, lambda: self._requested(one.name)).start()
+            Requesting(self, one, self._drafts, lambda: self._requested(one.name)).start()
 
     def _renew(self) -> None:
         if (one := self._chosen()) is not None:
-            Renewing(self, one, self._requested).start()
+            Renewing(self, one, self._drafts, self._requested).start()
 
     def _requested(self, name: str) -> None:
         self._changed(f"{name}: request made; hand it to your CA")

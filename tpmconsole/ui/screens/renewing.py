@@ -26,12 +26,20 @@ class Renewing:
     Args:
         page: where it is asked for.
         identity: whose certificate ends.
+        drafts: as in ``Requesting``.
         done: called with the name of the identity whose request was made.
     """
 
-    def __init__(self, page: Page, identity: Summary, done: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        page: Page,
+        identity: Summary,
+        drafts: dict[str, Mapping[str, str]],
+        done: Callable[[str], None],
+    ) -> None:
         self._page = page
         self._identity = identity
+        self._drafts = drafts
         self._done = done
 
     def start(self) -> None:
@@ -46,7 +54,13 @@ class Renewing:
     def _chosen(self, key: str | None) -> None:
         name = self._identity.name
         if key == "s":
-            Requesting(self._page, self._identity, lambda: self._done(name), renewal=True).start()
+            Requesting(
+                self._page,
+                self._identity,
+                self._drafts,
+                lambda: self._done(name),
+                renewal=True,
+            ).start()
         elif key == "n":
             self._ask_name()
 

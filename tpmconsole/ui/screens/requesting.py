@@ -36,21 +36,33 @@ class Requesting:
     Args:
         page: where it is asked for.
         identity: whose it is.
+        drafts: what was typed and could not be signed, by identity; kept until it is.
         done: called when the request is made.
         renewal: ask for what the certificate's request asked for.
     """
 
     def __init__(
-        self, page: Page, identity: Summary, done: Callable[[], None], *, renewal: bool = False
+        self,
+        page: Page,
+        identity: Summary,
+        drafts: dict[str, Mapping[str, str]],
+        done: Callable[[], None],
+        *,
+        renewal: bool = False,
     ) -> None:
         self._page = page
         self._identity = identity
+        self._drafts = drafts
         self._done = done
         self._renewal = renewal
 
     def start(self) -> None:
         """Open the form, filled with what was asked last, else from the template."""
-        self._page.job("", self._defaults, lambda found: self._ask(*found))
+        draft = self._drafts.get(self._identity.name)
+        if draft is not None:
+            self._ask(draft)
+        else:
+            self._page.job("", self._defaults, lambda found: self._ask(*found))
 
     def _defaults(self) -> tuple[dict[str, str], str]:
         """The form's values, and what is wrong with where they come from; runs in a thread."""
@@ -87,8 +99,15 @@ class Requesting:
         title = "Renewal" if self._renewal else "Request"
         self._page.app.push_screen(
             FormDialog(f"{title} for {self._identity.name}", fields, check_values, notice=notice),
-            lambda answer: self._preview(answer) if answer else None,
+            self._asked,
         )
+
+    def _asked(self, values: Mapping[str, str] | None) -> None:
+        if values:
+            self._drafts[self._identity.name] = values
+            self._preview(values)
+        else:
+            self._drafts.pop(self._identity.name, None)
 
     def _preview(self, values: Mapping[str, str]) -> None:
         spec = spec_of_values(values)
@@ -117,11 +136,15 @@ class Requesting:
                 "signing the request in the TPM",
                 name,
                 work,
-                lambda _: self._done(),
+                self._signed,
                 lambda: board.source(board.identities.get(name)),
             ),
             "key" if self._identity.auth == "password" else None,
         )
+
+    def _signed(self, _: Any) -> None:
+        self._drafts.pop(self._identity.name, None)
+        self._done()
 
 
 def values_of(spec: RequestSpec) -> dict[str, str]:

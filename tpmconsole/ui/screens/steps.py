@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # The remedies are written for commands; here a key does it.
 _KEYS_INSTEAD = (
     ("--trust FILE", "key t"),
+    ("add it to the files you import", "add it (key a)"),
     ("--password-file FILE", "key p"),
     ("with --role", "with key o"),
     ("--san dns:NAME or --san ip:ADDRESS", "dns:NAME or ip:ADDRESS among its names"),

@@ -59,21 +59,18 @@ class Trusting:
     def _add(self) -> None:
         installer = self._page.board.installer
 
-        def taken(data: bytes) -> None:
-            self._page.job(
-                "reading the CA",
-                lambda: installer.new_anchors(self._name, data),
-                lambda anchors: ask_trust(self._page, self._name, anchors, lambda: add(data)),
-            )
-
-        def add(data: bytes) -> None:
+        def add(pem: bytes) -> None:
             self._page.job(
                 "adding the CA",
-                lambda: installer.add_anchors(self._name, data),
+                lambda: installer.add_anchors(self._name, pem),
                 lambda _: self._changed(f"{self._name}: the CA is trusted from now on"),
             )
 
-        ask_certificate(self._page, "The CA to trust", taken)
+        ask_certificate(
+            self._page,
+            "The CA to trust",
+            lambda data: ask_trust(self._page, self._name, data, add),
+        )
 
     def _choose(self, anchors: list[CertificateFacts]) -> None:
         if len(anchors) == 1:
