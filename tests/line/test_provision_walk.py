@@ -54,7 +54,7 @@ def test_from_a_new_key_to_a_certificate_with_the_power_cut_between(
     terminal = start(state, HOME=str(tmp_path))
     try:
         _press(terminal, b"3", "2 Request   DONE")
-        assert "3 To the CA NEXT" in terminal.text
+        terminal.until("3 To the CA NEXT")
         _open(terminal, "gateway.csr", "not a certificate")  # the wrong file
         _press(terminal, ENTER, lambda: "not a certificate" not in terminal.text)
         _open(terminal, "gateway.pem", "trust       FAIL")
@@ -101,7 +101,7 @@ def _ask(terminal: Pty) -> None:
     _press(terminal, RIGHT * 2, "< both >")
     assert len(terminal.step(ENTER, "Sign it in the TPM")) <= DIALOG
     for asked in ("gw-1", "DE", "dns:gw.local", "clientAuth, serverAuth", "ECDSA with SHA-256"):
-        assert asked in terminal.text
+        terminal.until(asked)
     _press(terminal, ENTER, "Hand the request of gateway")
 
 
@@ -129,8 +129,8 @@ def _paste_root(terminal: Pty, authority: Authority) -> None:
     terminal.send(authority.root.read_bytes().replace(b"\n", b"\r"))
     terminal.until("1 complete block")
     _press(terminal, CONTROL_D, "Compare each fingerprint")
-    shown = re.sub(r"[\s|]", "", terminal.text)
-    assert authority.fingerprint()[:16].upper() in shown
+    digits = authority.fingerprint()[:16].upper()
+    terminal.until(lambda: digits in re.sub(r"[\s|]", "", terminal.text))
 
 
 def _choose(terminal: Pty, wanted: Callable[[str], bool], then: str) -> None:

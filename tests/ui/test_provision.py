@@ -17,6 +17,7 @@ from tpmconsole.disks import Disk, Disks
 from tpmconsole.identity.request import RequestSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.ui.dialogs import files
 from tpmconsole.ui.dialogs.form import FormDialog
 from tpmconsole.ui.screens import handing
 
@@ -36,8 +37,12 @@ async def _requested(technician: Technician, name: str, **spec: object) -> Path:
     await asyncio.to_thread(board.keyring.create, name, Algorithm.EC_P256, password)
     wanted = RequestSpec(f"CN={name}", **spec)  # type: ignore[arg-type]
     await asyncio.to_thread(board.provision.request, name, wanted, password)
-    await technician.press("3")
+    await technician.press("1", "3")
     await technician.sees(name)
+    await technician.idle()
+    table = technician.app.main.page.query_one(DataTable)
+    table.move_cursor(row=board.identities.names().index(name))
+    await technician.sees(f"2 Request   DONE       CN={name}")
     return board.identities.get(name).request
 
 
@@ -100,36 +105,56 @@ async def test_a_certificate_is_pasted_judged_and_installed_after_two_yeses(
         await technician.sees("5 Ready     DONE")
         assert identity.has_trust
 
-
-async def test_a_wrong_role_a_wrong_key_and_a_paste_of_single_keys(
-    settings: Make, authority: Authority
-) -> None:
-    async with console(settings(simulate=True)) as technician:
-        request = await _requested(technician, "client", role="client")
-        leaf = authority.sign(request).read_text()
-        board = technician.app.board
-        await asyncio.to_thread(board.installer.add_anchors, "client", authority.root.read_bytes())
-        await technician.press("i")
-        await _paste(technician, leaf)
-        await technician.sees("y installs it")
-        await technician.press("o")
-        await technician.sees("has no serverAuth")
-        await technician.sees("Role: server")
-        await technician.press("escape", "i")
-        await _paste(technician, authority.root.read_text())
-        await technician.sees("key-match   FAIL")
-        await technician.press("escape", "i")
-        await technician.press("p")
-        technician.app.screen.post_message(events.Paste("no certificate at all\n"))
-        await technician.sees("1 lines")
-        await technician.press("ctrl+d")
-        await technician.sees("there is no certificate in it")
-        await technician.press("enter", "i", "p")
+        await _wrong_role_and_key(technician, authority)
         await _single_keys(technician)
+        await _with_a_password(technician, authority)
+
+
+async def _wrong_role_and_key(technician: Technician, authority: Authority) -> None:
+    request = await _requested(technician, "client", role="client")
+    leaf = authority.sign(request).read_text()
+    board = technician.app.board
+    await asyncio.to_thread(board.installer.add_anchors, "client", authority.root.read_bytes())
+    await technician.press("i")
+    await _paste(technician, leaf)
+    await technician.sees("y installs it")
+    await technician.press("o")
+    await technician.sees("has no serverAuth")
+    await technician.sees("Role: server")
+    await technician.press("escape", "i")
+    await _paste(technician, authority.root.read_text())
+    await technician.sees("key-match   FAIL")
+    await technician.press("escape", "i")
+    await technician.press("p")
+    technician.app.screen.post_message(events.Paste("no certificate at all\n"))
+    await technician.sees("1 lines")
+    await technician.press("ctrl+d")
+    await technician.sees("there is no certificate in it")
+    await technician.press("enter")
+
+
+async def _with_a_password(technician: Technician, authority: Authority) -> None:
+    """The proof costs a password, and is asked for only when somebody wants it."""
+    request = await _requested(technician, "locked", password=b"secret")
+    bundle = authority.sign(request).read_text() + authority.root.read_text()
+    await technician.press("i")
+    await _paste(technician, bundle)
+    await technician.press("t", "b")
+    await technician.sees("Compare each fingerprint")
+    await technician.press("y")
+    await technician.sees("key-proof   WARN")
+    await technician.press("p")
+    await technician.sees("tries left")
+    await technician.type("secret")
+    await technician.press("enter")
+    await technician.sees("signed a nonce")
+    await technician.press("y")
+    await technician.sees("5 Ready     DONE")
 
 
 async def _single_keys(technician: Technician) -> None:
     """A paste that comes as a person would type it, from a terminal program that is slow."""
+    await technician.press("i", "p")
     await technician.sees("nothing has come yet")
     await technician.press("ctrl+d")
     await technician.sees("paste first")
@@ -142,27 +167,6 @@ async def _single_keys(technician: Technician) -> None:
     await technician.press("ctrl+u")
     await technician.sees("0 lines")
     await technician.press("escape")
-
-
-async def test_a_key_with_a_password_proves_itself_when_it_is_given(
-    settings: Make, authority: Authority
-) -> None:
-    async with console(settings(simulate=True)) as technician:
-        request = await _requested(technician, "locked", password=b"secret")
-        bundle = authority.sign(request).read_text() + authority.root.read_text()
-        await technician.press("i")
-        await _paste(technician, bundle)
-        await technician.press("t", "b")
-        await technician.sees("Compare each fingerprint")
-        await technician.press("y")
-        await technician.sees("key-proof   WARN")
-        await technician.press("p")
-        await technician.sees("tries left")
-        await technician.type("secret")
-        await technician.press("enter")
-        await technician.sees("signed a nonce")
-        await technician.press("y")
-        await technician.sees("5 Ready     DONE")
 
 
 async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> None:
@@ -226,7 +230,8 @@ async def test_the_request_reaches_a_disk_the_clipboard_and_a_camera(
 ) -> None:
     stick = Disk(tmp_path, "/dev/sdz1", "vfat", "Cruzer", 3_700_000_000, writable=True)
     full = Disk(Path("/nowhere"), "/dev/sdy1", "vfat", "", 0, writable=True)
-    monkeypatch.setattr(handing, "removable_disks", lambda: Disks((stick, full), ()))
+    for module in (handing, files):
+        monkeypatch.setattr(module, "removable_disks", lambda: Disks((stick, full), ()))
     monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path)
     async with console(settings(simulate=True), size=(100, 50)) as technician:
         request = await _requested(technician, "pump")
@@ -256,83 +261,66 @@ async def test_the_request_reaches_a_disk_the_clipboard_and_a_camera(
         await technician.press("h", "q")
         await technician.sees("the terminal has 80x24")
         assert ("hand over", "failed: Disk is gone") in _actions(technician)
+        await technician.press("escape")
+        await _files(technician, tmp_path)
 
 
-async def test_files_are_found_from_removable_disks_down(
-    settings: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from tpmconsole.ui.dialogs import files
-
-    stick = Disk(tmp_path, "/dev/sdz1", "vfat", "Cruzer", 0, writable=False)
-    monkeypatch.setattr(files, "removable_disks", lambda: Disks((stick,), ()))
-    folder = tmp_path / "from the CA"
+async def _files(technician: Technician, stick: Path) -> None:
+    """From the removable disk down to a file, and up again."""
+    folder = stick / "from the CA"
     folder.mkdir()
     (folder / "a.pem").write_text("-----BEGIN CERTIFICATE REQUEST-----\n")
+    await technician.press("i", "f")
+    await technician.sees("/dev/sdz1 Cruzer")
+    await technician.press("enter")
+    await technician.sees("from the CA/")
+    await technician.press("down", "enter")
+    await technician.sees("a.pem")
+    await technician.press("backspace")
+    await technician.sees("from the CA/")
+    table = technician.app.screen.query_one(DataTable)
+    assert table.cursor_row == 1  # where we came from
+    folder.rename(stick / "gone")
+    await technician.press("enter")
+    await technician.sees("still there")
+    await technician.press("backspace")
+    await technician.sees("/dev/sdz1 Cruzer")
+    await technician.press("enter", "down")
+    await technician.sees("gone/")
+    await technician.press("enter")
+    await technician.sees("a.pem")
+    await technician.press("down", "enter")
+    await technician.sees("certificate request, not a certificate")
+
+
+async def test_a_bad_template_and_no_tpm_lose_nothing_that_was_typed(settings: Make) -> None:
     async with console(settings(simulate=True)) as technician:
-        await _requested(technician, "pump")
-        await technician.press("i", "f")
-        await technician.sees("/dev/sdz1 Cruzer")
-        await technician.press("enter")
-        await technician.sees("from the CA/")
-        await technician.press("down", "enter")
-        await technician.sees("a.pem")
-        await technician.press("backspace")
-        await technician.sees("from the CA/")
-        table = technician.app.screen.query_one(DataTable)
-        assert table.cursor_row == 1  # where we came from
-        folder.rename(tmp_path / "gone")
-        await technician.press("enter")
-        await technician.sees("still there")
-        await technician.press("backspace")
-        await technician.sees("/dev/sdz1 Cruzer")
-        await technician.press("enter", "down")
-        await technician.sees("gone/")
-        await technician.press("enter")
-        await technician.sees("a.pem")
-        await technician.press("down", "enter")
-        await technician.sees("certificate request, not a certificate")
-
-
-async def test_a_template_that_is_no_good_keeps_nobody_from_typing(settings: Make) -> None:
-    options = {"request": {"subject": "CN={colour}"}}
-    async with console(settings(simulate=True, options=options)) as technician:
         await technician.idle()
-        board = technician.app.board
-        await asyncio.to_thread(board.keyring.create, "pump", Algorithm.EC_P256)
+        await asyncio.to_thread(technician.app.board.keyring.create, "pump", Algorithm.EC_P256)
+    options = {"request": {"subject": "CN={colour}"}}
+    gone = settings(tcti="device:/nowhere", tcti_source="--tcti", options=options)
+    async with console(gone) as technician:
+        await technician.sees("NO TPM")
         await technician.press("3")
         await technician.sees("pump")
         await technician.press("r")
         await technician.sees("{colour}")
         await technician.press(*["enter"] * 7)
         await technician.type("CN=a+OU=b,DC=example")
-        await technician.press("down", "down", "enter")
-        await technician.sees("Sign it in the TPM")
-        await technician.sees("example")
-        await technician.press("escape")
-        await technician.sees("CN=a+OU=b,DC=example")  # nothing typed is lost
-        await technician.press("up", "up")
+        await technician.press("down")
         await technician.type("nonsense")
         await technician.press("enter", "enter")
         await technician.sees("it begins with none of")
-
-
-async def test_without_a_tpm_nothing_typed_is_lost(settings: Make) -> None:
-    async with console(settings(simulate=True)) as technician:
-        await technician.idle()
-        await asyncio.to_thread(technician.app.board.keyring.create, "pump", Algorithm.EC_P256)
-    async with console(settings(tcti="device:/nowhere", tcti_source="--tcti")) as technician:
-        await technician.sees("NO TPM")
-        await technician.press("3")
-        await technician.sees("pump")
-        await technician.press("r")
-        await technician.sees("Request for pump")
-        await technician.type("-typed")
+        await technician.press("up", *["backspace"] * 8, "down", "enter")
+        await technician.sees("Sign it in the TPM")
+        await technician.press("escape")
+        await technician.sees("CN=a+OU=b,DC=example")
         await technician.press("up", "enter")
         await technician.sees("Sign it in the TPM")
         await technician.press("enter")
         await technician.sees("No TPM reached")
         await technician.press("enter", "r")
-        await technician.sees("-typed")
+        await technician.sees("CN=a+OU=b,DC=example")
         await technician.press("escape", "r")
-        await technician.sees("Request for pump")
-        assert "-typed" not in technician.screen()
+        await technician.sees("{colour}")
+        assert "DC=example" not in technician.screen()
