@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 
-from tpmconsole.disks import Disks, Mount, removable_disks
+from tpmconsole.disks import Disks, Mount, disks_in_time, removable_disks
 from tpmconsole.errors import ConsoleError
 from tpmconsole.listing import MOST_ENTRIES, list_folder
 
@@ -131,6 +132,18 @@ def test_a_disk_that_was_pulled_out_and_one_mounted_twice(system: System) -> Non
     system.mounts.append(Mount("/dev/gone", "/nowhere/gone", "vfat", "rw"))
     (one,) = system.look().mounted
     assert (one.free, one.writable) == (0, False)
+
+
+def test_a_disk_that_never_answers_keeps_nobody_waiting() -> None:
+    answer = threading.Event()
+
+    def look() -> Disks:
+        answer.wait()
+        return Disks()
+
+    assert disks_in_time(look, seconds=0.01).silent
+    answer.set()
+    assert disks_in_time(lambda: Disks(unmounted=("/dev/sdz1",))) == Disks((), ("/dev/sdz1",))
 
 
 def test_this_machine_can_be_asked() -> None:

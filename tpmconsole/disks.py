@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import NamedTuple
 _USB = re.compile(r"usb\d+")
 _SYSTEM_MOUNTS = frozenset({"/", "/boot", "/boot/efi", "/boot/firmware", "/usr", "/var"})
 _DEEPEST_MAPPING = 4
+ANSWER_SECONDS = 3.0
 
 
 class Mount(NamedTuple):
@@ -57,10 +59,31 @@ class Disks:
     Attributes:
         mounted: those that can be used now.
         unmounted: devices such as ``/dev/sdb1`` that nobody has mounted yet.
+        silent: one of them does not answer, so that nothing is known of any.
     """
 
-    mounted: tuple[Disk, ...]
-    unmounted: tuple[str, ...]
+    mounted: tuple[Disk, ...] = ()
+    unmounted: tuple[str, ...] = ()
+    silent: bool = False
+
+
+def disks_in_time(
+    look: Callable[[], Disks] | None = None, seconds: float = ANSWER_SECONDS
+) -> Disks:
+    """What ``removable_disks`` finds, where every disk answers in time.
+
+    A disk that is broken, or was pulled out while it was written to, may keep whoever asks it
+    waiting for ever; no signal ends that, so the one who waits is a thread of its own.
+
+    Args:
+        look: what looks; ``removable_disks`` where it is not given.
+        seconds: how long it may take.
+    """
+    found: list[Disks] = []
+    asking = threading.Thread(target=lambda: found.append((look or removable_disks)()), daemon=True)
+    asking.start()
+    asking.join(seconds)
+    return found[0] if found else Disks(silent=True)
 
 
 def removable_disks(

@@ -180,6 +180,8 @@ def disks_words(disks: Disks) -> str:
     """Why no removable disk is offered; empty where one is."""
     if disks.mounted:
         return ""
+    if disks.silent:
+        return "a disk does not answer: pull it out, then look again"
     if not disks.unmounted:
         return "no removable disk is plugged in"
     first, *more = disks.unmounted

@@ -231,7 +231,7 @@ async def test_the_request_reaches_a_disk_the_clipboard_and_a_camera(
     stick = Disk(tmp_path, "/dev/sdz1", "vfat", "Cruzer", 3_700_000_000, writable=True)
     full = Disk(Path("/nowhere"), "/dev/sdy1", "vfat", "", 0, writable=True)
     for module in (handing, files):
-        monkeypatch.setattr(module, "removable_disks", lambda: Disks((stick, full), ()))
+        monkeypatch.setattr(module, "disks_in_time", lambda: Disks((stick, full), ()))
     monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path)
     async with console(settings(simulate=True), size=(100, 50)) as technician:
         request = await _requested(technician, "pump")

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from tpmconsole.disks import Disks, removable_disks
+from tpmconsole.disks import Disks, disks_in_time
 from tpmconsole.errors import ConsoleError
 from tpmconsole.inputs import user_path
 from tpmconsole.listing import Listing, list_folder
@@ -156,7 +156,7 @@ class FilesSheet(Sheet[Path]):
 def _look_into(folder: Path | None) -> tuple[list[Row], str]:
     """What to list, and the line above it; runs in a thread."""
     if folder is None:
-        disks = removable_disks()
+        disks = disks_in_time()
         return place_rows(disks), disks_words(disks) or "Where is it?"
     return folder_rows(folder, list_folder(folder)), printable(str(folder))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tpmconsole.disks import Disk, Disks, removable_disks
+from tpmconsole.disks import Disk, Disks, disks_in_time
 from tpmconsole.inputs import user_path
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
@@ -55,7 +55,7 @@ class Handing:
     def _prepare(self) -> Ready:
         pem = self._page.board.provision.request_pem(self._name)
         files = not self._page.board.settings.kiosk
-        disks = removable_disks() if files else Disks((), ())
+        disks = disks_in_time() if files else Disks()
         return Ready(pem.decode("ascii", "replace").strip() + "\n", qr_code(pem), disks)
 
     def _ask(self, ready: Ready) -> None:
