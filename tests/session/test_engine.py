@@ -68,13 +68,15 @@ def test_the_engine_chosen_by_itself(
         assert (provider.QUERY_BEFORE in chosen.openssl_conf) == (version == "1.1.1")
 
 
-def test_a_handle_goes_over_the_bridge_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_handle_goes_over_the_bridge_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     key = KeySource(handle=0x81000001)
+    with_module(monkeypatch, Module("1.3.0"))
     assert choose("auto", key, DEVICE).name == "bridge"
-    with pytest.raises(ConsoleError, match="persistent handle"):
-        choose("provider", key, DEVICE)
+    assert choose("provider", key, DEVICE).name == "provider"
     without_bridge(monkeypatch)
-    with pytest.raises(ConsoleError, match="persistent handle"):
+    assert choose("auto", key, DEVICE).name == "provider"
+    with_module(monkeypatch, Module("1.1.1"))
+    with pytest.raises(ConsoleError, match=r"older than 1\.2"):
         choose("auto", key, DEVICE)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from tpmconsole.session.engine import EngineChoice
 from tpmconsole.session.folder import Order
 from tpmconsole.session.model import Credentials, SessionSpec
 from tpmconsole.session.prepare import Preparation
+from tpmconsole.session.tls import ProviderEngine
 from tpmconsole.tpm.model import Connection, KeySource
 
 SHA256 = hashes.SHA256()
@@ -83,12 +85,25 @@ def test_a_chip_with_long_salts_is_refused_where_the_provider_is_asked_for(
 def test_a_provider_that_does_not_take_the_key_is_left(
     tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here it is not even loaded, so the key file is none to OpenSSL."""
+    """Here it is not even loaded, so nobody knows of handles."""
     monkeypatch.setattr(prepare, "avoid_provider", lambda _: None)
-    (tmp_path / "key.pem").write_bytes(b"no key")
     chip = Chip(32)
     ready = prepared(tmp_path, order, chip).make()
     assert ready.choice.name == "bridge"
-    assert "OpenSSL says" in ready.choice.why
+    assert "does not open handle" in ready.choice.why
     # The key was taken out of the TPM before the provider was to load it.
     assert chip.opened == 0
+
+
+def test_a_handle_with_a_password_is_none_for_the_provider(tmp_path: Path) -> None:
+    engine = ProviderEngine(0x81000001, tmp_path / "none", b"secret", lambda: None)
+    with pytest.raises(ConsoleError, match="does not pass on the password") as caught:
+        engine.install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    assert "--engine bridge" in caught.value.remedy
+
+
+def test_a_handle_that_no_provider_opens(tmp_path: Path) -> None:
+    """Here no provider is loaded that knows of handles."""
+    engine = ProviderEngine(0x81000001, tmp_path / "none", None, lambda: None)
+    with pytest.raises(ConsoleError, match="does not open handle:0x81000001"):
+        engine.install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))

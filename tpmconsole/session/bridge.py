@@ -109,24 +109,7 @@ class Bridge:
             BridgeUnavailable: the context's inside is not as CPython's is known to be.
             BridgeError: the chain cannot be used, or does not belong to the key.
         """
-        library, pointer = self._library, context_pointer(context)
-        library.ERR_clear_error()
-        if library.SSL_CTX_use_certificate_chain_file(pointer, os.fsencode(chain)) != 1:
-            raise BridgeError(
-                "Certificate not loaded",
-                f"OpenSSL refuses {os.fspath(chain)}: {reasons(library)}",
-                "import the certificate again, with a key and signature of today's strength",
-            )
-        if (
-            library.SSL_CTX_use_PrivateKey(pointer, self._pkey) != 1
-            or library.SSL_CTX_check_private_key(pointer) != 1
-        ):
-            why = reasons(library)
-            raise BridgeError(
-                "Certificate and key do not belong together",
-                f"the certificate's public key is not that of the key ({why})",
-                "import the certificate that was issued for this key",
-            )
+        install_key(context, chain, self._pkey)
         _installed[context] = self
 
     def take_failure(self) -> BaseException | None:
@@ -201,6 +184,35 @@ class Bridge:
         data = value.to_bytes((value.bit_length() + 7) // 8, "big")
         number: int | None = self._library.BN_bin2bn(data, len(data), None)
         return number
+
+
+def install_key(
+    context: ssl.SSLContext, chain: str | os.PathLike[str], pkey: c_void_p | int
+) -> None:
+    """Give a context its certificate chain (PEM, leaf first) and an ``EVP_PKEY *``.
+
+    Raises:
+        BridgeUnavailable: the context's inside is not as CPython's is known to be.
+        BridgeError: the chain cannot be used, or does not belong to the key.
+    """
+    library, pointer = functions(), context_pointer(context)
+    library.ERR_clear_error()
+    if library.SSL_CTX_use_certificate_chain_file(pointer, os.fsencode(chain)) != 1:
+        raise BridgeError(
+            "Certificate not loaded",
+            f"OpenSSL refuses {os.fspath(chain)}: {reasons(library)}",
+            "import the certificate again, with a key and signature of today's strength",
+        )
+    if (
+        library.SSL_CTX_use_PrivateKey(pointer, pkey) != 1
+        or library.SSL_CTX_check_private_key(pointer) != 1
+    ):
+        why = reasons(library)
+        raise BridgeError(
+            "Certificate and key do not belong together",
+            f"the certificate's public key is not that of the key ({why})",
+            "import the certificate that was issued for this key",
+        )
 
 
 def sign_only() -> BridgeError:

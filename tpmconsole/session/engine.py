@@ -31,8 +31,8 @@ class EngineChoice:
 def choose(spec_engine: str, key: KeySource, connection: Connection) -> EngineChoice:
     """Choose the engine.
 
-    By itself: the provider where it is 1.2 or newer and the key is a file; else the bridge; else an
-    older provider where tpm2-abrmd makes it work.
+    By itself: the provider where it is 1.2 or newer and the key is a file; else the bridge; else
+    the provider all the same, an older one where tpm2-abrmd makes it work.
 
     Args:
         spec_engine: ``auto``, or the one that is asked for.
@@ -46,7 +46,7 @@ def choose(spec_engine: str, key: KeySource, connection: Connection) -> EngineCh
             raise _impossible(f"the bridge cannot be used: {reason}")
         return EngineChoice(BRIDGE, "--engine bridge")
     if spec_engine == PROVIDER:
-        module, reason = _provider(key, connection)
+        module, reason = _provider(connection)
         if reason:
             raise _impossible(f"the provider cannot be used: {reason}")
         return _with_provider(module, "--engine provider")
@@ -54,14 +54,15 @@ def choose(spec_engine: str, key: KeySource, connection: Connection) -> EngineCh
 
 
 def _by_itself(key: KeySource, connection: Connection) -> EngineChoice:
-    module, no_provider = _provider(key, connection)
-    if module.good and not no_provider:
-        return _with_provider(module, "tpm2-openssl is 1.2 or newer and the key is a file")
     no_bridge = _why_no_bridge(key)
+    if key.handle is not None and not no_bridge:
+        return EngineChoice(BRIDGE, "the key is at a persistent handle, which it uses directly")
+    module, no_provider = _provider(connection)
+    if module.good and not no_provider:
+        kind = "the key is a file" if key.handle is None else f"the bridge cannot: {no_bridge}"
+        return _with_provider(module, f"tpm2-openssl is 1.2 or newer and {kind}")
     if not no_bridge:
-        if key.handle is not None:
-            why = "the key is at a persistent handle, which Python's ssl cannot give to a provider"
-        elif module.version:
+        if module.version:
             why = f"tpm2-openssl {module.version} is older than 1.2"
         else:
             why = f"no provider: {module.reason}"
@@ -84,10 +85,8 @@ def _with_provider(module: Module, why: str) -> EngineChoice:
     return EngineChoice(PROVIDER, why, configuration(module), module.version)
 
 
-def _provider(key: KeySource, connection: Connection) -> tuple[Module, str]:
+def _provider(connection: Connection) -> tuple[Module, str]:
     """The module, and why it cannot serve; the reason is empty where it can."""
-    if key.handle is not None:
-        return Module(), "the key is at a persistent handle, and Python's ssl takes only key files"
     module = find_module(connection)
     if module.version is None:
         return module, module.reason

@@ -146,8 +146,9 @@ class Preparation:
         finally:
             # The provider loads the key itself, and some TPMs have room for few.
             self.close()
+        handle = self._order.credentials.key.handle
         return ProviderEngine(
-            self._folder / KEY_FILE,
+            self._folder / KEY_FILE if handle is None else handle,
             self._order.credentials.certificate,
             self._password,
             self._examine,

@@ -70,7 +70,7 @@ class ProviderEngine:
     """OpenSSL's tpm2 provider, which this process's OpenSSL configuration has switched on.
 
     Args:
-        key_file: the TSS2 key file.
+        key: the TSS2 key file, or a persistent handle.
         chain: PEM file: the certificate, then its intermediates.
         password: the key's.
         examine: finds out what is wrong with the key, which the provider tells nobody.
@@ -78,12 +78,12 @@ class ProviderEngine:
 
     def __init__(
         self,
-        key_file: Path,
+        key: Path | int,
         chain: Path,
         password: bytes | None,
         examine: Callable[[], BaseException | None],
     ) -> None:
-        self._key_file = key_file
+        self._key = key
         self._chain = chain
         self._password = password or b""
         self._examine = examine
@@ -94,9 +94,12 @@ class ProviderEngine:
         Raises:
             ConsoleError: OpenSSL takes one of them not, or they do not belong together.
         """
+        if isinstance(self._key, int):
+            self._install_handle(context, self._key)
+            return
         try:
             # Always a callback: without one OpenSSL would ask on the terminal.
-            context.load_cert_chain(self._chain, self._key_file, password=lambda: self._password)
+            context.load_cert_chain(self._chain, self._key, password=lambda: self._password)
         except ssl.SSLError as error:
             if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
                 raise mismatch() from error
@@ -111,6 +114,23 @@ class ProviderEngine:
                 "Certificate not loaded",
                 f"{self._chain}: {error.strerror or error}",
                 "import the certificate again",
+            ) from error
+
+    def _install_handle(self, context: ssl.SSLContext, handle: int) -> None:
+        from tpmconsole.session.stored import install_handle
+
+        if self._password:
+            raise EngineFailedError(
+                "Provider not for this key",
+                "the tpm2 provider does not pass on the password of a key at a handle",
+                "use --engine bridge",
+                ExitCode.REFUSED,
+            )
+        try:
+            install_handle(context, self._chain, handle)
+        except BridgeError as error:
+            raise EngineFailedError(
+                error.title, error.cause, error.remedy, ExitCode.REFUSED
             ) from error
 
     def take_failure(self) -> BaseException | None:
