@@ -192,7 +192,7 @@ default_properties = {properties}
 @pytest.mark.parametrize(
     ("text", "state", "finding"),
     [
-        ("[req]\nprompt = no\n", "warn", "tpm2 is not switched on for openssl, curl"),
+        ("[req]\nprompt = no\n", "warn", "tpm2 is not active for openssl, curl"),
         (
             ACTIVE.format(query="", default="# ", properties=""),
             "fail",

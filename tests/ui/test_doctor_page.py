@@ -50,7 +50,7 @@ async def test_probes_are_shown_as_they_finish(settings: Make, slow: threading.E
         await technician.sees("examining the board")
         assert "second" not in technician.screen()
         slow.set()
-        await technician.sees("1 fail, 1 warn: n goes to the next")
+        await technician.sees("fail 1, warn 1: n goes to the next")
         assert "third is odd" in technician.screen()
 
 
@@ -61,7 +61,7 @@ async def test_the_next_trouble_and_its_evidence(settings: Make, slow: threading
         await technician.sees("n goes to the next")
         await technician.sees("by its looks")
         await technician.press("n")
-        await technician.sees("Try                    mend it")
+        await technician.sees("Try         mend it")
         assert "and seen again" not in technician.screen()
         await technician.press("enter")
         await technician.sees("and seen again")

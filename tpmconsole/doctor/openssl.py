@@ -158,7 +158,7 @@ def _judge(
         if not installed:
             return ok(f"{path} has no tpm2 provider, and none is installed", *evidence)
         return warn(
-            "tpm2 is not switched on for openssl, curl and other programs",
+            "tpm2 is not active for openssl, curl and others",
             f"where they shall use keys of the TPM, activate tpm2 and default in {path}",
             *evidence,
             "tpmconsole's sessions need no such thing: each has a configuration of its own",

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from tpmconsole.files import PRIVATE_FILE
+from tpmconsole.text import printable
 
 FILE = "events.jsonl"
 OLD_FILES = ("events.jsonl.1", "events.jsonl.2")  # the newest first
@@ -93,8 +94,7 @@ class EventLog:
 
 def plain(text: str, length: int = TEXT_LENGTH) -> str:
     """Text that a peer chose, made safe to show on a terminal: printable, and cut."""
-    shown = "".join(letter if letter.isprintable() else "?" for letter in text[:length])
-    return shown if len(text) <= length else shown[:-1] + "…"
+    return printable(text, length)
 
 
 def _bounded(value: Any) -> Any:

@@ -14,7 +14,7 @@ from tpmconsole.files import write_atomic
 from tpmconsole.inputs import user_path
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
-from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
 from tpmconsole.ui.screens.forms import check_path
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact
@@ -52,7 +52,7 @@ class DoctorPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=1)
-        yield Facts(classes="detail")
+        yield Facts(classes="detail", state_width=0)
 
     def commands(self) -> tuple[Command, ...]:
         def idle() -> bool:
@@ -121,7 +121,7 @@ class DoctorPage(Page):
         self._present(findings)
         bad, odd = (sum(one.state == state for one in findings) for state in ("fail", "warn"))
         if self.console.main.page is self:
-            told = f"{bad} fail, {odd} warn: n goes to the next" if bad or odd else "all is well"
+            told = f"fail {bad}, warn {odd}: n goes to the next" if bad or odd else "all is well"
             self.console.main.say(told, bad=bad > 0)
         self.console.main.show_keys()
 
@@ -168,13 +168,14 @@ class DoctorPage(Page):
         one = self._chosen()
         if one is None:
             return
-        facts = [Fact("Finding", one.state.upper(), one.finding)]
+        facts = [Fact("Finding", "", one.finding)]
         facts += [
             Fact("Seen" if number == 0 else "", "", line)
             for number, line in enumerate(one.evidence)
         ]
         facts.append(Fact("Try", "", one.remedy or "nothing has to be done"))
-        self.console.show_text(f"Probe: {one.probe}", "", facts)
+        title = f"{one.probe}: {one.state.upper()}"
+        self.app.push_screen(TextDialog(title, "", facts, state_width=0))
 
     # What the keys do
 
