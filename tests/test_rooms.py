@@ -31,7 +31,7 @@ ALLOWED = {
     "ui": {
         *("tour", "kiosk"),
         *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks", "tidy"),
-        *("doctor", "report", "answers", "keyguard", "keyuse", "watch", "listing"),
+        *("doctor", "report", "answers", "keyguard", "keyproof", "keyuse", "watch", "listing"),
     },
 }
 TSS_USERS = {"tpm/worker.py"}

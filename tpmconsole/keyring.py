@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.files import read_bounded
+from tpmconsole.files import PRIVATE_FILE, read_bounded
+from tpmconsole.keyproof import IN_A_TPM, proved
+from tpmconsole.text import printable
 from tpmconsole.tpm.handles import check_for_new_key
 from tpmconsole.tpm.model import (
     Algorithm,
     KeyFile,
-    KeyKind,
     KeySource,
     PersistentKey,
     Room,
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     Key = KeyFile | PersistentKey
 
 KEY_BYTES = 64 * 1024
-_IN_A_TPM = (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
-_NOT_KNOWN = ("needs-password", "last-try")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,18 +87,26 @@ class Keyring:
                 ExitCode.USAGE,
             )
         if prove:
-            files = tuple(self._proved(key, passwords) for key in files)
+            files = tuple(proved(self, key, passwords) for key in files)
+        inside = self.inside()
+        persistent = inside.persistent
+        if prove and not paths:
+            none_of_its_own = replace(passwords, key=None)
+            persistent = tuple(proved(self, key, none_of_its_own) for key in persistent)
+        return replace(inside, files=files, persistent=persistent)
+
+    def inside(self) -> KeyList:
+        """The list without the key files: what the TPM answers, or why it does not.
+
+        Raises:
+            ConsoleError: what was asked for is no TPM.
+        """
         try:
-            persistent = self.persistent()
-            room = self._board.tpm.room()
+            return KeyList((), self.persistent(), room=self._board.tpm.room())
         except ConsoleError as error:
             if error.exit_code is ExitCode.USAGE:
                 raise
-            return KeyList(files, (), error)
-        if prove and not paths:
-            none_of_its_own = replace(passwords, key=None)
-            persistent = tuple(self._proved(key, none_of_its_own) for key in persistent)
-        return KeyList(files, persistent, room=room)
+            return KeyList((), (), error)
 
     def files(self, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
         """Read key files one after the other, without a TPM."""
@@ -146,29 +153,9 @@ class Keyring:
         """
         if isinstance(key, PersistentKey):
             return self.usable(KeySource(handle=int(key.handle, 16)), passwords)
-        if key.kind not in _IN_A_TPM:
+        if key.kind not in IN_A_TPM:
             return Usability("cannot-sign", key.reason or "it holds sealed data, no key")
         return self.usable(KeySource(pem=read_bounded(Path(key.path), KEY_BYTES)), passwords)
-
-    def prove_unasked(self, key: Key, passwords: Passwords = NO_PASSWORDS) -> Usability:
-        """The same as one of many: nobody chose to risk a try for this one.
-
-        A key in the TPM that might have a password, and whose wrong tries count, is left alone.
-        """
-        unknown = key.auth is None and isinstance(key, PersistentKey)
-        if passwords.key is None and key.counts_towards_lockout and unknown:
-            why = "it may have a password, and a wrong one counts; try it alone"
-            return Usability("needs-password", why, "key")
-        if passwords.key is None and key.auth == "password" and isinstance(key, PersistentKey):
-            return Usability("needs-password", "the key has a password", "key")
-        return self.prove(key, passwords)
-
-    def _proved(self, key: Any, passwords: Passwords) -> Any:
-        if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
-            return key
-        answer = self.prove_unasked(key, passwords)
-        usable = None if answer.answer in _NOT_KNOWN else answer.usable
-        return replace(key, usable=usable, reason=answer.reason)
 
     def usable(self, source: KeySource, passwords: Passwords = NO_PASSWORDS) -> Usability:
         """Sign a nonce with the key and verify it."""
@@ -231,6 +218,22 @@ class Keyring:
             "create", identity=name, algorithm=algorithm.value, handle=where, **facts
         )
         return identity
+
+    def make_private(self, key: KeyFile) -> None:
+        """Let only the owner of a key file read it.
+
+        Raises:
+            ConsoleError: it is somebody else's file, or gone.
+        """
+        try:
+            Path(key.path).chmod(PRIVATE_FILE)
+        except OSError as error:
+            raise ConsoleError(
+                "Not made private",
+                f"{printable(key.path)}: {error.strerror}",
+                "ask whoever owns the file to run chmod 600 on it",
+            ) from error
+        self._board.record("chmod", file=key.path, mode="0600")
 
     # Moving and removing them
 

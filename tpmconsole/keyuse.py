@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -37,6 +39,12 @@ def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
 
             until = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
             yield f"identity {identity.name}: certificate {name_text(leaf.subject)}, until {until}"
+
+
+def fingerprint(public_pem: str) -> str:
+    """SHA-256 of a public key (SubjectPublicKeyInfo, DER) in hex, as openssl and browsers do it."""
+    body = "".join(line for line in public_pem.splitlines() if not line.startswith("-----"))
+    return hashlib.sha256(base64.b64decode(body)).hexdigest()
 
 
 def dependents(board: Board, key: PersistentKey) -> tuple[str, ...]:

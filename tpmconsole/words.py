@@ -20,6 +20,20 @@ BETTER_MADE_HERE = (
     "made in the TPM has never been anywhere else"
 )
 
+USABLE = {
+    "yes": "YES",
+    "not-this-tpm": "NOT HERE",
+    "parent-missing": "NO PARENT",
+    "needs-password": "PASSWORD",
+    "wrong-password": "WRONG",
+    "last-try": "LAST TRY",
+    "locked-out": "LOCKED",
+    "policy": "POLICY",
+    "unsupported": "NO ALG",
+    "no-room": "NO ROOM",
+    "cannot-sign": "NO",
+}
+
 
 def chip_words(health: TpmHealth) -> str:
     """Who made it and what it is; a simulator's name says it all."""
@@ -82,7 +96,7 @@ def _recovery(lockout: Lockout | None) -> str:
 def guard_words(*, password: bool, noda: bool) -> str:
     """Whether a new key is subject to the lock-out, and why."""
     if not password:
-        return "no password: nothing to guess, so it is not subject to the lock-out"
+        return "no password: nothing to guess, no lock-out"
     if noda:
         return "wrong passwords do not count: whoever has the board may guess without end"
     return "wrong passwords count towards the TPM's lock-out, so guessing ends after a few"

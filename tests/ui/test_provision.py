@@ -11,7 +11,6 @@ import pytest
 from authority import Authority
 from driving import Technician, console
 from textual import events
-from textual.widgets import DataTable
 
 from tpmconsole.disks import Disk, Disks
 from tpmconsole.identity.request import RequestSpec
@@ -20,6 +19,7 @@ from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.dialogs import files
 from tpmconsole.ui.dialogs.form import FormDialog
 from tpmconsole.ui.screens import handing
+from tpmconsole.ui.widgets.table import Table
 
 Make = Callable[..., Settings]
 
@@ -40,7 +40,7 @@ async def _requested(technician: Technician, name: str, **spec: object) -> Path:
     await technician.press("1", "3")
     await technician.sees(name)
     await technician.idle()
-    table = technician.app.main.page.query_one(DataTable)
+    table = technician.app.main.page.query_one(Table)
     table.move_cursor(row=board.identities.names().index(name))
     await technician.sees(f"2 Request   DONE       CN={name}")
     return board.identities.get(name).request
@@ -278,7 +278,7 @@ async def _files(technician: Technician, stick: Path) -> None:
     await technician.sees("a.pem")
     await technician.press("backspace")
     await technician.sees("from the CA/")
-    table = technician.app.screen.query_one(DataTable)
+    table = technician.app.screen.query_one(Table)
     assert table.cursor_row == 1  # where we came from
     folder.rename(stick / "gone")
     await technician.press("enter")

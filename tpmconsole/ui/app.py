@@ -15,7 +15,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.kiosk import KioskRules
 from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
 from tpmconsole.ui.dialogs.small import LEAST, TooSmall
-from tpmconsole.ui.jobs import Job, JobFinished, Jobs
+from tpmconsole.ui.jobs import Job, JobFinished, JobNews, Jobs
 from tpmconsole.ui.keeper import Keeper
 from tpmconsole.ui.screens.main import MainScreen
 from tpmconsole.ui.styled import Fact, Heading
@@ -114,6 +114,10 @@ class ConsoleApp(QuietCrash):
         """Run a job in a thread and show it in the status line."""
         self.jobs.start(job)
         self.main.jobs_changed()
+
+    def on_job_news(self, message: JobNews) -> None:
+        if self.screen_stack and self.main.whole and not message.progress.stopped:
+            message.progress.heard(message.news)
 
     def on_job_finished(self, message: JobFinished) -> None:
         job = message.job

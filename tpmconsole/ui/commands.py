@@ -11,6 +11,7 @@ KEY_NAMES = {
     "enter": "Enter",
     "tab": "Tab",
     "question_mark": "?",
+    "slash": "/",
     "space": "Space",
     "end": "End",
     "left": "Left",

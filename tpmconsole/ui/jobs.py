@@ -53,6 +53,42 @@ class JobFinished(Message):
         self.error = error
 
 
+class JobNews(Message):
+    """Posted from a job's thread: what it has so far."""
+
+    def __init__(self, progress: Progress, news: Any) -> None:
+        super().__init__()
+        self.progress = progress
+        self.news = news
+
+
+class Progress:
+    """How a long job tells what it has so far, and is told to stop.
+
+    Args:
+        target: who passes ``JobNews`` on.
+        heard: called in the event loop with each piece of news, before the job's ``done``; not
+            once it was stopped.
+    """
+
+    def __init__(self, target: MessagePump, heard: Callable[[Any], None]) -> None:
+        self._target = target
+        self._stop = threading.Event()
+        self.heard = heard
+
+    def tell(self, news: Any) -> None:
+        """Give news; for the job's thread."""
+        self._target.post_message(JobNews(self, news))
+
+    def stop(self) -> None:
+        """Let the job end early."""
+        self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+
 class Jobs:
     """The jobs under way.
 

@@ -117,7 +117,7 @@ class _Doing:
             found,
             why,
             refused,
-            may_be_empty=found.needs == "key",
+            may_be_empty=found.needs in ("key", "parent"),
         )
         self._page.app.push_screen(
             PasswordDialog(question), lambda typed: self._typed(found, typed)

@@ -23,11 +23,16 @@ GOOD = frozenset(
     }
 )
 WARN = frozenset(
-    {"NOT RUN", "SIMULATED", "EXPIRES", "WARN", "STARTING", "WAITING", "NEXT", "SKIPPED", "NONE"}
+    {
+        *("NOT RUN", "SIMULATED", "EXPIRES", "WARN", "STARTING"),
+        *("WAITING", "NEXT", "SKIPPED", "NONE"),
+        *("PASSWORD", "LAST TRY", "POLICY"),  # a key's
+    }
 )
 BAD = frozenset(
     {
         *("FAILED", "LOCKED", "EXPIRED", "FAIL", "NO", "FULL", "NO TPM", "NO CLOCK", "ERROR"),
+        *("NOT HERE", "NO PARENT", "WRONG", "NO ALG", "NO ROOM"),  # a key's
         *("STOLEN", "FOUND", "WORKS"),  # the tour's
     }
 )

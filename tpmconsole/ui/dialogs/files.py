@@ -68,22 +68,21 @@ class FilesSheet(Sheet[Path]):
 
     def body(self) -> ComposeResult:
         yield Static("", classes="sheet-place")
-        table = Table(COLUMNS, state_column=-1)
-        table.show_header = False
-        yield table
+        yield Table(COLUMNS, state_column=-1, header=False)
 
     def on_mount(self) -> None:
         self.query_one(Table).focus()
         self._open(None)
 
-    def on_data_table_row_highlighted(self, event: Table.RowHighlighted) -> None:
+    def on_table_moved(self, event: Table.Moved) -> None:
         event.stop()
 
-    def on_data_table_row_selected(self, event: Table.RowSelected) -> None:
+    def on_table_pressed(self, event: Table.Pressed) -> None:
         event.stop()
-        if event.cursor_row >= len(self._rows):
+        chosen = self.query_one(Table).chosen
+        if chosen is None:
             return
-        row = self._rows[event.cursor_row]
+        row = self._rows[chosen]
         if row.folder or row.path is None:
             self._open(row.path)
         else:

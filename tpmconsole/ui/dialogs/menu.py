@@ -54,8 +54,9 @@ class MenuDialog(Dialog[str]):
         if self.about:
             yield Static(Content(f"{self.about}\n"))
         longest = max(len(one.label) for one in self.options)
-        table = Table((("", 1), ("", max(LABEL_WIDTH, longest)), ("", 10)), state_column=-1)
-        table.show_header = False
+        table = Table(
+            (("", 1), ("", max(LABEL_WIDTH, longest)), ("", 10)), state_column=-1, header=False
+        )
         table.styles.height = len(self.options)
         yield table
         yield Static("", classes="form-hint")
@@ -70,16 +71,17 @@ class MenuDialog(Dialog[str]):
         )
         table.focus()
 
-    def on_data_table_row_highlighted(self, event: Table.RowHighlighted) -> None:
+    def on_table_moved(self, event: Table.Moved) -> None:
         """What does not fit into its row stands below."""
         event.stop()
-        one = self.options[event.cursor_row]
+        table = self.query_one(Table)
+        one = self.options[table.cursor_row]
         text = one.problem or one.text
-        self._hint("" if event.data_table.fits(text) else text)  # type: ignore[attr-defined]
+        self._hint("" if table.fits(text) else text)
 
-    def on_data_table_row_selected(self, event: Table.RowSelected) -> None:
+    def on_table_pressed(self, event: Table.Pressed) -> None:
         event.stop()
-        self._choose(self.options[event.cursor_row])
+        self._choose(self.options[self.query_one(Table).cursor_row])
 
     def pressed(self, event: events.Key) -> None:
         for one in self.options:

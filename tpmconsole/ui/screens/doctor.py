@@ -140,7 +140,7 @@ class DoctorPage(Page):
         row = self.query_one(Table).chosen
         return None if row is None else self._shown[row]
 
-    def on_data_table_row_highlighted(self) -> None:
+    def on_table_moved(self) -> None:
         self._show_detail()
 
     def _show_detail(self) -> None:

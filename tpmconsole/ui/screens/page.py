@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
+from textual.content import Content
 from textual.widget import Widget
-from textual.widgets import DataTable
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.jobs import Job
 from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
@@ -56,13 +57,18 @@ class Page(Vertical):
         """Who gets the keys when the page opens."""
         return None
 
-    @on(DataTable.RowHighlighted)
-    def show_position(self, event: DataTable.RowHighlighted) -> None:
+    @on(Table.Moved)
+    def show_position(self) -> None:
         """Say where in its list the cursor is; a scroll bar would cost bytes at every move."""
-        pane = self.query_one(Facts)
-        pane.border_title = f"{event.cursor_row + 1} of {event.data_table.row_count}"
+        table = self.query_one(Table)
+        text = self.position(table.cursor_row, table.row_count)
+        self.query_one(Facts).border_title = Content(text)
 
-    @on(DataTable.RowSelected)
+    def position(self, row: int, count: int) -> str:
+        """What is said of it."""
+        return f"{min(row + 1, count)} of {count}"
+
+    @on(Table.Pressed)
     def obey_enter(self) -> None:
         """A table takes Enter for itself; it means here what it means everywhere."""
         self.console.main.obey("enter")
@@ -73,6 +79,8 @@ class Page(Vertical):
         work: Callable[[], Any],
         done: Callable[[Any], None] | None = None,
         failed: Callable[[ConsoleError], None] | None = None,
-    ) -> None:
+    ) -> Job:
         """Start work in a thread; ``done`` and ``failed`` are called in the event loop."""
-        self.console.start_job(Job(label, work, done, failed))
+        job = Job(label, work, done, failed)
+        self.console.start_job(job)
+        return job

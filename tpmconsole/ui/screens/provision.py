@@ -120,7 +120,7 @@ class ProvisionPage(Page):
         )
         self._show_steps()
 
-    def on_data_table_row_highlighted(self) -> None:
+    def on_table_moved(self) -> None:
         self._show_steps()
 
     def _show_steps(self) -> None:

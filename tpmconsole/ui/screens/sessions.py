@@ -173,7 +173,7 @@ class SessionsPage(Page):
             ),
         ]
 
-    def on_data_table_row_highlighted(self) -> None:
+    def on_table_moved(self) -> None:
         # When the cursor rests: a move costs little then, and one over many rows no more.
         if self._resting is not None:
             self._resting.stop()

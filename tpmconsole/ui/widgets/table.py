@@ -1,4 +1,8 @@
-"""A table whose cursor costs few bytes, and whose last column takes what width is left."""
+"""A table whose cursor costs few bytes, and whose last column takes what width is left.
+
+Textual's DataTable keeps an object for every cell and measures each row: ten thousand of them keep
+the keyboard waiting for seconds. Here only the rows in sight are ever laid out.
+"""
 
 from __future__ import annotations
 
@@ -6,113 +10,171 @@ from collections.abc import Sequence
 
 from textual import events
 from textual.content import Content
-from textual.widgets import DataTable
+from textual.message import Message
+from textual.widgets import Static
 
-from tpmconsole.text import short
+from tpmconsole.text import cells, short
 from tpmconsole.ui.styled import state_style
 
-GAP = 2  # DataTable pads each cell by one on both sides
+GAP = 2  # a blank on both sides of each cell
+WHEEL = 3
 
 
-class Table(DataTable[Content]):
+class Table(Static, can_focus=True):
     """Rows of text; one column may hold state words.
 
-    The cursor is a mark and reverse video on the first cell only: a whole row in reverse would have
-    to be sent twice at every move.
+    The cursor is reverse video on the first cell only: a whole row in reverse would have to be sent
+    twice at every move.
 
     Args:
         columns: title and width of each; the last one's width is the least it gets.
         state_column: the column that holds state words.
+        header: whether the columns' titles are shown.
+
+    Attributes:
+        cursor_row: the row under the cursor; 0 in an empty table.
     """
 
-    def __init__(self, columns: Sequence[tuple[str, int]], state_column: int) -> None:
-        super().__init__(
-            cursor_type="row",
-            cursor_foreground_priority="renderable",
-            cursor_background_priority="renderable",
-        )
+    ALLOW_SELECT = False
+
+    class Moved(Message):
+        """The cursor is on another row, or there are more rows or fewer."""
+
+    class Pressed(Message):
+        """Enter, or a click on the row under the cursor."""
+
+    def __init__(
+        self, columns: Sequence[tuple[str, int]], state_column: int, *, header: bool = True
+    ) -> None:
+        super().__init__("")
+        self._header = int(header)
         self._layout = columns
         self._state_column = state_column
         self._texts: list[tuple[str, ...]] = []
-        self._marked = 0
+        self._top = 0
+        self.cursor_row = 0
 
-    def present(self, rows: Sequence[Sequence[str]], chosen: int | None = None) -> None:
-        """Show rows, changing only the cells that differ and keeping the cursor where it is.
-
-        Args:
-            chosen: where the cursor goes instead, because its row has moved.
-        """
-        self._show(rows)
-        if chosen is not None and chosen != self.cursor_row:
-            self.move_cursor(row=chosen)
-
-    def _show(self, rows: Sequence[Sequence[str]]) -> None:
-        texts = [tuple(row) for row in rows]
-        if len(texts) < len(self._texts) or not self._texts or not self.columns:
-            self._texts = texts
-            self._rebuild()
-            return
-        for row, (old, new) in enumerate(zip(self._texts, texts, strict=False)):
-            for column, text in enumerate(new):
-                if text != old[column]:
-                    self._texts[row] = new
-                    self._put(row, column)
-        for row in range(len(self._texts), len(texts)):
-            self._texts.append(texts[row])
-            self._add(row)
+    @property
+    def row_count(self) -> int:
+        return len(self._texts)
 
     @property
     def chosen(self) -> int | None:
         """The index of the row under the cursor; None in an empty table."""
-        return self.cursor_row if 0 <= self.cursor_row < len(self._texts) else None
+        return self.cursor_row if self._texts else None
 
-    def action_scroll_home(self) -> None:
-        """Home: the first row. There is nothing to the left."""
-        self.action_scroll_top()
+    def present(self, rows: Sequence[Sequence[str]], chosen: int | None = None) -> None:
+        """Show rows, keeping the cursor where it is.
 
-    def action_scroll_end(self) -> None:
-        """End: the last row."""
-        self.action_scroll_bottom()
+        Args:
+            chosen: where the cursor goes instead, because its row has moved.
+        """
+        before = (self.cursor_row, len(self._texts))
+        self._texts = [tuple(row) for row in rows]
+        self._put_cursor(self.cursor_row if chosen is None else chosen)
+        if before != (self.cursor_row, len(self._texts)):
+            self.post_message(self.Moved())
+
+    def extend(self, rows: Sequence[Sequence[str]]) -> None:
+        """Add rows at the end."""
+        self._texts += [tuple(row) for row in rows]
+        self.move_cursor(row=self.cursor_row)
+
+    def change(self, row: int, texts: Sequence[str]) -> None:
+        """Show a row anew."""
+        self._texts[row] = tuple(texts)
+        self._lay_out()
+
+    def move_cursor(self, *, row: int) -> None:
+        """Put the cursor on a row, or on the nearest that there is."""
+        self._put_cursor(row)
+        self.post_message(self.Moved())
 
     def fits(self, text: str) -> bool:
         """Whether the last column shows the text in full."""
-        return len(text) <= self.ordered_columns[-1].width
+        return cells(text) <= self._widths()[-1]
+
+    # Keys and the mouse
+
+    def on_key(self, event: events.Key) -> None:
+        page = max(1, self.size.height - 1 - self._header)
+        goals = {
+            "up": self.cursor_row - 1,
+            "down": self.cursor_row + 1,
+            "pageup": self.cursor_row - page,
+            "pagedown": self.cursor_row + page,
+            "home": 0,
+            "end": len(self._texts) - 1,
+        }
+        if event.key in goals:
+            event.stop()
+            self.move_cursor(row=goals[event.key])
+        elif event.key == "enter":
+            event.stop()
+            self.post_message(self.Pressed())
+
+    def on_click(self, event: events.Click) -> None:
+        row = self._top + event.y - self._header
+        if row == self.cursor_row:
+            self.post_message(self.Pressed())
+        elif event.y >= self._header and row < len(self._texts):
+            self.move_cursor(row=row)
+
+    def on_mouse_scroll_down(self) -> None:
+        self.move_cursor(row=self.cursor_row + WHEEL)
+
+    def on_mouse_scroll_up(self) -> None:
+        self.move_cursor(row=self.cursor_row - WHEEL)
+
+    # Laying it out
 
     def on_resize(self, _: events.Resize) -> None:
-        self._rebuild()
+        self._lay_out()
 
-    def on_data_table_row_highlighted(self, event: DataTable.RowHighlighted) -> None:
-        before, self._marked = self._marked, event.cursor_row
-        for row in {before, self._marked}:
-            # An older message may name a row that is gone by now; an empty table names row -1.
-            if 0 <= row < min(self.row_count, len(self._texts)):
-                self._put(row, 0)
+    def _put_cursor(self, row: int) -> None:
+        self.cursor_row = max(0, min(row, len(self._texts) - 1))
+        self._lay_out()
 
-    def _rebuild(self) -> None:
-        cursor = self.cursor_row
-        self.clear(columns=True)
+    def _lay_out(self) -> None:
+        height = self.size.height - self._header
+        if height < 1:
+            return
+        # The window moves only where the cursor would leave it: that scrolls, for few bytes.
+        self._top = min(self._top, self.cursor_row, max(0, len(self._texts) - height))
+        self._top = max(self._top, self.cursor_row - height + 1)
+        widths = self._widths()
+        titles = [name for name, _ in self._layout]
+        lines = [Content.styled(_line(titles, widths), "bold")] * self._header
+        for row in range(self._top, min(self._top + height, len(self._texts))):
+            lines.append(self._row(row, widths))
+        content = Content("\n").join(lines)
+        if content != self.content:
+            self.update(content)
+
+    def _widths(self) -> list[int]:
         room = self.size.width or self.app.size.width
-        *fixed, (last, least) = self._layout
-        taken = sum(width + GAP for _, width in fixed) + GAP
-        for name, width in (*fixed, (last, max(least, room - taken - 1))):
-            self.add_column(name, width=width)
-        self._marked = max(0, min(cursor, len(self._texts) - 1))
-        for row in range(len(self._texts)):
-            self._add(row)
-        if self._texts:
-            self.move_cursor(row=self._marked)
+        *fixed, (_, least) = self._layout
+        widths = [width for _, width in fixed]
+        return [*widths, max(least, room - sum(widths) - GAP * len(self._layout))]
 
-    def _add(self, row: int) -> None:
-        self.add_row(*(self._cell(row, column) for column in range(len(self._layout))))
+    def _row(self, row: int, widths: Sequence[int]) -> Content:
+        texts = self._texts[row]
+        line = Content(_line(texts, widths))
+        if row == self.cursor_row:
+            first = short(texts[0], widths[0])
+            line = line.stylize("reverse", 1, 1 + max(1, len(first)))
+        state = short(texts[self._state_column], widths[self._state_column])
+        style = state_style(state)
+        if style:
+            start = len(_line(texts[: self._state_column], widths)) + 1
+            line = line.stylize(style, start, start + len(state))
+        return line
 
-    def _put(self, row: int, column: int) -> None:
-        self.update_cell_at((row, column), self._cell(row, column))  # type: ignore[arg-type]
 
-    def _cell(self, row: int, column: int) -> Content:
-        width = self.ordered_columns[column].width
-        text = short(self._texts[row][column], width)
-        if column == 0 and row == self._marked:
-            return Content.styled(text.ljust(1), "reverse")
-        if column == self._state_column:
-            return Content.styled(text, state_style(text))
-        return Content(text)
+def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
+    return "".join(f" {_padded(text, width)} " for text, width in zip(texts, widths, strict=False))
+
+
+def _padded(text: str, width: int) -> str:
+    shown = short(text, width)
+    return shown + " " * (width - cells(shown))
