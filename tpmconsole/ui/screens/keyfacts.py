@@ -92,7 +92,10 @@ def _guard(key: Key) -> str:
 def all_facts(key: Key, answer: Usability | None, used_by: Sequence[str]) -> list[Fact]:
     """Everything about a key but its public key in PEM."""
     mode = f", mode {key.mode}" if isinstance(key, KeyFile) and key.mode else ""
-    lines = [Fact("Where", "", printable(place(key)) + mode)]
+    # The folder of the identities goes without saying: each line costs bytes.
+    ours = isinstance(key, KeyFile) and key.identity
+    where = f"identities/{key.identity}/key.pem" if ours else printable(place(key))
+    lines = [Fact("Where", "", where + mode)]
     lines += [one for one in facts(key, answer) if one.text != _NOT_ASKED]
     if isinstance(key, KeyFile):
         lines += [Fact("Policy", "", printable("; ".join(key.policy)))] if key.policy else []
