@@ -88,7 +88,10 @@ class Installer:
             if not judgement.acceptable:
                 failed = [one for one in judgement.verdicts if one.verdict == "fail"]
                 raise ConsoleError("Certificate refused", failed[0].text, failed[0].remedy)
-            anchors = pem(judgement.anchors) if judgement.added else None
+            # With those that are trusted now: it may be a while since the verdicts were read.
+            known = self._anchors(self._board.identities.get(name), replaceable=True)
+            added = [one for one in judgement.added if one not in known]
+            anchors = pem([*known, *added]) if added else None
             self._board.identities.install(name, pem(judgement.chain), anchors)
         return True
 
