@@ -47,6 +47,12 @@ faults: $(VENV)/.test
 	@sh .ci/packages faults
 	@$(BIN)/pytest -m faults --dist load tests/faults
 
+# Ten minutes of random faults and random keys (DURATION=120 SEED=7 make chaos); needs root.
+DURATION ?= 600
+.PHONY: chaos
+chaos: $(VENV)/.test
+	@$(BIN)/python tests/faults/chaos.py --seconds $(DURATION) $(if $(SEED),--seed $(SEED))
+
 .PHONY: test-long
 test-long: $(VENV)/.test
 	@sh .ci/packages long

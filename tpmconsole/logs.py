@@ -51,6 +51,9 @@ def start_logging(path: Path) -> None:
     with suppress(ConsoleError):
         make_private_folder(path.parent)
     handler = _PrivateFile(path, maxBytes=LOG_BYTES, backupCount=LOGS_KEPT, delay=True)
+    with suppress(OSError):
+        # Now: when there is trouble, no descriptor may be left.
+        handler.stream = handler._open()  # type: ignore[no-untyped-call]
     handler.setFormatter(
         _RedactingFormatter("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
     )

@@ -49,17 +49,20 @@ class Terminal(Pty):
         misses all of them, a busy machine does not.
         """
         best = 10.0
-        for _ in range(4):
+        for _ in range(5):
+            # A key right behind an escape belongs to it.
+            self.settle(0.3)
             began, waited = time.monotonic(), self._waited()
             self.send(b"?")
-            self.until("Everywhere", ITSELF_S)
+            with contextlib.suppress(AssertionError):
+                self.until("Everywhere", 5)
             took = time.monotonic() - began
             best = min(best, max(0.0, took - (self._waited() - waited)))
             self.send(ESCAPE)
             self.until(lambda: "Everywhere" not in self.text, ITSELF_S)
             if best <= KEY_S:
                 return best
-        raise AssertionError(f"a key was answered after {best:.2f} s")
+        raise AssertionError(f"a key was answered after {best:.2f} s\n{self.text}")
 
     def _waited(self) -> float:
         """Seconds that the console's event loop was ready to run and had no processor."""
@@ -94,10 +97,11 @@ class Terminal(Pty):
         Raises:
             AssertionError: it took longer than two.
         """
+        began = time.monotonic()
         self.send(b"q")
         self.until(lambda: self.ended() or "is still running" in self.text, 10)
-        began = time.monotonic()
         if not self.ended():
+            began = time.monotonic()
             self.send(b"y")
         assert self.wait(10) == 0
         seconds = time.monotonic() - began
@@ -117,7 +121,7 @@ class Scene:
         self.proxy = Proxy(folder / "proxy", folder / "sock")
         self.shell = Shell(self.state)
         self.tcti = self.proxy.tcti
-        self._terminals: list[Terminal] = []
+        self.terminals: list[Terminal] = []
 
     def console(
         self, *arguments: str, ready: str | None = "Identities", **environment: str
@@ -126,7 +130,7 @@ class Scene:
         which = arguments or ("--tcti", self.tcti)
         command = [sys.executable, "-m", "tpmconsole", "--state", str(self.state), *which]
         terminal = Terminal([*command, "--line", "serial"], environment={**environment})
-        self._terminals.append(terminal)
+        self.terminals.append(terminal)
         if ready:
             terminal.itself(ready)
         return terminal
@@ -151,7 +155,7 @@ class Scene:
         return hidden + (sorted(one.name for one in folder.iterdir()) if folder.is_dir() else [])
 
     def close(self) -> None:
-        for terminal in self._terminals:
+        for terminal in self.terminals:
             terminal.close()
         self.proxy.close()
         self.swtpm.kill()
@@ -215,6 +219,10 @@ class Broker:
             return ask(self.bus, TABRMD_NAME, timeout_s=3) is Presence.ANSWERS
         except OSError:  # the bus does not listen yet
             return False
+
+    @property
+    def pid(self) -> int:
+        return self._abrmd.pid
 
     def kill(self) -> None:
         self._abrmd.kill()

@@ -14,6 +14,7 @@ from pathlib import Path
 import proxy
 import psutil
 import pytest
+from certify import certify
 from running import needs_root
 from scene import ITSELF_S, Scene
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_ALG, TPM2_CAP, TPM2_SE, TPMT_SYM_DEF
@@ -230,23 +231,3 @@ def test_a_clock_at_1970(scene: Scene, seen: Seen) -> None:
     assert "not valid before" not in done.stdout
     clock = re.findall(r".*not believable.*", console.text)
     seen(f"{' '.join(clock[0].split())}; key {took:.2f} s; import --check says the same")
-
-
-def certify(scene: Scene, name: str) -> None:
-    """Let a throw-away CA sign an identity's request, with validity from now on."""
-    from cryptography import x509
-
-    from tpmconsole.identity.demo_ca import DemoCa
-
-    request = x509.load_pem_x509_csr((scene.state / f"identities/{name}/request.pem").read_bytes())
-    chain, trust = DemoCa(scene.folder / "ca").sign(request)
-    (scene.folder / "trust.pem").write_bytes(trust)
-    (scene.folder / f"{name}.pem").write_bytes(chain)
-    done = scene.command(
-        "import",
-        name,
-        str(scene.folder / f"{name}.pem"),
-        "--trust",
-        str(scene.folder / "trust.pem"),
-    )
-    assert done.returncode == 0, done.stdout + done.stderr

@@ -161,6 +161,7 @@ class Pty:
         for descriptor in (self.fd, self.slave):
             if descriptor >= 0:
                 os.close(descriptor)
+        self.fd = self.slave = -1
 
 
 def _run(

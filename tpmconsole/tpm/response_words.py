@@ -285,6 +285,7 @@ NONSENSE_WORDS = (
 
 # Layers above the TPM: which wire is broken. Keyed by the whole code.
 TSS_WORDS: dict[int, tuple[str, str]] = {
+    0xA0006: NONSENSE_WORDS,  # more than was asked for
     0xA0007: (
         "the resource manager or driver that was reached has lost its TPM",
         "check that the chip's driver is there, then: sudo systemctl restart tpm2-abrmd",

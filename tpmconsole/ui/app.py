@@ -154,6 +154,8 @@ class ConsoleApp(QuietCrash):
         """
         if silent and (self._asking or time.monotonic() < self._not_before):
             return
+        if self._asking > 1:  # one waits for its turn already, and will tell the newest
+            return
         self._asking += 1
         self._asked = time.monotonic()
         # Only the first time, and after a failure, does anybody wait for it.

@@ -16,6 +16,7 @@ from textual.widgets import ContentSwitcher
 
 from tpmconsole.files import refused
 from tpmconsole.tidy import tidy
+from tpmconsole.ui.ahead import AFTER_S, import_ahead
 from tpmconsole.ui.commands import Command, find, key_name
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.jobs import Job
@@ -103,6 +104,7 @@ class MainScreen(Screen[None]):
         self._focus_page()
         self.show_keys()
         self.console.start_job(Job("", partial(tidy, self.console.board.settings)))
+        self.set_timer(AFTER_S, lambda: self.console.start_job(Job("", import_ahead)))
         self.call_after_refresh(gc.enable)  # off since the start: see tpmconsole.__main__
 
     def on_resize(self) -> None:
