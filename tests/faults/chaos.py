@@ -180,8 +180,16 @@ class Chaos:
     # What is looked at
 
     def workers(self) -> list[psutil.Process]:
-        """The console's child processes."""
-        return psutil.Process(self.console.pid).children()
+        """The console's child processes, without sessions that random keys have started."""
+        children = psutil.Process(self.console.pid).children()
+        return [one for one in children if "tpmconsole.session" not in " ".join(_command(one))]
+
+    def end_other_sessions(self) -> None:
+        """End the sessions that random keys have started."""
+        listed = json.loads(self.scene.command("session", "list", "--json").stdout)
+        for one in listed:
+            if one["id"] not in self.sessions.values() and one["state"] == "running":
+                self.scene.command("session", "stop", one["id"])
 
     def descriptors(self) -> int:
         return len(list(Path(f"/proc/{self.console.pid}/fd").iterdir()))
@@ -268,9 +276,21 @@ class Chaos:
             self.broker.start()
         self.well()
         self.slowest = max(self.slowest, self.console.answers())
+        self.end_other_sessions()
         self.talking()
-        wait_until(lambda: len(self.workers()) <= 1, f"children: {self.workers()}", seconds=30)
+        wait_until(
+            lambda: len(self.workers()) <= 1,
+            f"children: {[_command(one) for one in self.workers()]}",
+            seconds=30,
+        )
         wait_until(lambda: self.descriptors() <= self.most, f"descriptors: {self.descriptors()}")
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:  # it has ended
+        return []
 
 
 def run(seconds: float, seed: int, only: Sequence[str], say: Callable[[str], None]) -> None:
