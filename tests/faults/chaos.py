@@ -41,7 +41,7 @@ KEYS += [b"\x1b[A", b"\x1b[B", b"\x1b[C", b"\x1b[D", b"\x1b[5~", b"\x1b[6~", ESC
 KEY_PAUSE_S = 0.05
 SUBJECT = ("--subject", "CN=gate", "--san", "dns:localhost", "--role", "both")
 LOG_SHOWN = 6000  # characters, where something did not hold
-AGAIN_S = 60.0  # for everything to be well again after a fault
+AGAIN_S = 100.0  # for everything to be well again after a fault
 CODES = (0x100, 0x101, 0x902, 0x903, 0x904, 0x908, 0x90A, 0x920, 0x922, 0x923, 0x18B, 0x9A2)
 SPOILT = ("cut_off", "truncated", "garbled", "garbled_body", "zero_filled", "empty", "huge")
 
@@ -205,13 +205,13 @@ class Chaos:
         server = self._json(
             "session", "start", "server", "gate", "--listen", "localhost:0", "--if-missing"
         )
-        port = server["address"].rpartition(":")[2]
-        self.sessions = {"server": server["id"]}
-        client = self._json(
-            *("session", "start", "client", "gate", "--connect", f"localhost:{port}"),
-            *("--interval", "0.5"),
-        )
-        self.sessions["client"] = client["id"]
+        self.address = f"localhost:{server['address'].rpartition(':')[2]}"
+        client = self._client("--interval", "0.5")
+        self.sessions = {"server": server["id"], "client": client["id"]}
+
+    def _client(self, *options: str) -> dict[str, Any]:
+        connect = ("--connect", self.address)
+        return self._json("session", "start", "client", "gate", *connect, *options)
 
     def _json(self, *arguments: str) -> dict[str, Any]:
         done = self.scene.command(*arguments, "--json")
@@ -246,10 +246,9 @@ class Chaos:
             facts = self._json("session", "show", session)
             if facts["state"] in ("stopped", "failed"):
                 error = facts["last_error"]
-                assert error, facts
-                words = error["title"] if isinstance(error, dict) else str(error)
+                assert error or facts["state"] == "stopped", facts
+                words = error["title"] if isinstance(error, dict) else error or "stopped by a key"
                 self.restarts[f"{role}: {words}"] += 1
-                self._json("session", "stop", session)
                 self.start_sessions()
                 break
         before = self._json("session", "show", self.sessions["client"])["messages"]
@@ -258,6 +257,9 @@ class Chaos:
             f"{self._json('session', 'show', self.sessions['client'])}",
             seconds=AGAIN_S,
         )
+        # The server's key and the client's sign again, too.
+        one = self._client("--count", "1")["id"]
+        wait_until(lambda: self._json("session", "show", one)["messages"] == 1, f"one of {one}")
 
     def round(self, name: str) -> None:
         """One fault, and everything well again."""
