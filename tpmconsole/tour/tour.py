@@ -96,10 +96,10 @@ class Tour:
         ended = self._turn.acquire(timeout=END_S)
         try:
             self.board.close()
-            if ended:
-                clear(self.board.settings)
-                if not self._keep:
-                    shutil.rmtree(self.board.settings.state, ignore_errors=True)
+            # Also under a step that does not end: the process does, and what it has started must.
+            clear(self.board.settings)
+            if not self._keep:
+                shutil.rmtree(self.board.settings.state, ignore_errors=True)
         except ConsoleError as error:  # the next start tries again
             LOG.warning("tour not cleared: %s", error)
         finally:

@@ -151,6 +151,7 @@ class TourPage(Page):
         self._busy, self._trouble = True, None
         if self.board.settings.simulate:  # it may have been chosen since
             self.tour.board.use_simulator()
+        self.console.main.say("")  # another page's last word is not about this
         self._present()
         self.job(
             STEPS[index].doing,
