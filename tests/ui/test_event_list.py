@@ -59,7 +59,9 @@ async def test_filters_and_the_last_error() -> None:
     async with Shown().run_test() as pilot:
         app: Shown = pilot.app  # type: ignore[assignment]
         assert not app.list.to_last_error()
-        app.list.add(some("started", "error", "message", "handshake", "error", "message", "closed"))
+        kinds = ("started", "error", "message", "handshake", "error", "message", "closed")
+        assert app.list.add(some(*kinds)) == 5
+        assert app.list.add([]) == 0
         assert app.numbers() == [0, 1, 3, 4, 6]
         app.list.next_filter()
         assert app.list.filter.name == "all"

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from tpmconsole.session.events import EventReader
 
 POLL_S = 1.0
+# A flood is shown less often: two rows a second, or a whole list every few seconds, are what a
+# slow line carries beside everything else.
+ROWS_A_POLL = 2
+LONGEST_REST = 4
 
 
 class EventsDialog(Dialog[None]):
@@ -37,6 +41,7 @@ class EventsDialog(Dialog[None]):
         self._reader = reader
         self._found = list(found)
         self._reading = False
+        self._rest = 0
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (
@@ -104,6 +109,9 @@ class EventsDialog(Dialog[None]):
 
         if self._reading or self.app.screen is not self:
             return
+        if self._rest:
+            self._rest -= 1
+            return
         assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
         self._reading = True
         self.app.start_job(Job("", lambda: list(self._reader.read()), self._read, self._not_read))
@@ -111,7 +119,7 @@ class EventsDialog(Dialog[None]):
     def _read(self, found: list[dict[str, Any]]) -> None:
         self._reading = False
         if self.is_mounted and self.is_attached:
-            self._list.add(found)
+            self._rest = min(LONGEST_REST, self._list.add(found) // ROWS_A_POLL)
         else:
             self._reader.close()
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ASCII_LEVELS = "_.:-=+*#"
 BLOCK_LEVELS = "▁▂▃▄▅▆▇█"
-SPARKS = 16
+SPARKS = 12
 # Below this much of a processor an idle session's figures are not worth a byte on the line.
 IDLE_PERCENT = 5.0
 

@@ -70,17 +70,22 @@ class EventList(Static, can_focus=True):
         """The event under the cursor."""
         return self._shown[self.cursor] if self._shown else None
 
-    def add(self, more: Iterable[Event]) -> None:
-        """Append events; the oldest are forgotten where there are too many."""
+    def add(self, more: Iterable[Event]) -> int:
+        """Append events; the oldest are forgotten where there are too many.
+
+        Returns:
+            how many of the new ones the filter lets through.
+        """
         new = list(more)
         if not new:
-            return
+            return 0
         self._all += new
         if len(self._all) > KEPT:
             del self._all[:-KEPT]
         chosen = self.chosen
         self._sift()
         self._move_to(None if self.following else chosen)
+        return sum(self.filter.wants(str(one.get("event"))) for one in new)
 
     def next_filter(self) -> None:
         """Show the next kind of events, the cursor on the same one if that is shown."""
