@@ -9,6 +9,11 @@ import pytest
 
 from tpmconsole import units
 from tpmconsole.errors import ConsoleError
+from tpmconsole.session.engine import EngineChoice
+from tpmconsole.session.folder import Order
+from tpmconsole.session.model import Credentials, SessionSpec
+from tpmconsole.session.unit import unit_of
+from tpmconsole.tpm.model import Connection, KeySource
 from tpmconsole.units import HARDENED, Installation, Unit, command_line, quoted
 
 
@@ -40,10 +45,37 @@ def test_nothing_in_a_command_is_expanded() -> None:
         command_line(["/bin/a", "two\nlines"])
 
 
+def session_unit(port: int, engine: str, tcti: str) -> Unit:
+    """A session's unit."""
+    identity = Path("/var/lib/tpmconsole/identities/a b")
+    spec = SessionSpec("server", "a b", "0.0.0.0", port, crl="/etc/crl.pem")  # noqa: S104 - a text
+    key = KeySource(handle=0x81000001)
+    wanted = unit_of(
+        Path("/var/lib/tpmconsole/sessions/server-1"),
+        Order(
+            spec,
+            Credentials("a b", key, identity / "certificate.pem", identity / "trust.pem"),
+            Connection(tcti, "test"),
+            EngineChoice(engine, "test"),
+            "boot",
+        ),
+        Path("/etc/tpmconsole/50% password"),
+    )
+    assert wanted.unit is not None
+    return wanted.unit
+
+
 @pytest.mark.long
-def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
-    file = tmp_path / "tpmconsole-x.service"
-    unit = sample(command_line(["/bin/echo", "a b", "50%", "$HOME"])).unit
+@pytest.mark.parametrize(
+    "unit",
+    [
+        sample(command_line(["/bin/echo", "a b", "50%", "$HOME"])).unit,
+        session_unit(443, "provider", "device:/dev/tpmrm0"),
+        session_unit(8443, "bridge", "tabrmd:bus_type=system"),
+    ],
+)
+def test_systemd_finds_nothing_wrong(tmp_path: Path, unit: Unit) -> None:
+    file = tmp_path / unit.name
     file.write_text(unit.text())
     asked = subprocess.run(
         ["/usr/bin/systemd-analyze", "verify", "--man=no", str(file)],
@@ -53,6 +85,13 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path) -> None:
     )
     ours = [line for line in asked.stderr.splitlines() if file.name in line]
     assert not ours, asked.stderr
+
+
+def test_only_a_low_port_takes_a_capability() -> None:
+    low, high = (session_unit(port, "bridge", "device:/dev/tpmrm0") for port in (443, 8443))
+    assert ("AmbientCapabilities", "CAP_NET_BIND_SERVICE") in low.service
+    assert ("CapabilityBoundingSet", "") in high.service
+    assert "AmbientCapabilities" not in dict(high.service)
 
 
 def test_installing_writes_the_unit_and_its_user(places: Path) -> None:

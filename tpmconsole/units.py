@@ -130,12 +130,17 @@ def quoted(text: str | Path) -> str:
     return _quoted(str(text), command=False)
 
 
-def _quoted(text: str, *, command: bool) -> str:
-    if not text.isprintable():
+def literal(text: str | Path) -> str:
+    """A text as directives take it that have one value and know no quotes."""
+    if not str(text).isprintable():
         raise usage_error(
             "Not for systemd", f"{text!r} cannot stand in a unit", "use a path without such letters"
         )
-    text = text.replace("%", "%%")
+    return str(text).replace("%", "%%")
+
+
+def _quoted(text: str, *, command: bool) -> str:
+    text = literal(text)
     if command:
         text = text.replace("$", "$$")
     if _PLAIN.fullmatch(text):

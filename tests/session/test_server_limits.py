@@ -161,6 +161,7 @@ def test_a_tpm_that_hangs_is_told_once(setting: Setting, monkeypatch: pytest.Mon
     for busy in (0.0, 20.0, 25.0, 0.0, 20.0):
         monkeypatch.setattr(SigningThread, "busy_s", busy)
         session._watch_tpm()
+        assert (session.live.facts.waiting_for == "tpm") == (busy > 0)
     told = setting.errors()
     assert len(told) == 2
     assert told[0]["code"] == ExitCode.NO_TPM

@@ -236,6 +236,8 @@ class Session:
                     "check the TPM (tpmconsole status); the session goes on when it answers",
                 )
             )
+        elif self._hangs and not hangs and self.live.facts.waiting_for == "tpm":
+            self.live.change(waiting_for=None)  # it has answered
         self._hangs = hangs
 
     async def _close_key(self) -> None:

@@ -21,6 +21,7 @@ from tpmconsole.units import (
     Unit,
     command_line,
     environment,
+    literal,
     quoted,
     reachable_by_others,
 )
@@ -57,7 +58,10 @@ def unit_of(folder: Path, order: Order, password_file: Path | None) -> Installat
     unit = Unit(
         unit_name(folder.name),
         (
-            ("Description", f"mutual TLS {order.spec.role} of {order.credentials.identity}"),
+            (
+                "Description",
+                literal(f"mutual TLS {order.spec.role} of {order.credentials.identity}"),
+            ),
             ("Documentation", "man:tpmconsole(1)"),
             ("Wants", "network-online.target"),
             ("After", f"network-online.target tpm2-abrmd.service {_CHIP}"),
@@ -107,7 +111,7 @@ def _process(folder: Path, order: Order, password_file: Path | None) -> list[tup
     if order.engine.name == PROVIDER:
         variables["OPENSSL_CONF"] = str(folder / CONFIGURATION_FILE)
         variables["TPM2OPENSSL_TCTI"] = order.connection.tcti
-    given = f"file:{quoted(password_file)}" if password_file else "null"
+    given = f"file:{literal(password_file)}" if password_file else "null"
     return [
         ("User", USER),
         ("SupplementaryGroups", TSS_GROUP),
