@@ -29,6 +29,7 @@ KEY_S = 0.3  # a key press is answered within this
 LEAVE_S = 2.0  # and the console left within this
 ITSELF_S = 25.0  # a poll each five seconds, a deadline of five, and a machine with much to do
 ESCAPE = b"\x1b"
+HELP = "- Help -"  # the title of its dialog
 
 
 class Terminal(Pty):
@@ -56,11 +57,11 @@ class Terminal(Pty):
             began, waited = time.monotonic(), self._waited()
             self.send(b"?")
             with contextlib.suppress(AssertionError):
-                self.until("Everywhere", 5)
+                self.until(HELP, 5)
             took = time.monotonic() - began
             best = min(best, max(0.0, took - (self._waited() - waited)))
             self.send(ESCAPE)
-            self.until(lambda: "Everywhere" not in self.text, ITSELF_S)
+            self.until(lambda: HELP not in self.text, ITSELF_S)
             if best <= KEY_S:
                 return best
         raise AssertionError(f"a key was answered after {best:.2f} s\n{self.text}")
