@@ -61,7 +61,9 @@ def context_with(
     chain, trust = files
     chosen: Engine
     if engine == "provider":
-        chosen = ProviderEngine(Path(key), chain, None, lambda: None)
+        source = key_source(key)
+        place = Path(key) if source.handle is None else source.handle
+        chosen = ProviderEngine(place, chain, None, lambda: None)
     else:
         signer = open_signer(stack, key, tcti)
         chosen = BridgeEngine(Bridge(signer.public_key(), signer.sign, signer.raw_rsa), chain)

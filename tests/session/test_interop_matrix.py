@@ -30,6 +30,7 @@ KEYS = [
     ("rsa-2048", "bridge"),
     ("rsa-2048", "provider"),
     ("handle", "bridge"),
+    ("handle", "provider"),
 ]
 VERSIONS = ["1.2", "1.3"]
 # MQTT 3.1.1, 3.1: CONNECT with a clean session and the client identifier "board"; then CONNACK,
