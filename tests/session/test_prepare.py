@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -107,3 +108,49 @@ def test_a_handle_that_no_provider_opens(tmp_path: Path) -> None:
     engine = ProviderEngine(0x81000001, tmp_path / "none", None, lambda: None)
     with pytest.raises(ConsoleError, match="does not open handle:0x81000001"):
         engine.install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+
+
+# What is found before any peer is asked
+
+
+def bridged(folder: Path, order: Order) -> Preparation:
+    signer = Chip(32)
+    choice = EngineChoice("bridge", "test")
+    return prepared(folder, replace(order, engine=choice), signer)
+
+
+@pytest.mark.parametrize(
+    ("certificate", "words", "remedy"),
+    [
+        ({"days": (-9, -5)}, "has expired", "renew it"),
+        ({"days": (5, 9)}, "not valid yet", "clock"),
+        ({"role": "other"}, "not issued for this role", "--role {role}"),
+    ],
+)
+@pytest.mark.parametrize("role", ["client", "server"])
+def test_our_own_certificate_is_judged_as_a_peer_would(
+    tmp_path: Path, order: Order, role: str, certificate: dict[str, Any], words: str, remedy: str
+) -> None:
+    if "role" in certificate:
+        certificate = {"role": "client" if role == "server" else "server"}
+    order = replace(order, spec=replace(order.spec, role=role))
+    pem = Ca.make("root").issue(make_key("rsa-2048").public_key(), "ours", **certificate)
+    order.credentials.certificate.write_bytes(pem)
+    with pytest.raises(ConsoleError, match=words) as caught:
+        bridged(tmp_path, order).make()
+    assert caught.value.title == "Certificate refused"
+    assert remedy.format(role=role) in caught.value.remedy
+
+
+def test_files_that_are_not_what_they_should_be(tmp_path: Path, order: Order) -> None:
+    made = bridged(tmp_path, order)
+    assert made.make().leaf.subject.rfc4514_string() == "CN=ours"
+    order.credentials.trust.write_bytes(b"no anchors")
+    with pytest.raises(ConsoleError, match="Trust anchors not loaded"):
+        made.make()
+    for content, words in ((b"no certificate", "Certificate not loaded"), (None, "File not read")):
+        order.credentials.certificate.unlink()
+        if content:
+            order.credentials.certificate.write_bytes(content)
+        with pytest.raises(ConsoleError, match=words):
+            made.make()
