@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench import commands, emulated, fleet, handshake, line, server, start, status
+from bench import commands, emulated, fleet, handshake, keys, line, server, start, status
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 
@@ -18,6 +18,7 @@ def main() -> None:
         try:
             start.bench(settings)
             status.bench(board)
+            keys.bench(board)
             handshake.bench(board)
             commands.bench(board)
             server.bench(board)

@@ -28,7 +28,7 @@ def place(key: Key) -> str:
 
 def title(key: Key) -> str:
     """A key as people call it."""
-    return key.identity or printable(place(key))
+    return key.identity or printable(Path(place(key)).name)
 
 
 def row(key: Key, answer: Usability | None, folder: Path) -> list[str]:

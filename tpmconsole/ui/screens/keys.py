@@ -152,7 +152,7 @@ class KeysPage(KeyListPage):
             self.job(
                 "changing the file's mode",
                 lambda: self.board.keyring.make_private(key),
-                lambda _: self._changed(f"{title(key)}: only its owner may read it now"),
+                lambda _: self._changed(f"only its owner may read {title(key)} now"),
             )
 
     def _details(self) -> None:

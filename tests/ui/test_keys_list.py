@@ -1,0 +1,134 @@
+"""The list of keys: streamed, narrowed, sorted and tried, and never at the price of a try."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from driving import Technician, console
+from swtpm_alone import SwtpmAlone
+from tpm2_pytss import ESAPI, ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
+
+from tpmconsole.settings import Settings
+from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.model import Algorithm, KeyFile, KeyKind
+from tpmconsole.ui.screens.keyreader import FIRST, MOST, handfuls
+from tpmconsole.ui.screens.keyview import KeyView
+
+Make = Callable[..., Settings]
+PARENT = 0x81000005
+KEYS = 50
+
+
+@pytest.fixture
+def guarded(settings: Make, alone: SwtpmAlone) -> Settings:
+    """Settings for a TPM with a parent that has a password and counts wrong ones."""
+    with ESAPI(alone.connection.tcti) as esapi:
+        sensitive = TPM2B_SENSITIVE_CREATE()
+        sensitive.sensitive.userAuth = b"parent"
+        attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|decrypt"
+        made = esapi.create_primary(
+            sensitive, TPM2B_PUBLIC.parse(alg="ecc", objectAttributes=attributes)
+        )[0]
+        esapi.evict_control(ESYS_TR.OWNER, made, PARENT)
+        esapi.flush_context(made)
+    return settings(tcti=alone.connection.tcti, tcti_source="--tcti")
+
+
+def write_keys(technician: Technician, folder: Path) -> None:
+    """Fifty key files below the guarded parent, some of them readable by others."""
+    folder.mkdir()
+    key = keyfile.parse(technician.app.board.tpm.create(Algorithm.EC_P256))
+    for number in range(KEYS):
+        path = folder / f"device-{number}.pem"
+        path.write_bytes(replace(key, parent=PARENT).to_pem())
+        path.chmod(0o644 if number == 0 else 0o600)
+
+
+def mode(path: Path) -> int:
+    return path.stat().st_mode & 0o777
+
+
+def failed_tries(technician: Technician) -> int:
+    lockout = technician.app.board.status().lockout
+    assert lockout is not None
+    return lockout.failed_tries
+
+
+async def test_fifty_keys_below_a_guarded_parent_cost_no_try(
+    guarded: Settings, tmp_path: Path
+) -> None:
+    async with console(guarded) as technician:
+        await technician.idle()
+        folder = tmp_path / "keys"
+        write_keys(technician, folder)
+        await technician.press("2", "o")
+        await technician.sees("List the keys of a folder")
+        await technician.type(str(folder))
+        await technician.press("enter")
+        await technician.sees(f"1 of {KEYS + 1}")
+        await technician.press("end", "home", "pagedown", "up", "down", "home")
+        await technician.press("enter")
+        await technician.sees("SHA-256")
+        await technician.press("escape", "m")
+        await technician.sees("only its owner may read device-0.pem now")
+        assert mode(folder / "device-0.pem") == 0o600
+        await technician.press("slash", *"DEVICE-4")
+        await technician.sees("/DEVICE-4_, 1 of 11")
+        await technician.press("backspace", "enter", "s")
+        await technician.sees("/DEVICE-, 1 of 50, by where")
+        # Asked for, still nothing is tried before somebody has said so.
+        await technician.press("u")
+        await technician.sees("Password of the parent")
+        await technician.sees("tries left: 3 of 3")
+        await technician.press("escape", "a")
+        await technician.sees("Esc leaves these keys out")
+        await technician.press("escape")
+        await technician.sees("50 keys tried; known as usable: 0")
+        assert failed_tries(technician) == 0
+        # A wrong password of the parent is sent once, not fifty times.
+        await technician.press("a")
+        await technician.sees("Esc leaves these keys out")
+        await technician.type("wrong")
+        await technician.press("enter")
+        await technician.sees("WRONG")
+        await technician.idle()
+        assert failed_tries(technician) == 1
+        await technician.press("escape")
+        await technician.sees("1 of 51")
+
+
+def made_up(count: int) -> list[KeyFile]:
+    return [
+        KeyFile(f"key-{number}", KeyKind.LOADABLE, "RSA" if number % 2 else "EC")
+        for number in range(count)
+    ]
+
+
+def test_the_first_screenful_comes_before_the_rest() -> None:
+    assert [len(some) for some in handfuls(range(FIRST + MOST + 5))] == [FIRST, MOST, 5]
+    slow = iter(range(100))
+    assert [len(some) for some in handfuls("abc", lambda: float(next(slow)))] == [1, 1, 1]
+
+
+def test_a_view_narrows_sorts_and_grows() -> None:
+    view = KeyView(lambda key: (key.path, key.algorithm), 2)
+    keys = made_up(12)
+    view.replace(keys[:4])
+    view.narrow("ec ke")
+    assert [key.path for key in view.shown] == ["key-0", "key-2"]
+    assert view.add(keys[4:]) == [key for key in keys[4:] if key.algorithm == "EC"]
+    assert view.index(keys[10]) == 5
+    assert view.index(keys[11]) is None
+    view.narrow("ec key-1")
+    assert [key.path for key in view.shown] == ["key-10"]
+    view.narrow("")
+    assert len(view.shown) == view.whole == 12
+    view.sort_by_next()
+    assert view.shown[2].path == "key-2"  # not key-10
+    view.sort_by_next()
+    assert view.shown[0].algorithm == "EC"
+    view.sort_by_next()
+    assert (view.column, view.shown) == (None, keys)
