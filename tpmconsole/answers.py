@@ -179,10 +179,12 @@ def event_words(event: Mapping[str, Any]) -> str:
         "handshake": "{protocol_version} {cipher}, peer {subject}, {ms} ms",
         "message": "{text} -> {answer}, {ms} ms",
         "error": "{title}: {cause}; try: {remedy}",
+        "reloaded": "certificate {subject}, until {not_after}",
+        "engine": "{engine} from now on: {why}",
     }.get(str(event.get("event")))
     if known:
         try:
-            return printable(known.format(**{**event, "subject": peer}))
+            return printable(known.format(**{**event, "subject": peer or event.get("subject")}))
         except KeyError:  # written by another release: told as it is
             pass
     facts = (f"{name}={value}" for name, value in event.items() if name not in ("time", "event"))
