@@ -31,6 +31,8 @@ def test_the_kiosk_is_started_on_its_terminal_with_little_else_allowed() -> None
     assert "TTYPath=/dev/tty1" in unit
     assert "Environment=TERM=linux" in unit
     assert "Restart=always" in unit
+    # The last one counts: hidden from itself, a session would be taken for ended.
+    assert [one for one in unit if one.startswith("ProtectProc=")][-1] == "ProtectProc=default"
     assert [one for one in unit if one.startswith("DeviceAllow=")] == ["DeviceAllow=/dev/tty1 rw"]
     assert "NAutoVTs=0" in wanted.files()[LOGIND]
     for file in (LOGIND, "/etc/systemd/system/tpmconsole-kiosk.service"):

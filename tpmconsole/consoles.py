@@ -113,6 +113,9 @@ def _limits(tty: str, devices: tuple[str, ...]) -> list[tuple[str, str]]:
     in_home = any(str(path).startswith(_HOMES) for path in (_program(), Path(sys.base_prefix)))
     return [
         *HARDENED,
+        # Where others' processes are hidden, those of ours that nobody may trace (memory.py) are,
+        # too: the kiosk would take its sessions for ended.
+        ("ProtectProc", "default"),
         # With it swtpm takes from itself what it does not need.
         ("SystemCallFilter", "seccomp"),
         # A program in somebody's home could not even be started where homes are hidden.
