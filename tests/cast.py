@@ -41,7 +41,8 @@ WALK = (
     Step("", "PASSED", 4.0),
     Step("3", "1 Key"),
     Step("n", "New key in the TPM"),
-    Step("gateway" + ENTER * 5, "Request for", 3.0),
+    Step("gateway" + ENTER * 4, "key made in the TPM"),  # Enter before that would mean nothing
+    Step(ENTER, "Request for", 3.0),
     Step(ENTER * 8 + "dns:localhost" + ENTER + "  ", "< both >"),
     Step(ENTER, "This will be asked", 4.0),
     Step(ENTER, "Hand the request", 4.0),
