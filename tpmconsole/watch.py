@@ -18,8 +18,7 @@ def tpm_users(board: Board) -> list[TpmUser]:
     from tpmconsole.session.monitor import family, foreign_users
 
     simulator = board.simulator.status()
-    ours = [os.getpid(), *simulator.pids.values()]
-    ours += [one.pid for one in board.sessions.list() if one.pid is not None]
+    ours = [os.getpid(), *simulator.pids.values(), *board.sessions.pids()]
     sockets = None
     if board.settings.simulate:
         bus = simulator.bus

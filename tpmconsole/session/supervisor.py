@@ -7,6 +7,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -215,6 +216,14 @@ class Supervisor:
             if order.spec == spec:
                 return facts
         return None
+
+    def pids(self) -> Iterator[int]:
+        """The process numbers of the sessions that have not ended, as they last said."""
+        for name in self._names():
+            with suppress(ConsoleError):  # a damaged one is told about where it is listed
+                facts, _ = read_facts(self._folder / name)
+                if facts.pid is not None and not facts.state.ended:
+                    yield facts.pid
 
     def any_running(self) -> bool:
         """Whether any session is at work."""

@@ -18,8 +18,19 @@ if TYPE_CHECKING:
 ASCII_LEVELS = "_.:-=+*#"
 BLOCK_LEVELS = "▁▂▃▄▅▆▇█"
 SPARKS = 12
+OTHER = "OTHER"
 # Below this much of a processor an idle session's figures are not worth a byte on the line.
 IDLE_PERCENT = 5.0
+
+
+def session_row(one: SessionFacts) -> tuple[str, ...]:
+    """A session in the table."""
+    return one.id, one.word.upper(), one.identity, one.address, str(one.messages)
+
+
+def user_row(one: TpmUser) -> tuple[str, ...]:
+    """A program that we did not start in the same table."""
+    return f"pid {one.pid}", OTHER, f"{one.name} ({one.user})", one.how, "-"
 
 
 def session_facts(one: SessionFacts, levels: str = ASCII_LEVELS) -> list[Fact]:

@@ -19,8 +19,10 @@ from tpmconsole.ui.screens.session_facts import (
     ASCII_LEVELS,
     BLOCK_LEVELS,
     session_facts,
+    session_row,
     steady,
     user_facts,
+    user_row,
 )
 from tpmconsole.ui.screens.session_forms import session_spec, start_form
 from tpmconsole.ui.styled import Fact
@@ -40,7 +42,6 @@ POLL_S = 1.0
 REST_S = 0.25
 # Looking for other users reads something of every process; they come and go rarely.
 USERS_EVERY = 10
-OTHER = "OTHER"
 NOTHING = Fact("", "", "no sessions: s starts a server, c a client")
 
 
@@ -52,6 +53,7 @@ class SessionsPage(Page):
         self._sessions: list[SessionFacts] = []
         self._users: list[TpmUser] = []
         self._reading = False
+        self._looking = False
         self._polls = 0
         self._started = ""
         self._resting: Timer | None = None
@@ -104,22 +106,25 @@ class SessionsPage(Page):
     def refresh_data(self) -> None:
         if not self._reading:
             self._reading = True
-            # What else runs on the board is none of a visitor's business.
-            users = self._polls % USERS_EVERY == 0 and not self.board.settings.kiosk
-            self._polls += 1
-            self.job("", lambda: self._read(users), self._listed, self._not_listed)
+            self.job("", self._read, self._listed, self._not_listed)
+        # Of their own: it may take a second or two, and the sessions are not to wait for it. What
+        # else runs on the board is none of a visitor's business.
+        if self._polls % USERS_EVERY == 0 and not self._looking and not self.board.settings.kiosk:
+            self._looking = True
+            self.job("", lambda: tpm_users(self.board), self._looked, self._not_looked)
+        self._polls += 1
 
     def _poll(self) -> None:
         """Once a second, and only while somebody can see it."""
         if self.console.main.page is self and self.app.screen is self.console.main:
             self.refresh_data()
 
-    def _read(self, users: bool) -> tuple[list[SessionFacts], list[TpmUser] | None]:
+    def _read(self) -> list[SessionFacts]:
         sessions = self.board.sessions.list()
         # What runs first, in the order of its start; then what has ended, the newest first.
         running = [one for one in sessions if not one.state.ended]
         ended = [one for one in reversed(sessions) if one.state.ended]
-        return [*running, *ended], tpm_users(self.board) if users else None
+        return [*running, *ended]
 
     @property
     def _table(self) -> Table:
@@ -142,15 +147,24 @@ class SessionsPage(Page):
         self._reading = False
         self.console.main.say(str(error), bad=True)
 
-    def _listed(self, answer: Any) -> None:
+    def _listed(self, found: list[SessionFacts]) -> None:
         self._reading = False
-        chosen = self._table.chosen
-        names = self._names()
-        name = names[chosen] if chosen is not None and chosen < len(names) else None
         shown = {one.id: one for one in self._sessions}
-        sessions, users = answer
-        self._sessions = [steady(shown.get(one.id), one) for one in sessions]
-        self._users = self._users if users is None else users
+        self._present([steady(shown.get(one.id), one) for one in found], self._users)
+
+    def _not_looked(self, error: Any) -> None:
+        self._looking = False
+        self.console.main.say(str(error), bad=True)
+
+    def _looked(self, found: list[TpmUser]) -> None:
+        self._looking = False
+        self._present(self._sessions, found)
+
+    def _present(self, sessions: list[SessionFacts], users: list[TpmUser]) -> None:
+        """Show these rows, the cursor on what it was on, wherever that is now."""
+        chosen, names = self._table.chosen, self._names()
+        name = names[chosen] if chosen is not None and chosen < len(names) else None
+        self._sessions, self._users = sessions, users
         names = self._names()
         if self._started in names:
             name, self._started = self._started, ""
@@ -162,16 +176,7 @@ class SessionsPage(Page):
         return [*(one.id for one in self._sessions), *(f"pid {one.pid}" for one in self._users)]
 
     def _rows(self) -> Sequence[tuple[str, ...]]:
-        return [
-            *(
-                (one.id, one.word.upper(), one.identity, one.address, str(one.messages))
-                for one in self._sessions
-            ),
-            *(
-                (f"pid {one.pid}", OTHER, f"{one.name} ({one.user})", one.how, "-")
-                for one in self._users
-            ),
-        ]
+        return [*map(session_row, self._sessions), *map(user_row, self._users)]
 
     def on_table_moved(self) -> None:
         # When the cursor rests: a move costs little then, and one over many rows no more.
