@@ -90,19 +90,23 @@ def test_a_healthy_board_is_looked_at_in_less_than_five_seconds(board: Board) ->
     # A password is never guessed, and no try is spent.
     assert by_name["signature", "vault"].state == "skipped"
     assert board.status().lockout.failed_tries == 0
-    # The client's server was reached without being asked for.
+    # A session that talks proves that its server can be reached.
     (tls,) = [one for one in found if one.probe == "tls"]
-    assert "trusted" in tls.finding
+    assert "client-1 talks to it by TLSv1.3" in tls.finding
     assert json.loads(json.dumps(found[0].to_json())).keys() == {
         *("probe", "state", "finding", "evidence", "remedy")
     }
 
 
-def test_the_wrong_trust_anchors_for_a_server(board: Board, monkeypatch: Any) -> None:
+def test_a_server_and_the_wrong_trust_anchors_for_it(board: Board, monkeypatch: Any) -> None:
     from identity_pki import ca
 
     (server,) = [one for one in board.sessions.list() if one.role == "server"]
     address = ("localhost", int(server.address.rpartition(":")[2]))
+    wanted = [one for one in PROBES if one.name in ("dns", "tcp", "tls")]
+    found = list(examine(board, servers=[address], probes=wanted))
+    assert [one.state for one in found] == ["ok"] * 4
+    assert "trusted" in found[-1].finding
     monkeypatch.setattr("tpmconsole.doctor.network._anchors", lambda *_: ca("another").pem.decode())
     probes = [one for one in PROBES if one.name in ("dns", "tcp", "tls")]
     *_, tls = examine(board, servers=[address], probes=probes)

@@ -1,4 +1,4 @@
-"""Servers that somebody asked for, or that a session of ours talks to: can they be reached?
+"""Servers that somebody asked for, or that a session of ours cannot talk to: how far do we get?
 
 Each server is asked for its name, then for a connection, then for its certificate; all servers at
 once, so that a dead one costs its patience only once.
@@ -22,6 +22,7 @@ from tpmconsole.inputs import parse_address
 
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
+    from tpmconsole.session.model import SessionFacts
 
 PATIENCE_S = 1.5
 MOST = 8
@@ -42,13 +43,19 @@ class Server(NamedTuple):
 def _servers(examination: Examination) -> list[Server]:
     found = [Server(host, port) for host, port in examination.servers]
     for one in examination.board.sessions.list():
-        if one.role == "client" and one.state in ("starting", "running", "failed"):
+        # One that talks proves more than we could, and its server would log our visit as a fault.
+        if one.role == "client" and not one.state.ended and not _talks(one):
             try:
                 host, port = parse_address(one.address)
             except ConsoleError:
                 continue  # a damaged session; page 4 tells
             found.append(Server(host, port, one.identity))
     return list(dict.fromkeys(found))[:MOST]
+
+
+def _talks(session: SessionFacts) -> bool:
+    """Whether a session's last handshake was good and its connection stands."""
+    return session.state == "running" and session.handshakes > 0 and session.connections > 0
 
 
 def _each(
@@ -117,7 +124,15 @@ def _connection(server: Server) -> Finding:
 
 def handshakes(examination: Examination) -> Iterator[Finding]:
     """Does it speak TLS, with a certificate that our trust anchors accept?"""
-    return _each(
+    talking = [
+        one for one in examination.board.sessions.list() if one.role == "client" and _talks(one)
+    ]
+    for one in talking:
+        text = f"{one.address}: {one.id} talks to it by {one.protocol_version}"
+        yield ok(text, f"{one.handshakes} handshakes, cipher {one.cipher}")
+    if talking and not _servers(examination):
+        return
+    yield from _each(
         examination,
         partial(_handshake, examination),
         "something listens there, and does not speak TLS",
