@@ -14,7 +14,7 @@ import pyte
 
 BYTES_PER_S = 11520  # 115200 baud: a byte is ten bits on the line
 _SLICE_S = 0.02
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 _ESCAPES = re.compile(rb"\x1b(\[[0-9;?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78])")
 
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from board.build import Disk, make_disk
+from board.line import PATIENCE_S
 
 HOME_MB = 96
 MEMORY_MB = 1024
@@ -138,7 +139,7 @@ class Machine:
             *("-tpmdev", "emulator,id=tpm0,chardev=chip", "-device", "tpm-tis,tpmdev=tpm0"),
         ]
 
-    def root(self, command: str, seconds: float = 60.0) -> str:
+    def root(self, command: str, seconds: float = PATIENCE_S) -> str:
         """Run a shell command on the board as root; what it wrote.
 
         Raises:
@@ -161,7 +162,7 @@ class Machine:
             raise CommandFailed(f"{command}: ended with {code}\n{output}")
         return output
 
-    def as_user(self, command: str, user: str = "technician", seconds: float = 60.0) -> str:
+    def as_user(self, command: str, user: str = "technician", seconds: float = PATIENCE_S) -> str:
         """Run a shell command as a user who has just logged in; what it wrote.
 
         Raises:

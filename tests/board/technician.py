@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from board.build import Disk
-from board.line import Line
+from board.line import PATIENCE_S, Line
 from board.machine import Machine
 
 BOOT_S = 400.0  # half a minute, on a machine that does nothing else
@@ -59,7 +59,7 @@ class Technician:
         self.logged_in_after(0, BOOT_S)
         self.boot_s = time.monotonic() - self.machine.booted
 
-    def logged_in_after(self, position: int, seconds: float = 60.0) -> None:
+    def logged_in_after(self, position: int, seconds: float = PATIENCE_S) -> None:
         """Wait for a prompt that comes after a position in the line's output."""
         self.line.until(lambda: PROMPT in self.line.output[position:], seconds)
         self.line.settle()
@@ -105,6 +105,7 @@ class Technician:
         Raises:
             AssertionError: the text never came, or the form does not end.
         """
+        self.line.until(lambda: self._form(form))
         for _ in range(16):
             before = self._form(form)
             if text in self.line.text or not before:
@@ -116,9 +117,9 @@ class Technician:
         self.line.until(text)
 
     def _form(self, title: str) -> str:
-        """What is on the screen from a form's title to its lower edge; nothing where it is not."""
+        """What is on the screen from a form's title to its lower edge; nothing until both are."""
         rest = self.line.text.partition(title)[2]
-        return rest[: rest.find("--+\n", 80) + 1] if rest else ""
+        return rest[: rest.find("--+\n", 80) + 1]
 
     def leave_console(self) -> None:
         """Leave it, back to the prompt."""
@@ -137,7 +138,7 @@ class Technician:
             AssertionError: it did not end with ``code``.
         """
         which = f"--tcti {tcti} " if tcti else ""
-        ended, text = self.line.shell(f"tpmconsole {which}{arguments} --json 2>&1", 240)
+        ended, text = self.line.shell(f"tpmconsole {which}{arguments} --json 2>&1")
         assert ended == code, text
         return json.loads(text)
 
@@ -172,7 +173,7 @@ class Technician:
         return facts
 
     def session_until(
-        self, session: str, holds: Callable[[dict[str, Any]], object], seconds: float = 90.0
+        self, session: str, holds: Callable[[dict[str, Any]], object], seconds: float = PATIENCE_S
     ) -> dict[str, Any]:
         """One session's facts, as soon as something holds of them.
 
@@ -202,7 +203,7 @@ class Technician:
     ) -> dict[str, Any]:
         """A client that sends some messages; its facts when it has ended well."""
         started = self.start_client(name, port, f"--count {count} {options}", tcti)
-        self.machine.root(f"while [ -e /proc/{started['pid']} ]; do sleep 0.2; done", 120)
+        self.machine.root(f"while [ -e /proc/{started['pid']} ]; do sleep 0.2; done")
         facts = self.session(started["id"])
         assert facts["state"] == "stopped", facts
         assert facts["messages"] == count, facts

@@ -51,7 +51,7 @@ class TestWhileSessionsRun:
     ) -> None:
         technician.open_console()
         technician.line.send("t")
-        technician.machine.as_user(TPM2_TOOLS, seconds=240)
+        technician.machine.as_user(TPM2_TOOLS)
         technician.line.until("full, 20")
         technician.line.press("4", lambda: technician.line.text.count("RUNNING") >= 2)
         technician.leave_console()
