@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import subprocess
 import sys
 import termios
@@ -13,6 +14,8 @@ from board.build import HERE, Disk
 from board.machine import Machine
 
 LEAVE = b"\x1d"
+PROGRAMS = ("qemu-system-x86_64", "swtpm", "debootstrap", "mkfs.ext4", "unshare")
+_PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
 def main(release: str) -> int:
@@ -37,9 +40,11 @@ def prepared(release: str) -> Disk:
     """The board's disk; built first where it is missing or old, as root.
 
     Raises:
-        SystemExit: it could not be built; why has been said.
+        SystemExit: a program is missing, or it could not be built; why has been said.
     """
     disk = Disk(release)
+    if missing := [name for name in PROGRAMS if shutil.which(name, path=_PATH) is None]:
+        raise SystemExit(f"make board: not installed here: {', '.join(missing)}")
     if not disk.ready():
         as_root = [] if os.geteuid() == 0 else ["sudo", "-E"]
         command = [*as_root, sys.executable, "-m", "board.build", release]

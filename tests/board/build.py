@@ -84,13 +84,13 @@ class Disk:
         return _read(self._base_stamp) == self._base_digest()
 
     def _base_digest(self) -> str:
-        files = (HERE / "packages.system", HERE / "packages.test", HERE / "build.py")
+        files = (HERE / "packages.system", HERE / "packages.test")
         words = [*map(_read, files), *self._commands, *_dependencies()]
         return hashlib.sha256("\n".join(words).encode()).hexdigest()
 
     def _image_digest(self) -> str:
         digest = hashlib.sha256(self._base_digest().encode())
-        files = [PROJECT / "pyproject.toml", *_files(HERE / "rootfs")]
+        files = [PROJECT / "pyproject.toml", HERE / "build.py", *_files(HERE / "rootfs")]
         for path in [*files, *_files(PROJECT / "tpmconsole")]:
             digest.update(f"{path.relative_to(PROJECT)} {path.stat().st_mode}\n".encode())
             digest.update(path.read_bytes())
@@ -238,5 +238,19 @@ def _read(path: Path) -> str:
     return ""
 
 
+def main(release: str) -> int:
+    """Build one board.
+
+    Returns:
+        The exit code; what went wrong has been said.
+    """
+    try:
+        Disk(release).build()
+    except subprocess.CalledProcessError as error:
+        print(f"board: {error.cmd[0]} ended with {error.returncode}", file=sys.stderr)
+        return 1
+    return 0
+
+
 if __name__ == "__main__":
-    Disk(sys.argv[1]).build()
+    sys.exit(main(sys.argv[1]))
