@@ -157,10 +157,12 @@ class Technician:
         assert code == 0, text
 
     def provision(self, name: str, create: str = "") -> None:
-        """Key, request, certificate and import by commands, unless they were made before."""
-        if f" {name} " in self.line.shell(f"ls {STATE}/identities | sed 's/.*/ & /'")[1]:
+        """Key, request, certificate and import by commands; what is there already is kept."""
+        folder = f"{STATE}/identities/{name}"
+        if self.line.shell(f"[ -e {folder}/certificate.pem ]")[0] == 0:
             return
-        self.command(f"create {name} {create}")
+        if self.line.shell(f"[ -e {folder} ]")[0] != 0:
+            self.command(f"create {name} {create}")
         self.command(
             f"request {name} --subject CN={name} --san dns:localhost --role both --out {name}.csr"
         )
