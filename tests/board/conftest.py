@@ -47,9 +47,11 @@ def prompt(request: pytest.FixtureRequest) -> None:
 def figures(technician: Technician) -> Iterator[dict[str, str]]:
     """What was measured, by name: kept for the rows of ``make bench``, and printed."""
     folder = technician.machine.disk.folder
-    on_disk = json.loads((folder / "megabytes.json").read_text())
-    rows = {name: f"{megabytes} MB" for name, megabytes in on_disk.items()}
-    yield rows
     path = folder / "figures.json"
+    # What this run does not measure, for it is only a part of them all, stays.
+    rows: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    on_disk = json.loads((folder / "megabytes.json").read_text())
+    rows |= {name: f"{megabytes} MB" for name, megabytes in on_disk.items()}
+    yield rows
     path.write_text(json.dumps(rows, indent=1))
     print(f"\n{path}: {path.read_text()}")
