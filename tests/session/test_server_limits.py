@@ -17,7 +17,7 @@ from session_world import DEADLINE_S, LOCAL, SoftwareServer, answer_lines
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import client as client_module
 from tpmconsole.session.client import Client
-from tpmconsole.session.peer import Session
+from tpmconsole.session.life import Session
 from tpmconsole.session.signing import SigningThread
 
 
