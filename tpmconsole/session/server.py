@@ -121,8 +121,11 @@ class Server:
             why = "by an error"
             self._live.trouble(running.explain(error, client))
         finally:
-            self._live.add(connections=-1)
-            await stream.close()
+            try:
+                await stream.close()
+            finally:
+                # Not before: until it is closed it takes a client's place.
+                self._live.add(connections=-1)
         if greeted:
             self._live.event("closed", client=client.address, why=why)
 
