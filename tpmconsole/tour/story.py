@@ -130,8 +130,8 @@ STEPS = (
         "thefts.steal",
         "The theft",
         "A thief has copied the device's whole disk: the key file, byte for byte, and the "
-        "certificate. His own board has a TPM, too; a second one has just been started for him. "
-        "He tells it to sign with the stolen key.",
+        "certificate. His own board has a TPM, too: a second one, simulated, with a life of its "
+        "own. He tells it to sign with the stolen key.",
         "the thief tries the key on a second TPM",
     ),
     Step(
