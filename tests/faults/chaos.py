@@ -258,8 +258,19 @@ class Chaos:
             seconds=AGAIN_S,
         )
         # The server's key and the client's sign again, too.
-        one = self._client("--count", "1")["id"]
+        wait_until(self._one_message, "a client's one message", seconds=AGAIN_S)
+
+    def _one_message(self) -> bool:
+        """Let a new client say one message; whether it could."""
+        connect = ("--connect", self.address, "--count", "1")
+        done = self.scene.command("session", "start", "client", "gate", *connect, "--json")
+        answer = json.loads(done.stdout)
+        if done.returncode:
+            self.restarts[f"a new client: {answer['error']['title']}"] += 1
+            return False
+        one = answer["id"]
         wait_until(lambda: self._json("session", "show", one)["messages"] == 1, f"one of {one}")
+        return True
 
     def round(self, name: str) -> None:
         """One fault, and everything well again."""
@@ -351,7 +362,7 @@ def _report(chaos: Chaos, left: float, say: Callable[[str], None]) -> None:
     again = ", ".join(f"{name} ({count})" for name, count in chaos.restarts.items()) or "none"
     say(f"{sum(chaos.done.values())} faults: {faults}")
     say(f"{chaos.keys} random keys; slowest answer {chaos.slowest:.2f} s; left in {left:.1f} s")
-    say(f"started again after they had given up: {again}")
+    say(f"given up and started again: {again}")
     say("the identity is whole, its key signs, no child, descriptor or key was left")
 
 
