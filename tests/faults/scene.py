@@ -29,6 +29,7 @@ KEY_S = 0.3  # a key press is answered within this
 LEAVE_S = 2.0  # and the console left within this
 ITSELF_S = 25.0  # a poll each five seconds, a deadline of five, and a machine with much to do
 ESCAPE = b"\x1b"
+PATIENCE_S = 30.0  # for a program to start
 HELP = "- Help -"  # the title of its dialog
 
 
@@ -209,7 +210,7 @@ class Broker:
         configuration = folder / "bus.conf"
         configuration.write_text(bus_configuration(self.bus))
         self._dbus = self._run("dbus-daemon", bus_arguments(configuration))
-        wait_until(self.bus.is_socket, "the bus")
+        wait_until(lambda: self._presence() is not None, "the bus", seconds=PATIENCE_S)
         self.start()
 
     @property
@@ -223,13 +224,15 @@ class Broker:
         self._abrmd = self._run(
             "tpm2-abrmd", [*arguments, f"--max-connections={self._connections}"]
         )
-        wait_until(self._answers, "tpm2-abrmd")
+        answers = Presence.ANSWERS
+        wait_until(lambda: self._presence() is answers, "tpm2-abrmd", seconds=PATIENCE_S)
 
-    def _answers(self) -> bool:
+    def _presence(self) -> Presence | None:
+        """What the bus says of tpm2-abrmd; None where it does not listen yet."""
         try:
-            return ask(self.bus, TABRMD_NAME, timeout_s=3) is Presence.ANSWERS
-        except OSError:  # the bus does not listen yet
-            return False
+            return ask(self.bus, TABRMD_NAME, timeout_s=3)
+        except OSError:
+            return None
 
     @property
     def pid(self) -> int:
