@@ -104,9 +104,12 @@ class Chaos:
 
     @contextmanager
     def _swtpm_killed(self) -> Iterator[None]:
+        """A reset TPM: tpm2-abrmd 3.0 gives nobody room any more until it is started again, too."""
         self.scene.swtpm.kill()
         yield
         self.scene.swtpm.start(startup=self.chance.random() < 0.7)
+        self.broker.kill()
+        self.broker.start()
 
     @contextmanager
     def _manager_killed(self) -> Iterator[None]:

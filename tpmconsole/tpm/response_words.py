@@ -78,7 +78,8 @@ UNSUPPORTED = frozenset(
 )
 
 _NO_ROOM_REMEDY = (
-    "use /dev/tpmrm0 or tpm2-abrmd, or end the programs that use the TPM (Sessions screen)"
+    "end the programs that use the TPM (Sessions screen), or restart tpm2-abrmd where it serves "
+    "the TPM; /dev/tpmrm0 has room for many programs"
 )
 
 
