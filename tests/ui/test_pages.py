@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 
 import pytest
-from driving import console
+from driving import SIZE, console
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.ui.widgets.table import GAP
 
 Make = Callable[..., Settings]
 
@@ -143,3 +145,18 @@ async def test_a_dialog_over_the_cover_leaves_nothing_covered(settings: Make) ->
         await technician.pilot.resize_terminal(80, 24)
         await technician.press("enter")
         await technician.until(lambda: len(technician.app.screen_stack) == 1, "the page alone")
+
+
+@pytest.mark.parametrize("page", ["keyfacts", "provision", "sessions", "doctor"])
+def test_the_columns_of_a_table_fit_80_columns(page: str) -> None:
+    columns = import_module(f"tpmconsole.ui.screens.{page}").COLUMNS
+    assert sum(width + GAP for _, width in columns) <= SIZE[0]
+
+
+async def test_what_was_said_of_a_page_is_not_said_of_the_next(settings: Make) -> None:
+    async with console(settings(tcti="device:/nowhere")) as technician:
+        await technician.press("5")
+        await technician.sees("n goes to the next")
+        await technician.press("3")
+        await technician.sees("1 Key")
+        assert "n goes to the next" not in technician.screen()

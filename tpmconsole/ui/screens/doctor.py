@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from tpmconsole.doctor import Finding
     from tpmconsole.doctor.modes import WrongMode
 
-COLUMNS = (("PROBE", 12), ("STATE", 8), ("FINDING", 56))
+COLUMNS = (("PROBE", 12), ("STATE", 8), ("FINDING", 54))
 MODES_SHOWN = 6
 _TROUBLE = ("fail", "warn")
 

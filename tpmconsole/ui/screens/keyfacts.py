@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Key = KeyFile | PersistentKey
 
-COLUMNS = (("WHERE", 30), ("ALGORITHM", 10), ("PASSWORD", 8), ("IDENTITY", 16), ("USABLE", 9))
+COLUMNS = (("WHERE", 29), ("ALGORITHM", 9), ("PASSWORD", 8), ("IDENTITY", 15), ("USABLE", 9))
 _NOT_ASKED = "not asked yet: u asks the TPM"
 
 

@@ -123,6 +123,8 @@ class MainScreen(Screen[None]):
                 self.console.show_error(refused(error, f"opening {PAGES[index].title}"))
                 return
             await pages.mount(page)
+        if index != self._current:
+            self.say("")  # what was said of another page, and of its keys, is not about this one
         self._current = index
         pages.current = f"page-{index}"
         self._show_pages()

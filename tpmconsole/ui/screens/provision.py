@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tpmconsole.identity.certificate import CertificateFacts, Judgement
     from tpmconsole.identity.summary import Summary
 
-COLUMNS = (("IDENTITY", 22), ("KEY", 10), ("STATE", 10), ("CERTIFICATE", 32))
+COLUMNS = (("IDENTITY", 22), ("KEY", 10), ("STATE", 10), ("CERTIFICATE", 30))
 
 
 class ProvisionPage(Page):

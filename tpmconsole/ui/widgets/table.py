@@ -27,7 +27,8 @@ class Table(Static, can_focus=True):
     twice at every move.
 
     Args:
-        columns: title and width of each; the last one's width is the least it gets.
+        columns: title and width of each; the last one's width is what it needs, and it gets what
+            the others leave.
         state_column: the column that holds state words.
         header: whether the columns' titles are shown.
 
@@ -153,9 +154,9 @@ class Table(Static, can_focus=True):
 
     def _widths(self) -> list[int]:
         room = self.size.width or self.app.size.width
-        *fixed, (_, least) = self._layout
-        widths = [width for _, width in fixed]
-        return [*widths, max(least, room - sum(widths) - GAP * len(self._layout))]
+        widths = [width for _, width in self._layout[:-1]]
+        # Never more than there is: a row that is wrapped would push others out of sight.
+        return [*widths, max(1, room - sum(widths) - GAP * len(self._layout))]
 
     def _row(self, row: int, widths: Sequence[int]) -> Content:
         texts = self._texts[row]
