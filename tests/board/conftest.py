@@ -14,6 +14,13 @@ from board.__main__ import prepared
 from board.technician import Technician
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Say at once what failed on the board: its tests take minutes."""
+    if report.failed and "board" in report.keywords:
+        print(f"\n{report.longreprtext}", flush=True)
+
+
 @pytest.fixture(scope="session")
 def release() -> str:
     """``trixie`` or ``bookworm``."""

@@ -52,7 +52,7 @@ def test_a_key_is_made_requested_certified_and_imported_on_the_screen(
     technician.enter_until("Sign it in the TPM", "Request for gateway")
     line.press(ENTER, "Hand the request of gateway")
     line.press("f", "Write the request")
-    technician.enter_until("Request written", "Write the request")
+    line.press(ENTER, "Request written")
     line.press(ENTER, "2 Request   DONE")
     technician.leave_console()
     technician.certify("gateway")
