@@ -6,6 +6,7 @@ import asyncio
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -106,6 +107,38 @@ async def test_a_gigabyte_or_half_a_handshake_harms_nobody(setting: Setting) -> 
         good_writer.write(b"PING 1\n")
         assert await good.readline() == b"PONG 1\n"
         good_writer.close()
+
+
+async def test_a_flood_keeps_nobody_from_being_served(setting: Setting) -> None:
+    async with serving(setting.running("server")) as live:
+        port = int(live.facts.address.rpartition(":")[2])
+        flood = Flood(port)
+        flood.start()
+        try:
+            await until(lambda: flood.sent)
+            good, writer = await setting.connect(live)
+            writer.write(b"PING 1\n")
+            assert await good.readline() == b"PONG 1\n"
+            writer.close()
+            # Nobody is read for ever: it is broken off.
+            await until(lambda: not flood.is_alive())
+        finally:
+            flood.over.set()
+            await asyncio.to_thread(flood.join)
+    assert flood.sent < 1 << 28
+
+
+class Flood(threading.Thread):
+    """Sends what is no TLS as fast as it is taken, from a thread of its own."""
+
+    def __init__(self, port: int) -> None:
+        super().__init__()
+        self.port, self.sent, self.over = port, 0, threading.Event()
+
+    def run(self) -> None:
+        with suppress(OSError), socket.create_connection((LOCAL, self.port)) as connection:
+            while not self.over.is_set():
+                self.sent += connection.send(bytes(1 << 18))
 
 
 async def test_trouble_with_accepting_ends_nothing(

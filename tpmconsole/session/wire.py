@@ -14,6 +14,7 @@ from contextlib import suppress
 
 CHUNK_BYTES = 32 * 1024
 SEND_S = 30.0
+_LAST_WORDS = 1 << 20  # bytes that a peer may still send when we have closed
 
 
 class Wire:
@@ -37,6 +38,9 @@ class Wire:
             OSError: the connection broke off, and all that came before has been received.
         """
         data = await asyncio.get_running_loop().sock_recv(self._socket, CHUNK_BYTES)
+        # What is there already comes without a wait: a peer that never stops would be the only one
+        # served, and its time would never be over.
+        await asyncio.sleep(0)
         if not data and self._lost is not None:
             raise self._lost
         return data
@@ -58,16 +62,17 @@ class Wire:
             self._lost = error
 
     async def close(self, patience_s: float) -> None:
-        """Close when all is sent and the peer has closed too, or has had its time.
+        """Close when all is sent and the peer has closed too, or has had its time and its say.
 
         Closing with bytes unread makes the kernel break the connection off, and the peer may lose
         what it has not read yet.
         """
+        left = _LAST_WORDS
         with suppress(OSError, TimeoutError):
             self._socket.shutdown(socket.SHUT_WR)
             async with asyncio.timeout(patience_s):
-                while await self.receive():
-                    pass
+                while left > 0 and (data := await self.receive()):
+                    left -= len(data)
         self.drop()
 
     def drop(self) -> None:
