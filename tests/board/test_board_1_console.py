@@ -69,7 +69,7 @@ def test_a_key_is_made_requested_certified_and_imported_on_the_screen(
 
 def _choose(line: Line, file: str, then: str) -> None:
     """Choose a file in the technician's home."""
-    line.press("f", "your home")
+    line.press("f", "everything")
     line.press("t", "Type its path")
     line.press(file, f"~/{file}")
     line.press(ENTER, then)
