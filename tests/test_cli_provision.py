@@ -14,8 +14,10 @@ import pytest
 from authority import Authority
 from shell import Shell
 
+from tpmconsole.board import Board
 from tpmconsole.hardware import host_name, serial_number
 from tpmconsole.identity.store import IdentityStore
+from tpmconsole.settings import Settings
 from tpmconsole.tpm.simulator import Simulator
 
 
@@ -167,6 +169,20 @@ def test_renewal_with_the_same_key_and_with_a_new_one(shell: Shell, authority: A
     assert fresh["identity"] == "renew-2"
     new_request = _folder(shell, "renew-2") / "request.pem"
     assert "urn:a:b" in authority.run("req", "-in", str(new_request), "-noout", "-text")
+
+    # As a power cut leaves it after the key: the form and renew know what was to be asked.
+    key = (_folder(shell, "renew-2") / "key.pem").read_bytes()
+    new_request.unlink()
+    (_folder(shell, "renew-2") / "trust.pem").unlink()
+    board = Board(Settings(state=shell.state, simulate=True))
+    wanted = board.provision.last_spec("renew-2")
+    board.close()
+    assert wanted is not None
+    assert (wanted.subject, wanted.san) == (r"CN=a\,b,O=Example", ("uri:urn:a:b",))
+    shell.simulate("renew", "renew", "--new-key", "renew-2")
+    assert (_folder(shell, "renew-2") / "key.pem").read_bytes() == key
+    again = shell.refuse(1, "--simulate", "renew", "renew", "--new-key", "renew-2")
+    assert again["title"] == "Name is taken"
     assert shell.simulate("import", "renew-2", str(authority.sign(new_request)))["installed"]
 
 

@@ -46,8 +46,8 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
         ("Hierarchies", hierarchy_words(health.hierarchies)),
         ("Persistent", room_words(health.persistent)),
         ("Transient", room_words(health.transient)),
-        ("Algorithms", " ".join(health.algorithms)),
-        ("Curves", " ".join(health.curves)),
+        ("Algorithms", ", ".join(health.algorithms)),
+        ("Curves", ", ".join(health.curves)),
         ("PCR banks", " ".join(health.pcrs)),
     ]
     if health.clock:
@@ -97,8 +97,15 @@ def verdict_lines(
     verdicts: Iterable[Verdict],
     installed: bool,
     added: Sequence[CertificateFacts] = (),
+    *,
+    changed: bool = True,
 ) -> Iterator[str]:
-    """``tpmconsole import``; ``added``: the trust anchors that are new."""
+    """``tpmconsole import``.
+
+    Args:
+        added: the trust anchors that are new.
+        changed: False where what was to be installed is there already.
+    """
     for one in verdicts:
         yield f"{one.verdict.upper():<5} {one.check}: {one.text}"
         if one.verdict != "ok" and one.remedy:
@@ -106,7 +113,8 @@ def verdict_lines(
     for anchor in added:
         which = "trusted from now on" if installed else "would be trusted"
         yield f"{which}: {anchor.subject}, SHA-256 {anchor.fingerprint}"
-    yield f"{name}: certificate {'installed' if installed else 'not installed'}"
+    what = "installed" if changed else "unchanged: it is installed already"
+    yield f"{name}: certificate {what if installed else 'not installed'}"
 
 
 def anchor_lines(anchors: Sequence[CertificateFacts]) -> Iterator[str]:
@@ -144,10 +152,20 @@ def session_facts_lines(facts: SessionFacts) -> Iterator[str]:
     """``tpmconsole session show``."""
     for label, value in facts.to_json().items():
         if isinstance(value, Mapping):
-            text = ", ".join(f"{name} {one}" for name, one in value.items() if one is not None)
+            known = ((name, _fact_words(one)) for name, one in value.items())
+            text = ", ".join(f"{name} {one}" for name, one in known if one != "-") or "-"
         else:
-            text = "-" if value is None else str(value)
+            text = _fact_words(value)
         yield f"{label:<17} {printable(text, FACT_CHARACTERS)}"
+
+
+def _fact_words(value: Any) -> str:
+    """A value of the JSON for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
 
 
 def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:

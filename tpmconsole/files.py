@@ -26,6 +26,8 @@ _REMEDIES = {
     errno.ENFILE: "end programs that have many files open, or raise fs.file-max (sysctl)",
     errno.EACCES: "check the owner and the permissions there (ls -l)",
     errno.EPERM: "check the owner and the permissions there (ls -l)",
+    errno.EISDIR: "name a file, not a folder",
+    errno.ENOTDIR: "correct the path: a part of it is a file, not a folder",
     errno.ENOMEM: "end programs that use much memory",
     errno.EAGAIN: "end programs of this user: it may not have more processes",
 }
@@ -180,7 +182,7 @@ def read_bounded(path: Path, limit: int) -> bytes:
     try:
         # Opening alone may do something to a device, such as rewinding a tape.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise _cannot_read(path, "it is not a regular file")
+            raise _cannot_read(path, "it is not a regular file", "name the file itself")
         # O_NONBLOCK: were it a fifo by now, opening would wait for its writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
@@ -188,7 +190,8 @@ def read_bounded(path: Path, limit: int) -> bytes:
             if not stat.S_ISREG(status.st_mode):
                 raise _cannot_read(path, "it is not a regular file")
             if status.st_size > limit:
-                raise _cannot_read(path, f"it has {status.st_size} bytes, more than {limit}")
+                size = f"it has {status.st_size} bytes, more than {limit}"
+                raise _cannot_read(path, size, "name another file: none of this kind is so large")
             # None: a file of /proc that would wait for content, such as /proc/kmsg.
             return file.read(limit) or b""
     except OSError as error:

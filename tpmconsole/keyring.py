@@ -172,6 +172,7 @@ class Keyring:
         *,
         noda: bool = False,
         owner_password: bytes | None = None,
+        renews: str | None = None,
     ) -> Identity:
         """Make a key in the TPM, or wrap one that was made elsewhere into it, as a new identity.
 
@@ -180,6 +181,7 @@ class Keyring:
                 whose source file stays where it is.
             noda: wrong passwords do not count towards the lock-out.
             owner_password: the owner hierarchy's, where it has one.
+            renews: the identity whose certificate the key is made to renew.
 
         Raises:
             ConsoleError: the name is taken or no good, or the TPM refused; nothing was made.
@@ -207,6 +209,7 @@ class Keyring:
                 algorithm=algorithm.value,
                 auth="password" if password else "none",
                 origin="imported" if source else "tpm",
+                renews=renews,
             )
         except ConsoleError:
             if handle is not None:

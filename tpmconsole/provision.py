@@ -45,12 +45,24 @@ class Provision:
         return default_spec(table, hostname=host_name(), serial=serial_number(), role=role)
 
     def last_spec(self, name: str) -> RequestSpec | None:
-        """What the last request of an identity asked for; None before the first."""
+        """What the last request of an identity asked for; None before the first.
+
+        Before the first of a key that was made for a renewal: what the renewal was to ask for.
+        """
         from tpmconsole.identity.kept import kept_request
         from tpmconsole.identity.request import spec_of
 
-        request = kept_request(self._board.identities.get(name))
-        return None if request is None else spec_of(request)
+        identity = self._board.identities.get(name)
+        request = kept_request(identity)
+        if request is not None:
+            return spec_of(request)
+        return None if identity.renews is None else self._wanted_of(identity.renews)
+
+    def _wanted_of(self, name: str) -> RequestSpec | None:
+        try:
+            return self.renewal_spec(name)
+        except ConsoleError:  # the identity has gone since, or is damaged
+            return None
 
     def same_request(self, name: str, spec: RequestSpec) -> bytes | None:
         """The kept request's PEM, where it asks for the same with the identity's present key.
@@ -152,7 +164,8 @@ class Provision:
         """Ask for the same again: with the same key, or with a new one.
 
         A new key is a new identity with the same trust anchors; the old one stays as it is and goes
-        on working until nobody needs it any more.
+        on working until nobody needs it any more. Where making it was cut off after its key, the
+        same call goes on from there.
 
         Args:
             new_name: the new identity with the new key; None keeps the key.
@@ -179,11 +192,21 @@ class Provision:
                 f"the key of '{name}' is {identity.algorithm}, which is not made here",
                 f"make one: tpmconsole create {new_name}; then tpmconsole request {new_name}",
             ) from error
-        self._board.keyring.create(new_name, algorithm, password, owner_password=owner_password)
+        if not self._was_cut_off(new_name, name):
+            self._board.keyring.create(
+                new_name, algorithm, password, owner_password=owner_password, renews=name
+            )
         if identity.has_trust:
             anchors = read_bounded(identity.trust, CERTIFICATE_BYTES)
             self._board.installer.add_anchors(new_name, anchors)
         return self.request(new_name, spec, password, out, owner_password=owner_password)
+
+    def _was_cut_off(self, new_name: str, name: str) -> bool:
+        """Whether a renewal with a new key got no further than its key."""
+        if new_name not in self._board.identities.names():
+            return False
+        new = self._board.identities.get(new_name)
+        return new.renews == name and not new.has_request and not new.has_certificate
 
     def renewal_spec(self, name: str) -> RequestSpec:
         """What a renewal asks for: what the certificate's request did, else what it says itself.

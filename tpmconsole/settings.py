@@ -153,7 +153,10 @@ def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
             return _parse(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
-        except (OSError, ValueError) as error:
+        except OSError as error:
+            remedy = "correct --state, or who may read it"
+            raise usage_error("Settings not read", f"{path}: {error.strerror}", remedy) from error
+        except ValueError as error:
             raise usage_error(
                 "Settings not read", f"{path}: {error}", "correct the file or move it away"
             ) from error

@@ -167,6 +167,11 @@ def room_words(room: Room | None) -> str:
     return "-" if room is None else f"{room.used} used, room for {room.available}"
 
 
+def persistent_words(room: Room) -> str:
+    """``1 persistent key, room for 64``."""
+    return f"{room.used} persistent key{'' if room.used == 1 else 's'}, room for {room.available}"
+
+
 def auth_word(auth: str | None) -> str:
     """Whether a key asks for a password."""
     return {"none": "no", "password": "yes", "policy": "policy"}.get(auth or "", "?")

@@ -209,7 +209,8 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         await technician.press("escape")
         assert board.identities.get("old-2").has_trust
 
-        await technician.press("t")
+        await technician.sees("2 of 2")  # the new one, which goes on by itself
+        await technician.press("up", "t")
         await technician.sees("old trusts")
         await technician.sees("CN=CA, until")
         await technician.press("x")

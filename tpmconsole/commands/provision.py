@@ -96,7 +96,8 @@ def _import(board: Board, args: Namespace) -> Answer:
         "trust_added": [one.to_json() for one in added if install],
     }
     exit_code = ExitCode.YES if judgement.acceptable else ExitCode.NO
-    lines = verdict_lines(args.name, judgement.verdicts, install, added)
+    same = install and not changed
+    lines = verdict_lines(args.name, judgement.verdicts, install, added, changed=not same)
     return Answer(data, lines, exit_code, changed=changed)
 
 

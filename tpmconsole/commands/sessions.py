@@ -86,7 +86,7 @@ def _session_restart(board: Board, args: Namespace) -> Answer:
     from tpmconsole.watch import restart
 
     facts = restart(board, args.id, read_password(args.password_file))
-    return Answer(facts.to_json(), session_lines([facts]))
+    return Answer(facts.to_json(), session_lines([facts]), changed=True)
 
 
 def _session_users(board: Board, _: Namespace) -> Answer:

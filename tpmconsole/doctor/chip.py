@@ -11,6 +11,7 @@ from tpmconsole.words import (
     chip_words,
     hierarchy_words,
     lockout_details,
+    persistent_words,
     room_words,
     self_test_words,
 )
@@ -133,5 +134,4 @@ def room(examination: Examination) -> Finding:
             "use a resource manager (/dev/tpmrm0, tpm2-abrmd), or flush: tpm2_flushcontext -t",
             *evidence,
         )
-    text = f"{health.persistent.used} persistent keys, room for {health.persistent.available}"
-    return ok(text, *evidence)
+    return ok(persistent_words(health.persistent), *evidence)

@@ -52,6 +52,7 @@ class Identity:
         auth: ``none`` or ``password``: what the key asks for.
         problem: what is wrong with the folder, in words; None where nothing is.
         origin: ``tpm``, or ``imported`` for a key that existed outside the TPM.
+        renews: the identity whose certificate its key was made to renew, if any.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Identity:
     auth: str
     problem: str | None = None
     origin: str = "tpm"
+    renews: str | None = None
 
     @property
     def key_pem(self) -> bytes | None:
@@ -150,6 +152,7 @@ def read_identity(folder: Path) -> Identity:
         auth=record.auth,
         problem=no_key or problem,
         origin=record.origin,
+        renews=record.renews,
     )
 
 

@@ -24,6 +24,7 @@ class Record:
         auth: ``none`` or ``password``: what the key asks for.
         role: ``client``, ``server`` or ``both`` once a request was made.
         origin: ``tpm`` where the key was made in the TPM; ``imported`` where it existed outside.
+        renews: the identity whose certificate this one's key was made to renew.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Record:
     auth: str = "none"
     role: str | None = None
     origin: str = "tpm"
+    renews: str | None = None
 
 
 def format_record(record: Record) -> bytes:

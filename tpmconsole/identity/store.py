@@ -110,7 +110,7 @@ class IdentityStore:
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise cannot_write(self.root, _not_writable(self.root))
 
-    def create(
+    def create(  # noqa: PLR0913 - all that is known of a new key, each optional part named
         self,
         name: str,
         *,
@@ -119,6 +119,7 @@ class IdentityStore:
         algorithm: str,
         auth: str,
         origin: str = "tpm",
+        renews: str | None = None,
         now: datetime | None = None,
     ) -> Identity:
         """Keep a new key as an identity: all of it, or nothing.
@@ -127,6 +128,7 @@ class IdentityStore:
             key_pem: the TSS2 key file; None where the key is at a handle.
             handle: the persistent handle; None where the key is a file.
             origin: ``imported`` where the key existed outside the TPM.
+            renews: the identity whose certificate the key is made to renew.
             now: when it was made; the clock's time where not given.
 
         Raises:
@@ -138,7 +140,7 @@ class IdentityStore:
         make_private_folder(self.root)
         remove_leftovers(self.root)
         created = (now or datetime.now(UTC)).isoformat(timespec="seconds")
-        record = Record(name, algorithm, created, auth, origin=origin)
+        record = Record(name, algorithm, created, auth, origin=origin, renews=renews)
         try:
             with temporary_folder(self.root / name) as folder:
                 write_atomic(folder / "identity.toml", format_record(record))

@@ -23,6 +23,7 @@ from tpmconsole.words import (
     chip_words,
     lockout_details,
     lockout_state,
+    persistent_words,
     self_test_details,
     self_test_words,
 )
@@ -211,7 +212,7 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     if health.persistent and health.transient:
         room = health.persistent.available
         details = (
-            f"{health.persistent.used} persistent keys, room for {room}; "
+            f"{persistent_words(health.persistent)}; "
             f"{health.transient.available} transient slots free"
         )
         facts.append(Fact("Room", "OK" if room else "FULL", details))

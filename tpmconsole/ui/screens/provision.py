@@ -25,6 +25,7 @@ from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.identity.certificate import CertificateFacts, Judgement
+    from tpmconsole.identity.store import Identity
     from tpmconsole.identity.summary import Summary
 
 COLUMNS = (("IDENTITY", 22), ("KEY", 10), ("STATE", 10), ("CERTIFICATE", 30))
@@ -37,6 +38,7 @@ class ProvisionPage(Page):
         super().__init__(id=id)
         self._summaries: list[Summary] = []
         self._drafts: dict[str, Mapping[str, str]] = {}
+        self._going_to = ""
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=2)
@@ -115,8 +117,13 @@ class ProvisionPage(Page):
 
     def _listed(self, summaries: Any) -> None:
         self._summaries = summaries
+        names = [one.name for one in self._summaries]
+        chosen = None
+        if self._going_to in names:
+            chosen, self._going_to = names.index(self._going_to), ""
         self._table.present(
-            [(one.name, one.algorithm, one.state, one.detail) for one in self._summaries]
+            [(one.name, one.algorithm, one.state, one.detail) for one in self._summaries],
+            chosen,
         )
         self._show_steps()
 
@@ -161,7 +168,11 @@ class ProvisionPage(Page):
             self.console.main.say(f"{one.name} is ready: start a session on page 4")
 
     def _create(self) -> None:
-        ask_create(self, lambda identity: self._changed(f"{identity.name}: key made in the TPM"))
+        def made(identity: Identity) -> None:
+            self._going_to = identity.name  # the next step is its request
+            self._changed(f"{identity.name}: key made in the TPM")
+
+        ask_create(self, made)
 
     def _request(self) -> None:
         if (one := self._chosen()) is not None:
@@ -172,6 +183,7 @@ class ProvisionPage(Page):
             Renewing(self, one, self._drafts, self._requested).start()
 
     def _requested(self, name: str) -> None:
+        self._going_to = name  # a new one, where it was renewed with a new key
         self._changed(f"{name}: request made; hand it to your CA")
         self._hand_over_of(name)
 

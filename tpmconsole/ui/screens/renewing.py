@@ -47,7 +47,7 @@ class Renewing:
         name = self._identity.name
         options = [
             Option("s", "The same key", "the certificate changes, the key stays"),
-            Option("n", "A new key", f"as a new identity; {name} goes on until you drop it"),
+            Option("n", "A new key", "as a new identity; this one goes on"),
         ]
         self._page.app.push_screen(MenuDialog(f"Renew {name}", options), self._chosen)
 

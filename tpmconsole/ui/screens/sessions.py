@@ -234,7 +234,11 @@ class SessionsPage(Page):
         if one.state.ended:
             begin(True)
             return
-        loss = f"{one.connections} open connections are dropped" if one.connections else "It runs"
+        loss = (
+            f"{one.connections} open connections are dropped"
+            if one.connections
+            else "It is running"
+        )
         self.app.push_screen(ConfirmDialog(f"Restart {one.id}", loss, "Start it again?"), begin)
 
     def _start(
