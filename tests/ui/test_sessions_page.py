@@ -111,6 +111,7 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.type("secret")
         await technician.press("enter")
         await technician.sees("server-1 started")
+        await technician.sees("1 of 1")  # the list has it
         # Restarting asks before it ends anything.
         await technician.press("r", "y")
         await technician.sees("Password of gateway")
