@@ -217,7 +217,7 @@ def test_a_request_that_cannot_be_written_leaves_the_old_one(ready: Shell) -> No
 
 
 def test_a_new_board_has_no_keys(shell: Shell) -> None:
-    assert shell.simulate("keys") == {"files": [], "persistent": []}
+    assert shell.simulate("keys") == {"simulated": True, "files": [], "persistent": []}
 
 
 def test_what_was_changed_is_recorded(ready: Shell) -> None:

@@ -8,6 +8,7 @@ import os
 import sys
 from argparse import Namespace
 from collections.abc import Sequence
+from typing import Any
 
 from tpmconsole.arguments import build_parser
 from tpmconsole.errors import ConsoleError, ExitCode
@@ -71,7 +72,7 @@ def _run_command(settings: Settings, args: Namespace) -> int:
     try:
         answer = COMMANDS[_command_name(args)](board, args)
         if args.json and not answer.stream:
-            print(json.dumps(answer.to_json(), indent=2))
+            print(json.dumps(_marked(answer.to_json(), settings), indent=2))
         else:
             lines = (json.dumps(one) for one in answer.data) if args.json else answer.lines
             for line in lines:
@@ -81,6 +82,13 @@ def _run_command(settings: Settings, args: Namespace) -> int:
         return answer.exit_code
     finally:
         board.close()
+
+
+def _marked(data: Any, settings: Settings) -> Any:
+    """An answer that came of the simulated TPM says so; a list has nowhere to say it."""
+    if settings.simulate and isinstance(data, dict):
+        return {"simulated": True} | data
+    return data
 
 
 def _command_name(args: Namespace) -> str:

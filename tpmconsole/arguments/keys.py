@@ -51,7 +51,9 @@ def add_commands(commands: Any) -> None:
         action="store_true",
         help="wrong passwords of this key do not count towards the TPM's lock-out",
     )
-    create.add_argument("--handle", metavar="0x81...", help="keep it inside the TPM")
+    create.add_argument(
+        "--handle", metavar="0x81...", help="keep it inside the TPM, at this handle"
+    )
     create.add_argument(
         "--from",
         dest="source",

@@ -25,10 +25,18 @@ def add_commands(commands: Any) -> None:
         "tpmconsole session start client gateway --connect broker.local:8443 --count 5",
     )
     client.add_argument("name", metavar="NAME")
-    client.add_argument("--connect", required=True, metavar="HOST:PORT")
-    client.add_argument("--protocol", choices=("line", "https"), default="line")
+    client.add_argument("--connect", required=True, metavar="HOST:PORT", help="the server")
+    client.add_argument(
+        "--protocol", choices=("line", "https"), default="line", help="default: line"
+    )
     client.add_argument("--path", default="/", help="what https fetches")
-    client.add_argument("--interval", type=float, default=1.0, metavar="S")
+    client.add_argument(
+        "--interval",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="seconds between messages (default: 1)",
+    )
     client.add_argument("--count", type=int, metavar="N", help="end after N messages")
     client.add_argument(
         "--retries",
@@ -43,12 +51,19 @@ def add_commands(commands: Any) -> None:
         "tpmconsole session start server gateway --listen 0.0.0.0:8443",
     )
     server.add_argument("name", metavar="NAME")
-    server.add_argument("--listen", required=True, metavar="HOST:PORT")
+    server.add_argument(
+        "--listen", required=True, metavar="HOST:PORT", help="the address; port 0: any that is free"
+    )
     for one in (client, server):
         if_missing_option(one, "a session that does the same runs")
-        one.add_argument("--engine", choices=("auto", "provider", "bridge"), default="auto")
-        one.add_argument("--min-tls", choices=("1.2", "1.3"), default="1.2")
-        one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3")
+        one.add_argument(
+            "--engine",
+            choices=("auto", "provider", "bridge"),
+            default="auto",
+            help="how OpenSSL gets to the TPM (default: auto)",
+        )
+        one.add_argument("--min-tls", choices=("1.2", "1.3"), default="1.2", help="default: 1.2")
+        one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3", help="default: 1.3")
         one.add_argument(
             "--crl",
             type=Path,
