@@ -55,7 +55,10 @@ def make_report(board: Board, findings: Iterable[Finding] | None = None) -> Repo
         "system": platform.platform(),
         "version": __version__,
     }
-    lines = [f"tpmconsole {__version__} report", *(f"{name}: {data[name]}" for name in data)]
+    lines = [
+        f"tpmconsole {__version__} report",
+        *(f"{name}: {text or 'unknown'}" for name, text in data.items()),
+    ]
 
     def part(title: str, make: Callable[[], tuple[Any, Iterable[str]]]) -> None:
         try:

@@ -60,7 +60,7 @@ def when_words(iso: str) -> str:
 
 
 def lockout_words(lockout: Lockout | None) -> str:
-    """``OPEN  0 of 3 tries used, one forgiven each 1000 s``."""
+    """``OPEN  0 of 3 tries used, one back per 1000 s``."""
     if lockout is None:
         return "-"
     return f"{lockout_state(lockout)}  {lockout_details(lockout)}"
@@ -75,7 +75,7 @@ def lockout_details(lockout: Lockout) -> str:
     """How many wrong passwords count, and when one is forgiven."""
     used = f"{lockout.failed_tries} of {lockout.max_tries} tries used"
     recovery = f"recovery {lockout.recovery_s} s" if lockout.recovery_s else "recovery: a restart"
-    return f"{used}, one forgiven each {lockout.interval_s} s, {recovery}"
+    return f"{used}, one back per {lockout.interval_s} s, {recovery}"
 
 
 def reset_danger(lockout: Lockout) -> tuple[str, str]:
