@@ -13,6 +13,7 @@ demo: $(VENV)/.console
 
 .PHONY: test
 test: $(VENV)/.test lint
+	@sh .ci/packages test
 	$(BIN)/pytest
 
 .PHONY: lint
