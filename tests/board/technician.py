@@ -19,7 +19,7 @@ STATE = "/home/technician/.local/state/tpmconsole"
 # A certificate authority as a technician makes one: by the openssl command.
 _MAKE_CA = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key"
-    " -out ca.pem -days 30 -subj /CN=Board-CA -addext keyUsage=critical,keyCertSign,cRLSign"
+    " -out ca.pem -days 365 -subj /CN=Board-CA -addext keyUsage=critical,keyCertSign,cRLSign"
     " && printf 'authorityKeyIdentifier=keyid\\nsubjectKeyIdentifier=hash\\n' > ca.ext"
 )
 
@@ -151,7 +151,7 @@ class Technician:
         """Let the authority sign ``~/NAME.csr`` into ``~/NAME.pem``."""
         self.make_ca()
         code, text = self.line.shell(
-            f"openssl x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 30"
+            f"openssl x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 365"
             f" -copy_extensions copy -extfile ca.ext -out {name}.pem"
         )
         assert code == 0, text
