@@ -83,7 +83,7 @@ def test_server_and_client_talk_tls_1_3_and_1_2(
     for version in ("1.3", "1.2"):
         facts = technician.talk("pump", 8443, f"--min-tls {version} --max-tls {version}")
         assert facts["protocol_version"] == f"TLSv{version}"
-        assert "gateway" in facts["peer"]["subject"]
+        assert "CN=board" in facts["peer"]["subject"]
     facts = technician.stop(server)
     assert facts["messages"] == 6
     assert "pump" in facts["peer"]["subject"]

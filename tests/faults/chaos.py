@@ -262,7 +262,10 @@ class Chaos:
             seconds=AGAIN_S,
         )
         # The server's key and the client's sign again, too.
-        wait_until(self._one_message, "a client's one message", seconds=AGAIN_S)
+        try:
+            wait_until(self._one_message, "a client's one message", seconds=AGAIN_S)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; so far: {dict(self.restarts)}") from error
 
     def _one_message(self) -> bool:
         """Let a new client say one message; whether it could."""
@@ -272,7 +275,9 @@ class Chaos:
         if done.returncode:
             self.restarts[f"a new client: {answer['error']['title']}"] += 1
             # Keys may have renewed the certificate, by the demo CA: what runs trusts it when told.
-            self.scene.command("session", "reload", self.sessions["server"])
+            told = self.scene.command("session", "reload", self.sessions["server"])
+            if told.returncode:
+                self.restarts[f"reload: {told.stderr.splitlines()[0]}"] += 1
             return False
         one = answer["id"]
         wait_until(lambda: self._json("session", "show", one)["messages"] == 1, f"one of {one}")
