@@ -50,7 +50,7 @@ WALK = (
     Step(ESCAPE, "READY", 3.5),
     Step("4", "SESSION"),
     Step("s", "Start a server"),
-    Step(ENTER * 6, "RUNNING", 5.0),
+    Step(ENTER * 3, "RUNNING", 5.0),
     Step("1", "RUNNING", 5.0),
 )
 
