@@ -45,7 +45,6 @@ test-fleet: $(VENV)/.fleet
 # Everything that can break, broken under a console; ends with the table: fault, expected, seen.
 .PHONY: faults
 faults: $(VENV)/.test
-	@sh .ci/packages faults
 	@$(BIN)/pytest -m faults --dist load tests/faults
 
 # Ten minutes of random faults and random keys (DURATION=120 SEED=7 make chaos); needs root.
