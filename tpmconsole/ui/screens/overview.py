@@ -40,8 +40,9 @@ class OverviewPage(Page):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._identities: list[Summary] = []
-        self._sessions: list[SessionFacts] = []
+        # Not read yet: "none" would be a claim.
+        self._identities: list[Summary] | None = None
+        self._sessions: list[SessionFacts] | None = None
 
     def on_mount(self) -> None:
         self._present()
@@ -150,9 +151,10 @@ class OverviewPage(Page):
             items = [*health_facts(health)]
         elif gone:
             items = [*no_tpm_facts(gone)]
-        items += clock_facts(self._identities)
-        items += identity_facts(self._identities)
-        items += session_facts(self._sessions)
+        items += clock_facts(self._identities or [])
+        if self._identities is not None and self._sessions is not None:
+            items += identity_facts(self._identities)
+            items += session_facts(self._sessions)
         self.query_one(Facts).present(items)
 
 
