@@ -16,6 +16,29 @@ from waiting import assert_nothing_left
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.simulator import Simulator
 
+# The files that take longest, the longest first: begun last, one of them would run on alone.
+LONGEST = (
+    "line/test_console.py",
+    "test_cli_provision.py",
+    "test_cli_keys.py",
+    "ui/test_provision.py",
+    "test_cli.py",
+    "line/test_line_app.py",
+    "session/test_session_life.py",
+    "ui/test_pages.py",
+    "session/test_session_trouble.py",
+    "ui/test_passwords.py",
+    "test_hostile.py",
+    "test_secrets.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; the others stay in their order."""
+    here = Path(__file__).parent
+    rank = {here / name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
 
 @contextmanager
 def _short_folder() -> Iterator[Path]:
