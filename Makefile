@@ -14,6 +14,8 @@ demo: $(VENV)/.console
 .PHONY: test
 test: $(VENV)/.test lint
 	@sh .ci/packages test
+	@# As pip leaves an installed package: the tests start it some hundred times.
+	@$(BIN)/python -m compileall -q tpmconsole
 	$(BIN)/pytest
 
 .PHONY: lint
