@@ -22,6 +22,7 @@ from typing import IO, TYPE_CHECKING
 from tpmconsole import audit, clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
+from tpmconsole.memory import Password
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import (
@@ -243,7 +244,7 @@ class Board:
 
     # Sessions
 
-    def start_session(self, spec: SessionSpec, password: bytes | None = None) -> SessionFacts:
+    def start_session(self, spec: SessionSpec, password: Password | None = None) -> SessionFacts:
         """Start a mutual-TLS client or server that outlives us.
 
         Raises:

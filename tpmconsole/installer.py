@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.files import read_bounded
+from tpmconsole.memory import Password
 from tpmconsole.provision import CERTIFICATE_BYTES
 from tpmconsole.text import printable
 
@@ -38,9 +39,9 @@ class Installer:
         bundles: Sequence[bytes],
         trust: bytes | None,
         role: str | None,
-        password: bytes | None = None,
+        password: Password | None = None,
         *,
-        owner_password: bytes | None = None,
+        owner_password: Password | None = None,
     ) -> Judgement:
         """Check a certificate, with its chain, for an identity; installs nothing.
 
@@ -262,7 +263,7 @@ class Installer:
             return []
 
     def _proof(
-        self, identity: Identity, password: bytes | None, owner_password: bytes | None
+        self, identity: Identity, password: Password | None, owner_password: Password | None
     ) -> Proof:
         from tpmconsole.identity.certificate import Proof
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.memory import Password
 from tpmconsole.tpm.model import KeyFile, KeyKind, PersistentKey, Usability
 from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords
 
@@ -66,7 +67,7 @@ def guarded_parents(keys: Iterable[Key], persistent: Iterable[PersistentKey]) ->
 def prove_all(
     keyring: Keyring,
     keys: Iterable[Key],
-    parents: Mapping[str, bytes],
+    parents: Mapping[str, Password],
     left_out: Collection[str],
 ) -> Iterator[tuple[Key, Usability]]:
     """Let the TPM sign with each key, one after the other.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FILE, read_bounded
 from tpmconsole.keyproof import IN_A_TPM, proved
+from tpmconsole.memory import Password
 from tpmconsole.text import printable
 from tpmconsole.tpm.handles import check_for_new_key
 from tpmconsole.tpm.model import (
@@ -167,11 +168,11 @@ class Keyring:
         self,
         name: str,
         kind: Algorithm | SoftwareKey,
-        password: bytes | None = None,
+        password: Password | None = None,
         handle: int | None = None,
         *,
         noda: bool = False,
-        owner_password: bytes | None = None,
+        owner_password: Password | None = None,
         renews: str | None = None,
     ) -> Identity:
         """Make a key in the TPM, or wrap one that was made elsewhere into it, as a new identity.
@@ -286,7 +287,7 @@ class Keyring:
                     ExitCode.REFUSED,
                 )
 
-    def evict(self, handle: int, owner_password: bytes | None = None) -> None:
+    def evict(self, handle: int, owner_password: Password | None = None) -> None:
         """Remove a persistent key from the TPM, for good.
 
         Raises:
@@ -295,7 +296,7 @@ class Keyring:
         self._board.tpm.evict(handle, owner_password)
         self._board.record("evict", handle=f"0x{handle:08x}")
 
-    def reset_lockout(self, password: bytes | None = None) -> None:
+    def reset_lockout(self, password: Password | None = None) -> None:
         """Forget all wrong passwords.
 
         Raises:

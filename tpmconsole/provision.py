@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.files import PUBLIC_FILE, read_bounded, write_atomic
+from tpmconsole.memory import Password
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from tpmconsole.board import Board
@@ -96,10 +97,10 @@ class Provision:
         self,
         name: str,
         spec: RequestSpec,
-        password: bytes | None = None,
+        password: Password | None = None,
         out: Path | None = None,
         *,
-        owner_password: bytes | None = None,
+        owner_password: Password | None = None,
     ) -> bytes:
         """Make the certificate signing request, signed in the TPM; returns its PEM.
 
@@ -157,9 +158,9 @@ class Provision:
         name: str,
         *,
         new_name: str | None = None,
-        password: bytes | None = None,
+        password: Password | None = None,
         out: Path | None = None,
-        owner_password: bytes | None = None,
+        owner_password: Password | None = None,
     ) -> bytes:
         """Ask for the same again: with the same key, or with a new one.
 

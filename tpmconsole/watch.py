@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tpmconsole.memory import Password
+
 if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.session.model import SessionFacts
@@ -26,7 +28,7 @@ def tpm_users(board: Board) -> list[TpmUser]:
     return foreign_users(family(ours), sockets)
 
 
-def restart(board: Board, session: str, password: bytes | None = None) -> SessionFacts:
+def restart(board: Board, session: str, password: Password | None = None) -> SessionFacts:
     """Start a session again with what it was told, ending it first where it still runs.
 
     It gets an id of its own: what the old one wrote stays.

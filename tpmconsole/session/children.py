@@ -11,6 +11,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FILE, cannot_write
+from tpmconsole.memory import Password
 from tpmconsole.session.engine import PROVIDER
 from tpmconsole.session.folder import CONFIGURATION_FILE, LOG_FILE, Order
 from tpmconsole.session.provider import child_environment
@@ -29,7 +30,7 @@ def start_time(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def spawn(folder: Path, order: Order, password: bytes | None) -> Process:
+def spawn(folder: Path, order: Order, password: Password | None) -> Process:
     """Start the process of the session in a folder, in a process session of its own.
 
     The password goes through a pipe, once. The provider's settings are in this child's environment
@@ -60,6 +61,7 @@ def spawn(folder: Path, order: Order, password: bytes | None) -> Process:
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
+            bufsize=0,  # a buffer would keep the password
         )
     except OSError as error:
         raise ConsoleError(

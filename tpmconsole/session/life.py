@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
+from tpmconsole.memory import Password
 from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.folder import LOG_FILE, Order
 from tpmconsole.session.live import Live
@@ -43,7 +44,7 @@ class Session:
     """
 
     def __init__(
-        self, folder: Path, order: Order, facts: SessionFacts, password: bytes | None
+        self, folder: Path, order: Order, facts: SessionFacts, password: Password | None
     ) -> None:
         self._folder = folder
         self._order = order

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.memory import leave_no_core
+from tpmconsole.memory import Secret, leave_no_core
 from tpmconsole.session.children import start_time
 from tpmconsole.session.engine import PROVIDER
 from tpmconsole.session.folder import read_order
@@ -26,14 +26,19 @@ from tpmconsole.tpm.processes import boot_id
 PASSWORD_BYTES = 4096
 
 
-def _read_password() -> bytes | None:
-    with os.fdopen(0, "rb", closefd=False) as pipe:
-        password = pipe.read(PASSWORD_BYTES)
+def _read_password() -> Secret | None:
+    buffer, size = Secret(PASSWORD_BYTES), 0
+    with memoryview(buffer) as room:
+        while count := os.readv(0, [room[size:]]):
+            size += count
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     # A pipe brings the password alone; a unit's file (StandardInput=file:) has a line.
-    return password.split(b"\n", 1)[0] or None
+    end = buffer.find(b"\n", 0, size)
+    with memoryview(buffer) as room:
+        password = Secret(room[: size if end < 0 else end])
+    return password or None
 
 
 def _settle_openssl(engine: str) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.memory import Password
 from tpmconsole.session.bridge import Bridge
 from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.engine import BRIDGE, EngineChoice, instead_of_provider
@@ -72,7 +73,7 @@ class Preparation:
         self,
         folder: Path,
         order: Order,
-        password: bytes | None,
+        password: Password | None,
         open_signer: Callable[[], Signer],
         examine: Callable[[], BaseException | None],
     ) -> None:

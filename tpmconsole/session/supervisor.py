@@ -15,6 +15,7 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FOLDER, cannot_write, make_private_folder
+from tpmconsole.memory import Password
 from tpmconsole.session.children import last_words, log_tail, spawn
 from tpmconsole.session.engine import choose
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
@@ -56,7 +57,7 @@ class Supervisor:
         spec: SessionSpec,
         credentials: Credentials,
         connection: Connection,
-        password: bytes | None = None,
+        password: Password | None = None,
     ) -> SessionFacts:
         """Start a session.
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.memory import Password
 from tpmconsole.session.bridge import Bridge
 from tpmconsole.session.causes import Peer, explain, is_peers_doing
 from tpmconsole.session.openssl import BridgeError
@@ -80,7 +81,7 @@ class ProviderEngine:
         self,
         key: Path | int,
         chain: Path,
-        password: bytes | None,
+        password: Password | None,
         examine: Callable[[], BaseException | None],
     ) -> None:
         self._key = key

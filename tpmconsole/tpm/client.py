@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.memory import Password
 from tpmconsole.tpm import wire
 from tpmconsole.tpm.lane import Activity, Lane
 from tpmconsole.tpm.model import (
@@ -25,7 +26,7 @@ from tpmconsole.tpm.model import (
     TpmHealth,
     Usability,
 )
-from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords
+from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords, secret
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -138,10 +139,10 @@ class Tpm:
     def create(
         self,
         algorithm: Algorithm,
-        password: bytes | None = None,
+        password: Password | None = None,
         *,
         noda: bool = False,
-        owner_password: bytes | None = None,
+        owner_password: Password | None = None,
     ) -> bytes:
         """Make a key in the TPM, below the owner hierarchy's primary key.
 
@@ -161,20 +162,20 @@ class Tpm:
             "rsa" if algorithm.slow else "ec",
             f"making an {algorithm.value} key",
             algorithm=algorithm.value,
-            password=password,
+            password=secret(password),
             noda=noda,
-            owner_password=owner_password,
+            owner_password=secret(owner_password),
         )
         return pem
 
     def import_key(
         self,
-        pkcs8: bytes,
+        pkcs8: Password,
         algorithm: Algorithm,
-        password: bytes | None = None,
+        password: Password | None = None,
         *,
         noda: bool = False,
-        owner_password: bytes | None = None,
+        owner_password: Password | None = None,
     ) -> bytes:
         """Wrap a key that was made elsewhere for this TPM, and let the TPM prove that it has it.
 
@@ -189,16 +190,19 @@ class Tpm:
         Raises:
             ConsoleError: the TPM cannot be reached or refuses; nothing was made.
         """
-        pem: bytes = self._ask(
-            "import_key",
-            "ec",
-            f"importing an {algorithm.value} key",
-            pkcs8=pkcs8,
-            algorithm=algorithm.value,
-            password=password,
-            noda=noda,
-            owner_password=owner_password,
-        )
+        try:
+            pem: bytes = self._ask(
+                "import_key",
+                "ec",
+                f"importing an {algorithm.value} key",
+                pkcs8=secret(pkcs8),
+                algorithm=algorithm.value,
+                password=secret(password),
+                noda=noda,
+                owner_password=secret(owner_password),
+            )
+        finally:
+            self._lane.renew()  # its memory has copies that nobody can wipe
         return pem
 
     def persist(self, pem: bytes, handle: int, passwords: Passwords = NO_PASSWORDS) -> None:
@@ -208,19 +212,19 @@ class Tpm:
             ConsoleError: the handle is no good or in use, the TPM is full or refuses; nothing
                 was changed.
         """
-        arguments = {"pem": pem, "handle": handle, "passwords": asdict(passwords)}
+        arguments = {"pem": pem, "handle": handle, "passwords": passwords.to_wire()}
         self._ask("persist", "sign", f"persisting a key at 0x{handle:08x}", **arguments)
 
-    def evict(self, handle: int, owner_password: bytes | None = None) -> None:
+    def evict(self, handle: int, owner_password: Password | None = None) -> None:
         """Remove a key from a persistent handle, for good.
 
         Raises:
             ConsoleError: there is none, or the TPM refuses.
         """
-        arguments = {"handle": handle, "owner_password": owner_password}
+        arguments = {"handle": handle, "owner_password": secret(owner_password)}
         self._change("evict", f"evicting 0x{handle:08x}", arguments)
 
-    def reset_lockout(self, password: bytes | None = None) -> None:
+    def reset_lockout(self, password: Password | None = None) -> None:
         """Forget all wrong passwords, so that protected keys can be used again.
 
         TPM2_DictionaryAttackLockReset (Part 3, 25.2).
@@ -232,7 +236,7 @@ class Tpm:
         Raises:
             ConsoleError: it is needed and was not given (nothing was tried), or the TPM refuses.
         """
-        self._change("reset_lockout", "resetting the lock-out", {"password": password})
+        self._change("reset_lockout", "resetting the lock-out", {"password": secret(password)})
 
     def public_pem(self, key: KeySource) -> bytes:
         """The public key, SubjectPublicKeyInfo PEM; a key file's is read without the TPM.
@@ -251,9 +255,9 @@ class Tpm:
         digest: bytes,
         hash_name: str,
         scheme: str,
-        password: bytes | None = None,
+        password: Password | None = None,
         *,
-        owner_password: bytes | None = None,
+        owner_password: Password | None = None,
     ) -> bytes:
         """Sign a digest.
 
@@ -281,9 +285,9 @@ class Tpm:
     def private_key(
         self,
         key: KeySource,
-        password: bytes | None = None,
+        password: Password | None = None,
         *,
-        owner_password: bytes | None = None,
+        owner_password: Password | None = None,
     ) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
         """The key as cryptography knows keys; each of its signatures is one job here.
 
@@ -306,7 +310,7 @@ class Tpm:
 
 
 def _access(key: KeySource, passwords: Passwords) -> dict[str, Any]:
-    return {"source": asdict(key), "passwords": asdict(passwords)}
+    return {"source": asdict(key), "passwords": passwords.to_wire()}
 
 
 def _public_of_file(pem: bytes) -> bytes:

@@ -227,6 +227,14 @@ class Lane:
             if self._worker is worker:
                 self._worker = None
 
+    def renew(self) -> None:
+        """End the worker, and with it its memory; the next job gets another one."""
+        with self._turn:
+            worker = self._worker
+            if worker is not None:
+                worker.leave()
+                self._drop(worker)
+
     def close(self) -> None:
         """End the worker; a running job fails within a second, later ones at once."""
         with self._guard:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tpmconsole.errors import usage_error
+from tpmconsole.memory import Password, Secret
 from tpmconsole.tpm.model import Lockout
 
 PASSWORD_BYTES = 64  # TPM2B_AUTH (Part 2, 10.4.5): the largest digest a TPM has
@@ -26,12 +27,21 @@ class Passwords:
         last_try: send them also where a wrong one would lock the TPM.
     """
 
-    key: bytes | None = field(default=None, repr=False)
-    parent: bytes | None = field(default=None, repr=False)
-    hierarchy: bytes | None = field(default=None, repr=False)
-    lockout: bytes | None = field(default=None, repr=False)
-    source: bytes | None = field(default=None, repr=False)
+    key: Password | None = field(default=None, repr=False)
+    parent: Password | None = field(default=None, repr=False)
+    hierarchy: Password | None = field(default=None, repr=False)
+    lockout: Password | None = field(default=None, repr=False)
+    source: Password | None = field(default=None, repr=False)
     last_try: bool = True
+
+    def to_wire(self) -> dict[str, Any]:
+        """What the worker is sent."""
+        return {
+            "key": secret(self.key),
+            "parent": secret(self.parent),
+            "hierarchy": secret(self.hierarchy),
+            "last_try": self.last_try,
+        }
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Passwords:
@@ -76,7 +86,12 @@ class Guard:
         return self.counts is True and self.lockout is not None and self.lockout.locked
 
 
-def check_password(password: bytes | None) -> None:
+def secret(value: Password | None) -> Secret | None:
+    """As one that may be wiped, and travels as one; what is one already is the same one."""
+    return value if value is None or isinstance(value, Secret) else Secret(value)
+
+
+def check_password(password: Password | None) -> None:
     """Refuse a password that no TPM takes, before anything is loaded or sent.
 
     Raises:

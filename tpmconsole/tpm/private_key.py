@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.memory import Password
 from tpmconsole.tpm.model import KeySource
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def private_key(
-    tpm: Tpm, source: KeySource, password: bytes | None, owner_password: bytes | None
+    tpm: Tpm, source: KeySource, password: Password | None, owner_password: Password | None
 ) -> TpmEcKey | TpmRsaKey:
     """A proxy for the key.
 
@@ -42,7 +43,11 @@ class _Signer:
     """What asks the TPM for one key's signatures."""
 
     def __init__(
-        self, tpm: Tpm, source: KeySource, password: bytes | None, owner_password: bytes | None
+        self,
+        tpm: Tpm,
+        source: KeySource,
+        password: Password | None,
+        owner_password: Password | None,
     ) -> None:
         self._tpm = tpm
         self._source = source

@@ -17,6 +17,7 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FILE, make_private_folder, refused, remedy
+from tpmconsole.memory import Password
 from tpmconsole.tpm import wire
 from tpmconsole.tpm.environment import BUSES, plain_environment
 from tpmconsole.tpm.model import Connection
@@ -125,7 +126,8 @@ class WorkerProcess:
         """
         deadline = _Deadline(deadline_s)
         try:
-            self._write(wire.encode(message), deadline)
+            for part in wire.pack(message):
+                self._write(part, deadline)
             self._answer(deadline)
         except WorkerEndedError as error:
             raise NeverBegunError from error
@@ -155,7 +157,7 @@ class WorkerProcess:
             raise ConsoleError.from_json(answer["error"])
         return answer["result"]
 
-    def _write(self, data: bytes, deadline: _Deadline) -> None:
+    def _write(self, data: Password, deadline: _Deadline) -> None:
         rest = memoryview(data)
         while rest:
             self._wait(self._in, select.POLLOUT, deadline)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.memory import Password
 from tpmconsole.tpm.lane import Lane
 from tpmconsole.tpm.model import Connection, KeySource
 from tpmconsole.tpm.passwords import Passwords, check_password
@@ -42,7 +43,7 @@ class Signer:
         self,
         connect: Callable[[], Connection],
         source: KeySource,
-        password: bytes | None = None,
+        password: Password | None = None,
         *,
         log: Path,
         deadline_s: float = DEADLINE_S,
@@ -52,7 +53,7 @@ class Signer:
         self._lane = Lane(connect, log)
         self._deadline_s = deadline_s
         passwords = Passwords(password, last_try=last_try)
-        self._key = {"source": asdict(source), "passwords": asdict(passwords)}
+        self._key = {"source": asdict(source), "passwords": passwords.to_wire()}
         try:
             self._public = self._ask("held_public_key", "loading the key")
         except ConsoleError:

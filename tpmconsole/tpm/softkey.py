@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.files import read_bounded
+from tpmconsole.memory import Password
 from tpmconsole.tpm import keyfile, otherfile, pemblocks
 from tpmconsole.tpm.model import Algorithm
 
@@ -34,7 +35,7 @@ class SoftwareKey:
     pkcs8: bytes = field(repr=False)
 
 
-def read_software_key(path: Path, passphrase: bytes | None = None) -> SoftwareKey:
+def read_software_key(path: Path, passphrase: Password | None = None) -> SoftwareKey:
     """Read a private key: PEM or DER; PKCS#8, SEC 1 or PKCS#1; encrypted or not.
 
     Args:
@@ -58,7 +59,7 @@ def read_software_key(path: Path, passphrase: bytes | None = None) -> SoftwareKe
 
 
 def _loaded(
-    data: bytes, passphrase: bytes | None
+    data: bytes, passphrase: Password | None
 ) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     pem = b"-----BEGIN" in data
     load = serialization.load_pem_private_key if pem else serialization.load_der_private_key
@@ -66,7 +67,7 @@ def _loaded(
     content = text.encode("latin-1") if pem else data
     try:
         try:
-            key = load(content, passphrase)
+            key = load(content, None if passphrase is None else bytes(passphrase))
         except TypeError:
             if passphrase is None:
                 raise _encrypted() from None
@@ -93,7 +94,7 @@ def _algorithm(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Algorithm
     return found
 
 
-def _unreadable(data: bytes, text: str, passphrase: bytes | None) -> ConsoleError:
+def _unreadable(data: bytes, text: str, passphrase: Password | None) -> ConsoleError:
     """Why no private key could be read."""
     if keyfile.may_be_key(data):
         return usage_error(

@@ -1,11 +1,18 @@
-"""One line of JSON at a time between the console and its TPM worker, and the answers decoded."""
+"""Between the console and its TPM worker: jobs one way, answers the other, and those decoded.
+
+An answer is a line of JSON. A job is the length of its JSON, that JSON, and then its secrets as
+they are: no decoder sees them, which would leave copies that nobody can wipe.
+"""
 
 from __future__ import annotations
 
 import base64
 import json
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
+from tpmconsole.memory import Password, Secret
 from tpmconsole.tpm.model import (
     Clock,
     Hierarchy,
@@ -19,7 +26,8 @@ from tpmconsole.tpm.model import (
 
 # Far above any answer; more means that something else writes into the pipe.
 LINE_LIMIT = 4 * 1024 * 1024
-_BYTES = "$bytes"
+_BYTES, _SECRET = "$bytes", "$secret"
+_LENGTH_BYTES = 4
 
 
 def encode(message: dict[str, Any]) -> bytes:
@@ -47,6 +55,73 @@ def _from_bytes(value: Any) -> dict[str, str]:
 
 def _to_bytes(value: dict[str, Any]) -> Any:
     return base64.b64decode(value[_BYTES]) if _BYTES in value else value
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the worker is to do; its secrets are in the message, too."""
+
+    message: dict[str, Any]
+    secrets: Sequence[Secret]
+
+    def wipe(self) -> None:
+        """Zero its secrets."""
+        for one in self.secrets:
+            one.wipe()
+
+
+class Source(Protocol):
+    """A raw file: nothing stays in a buffer of its own."""
+
+    def readinto(self, buffer: Any, /) -> int | None: ...
+
+
+def pack(message: dict[str, Any]) -> list[Password]:
+    """A job's parts, to be written one after the other."""
+    secrets: list[Secret] = []
+
+    def replaced(value: Any) -> dict[str, Any]:
+        if isinstance(value, Secret):
+            secrets.append(value)
+            return {_SECRET: len(value)}
+        return _from_bytes(value)
+
+    text = json.dumps(message, default=replaced, separators=(",", ":")).encode()
+    return [len(text).to_bytes(_LENGTH_BYTES, "big"), text, *secrets]
+
+
+def read_job(source: Source) -> Job:
+    """The next job that ``pack`` made.
+
+    Raises:
+        EOFError: there is none any more.
+        ValueError: what comes is no job.
+    """
+    length = int.from_bytes(_filled(source, bytearray(_LENGTH_BYTES)), "big")
+    if length > LINE_LIMIT:
+        raise ValueError("not a job")
+    secrets: list[Secret] = []
+
+    def restored(value: dict[str, Any]) -> Any:
+        if _SECRET not in value:
+            return _to_bytes(value)
+        secrets.append(Secret(value[_SECRET]))  # in the order in which they were replaced
+        return secrets[-1]
+
+    message = json.loads(_filled(source, bytearray(length)), object_hook=restored)
+    for one in secrets:
+        _filled(source, one)
+    return Job(message, secrets)
+
+
+def _filled(source: Source, buffer: bytearray) -> bytearray:
+    rest = memoryview(buffer)
+    while rest:
+        count = source.readinto(rest)
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    return buffer
 
 
 def self_test(data: dict[str, Any]) -> SelfTest:

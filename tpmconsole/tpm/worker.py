@@ -1,6 +1,6 @@
 """The child process that owns the ESAPI context: ``python -m tpmconsole.tpm.worker``.
 
-It reads one job a line from standard input; each gets two lines back: that it has begun, so that
+It reads jobs from standard input; each gets two lines back: that it has begun, so that
 one that never did can be given to another worker, and its answer. Between them it says now and then
 that the TPM goes on answering: a slow chip is no hung one. A hung TPM blocks it for ever, so the
 console kills it when a deadline is missed. It ends by itself when standard input closes: the
@@ -37,31 +37,36 @@ LOG = logging.getLogger("tpmconsole.tpm.worker")
 
 
 class _Inbox:
-    """Lines from the console until there are no more; then the end, within ``GRACE_S``."""
+    """Jobs from the console until there are no more; then the end, within ``GRACE_S``."""
 
-    def __init__(self, source: IO[bytes]) -> None:
+    def __init__(self, source: wire.Source) -> None:
         self._source = source
-        self._lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[wire.Job | None] = queue.SimpleQueue()
         # Blocked everywhere and waited for: a handler would not run while C code is stuck.
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
         for target in (self._read, self._await_signal):
             threading.Thread(target=target, daemon=True).start()
 
-    def next(self) -> bytes | None:
-        """The next line, or None at the end."""
-        return self._lines.get()
+    def next(self) -> wire.Job | None:
+        """The next job, or None at the end."""
+        return self._jobs.get()
 
     def _read(self) -> None:
-        for line in self._source:
-            self._lines.put(line)
-        self._end()
+        try:
+            while True:
+                self._jobs.put(wire.read_job(self._source))
+        except (EOFError, OSError):
+            self._end()
+        except ValueError:
+            LOG.error("what the console sends makes no sense")  # noqa: TRY400 - no values
+            self._end()
 
     def _await_signal(self) -> None:
         signal.sigwait(_ENDINGS)
         self._end()
 
     def _end(self) -> None:
-        self._lines.put(None)
+        self._jobs.put(None)
         timer = threading.Timer(GRACE_S, os._exit, (1,))
         timer.daemon = True
         timer.start()
@@ -108,17 +113,20 @@ class Worker:
         self._output = output
         self._context: Context | None = None
 
-    def answer(self, line: bytes) -> dict[str, Any]:
-        """Do one job; every failure is an answer too."""
+    def answer(self, job: wire.Job) -> dict[str, Any]:
+        """Do one job; every failure is an answer too. Its secrets are wiped then."""
         try:
-            message = wire.decode(line)
-            return {"result": self._run(**message)}
+            return {"result": self._run(**job.message)}
         except ConsoleError as error:
             return {"error": error.to_json()}
         except Exception as error:  # noqa: BLE001 - the log gets it, the user gets words
             # Names and places only: the values could hold a password.
             LOG.error("%s", redact(_places(error)))  # noqa: TRY400 - no values
             return {"error": _unexpected(error).to_json()}
+        finally:
+            job.wipe()
+            if job.secrets and self._context is not None:
+                self._context.wipe()
 
     def _run(self, job: str, arguments: dict[str, Any], patience_s: float = 0.0) -> Any:
         from tpmconsole.tpm.jobs.table import JOBS
@@ -203,14 +211,14 @@ def main() -> int:
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"
     )
-    inbox = _Inbox(sys.stdin.buffer)
+    inbox = _Inbox(open(0, "rb", buffering=0, closefd=False))  # noqa: SIM115 - for good
     worker = Worker(output)
     try:
         _load_libraries()
         output.send({"result": "ready"})
-        while (line := inbox.next()) is not None:
+        while (job := inbox.next()) is not None:
             output.send({"result": "begun"})
-            output.send(worker.answer(line))
+            output.send(worker.answer(job))
     except ConsoleError as error:
         output.send({"error": error.to_json()})
     except BrokenPipeError:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.keyguard import guard
+from tpmconsole.memory import Secret
 from tpmconsole.tpm.model import KeySource, Usability
 from tpmconsole.tpm.passwords import Guard, Passwords
 from tpmconsole.ui.dialogs.message import ConfirmDialog
@@ -123,7 +124,7 @@ class _Doing:
             PasswordDialog(question), lambda typed: self._typed(found, typed)
         )
 
-    def _typed(self, found: Guard, typed: bytes | None) -> None:
+    def _typed(self, found: Guard, typed: Secret | None) -> None:
         if typed is None:
             self._give_up()
             return

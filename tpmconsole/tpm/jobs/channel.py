@@ -40,6 +40,11 @@ class Channel:
 
         return call
 
+    @property
+    def context(self) -> Any:
+        """The TSS's own, for what it offers no call for."""
+        return self._esapi._ctx
+
     def hold(self, handle: ESYS_TR) -> None:
         """Remember an object that was just loaded; sends no command."""
         number = int(self._esapi.tr_get_tpm_handle(handle))

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from tpm2_pytss import ESAPI, TPM2_SU, TSS2_Exception
 
+from tpmconsole.tpm.jobs.authorisation import wipe
 from tpmconsole.tpm.jobs.channel import Channel
 from tpmconsole.tpm.responses import BUSY, Code, base, explain, is_from_tpm, is_transport
 
@@ -87,9 +88,15 @@ class Context:
             time.sleep(pause)
             self._answered()
 
+    def wipe(self) -> None:
+        """Leave none of a job's secrets in what the TSS keeps."""
+        if self._channel is not None:
+            wipe(self._channel)
+
     def close(self) -> None:
         """Give the context up; the next use opens another."""
         if self._esapi is not None:
+            self.wipe()
             self._esapi.close()
             self._esapi = self._channel = None
             self.constant.clear()

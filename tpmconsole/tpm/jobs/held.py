@@ -32,7 +32,7 @@ class _Held:
     """A key that stays in the TPM."""
 
     def __init__(self, access: Access) -> None:
-        self.access = access
+        self.access = access  # its password lives as long as the job that brought it
         self._stack = ExitStack()
         self._esapi: ESAPI | None = None
         self._key: LoadedKey | None = None
@@ -70,6 +70,7 @@ class _Held:
             self._forget()
             self._key = self._stack.enter_context(open_key(esapi, self.access))
             self._esapi = esapi
+        self._key.password = self.access.passwords.key
         return self._key
 
 
@@ -83,9 +84,10 @@ _held: WeakKeyDictionary[Context, _Held] = WeakKeyDictionary()
 def _use(context: Context, key: Mapping[str, Any], work: Callable[[LoadedKey], Answer]) -> Answer:
     access = Access.of(key)
     held = _held.get(context)
-    if held is None or held.access != access:
+    if held is None or held.access.source != access.source:
         release(context)
         held = _held[context] = _Held(access)
+    held.access = access
     return context.run(lambda esapi: held.use(esapi, work))
 
 

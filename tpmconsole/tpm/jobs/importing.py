@@ -1,6 +1,7 @@
 """A private key that was made elsewhere, wrapped for this TPM (Part 1, 23.3: duplication).
 
 It crosses the way to the TPM encrypted to the parent key, and is proved before it is given out.
+Wrapping it takes numbers and bytes of Python's, which cannot be wiped: the worker ends after it.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from tpm2_pytss import (
 )
 from tpm2_pytss.utils import wrap
 
+from tpmconsole.memory import Password
 from tpmconsole.tpm.jobs.context import Context
 from tpmconsole.tpm.jobs.keys import telling_long
 from tpmconsole.tpm.jobs.loading import primary
@@ -30,11 +32,11 @@ from tpmconsole.tpm.tsskey import OWNER, TssKey
 
 def import_key(
     context: Context,
-    pkcs8: bytes,
+    pkcs8: Password,
     algorithm: str,
-    password: bytes | None,
+    password: Password | None,
     noda: bool,
-    owner_password: bytes | None,
+    owner_password: Password | None,
 ) -> bytes:
     """Wrap a key for this TPM; the answer is a TSS2 key file, PEM."""
     check_password(password)
@@ -43,7 +45,7 @@ def import_key(
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)  # noqa: S101 - softkey
     public = imported_key(Algorithm(algorithm), protected=bool(password) and not noda)
     sensitive = _fill(public, key)
-    sensitive.authValue = password or b""
+    sensitive.authValue = bytes(password or b"")
 
     def work(esapi: ESAPI) -> bytes:
         with primary(esapi, password=owner_password) as parent:

@@ -8,12 +8,13 @@ from typing import Any
 from tpm2_pytss import (
     ESAPI,
     TPM2B_DATA,
-    TPM2B_SENSITIVE_CREATE,
     TPML_PCR_SELECTION,
     TSS2_Exception,
 )
 
 from tpmconsole.errors import usage_error
+from tpmconsole.memory import Password
+from tpmconsole.tpm.jobs.authorisation import sensitive
 from tpmconsole.tpm.jobs.context import Context
 from tpmconsole.tpm.jobs.loading import primary
 from tpmconsole.tpm.jobs.opening import Access, open_key
@@ -29,9 +30,9 @@ _SHORT_PASSWORD = 32  # bytes that every TPM takes for a key named by SHA-256
 def create(
     context: Context,
     algorithm: str,
-    password: bytes | None,
+    password: Password | None,
     noda: bool,
-    owner_password: bytes | None,
+    owner_password: Password | None,
 ) -> bytes:
     """Make a key below the owner hierarchy's primary key; the answer is a TSS2 key file, PEM.
 
@@ -44,10 +45,13 @@ def create(
     protected = bool(password) and not noda
 
     def work(esapi: ESAPI) -> bytes:
-        with primary(esapi, password=owner_password) as parent:
+        with (
+            primary(esapi, password=owner_password) as parent,
+            sensitive(esapi, password) as secret,
+        ):
             private, public, *_ = esapi.create(
                 parent_handle=parent,
-                in_sensitive=_sensitive(password),
+                in_sensitive=secret,
                 in_public=signing_key(Algorithm(algorithm), protected=protected),
                 outside_info=TPM2B_DATA(),
                 creation_pcr=TPML_PCR_SELECTION(),
@@ -63,14 +67,7 @@ def create(
     return context.run(lambda esapi: telling_long(password, lambda: work(esapi)))
 
 
-def _sensitive(password: bytes | None) -> TPM2B_SENSITIVE_CREATE:
-    sensitive = TPM2B_SENSITIVE_CREATE()
-    if password:
-        sensitive.sensitive.userAuth = password
-    return sensitive
-
-
-def telling_long(password: bytes | None, work: Callable[[], bytes]) -> bytes:
+def telling_long(password: Password | None, work: Callable[[], bytes]) -> bytes:
     """Do it; where the TPM takes only passwords as long as its hash, say so."""
     try:
         return work()

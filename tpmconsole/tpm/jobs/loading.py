@@ -21,8 +21,10 @@ from tpm2_pytss import (
 )
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.memory import Password
 from tpmconsole.tpm.handles import PERSISTENT_FIRST, PERSISTENT_LAST, check_persistent
 from tpmconsole.tpm.jobs import capability, tries
+from tpmconsole.tpm.jobs.authorisation import authorised
 from tpmconsole.tpm.jobs.templates import storage_key
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
 from tpmconsole.tpm.model import KeyKind
@@ -105,15 +107,17 @@ def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
 
 
 @contextmanager
-def hierarchy_password(esapi: ESAPI, hierarchy: ESYS_TR, password: bytes | None) -> Iterator[None]:
+def hierarchy_password(
+    esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None
+) -> Iterator[None]:
     """A hierarchy's password set for some commands; a refusal of it in words.
 
     Raises:
         KeyTroubleError: the hierarchy has a password that is not this one.
     """
-    esapi.tr_set_auth(hierarchy, password)
     try:
-        yield
+        with authorised(esapi, hierarchy, password):
+            yield
     except TSS2_Exception as error:
         if not refuses_password(error):
             raise
@@ -133,9 +137,6 @@ def hierarchy_password(esapi: ESAPI, hierarchy: ESYS_TR, password: bytes | None)
             response_code=int(error.rc),
             needs="hierarchy",
         ) from error
-    finally:
-        # The TSS would keep it for later commands, which were not given it.
-        esapi.tr_set_auth(hierarchy, None)
 
 
 def refuses_password(error: TSS2_Exception) -> bool:
@@ -148,7 +149,7 @@ def refuses_password(error: TSS2_Exception) -> bool:
 def primary(
     esapi: ESAPI,
     hierarchy: ESYS_TR = ESYS_TR.OWNER,
-    password: bytes | None = None,
+    password: Password | None = None,
     *,
     rsa: bool = False,
 ) -> Iterator[ESYS_TR]:
@@ -215,9 +216,9 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Passwords) 
     what = f"the key's parent 0x{handle:08x}"
     if not passwords.last_try:
         tries.check_last(esapi, tries.area_of(esapi, parent), what)
-    esapi.tr_set_auth(parent, passwords.parent)
     try:
-        yield
+        with authorised(esapi, parent, passwords.parent):
+            yield
     except TSS2_Exception as error:
         if not refuses_password(error):
             raise

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TSS2_Exception
 
+from tpmconsole.memory import Password
 from tpmconsole.tpm.jobs import capability
+from tpmconsole.tpm.jobs.authorisation import authorised
 from tpmconsole.tpm.jobs.context import Context
 from tpmconsole.tpm.jobs.loading import refuses_password
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
@@ -18,26 +20,23 @@ from tpmconsole.tpm.responses import Code, base, is_from_tpm
 _LOCKOUT_AUTH = 1 << 2  # TPMA_PERMANENT, Part 2, 8.6
 
 
-def reset_lockout(context: Context, password: bytes | None) -> None:
+def reset_lockout(context: Context, password: Password | None) -> None:
     """TPM2_DictionaryAttackLockReset (Part 3, 25.2)."""
     check_password(password)
 
     def work(esapi: ESAPI) -> None:
         state = capability.properties(esapi, TPM2_PT.VAR)
         _check_fits(bool(state.get(TPM2_PT.PERMANENT, 0) & _LOCKOUT_AUTH), password)
-        esapi.tr_set_auth(ESYS_TR.LOCKOUT, password)
         try:
-            esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
+            with authorised(esapi, ESYS_TR.LOCKOUT, password):
+                esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
         except TSS2_Exception as error:
             raise _explained(error, state.get(TPM2_PT.LOCKOUT_RECOVERY, 0)) from error
-        finally:
-            # The TSS would keep it for later commands, which were not given it.
-            esapi.tr_set_auth(ESYS_TR.LOCKOUT, None)
 
     context.run(work)
 
 
-def _check_fits(is_set: bool, password: bytes | None) -> None:
+def _check_fits(is_set: bool, password: Password | None) -> None:
     """Refuse to send what the TPM is known to refuse.
 
     Raises:

@@ -1,4 +1,4 @@
-"""A key opened: in the TPM, with its password, ready to sign."""
+"""A key opened: in the TPM, ready to sign with its password."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from tpm2_pytss import (
 )
 
 from tpmconsole.errors import usage_error
+from tpmconsole.memory import Password
 from tpmconsole.tpm import keyfile, public_area
 from tpmconsole.tpm.jobs import tries
+from tpmconsole.tpm.jobs.authorisation import authorised
 from tpmconsole.tpm.jobs.loading import loaded, persistent, refuses_password
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
 from tpmconsole.tpm.model import KeySource
@@ -48,6 +50,7 @@ class LoadedKey:
 
     Attributes:
         area: its public area.
+        password: what it is used with.
     """
 
     def __init__(
@@ -55,13 +58,13 @@ class LoadedKey:
         esapi: ESAPI,
         handle: ESYS_TR,
         area: public_area.PublicArea,
-        password: bytes | None,
+        password: Password | None,
         *,
         says_none: bool,
     ) -> None:
         self._esapi = esapi
         self._handle = handle
-        self._password = password
+        self.password = password
         self._says_none = says_none
         self.area = area
 
@@ -81,10 +84,11 @@ class LoadedKey:
     @contextmanager
     def _authorised(self) -> Iterator[None]:
         try:
-            yield
+            with authorised(self._esapi, self._handle, self.password):
+                yield
         except TSS2_Exception as error:
             if refuses_password(error):
-                raise _password_trouble(error, self._password, says_none=self._says_none) from error
+                raise _password_trouble(error, self.password, says_none=self._says_none) from error
             raise
 
     def _fitting(self, digest: bytes, hash_name: str, scheme: str) -> tuple[int, int]:
@@ -126,7 +130,7 @@ class LoadedKey:
 
 
 def _password_trouble(
-    error: TSS2_Exception, password: bytes | None, *, says_none: bool
+    error: TSS2_Exception, password: Password | None, *, says_none: bool
 ) -> KeyTroubleError:
     """Why the TPM refused the authorisation: tell the wrong password from the missing one."""
     words = explain(int(error.rc))
@@ -198,7 +202,7 @@ class Access:
 
 @contextmanager
 def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
-    """A key in the TPM, with its password set; flushed at the end whatever happens.
+    """A key in the TPM and its password; flushed at the end whatever happens.
 
     Raises:
         ConsoleError: the file is damaged.
@@ -223,6 +227,4 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             handle = stack.enter_context(persistent(esapi, source.handle))
             area = tries.area_of(esapi, handle)
             access.check_last(esapi, area)
-        password = access.passwords.key
-        esapi.tr_set_auth(handle, password)
-        yield LoadedKey(esapi, handle, area, password, says_none=says_none)
+        yield LoadedKey(esapi, handle, area, access.passwords.key, says_none=says_none)

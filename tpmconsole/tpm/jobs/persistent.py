@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.memory import Password
 from tpmconsole.tpm import keyfile, public_area
 from tpmconsole.tpm.handles import (
     ENDORSEMENT_FIRST,
@@ -131,7 +132,7 @@ def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
         return tries.area_of(esapi, found).name == public_area.decode(key.public).name
 
 
-def evict(context: Context, handle: int, owner_password: bytes | None) -> None:
+def evict(context: Context, handle: int, owner_password: Password | None) -> None:
     """Remove the key at a handle, for good."""
     check_password(owner_password)
     check_owners(handle)

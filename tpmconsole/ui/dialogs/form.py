@@ -15,7 +15,7 @@ from textual.widgets import Input, Label, Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import short
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.widgets.secret import Secret
+from tpmconsole.ui.widgets.unseen import Unseen
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class FormDialog(Dialog[Mapping[str, str]]):
         if field.choices:
             widget: Widget = Choice(field.choices, field.value)
         elif field.secret:
-            widget = Secret()
+            widget = Unseen()
         else:
             widget = Input(field.value, compact=True, select_on_focus=False)
             widget.cursor_blink = False

@@ -11,9 +11,10 @@ from textual.content import Content
 from textual.widgets import Input, Label, Static
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.memory import Secret
 from tpmconsole.tpm.passwords import Guard, check_password
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.widgets.secret import Secret
+from tpmconsole.ui.widgets.unseen import Unseen
 from tpmconsole.words import last_try_words, try_words
 
 _NOTHING_TYPED = "Nothing typed: Enter once more sends an empty password."
@@ -39,8 +40,8 @@ class Question:
     may_be_empty: bool = False
 
 
-class PasswordDialog(Dialog[bytes]):
-    """Asks for one password; dismissed with its bytes, or None where it was not given.
+class PasswordDialog(Dialog[Secret]):
+    """Asks for one password; dismissed with it, or None where it was not given.
 
     The last try before the lock-out is asked about again.
     """
@@ -64,11 +65,11 @@ class PasswordDialog(Dialog[bytes]):
         yield Static("")
         with Horizontal(classes="form-row"):
             yield Label("Password  ")
-            yield Secret()
+            yield Unseen()
         yield Static("", classes="form-hint")
 
     def on_mount(self) -> None:
-        self.query_one(Secret).focus()
+        self.query_one(Unseen).focus()
 
     def on_input_changed(self, event: Input.Changed) -> None:
         event.stop()
@@ -76,7 +77,7 @@ class PasswordDialog(Dialog[bytes]):
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
-        typed = event.value.encode()
+        typed = Secret(event.value.encode())
         if not typed and not self.question.may_be_empty:
             self._hint(_NEEDED)
         elif not typed and not self._empty_once:
@@ -92,9 +93,9 @@ class PasswordDialog(Dialog[bytes]):
         if self._asked_again and event.key in ("y", "n"):
             event.stop()
             sent = event.key == "y"
-            self.dismiss(self.query_one(Secret).value.encode() if sent else None)
+            self.dismiss(Secret(self.query_one(Unseen).value.encode()) if sent else None)
 
-    def _fits(self, typed: bytes) -> bool:
+    def _fits(self, typed: Secret) -> bool:
         if self.question.guard.needs == "source":  # not a TPM's, so not limited by one
             return True
         try:
@@ -106,7 +107,7 @@ class PasswordDialog(Dialog[bytes]):
 
     def _ask_again(self) -> None:
         self._asked_again = True
-        self.query_one(Secret).disabled = True
+        self.query_one(Unseen).disabled = True
         self._hint(last_try_words(self.question.guard.lockout))
         self.show_key_line()
 

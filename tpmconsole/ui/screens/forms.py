@@ -10,7 +10,7 @@ from tpmconsole.errors import usage_error
 from tpmconsole.inputs import parse_handle, user_path
 from tpmconsole.tpm.handles import check_for_new_key
 from tpmconsole.tpm.model import Algorithm
-from tpmconsole.tpm.passwords import Passwords, check_password
+from tpmconsole.tpm.passwords import Passwords, check_password, secret
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.passwords import Action, do
 from tpmconsole.ui.screens.page import Page
@@ -137,7 +137,7 @@ def _make(
 ) -> None:
     """Make the identity, with the passwords that this turns out to need."""
     handle = parse_handle(values["handle"]) if values["handle"] else None
-    password = values["password"].encode() or None
+    password = secret(values["password"].encode() or None)
 
     def work(passwords: Passwords) -> Identity:
         return page.board.keyring.create(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import usage_error
-from tpmconsole.tpm.passwords import Passwords
+from tpmconsole.tpm.passwords import Passwords, secret
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.passwords import Action, do
@@ -82,7 +82,7 @@ class Renewing:
 
     def _make(self, values: Mapping[str, str]) -> None:
         name, board = self._identity.name, self._page.board
-        new, password = values["name"], values["password"].encode() or None
+        new, password = values["name"], secret(values["password"].encode() or None)
 
         def work(known: Passwords) -> Any:
             return board.provision.renew(

@@ -10,6 +10,7 @@ from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widget import Widget
 
+from tpmconsole.memory import Password
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.events import EventsDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
@@ -246,7 +247,7 @@ class SessionsPage(Page):
         label: str,
         spec: SessionSpec,
         locked: bool,
-        start: Callable[[bytes | None], SessionFacts],
+        start: Callable[[Password | None], SessionFacts],
     ) -> None:
         """Start a session, asking for its key's password where there is one.
 

@@ -11,6 +11,7 @@ from tpmconsole.files import read_bounded
 from tpmconsole.keyguard import guard
 from tpmconsole.keyproof import guarded_parents, prove_all
 from tpmconsole.keyring import KEY_BYTES
+from tpmconsole.memory import Password
 from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
 from tpmconsole.tpm.passwords import Guard
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
@@ -84,7 +85,7 @@ class TryingAll:
         self._answered = answered
         self._done = done
         self._to_ask = list(guarded_parents(keys, persistent))
-        self._parents: dict[str, bytes] = {}
+        self._parents: dict[str, Password] = {}
         self._left_out: set[str] = set()
         self._count = 0
         self._job: Job | None = None
@@ -126,7 +127,7 @@ class TryingAll:
             PasswordDialog(question), lambda typed: self._typed(parent, typed)
         )
 
-    def _typed(self, parent: str, typed: bytes | None) -> None:
+    def _typed(self, parent: str, typed: Password | None) -> None:
         if typed is None:
             self._left_out.add(parent)
         else:

@@ -1,0 +1,98 @@
+"""What the worker's memory holds of a password when its job has ended: all of it is searched."""
+
+from __future__ import annotations
+
+import base64
+import copy
+import json
+import pickle
+from collections.abc import Iterator
+from hashlib import sha256
+from pathlib import Path
+
+import pytest
+from running import needs_root
+from tpm2_pytss import ESAPI, ESYS_TR
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.memory import Secret
+from tpmconsole.tpm.client import Tpm
+from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.passwords import Passwords
+from tpmconsole.tpm.signer import Signer
+
+HANDLE = 0x81000010
+
+KEY, WRONG, OWNER, LOCKOUT = (
+    f"{name}-{name}-7f3a9".encode() for name in ("kEy", "wRg", "oWn", "lCk")
+)
+
+
+def disguises(secret: bytes) -> list[bytes]:
+    """As it is, as a wide string, and as JSON between processes had it."""
+    return [secret, secret.decode().encode("utf-32-le"), base64.b64encode(secret).rstrip(b"=")]
+
+
+def memory(pid: int) -> Iterator[tuple[str, bytes]]:
+    """Everything that a process can write to: its heap, stacks and mappings."""
+    with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as file:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, rights, *_ = line.split()
+            if rights.startswith("rw"):
+                first, last = (int(one, 16) for one in span.split("-"))
+                file.seek(first)
+                yield line, file.read(last - first)
+
+
+def found(pid: int, *secrets: bytes) -> list[tuple[bytes, str]]:
+    """Which of them are in a process' memory, and where."""
+    looked_for = [one for secret in secrets for one in disguises(secret)]
+    return [(one, where) for where, part in memory(pid) for one in looked_for if one in part]
+
+
+def worker(tpm: Tpm) -> int:
+    pid = tpm._lane.worker_pid
+    assert pid is not None
+    return pid
+
+
+def test_a_secret_shows_nothing_travels_nowhere_and_is_wiped() -> None:
+    secret = Secret(KEY)
+    assert KEY.decode() not in f"{secret} {secret!r} {Passwords(secret)} {[secret]}"
+    for way in (pickle.dumps, copy.copy, copy.deepcopy, json.dumps):
+        with pytest.raises(TypeError):
+            way(secret)
+    view = memoryview(secret)
+    secret.wipe()
+    assert bytes(view) == bytes(len(KEY))
+
+
+@needs_root
+def test_the_worker_keeps_no_password(alone, client) -> None:
+    tpm = client(alone.ensure)
+    pem = tpm.create(Algorithm.EC_P256, KEY)
+    assert not found(worker(tpm), KEY)
+    with ESAPI(alone.connection.tcti) as esapi:
+        esapi.hierarchy_change_auth(ESYS_TR.OWNER, OWNER)
+        esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, LOCKOUT)
+    assert not tpm.usable(KeySource(pem), Passwords(WRONG, hierarchy=OWNER)).usable
+    assert tpm.usable(KeySource(pem), Passwords(KEY, hierarchy=OWNER)).usable
+    assert not found(worker(tpm), KEY, WRONG, OWNER)
+    with pytest.raises(ConsoleError):
+        tpm.persist(pem, HANDLE, Passwords(hierarchy=WRONG))
+    tpm.persist(pem, HANDLE, Passwords(hierarchy=OWNER))
+    tpm.evict(HANDLE, OWNER)
+    tpm.reset_lockout(LOCKOUT)
+    assert not found(worker(tpm), OWNER, WRONG, LOCKOUT)
+    # What does not hide is found: or nothing above could fail.
+    assert found(worker(tpm), alone.connection.tcti.encode())
+
+
+@needs_root
+def test_a_session_s_worker_has_the_password_only_while_it_signs(alone, client, tmp_path) -> None:
+    pem = client(alone.ensure).create(Algorithm.EC_P256, KEY)
+    with Signer(alone.ensure, KeySource(pem), KEY, log=tmp_path / "log") as signer:
+        for _ in range(2):
+            signer.sign(sha256(b"").digest(), "sha256", "ecdsa")
+        assert signer.pid is not None
+        assert not found(signer.pid, KEY)
