@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import proxy
@@ -14,7 +16,9 @@ from scene import ITSELF_S, Broker, Scene
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Algorithm, Connection
+from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.signer import Signer
+from tpmconsole.tpm.simulator import Simulator
 
 Seen = Callable[[str], None]
 
@@ -304,6 +308,73 @@ def test_a_spoilt_tpm_behind_a_resource_manager(scene: Scene, broker: Broker, se
     scene.proxy.mend()
     console.itself("PASSED")
     seen(f"TPM does not answer; key {took:.2f} s; went on")
+
+
+@pytest.fixture
+def signers(scene: Scene) -> Iterator[Callable[[Callable[[], Connection]], list[Signer]]]:
+    """Makes two that hold a key each, as sessions do."""
+    with ExitStack() as stack:
+
+        def make(connect: Callable[[], Connection]) -> list[Signer]:
+            tpm = Tpm(connect, scene.folder / "log")
+            source = KeySource(tpm.create(Algorithm.EC_P256))
+            tpm.close()
+            return [
+                stack.enter_context(Signer(connect, source, log=scene.folder / "log"))
+                for _ in range(2)
+            ]
+
+        yield make
+
+
+def sign(signer: Signer) -> bytes:
+    return signer.sign(bytes(32), "sha256", "ecdsa")
+
+
+@pytest.mark.faults("TPM reset behind abrmd", "No room (0x902): restart tpm2-abrmd; then goes on")
+def test_a_tpm_that_was_away_from_its_resource_manager(
+    scene: Scene, broker: Broker, signers: Callable[..., list[Signer]], seen: Seen
+) -> None:
+    """tpm2-abrmd 3.0 has flushed nothing meanwhile, and has no room for what it thinks it has."""
+    connection = Connection(scene.tcti, "the test's", environment=broker.environment)
+    held = signers(lambda: connection)
+    scene.swtpm.kill()
+    with pytest.raises(ConsoleError):
+        sign(held[0])
+    scene.swtpm.start()
+    sign(held[0])
+    words = scene.refuses(4, "create", "pump", "--algorithm", "ec-p256")
+    assert "restart tpm2-abrmd" in words
+    assert scene.left_on_disk() == []
+    broker.kill()
+    broker.start()
+    assert scene.command("create", "pump", "--algorithm", "ec-p256").returncode == 0
+    assert all(sign(one) for one in held)
+    seen(f"{words}; went on")
+
+
+@pytest.mark.faults("simulator's TPM killed", "it and its tpm2-abrmd are replaced; keys sign on")
+def test_a_killed_simulated_tpm(
+    scene: Scene, signers: Callable[..., list[Signer]], seen: Seen
+) -> None:
+    simulator = Simulator(scene.state / "simulator")
+    try:
+        console = scene.console("--simulate", ready="PASSED")
+        held = signers(simulator.ensure)
+        before = simulator.pids
+        os.kill(before["swtpm"], signal.SIGKILL)
+        console.itself("PASSED")
+        took = console.answers()
+        assert all(sign(one) for one in held)
+        console.create("pump")
+        console.itself("pump: key made")
+        after = simulator.pids
+        assert {name for name in before if before[name] != after[name]} == {"swtpm", "tpm2-abrmd"}
+        seen(f"both keys signed, and a third was made; key {took:.2f} s")
+    finally:
+        for terminal in scene.terminals:
+            terminal.close()
+        simulator.stop()
 
 
 @pytest.mark.faults("out of connections", "says too many connections; goes on when one is free")

@@ -78,8 +78,8 @@ UNSUPPORTED = frozenset(
 )
 
 _NO_ROOM_REMEDY = (
-    "end the programs that use the TPM (Sessions screen), or restart tpm2-abrmd where it serves "
-    "the TPM; /dev/tpmrm0 has room for many programs"
+    "end the programs that use the TPM (Sessions screen), or, where tpm2-abrmd serves it: "
+    "sudo systemctl restart tpm2-abrmd; /dev/tpmrm0 has room for many programs"
 )
 
 
@@ -251,7 +251,11 @@ TPM_WORDS: dict[int, tuple[str, str, str]] = {
     ),
     Code.CURVE: ("Not supported", "this TPM does not have this curve", _UNSUPPORTED_REMEDY),
     Code.MEMORY: _no_room("all places in its working memory", "keys or sessions loaded"),
-    Code.OBJECT_MEMORY: _no_room("all its places for loaded keys", "keys loaded"),
+    Code.OBJECT_MEMORY: _no_room(
+        # tpm2-abrmd 3.0 goes on counting what a TPM that was away has lost.
+        "all its places for loaded keys",
+        "keys loaded, or the TPM was reset behind tpm2-abrmd",
+    ),
     Code.OBJECT_HANDLES: _no_room("all its handles for loaded keys", "keys loaded"),
     Code.SESSION_MEMORY: _no_room("all its places for sessions", "authorisation sessions open"),
     Code.SESSION_HANDLES: _no_room("all its handles for sessions", "authorisation sessions open"),
