@@ -183,14 +183,15 @@ class Provision:
         spec = self.renewal_spec(name)
         if new_name is None:
             return self.request(name, spec, password, out, owner_password=owner_password)
-        from tpmconsole.tpm.model import Algorithm
+        from tpmconsole.tpm.model import Algorithm, algorithm_words
 
         try:
             algorithm = Algorithm(identity.algorithm)
         except ValueError as error:
+            what = algorithm_words(identity.algorithm)
             raise ConsoleError(
                 "No such key to make",
-                f"the key of '{name}' is {identity.algorithm}, which is not made here",
+                f"the key of '{name}' is {what}, which is not made here",
                 f"make one: tpmconsole create {new_name}; then tpmconsole request {new_name}",
             ) from error
         if not self._was_cut_off(new_name, name):

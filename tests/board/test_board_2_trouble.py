@@ -67,7 +67,7 @@ class TestWhileSessionsRun:
         line.press("unfinished", "unfinished")
         line.press(ENTER + RIGHT * 3, "rsa-3072")
         with machine.slow_chip():
-            technician.enter_until("making an rsa-3072", "New key in the TPM")
+            technician.enter_until("making an RSA 3072", "New key in the TPM")
             technician.hang_up()
             assert "unfinished" not in machine.root(f"ls -A {STATE}/identities")
 

@@ -192,7 +192,7 @@ def test_hung_in_the_middle(scene: Scene, seen: Seen) -> None:
     console = scene.healthy_console()
     scene.proxy.hang(proxy.CREATE)
     console.create("pump")
-    console.itself("making an ec-p256 key ... 2 s")
+    console.itself("making an EC P-256 key ... 2 s")
     took = console.answers()
     left = console.leaves()
     assert scene.left_on_disk() == []
@@ -206,7 +206,7 @@ def test_hung_in_the_middle(scene: Scene, seen: Seen) -> None:
         assert tpm.create(Algorithm.EC_P256)
     finally:
         tpm.close()
-    assert caught.value.cause == "no answer within 0.5 s while making an ec-p256 key"
+    assert caught.value.cause == "no answer within 0.5 s while making an EC P-256 key"
     seen(f"{caught.value}; key {took:.2f} s; left in {left:.1f} s; nothing on disk; went on")
 
 
@@ -217,7 +217,7 @@ def test_slow(scene: Scene, seen: Seen) -> None:
     scene.proxy.commands.clear()
     console.create("pump")
     console.send(b"\r" * 4)
-    console.itself("making an ec-p256 key ... 2 s")
+    console.itself("making an EC P-256 key ... 2 s")
     took = console.answers()
     console.until(lambda: "pump" in scene.left_on_disk(), 60)
     assert scene.proxy.commands[proxy.CREATE] == 1

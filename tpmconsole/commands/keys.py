@@ -14,7 +14,7 @@ from tpmconsole.commands.common import (
 )
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.inputs import parse_handle
-from tpmconsole.tpm.model import Algorithm
+from tpmconsole.tpm.model import Algorithm, algorithm_words
 from tpmconsole.tpm.passwords import NO_PASSWORDS
 
 if TYPE_CHECKING:
@@ -47,13 +47,13 @@ def _create(board: Board, args: Namespace) -> Answer:
         owner_password=read_password(args.owner_password_file),
     )
     data = _created(identity)
-    where = data["key"]
+    what, where = f"{algorithm_words(identity.algorithm)} key", data["key"]
     guard = guard_words(password=bool(password), noda=args.no_lockout)
     if isinstance(kind, Algorithm):
-        made = f"{identity.name}: {identity.algorithm} key made in the TPM, {where}"
+        made = f"{identity.name}: {what} made in the TPM, {where}"
         return Answer(data, [made, guard], changed=True)
     warning = import_warning(str(kind.path))
-    made = f"{identity.name}: {identity.algorithm} key imported into the TPM, {where}"
+    made = f"{identity.name}: {what} imported into the TPM, {where}"
     data |= {"source": str(kind.path), "warning": " ".join(warning)}
     return Answer(data, [made, guard, *(f"WARNING: {line}" for line in warning)], changed=True)
 
@@ -71,14 +71,15 @@ def _created(identity: Identity) -> dict[str, str]:
 def _created_before(identity: Identity, algorithm: str | None, handle: int | None) -> Answer:
     """The identity that is there already, where it is what was asked for."""
     data = _created(identity)
+    what = f"{algorithm_words(identity.algorithm)} key"
     differs = algorithm not in (None, identity.algorithm) or handle not in (None, identity.handle)
     if identity.problem or differs:
         raise ConsoleError(
             "Name is taken",
-            identity.problem or f"'{identity.name}' has an {identity.algorithm} key, {data['key']}",
+            identity.problem or f"'{identity.name}' has an {what}, {data['key']}",
             "choose another name; tpmconsole never replaces a key",
         )
-    line = f"{identity.name}: {identity.algorithm} key is there already, {data['key']}"
+    line = f"{identity.name}: {what} is there already, {data['key']}"
     return Answer(data, [line], changed=False)
 
 

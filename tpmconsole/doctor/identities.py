@@ -12,6 +12,7 @@ from tpmconsole.doctor.examination import Examination
 from tpmconsole.doctor.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.errors import ConsoleError
 from tpmconsole.files import read_bounded
+from tpmconsole.tpm.model import algorithm_words
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -31,7 +32,7 @@ def folders(examination: Examination) -> Iterator[Finding]:
     if not found:
         yield skipped("there is no identity yet: make one on page 3")
     for one in found:
-        where = f"{one.algorithm}, {one.where}"
+        where = f"{algorithm_words(one.algorithm)}, {one.where}"
         if one.state == "ERROR":
             yield fail(
                 f"{one.name}: {one.detail}",
@@ -92,7 +93,9 @@ def _signature(examination: Examination, identity: Identity) -> Finding:
         answer = board.keyring.usable(board.source(identity))
     except ConsoleError as error:
         return fail(f"{identity.name}: {error}", error.remedy)
-    evidence = f"{(time.monotonic() - started) * 1000:.0f} ms, {identity.algorithm}"
+    evidence = (
+        f"{(time.monotonic() - started) * 1000:.0f} ms, {algorithm_words(identity.algorithm)}"
+    )
     if answer.usable:
         return ok(f"{identity.name}: {answer.reason}", evidence)
     if answer.needs:

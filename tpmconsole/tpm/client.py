@@ -160,7 +160,7 @@ class Tpm:
         pem: bytes = self._ask(
             "create",
             "rsa" if algorithm.slow else "ec",
-            f"making an {algorithm.value} key",
+            f"making an {algorithm.words} key",
             algorithm=algorithm.value,
             password=secret(password),
             noda=noda,
@@ -194,7 +194,7 @@ class Tpm:
             pem: bytes = self._ask(
                 "import_key",
                 "ec",
-                f"importing an {algorithm.value} key",
+                f"importing an {algorithm.words} key",
                 pkcs8=secret(pkcs8),
                 algorithm=algorithm.value,
                 password=secret(password),

@@ -21,9 +21,20 @@ class Algorithm(StrEnum):
     RSA_3072 = "rsa-3072"
 
     @property
+    def words(self) -> str:
+        """As the field writes it: ``EC P-256``, ``RSA 2048``."""
+        kind, size = self.value.upper().replace("P", "P-").split("-", 1)
+        return f"{kind} {size}"
+
+    @property
     def slow(self) -> bool:
         """Whether a chip may need minutes to make such a key."""
         return self in (Algorithm.RSA_2048, Algorithm.RSA_3072)
+
+
+def algorithm_words(name: str) -> str:
+    """An identity's algorithm for people; one that we do not make stays as it is."""
+    return Algorithm(name).words if name in set(Algorithm) else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,13 +46,13 @@ def ask_create(page: Page, done: Callable[[Any], None]) -> None:
 
     def go(values: Mapping[str, str] | None) -> None:
         if values:
-            algorithm = Algorithm(values["algorithm"])
-            _make(page, values, lambda _: algorithm, f"making an {algorithm.value} key", done)
+            algorithm = {one.words: one for one in Algorithm}[values["algorithm"]]
+            _make(page, values, lambda _: algorithm, f"making an {algorithm.words} key", done)
 
     algorithm = Field(
         "algorithm",
         "Algorithm",
-        choices=tuple(one.value for one in Algorithm),
+        choices=tuple(one.words for one in Algorithm),
         hint="left and right change it; RSA may take a chip a minute",
     )
     name, *others = _key_fields()

@@ -11,7 +11,7 @@ from textual.widget import Widget
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
-from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth
+from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
 from tpmconsole.tpm.responses import Code, explain
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.screens.lockout import ask_reset
@@ -169,7 +169,10 @@ def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
 
 def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:
     """The identities, each on a line."""
-    rows = [Fact(one.name, one.state, f"{one.algorithm:<9} {one.detail}") for one in identities]
+    rows = [
+        Fact(one.name, one.state, f"{algorithm_words(one.algorithm):<9} {one.detail}")
+        for one in identities
+    ]
     return [
         Heading("Identities"),
         *(rows or [Fact("", "NONE", "make the first one on page 3, Provision")]),

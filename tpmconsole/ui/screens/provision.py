@@ -9,6 +9,7 @@ from textual.app import ComposeResult
 from textual.widget import Widget
 
 from tpmconsole.clock import moment
+from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.screens.forms import ask_create
@@ -122,7 +123,10 @@ class ProvisionPage(Page):
         if self._going_to in names:
             chosen, self._going_to = names.index(self._going_to), ""
         self._table.present(
-            [(one.name, one.algorithm, one.state, one.detail) for one in self._summaries],
+            [
+                (one.name, algorithm_words(one.algorithm), one.state, one.detail)
+                for one in self._summaries
+            ],
             chosen,
         )
         self._show_steps()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import usage_error
 from tpmconsole.tpm.passwords import Passwords, secret
+from tpmconsole.tpm.model import algorithm_words
+from tpmconsole.tpm.passwords import Passwords
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.passwords import Action, do
@@ -89,7 +91,7 @@ class Renewing:
                 name, new_name=new, password=password, owner_password=known.hierarchy
             )
 
-        label = f"making an {self._identity.algorithm} key in the TPM"
+        label = f"making an {algorithm_words(self._identity.algorithm)} key in the TPM"
         do(self._page, Action(label, new, work, lambda _: self._done(new)))
 
 

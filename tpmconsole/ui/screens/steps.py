@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.clock import moment
 from tpmconsole.text import short
+from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.styled import Fact, Heading
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
 def _key_text(one: Summary) -> str:
     password = "password" if one.auth != "none" else "no password"
     made = f", made {one.made:%Y-%m-%d}" if one.made else ""
-    return f"{one.algorithm} in {one.where}, {password}{made}"
+    return f"{algorithm_words(one.algorithm)} in {one.where}, {password}{made}"
 
 
 def _request_text(one: Summary, *, answered: bool) -> str:
