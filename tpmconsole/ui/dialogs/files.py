@@ -110,8 +110,8 @@ class FilesSheet(Sheet[Path]):
             user_path(values["path"])
 
         start = f"{str(self._folder).rstrip('/')}/" if self._folder else "~/"
-        field = Field("path", "File", start, "PEM, DER or PKCS #7")
-        self.app.push_screen(FormDialog("Type its path", [field], check), go)
+        field = Field("path", "File", start, "PEM, DER or PKCS #7", check=check)
+        self.app.push_screen(FormDialog("Type its path", [field]), go)
 
     # What is listed
 

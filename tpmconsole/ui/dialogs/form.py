@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from textual import events
@@ -29,6 +29,7 @@ class Field:
         choices: where given, one of these; the first unless ``value`` says otherwise.
         secret: typed unseen, and shown as stars.
         with_: Enter passes it over while the field of that name is empty.
+        check: gets all values and raises a ConsoleError where this one cannot be right.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Field:
     choices: tuple[str, ...] = ()
     secret: bool = False
     with_: str = ""
+    check: Callable[[Mapping[str, str]], None] | None = None
 
 
 class Choice(Static, can_focus=True):
@@ -66,10 +68,11 @@ class Choice(Static, can_focus=True):
 class FormDialog(Dialog[Mapping[str, str]]):
     """Asks for a few values; Enter goes on to the next field and, from the last, is done.
 
+    What cannot be right is told at its own field, when Enter leaves it and again at the end.
+
     Args:
         title: what the form is for.
         fields: its lines.
-        check: raises a ConsoleError where the values cannot be right; the form then stays.
         notice: what has to be known before it is filled in.
     """
 
@@ -77,14 +80,13 @@ class FormDialog(Dialog[Mapping[str, str]]):
         self,
         title: str,
         fields: Sequence[Field],
-        check: Callable[[Mapping[str, str]], None] | None = None,
         *,
         notice: str = "",
     ) -> None:
         super().__init__(title)
         self.notice = notice
         self.fields = fields
-        self.check = check
+        self._trouble: tuple[int, str] | None = None
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (("tab", "Next"), ("enter", "Next, at the end: done"), ("escape", "Cancel"))
@@ -117,11 +119,7 @@ class FormDialog(Dialog[Mapping[str, str]]):
         self._entry(0).focus()
 
     def on_descendant_focus(self) -> None:
-        field = self._current()
-        if field is not None:
-            self.query_one(".form-hint", Static).update(
-                Content.styled(self.fields[field].hint, "dim")
-            )
+        self._show_hint()
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
@@ -147,23 +145,44 @@ class FormDialog(Dialog[Mapping[str, str]]):
                 return index
         return None
 
+    def _show_hint(self) -> None:
+        """What the field in focus is about, or what is wrong with it."""
+        index = self._current()
+        if index is None:
+            return
+        if self._trouble is not None and self._trouble[0] == index:
+            hint = Content.styled(self._trouble[1], "bold $error")
+        else:
+            hint = Content.styled(self.fields[index].hint, "dim")
+        self.query_one(".form-hint", Static).update(hint)
+
     def _next(self) -> None:
         values = self._values()
         index = self._current()
-        later = range(len(self.fields) if index is None else index + 1, len(self.fields))
-        for number in later:
+        following = len(self.fields) if index is None else index + 1
+        for number in range(following, len(self.fields)):
             before = self.fields[number].with_
             if not before or values[before]:
-                self._entry(number).focus()
+                if self._right(values, range(following - 1, following)):
+                    self._entry(number).focus()
                 return
-        try:
-            if self.check:
-                self.check(values)
-        except ConsoleError as error:
-            message = f"{error.cause}; {error.remedy}"
-            self.query_one(".form-hint", Static).update(Content.styled(message, "bold $error"))
-            return
-        self.dismiss(values)
+        if self._right(values, range(len(self.fields))):
+            self.dismiss(values)
+
+    def _right(self, values: Mapping[str, str], numbers: Iterable[int]) -> bool:
+        """Whether these fields can be right; the first that cannot gets the focus and says why."""
+        self._trouble = None
+        for number in numbers:
+            check = self.fields[number].check
+            try:
+                if check:
+                    check(values)
+            except ConsoleError as error:
+                self._trouble = (number, f"{error.cause}; {error.remedy}")
+                self._entry(number).focus()
+                break
+        self._show_hint()
+        return self._trouble is None
 
     def _values(self) -> dict[str, str]:
         values = {}

@@ -217,7 +217,6 @@ class DoctorPage(Page):
                     lambda _: self.console.main.say(f"{path} written"),
                 )
 
-        field = Field("path", "File", "~/tpmconsole-report.txt", "where the report is written")
-        self.app.push_screen(
-            FormDialog("Write the report", [field], lambda values: check_path(values["path"])), go
-        )
+        hint = "where the report is written"
+        field = Field("path", "File", "~/tpmconsole-report.txt", hint, check=check_path)
+        self.app.push_screen(FormDialog("Write the report", [field]), go)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import usage_error
@@ -28,13 +27,50 @@ GUARD_HINT = (
 )
 
 
-def check_path(text: str) -> None:
-    """Let a form refuse what cannot be a path.
+def check_path(values: Mapping[str, str]) -> None:
+    """Let a form's field ``path`` refuse what cannot be one.
 
     Raises:
         ConsoleError: it is none.
     """
-    user_path(text)
+    user_path(values["path"])
+
+
+def _check_handle(values: Mapping[str, str]) -> None:
+    if values["handle"]:
+        check_for_new_key(parse_handle(values["handle"]))
+
+
+def name_field(page: Page, value: str = "") -> Field:
+    """Asks for the name of a new identity."""
+
+    def check(values: Mapping[str, str]) -> None:
+        page.board.identities.reserve(values["name"])
+
+    return Field("name", "Name", value, "of the identity: letters, digits, . _ -", check=check)
+
+
+def password_fields() -> tuple[Field, Field]:
+    """Ask for a new key's password, twice."""
+
+    def check(values: Mapping[str, str]) -> None:
+        check_password(values["password"].encode())
+
+    def check_again(values: Mapping[str, str]) -> None:
+        if values["password"] != values["again"]:
+            raise usage_error("Passwords differ", "the two passwords differ", "type them again")
+
+    hint = "empty: none; at most 64 bytes"
+    return (
+        Field("password", "Password", secret=True, hint=hint, check=check),
+        Field(
+            *("again", "Again"),
+            secret=True,
+            hint="the same password",
+            with_="password",
+            check=check_again,
+        ),
+    )
 
 
 def ask_create(page: Page, done: Callable[[Any], None]) -> None:
@@ -55,10 +91,8 @@ def ask_create(page: Page, done: Callable[[Any], None]) -> None:
         choices=tuple(one.words for one in Algorithm),
         hint="left and right change it; RSA may take a chip a minute",
     )
-    name, *others = _key_fields()
-    page.app.push_screen(
-        FormDialog("New key in the TPM", [name, algorithm, *others], partial(_check, page)), go
-    )
+    fields = [name_field(page), algorithm, *_key_fields()]
+    page.app.push_screen(FormDialog("New key in the TPM", fields), go)
 
 
 def ask_import(page: Page, done: Callable[[Any], None]) -> None:
@@ -70,8 +104,7 @@ def ask_import(page: Page, done: Callable[[Any], None]) -> None:
     from tpmconsole.tpm.softkey import read_software_key
 
     def check(values: Mapping[str, str]) -> None:
-        _check(page, values)
-        check_path(values["source"])
+        user_path(values["source"])
 
     def go(values: Mapping[str, str] | None) -> None:
         if not values:
@@ -91,13 +124,12 @@ def ask_import(page: Page, done: Callable[[Any], None]) -> None:
             imported,
         )
 
-    source = Field("source", "File", hint="PEM or DER: PKCS#8, EC or RSA; encrypted or not")
-    name, *others = _key_fields()
+    hint = "PEM or DER: PKCS#8, EC or RSA; encrypted or not"
+    source = Field("source", "File", hint=hint, check=check)
     page.app.push_screen(
         FormDialog(
             "Import a key made elsewhere",
-            [name, source, *others],
-            check,
+            [name_field(page), source, *_key_fields()],
             notice=f"WARNING: {BETTER_MADE_HERE}.",
         ),
         go,
@@ -105,27 +137,17 @@ def ask_import(page: Page, done: Callable[[Any], None]) -> None:
 
 
 def _key_fields() -> list[Field]:
-    """What every new key is asked about."""
+    """What every new key is asked about, after its name."""
     return [
-        Field("name", "Name", hint="of the identity: letters, digits, . _ -"),
-        Field("password", "Password", secret=True, hint="empty: none; at most 64 bytes"),
-        Field("again", "Again", secret=True, hint="the same password", with_="password"),
+        *password_fields(),
         Field("guard", "Wrong ones", choices=GUARDS, hint=GUARD_HINT, with_="password"),
         Field(
             "handle",
             "Handle",
             hint="empty: a key file; or 0x81000010 to keep the key inside the TPM",
+            check=_check_handle,
         ),
     ]
-
-
-def _check(page: Page, values: Mapping[str, str]) -> None:
-    page.board.identities.reserve(values["name"])
-    if values["handle"]:
-        check_for_new_key(parse_handle(values["handle"]))
-    check_password(values["password"].encode())
-    if values["password"] != values["again"]:
-        raise usage_error("Passwords differ", "the two passwords differ", "type them again")
 
 
 def _make(

@@ -97,15 +97,9 @@ class Handing:
             if values:
                 self._write(user_path(values["path"]), None)
 
-        field = Field("path", "File", f"~/{self._name}.csr", "where the request is written")
-        self._page.app.push_screen(
-            FormDialog(
-                f"Write the request of {self._name}",
-                [field],
-                lambda values: check_path(values["path"]),
-            ),
-            go,
-        )
+        hint = "where the request is written"
+        field = Field("path", "File", f"~/{self._name}.csr", hint, check=check_path)
+        self._page.app.push_screen(FormDialog(f"Write the request of {self._name}", [field]), go)
 
     def _write(self, path: Path, disk: Disk | None) -> None:
         def asked(there: Any) -> None:

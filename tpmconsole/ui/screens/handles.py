@@ -43,8 +43,9 @@ def ask_persist(page: Page, name: str, done: Callable[[str], None]) -> None:
     def check(values: Mapping[str, str]) -> None:
         check_for_new_key(parse_handle(values["handle"]))
 
-    field = Field("handle", "Handle", FREE_HANDLE, f"0x81000002 to 0x817fffff{_room(page)}")
-    page.app.push_screen(FormDialog(f"Persist {name}", [field], check), go)
+    hint = f"0x81000002 to 0x817fffff{_room(page)}"
+    field = Field("handle", "Handle", FREE_HANDLE, hint, check=check)
+    page.app.push_screen(FormDialog(f"Persist {name}", [field]), go)
 
 
 def _room(page: Page) -> str:

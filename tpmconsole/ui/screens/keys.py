@@ -180,5 +180,6 @@ class KeysPage(KeyListPage):
             if values["path"]:
                 user_path(values["path"])
 
-        field = Field("path", "Folder", str(self.folder or ""), "empty: the identities")
-        self.app.push_screen(FormDialog("List the keys of a folder", [field], check), go)
+        hint = "empty: the identities"
+        field = Field("path", "Folder", str(self.folder or ""), hint, check=check)
+        self.app.push_screen(FormDialog("List the keys of a folder", [field]), go)

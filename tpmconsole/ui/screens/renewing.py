@@ -6,13 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.errors import usage_error
-from tpmconsole.tpm.passwords import Passwords, secret
 from tpmconsole.tpm.model import algorithm_words
-from tpmconsole.tpm.passwords import Passwords
-from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.tpm.passwords import Passwords, secret
+from tpmconsole.ui.dialogs.form import FormDialog
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.passwords import Action, do
+from tpmconsole.ui.screens.forms import name_field, password_fields
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.screens.requesting import Requesting
 
@@ -67,18 +66,12 @@ class Renewing:
             self._ask_name()
 
     def _ask_name(self) -> None:
-        def check(values: Mapping[str, str]) -> None:
-            self._page.board.identities.reserve(values["name"])
-            if values["password"] != values["again"]:
-                raise usage_error("Passwords differ", "the two passwords differ", "type them again")
-
         fields = [
-            Field("name", "Name", next_name(self._identity.name), "of the new identity"),
-            Field("password", "Password", secret=True, hint="of the new key; empty: none"),
-            Field("again", "Again", secret=True, hint="the same password", with_="password"),
+            name_field(self._page, next_name(self._identity.name)),
+            *password_fields(),
         ]
         self._page.app.push_screen(
-            FormDialog(f"A new key, to renew {self._identity.name}", fields, check),
+            FormDialog(f"A new key, to renew {self._identity.name}", fields),
             lambda values: self._make(values) if values else None,
         )
 

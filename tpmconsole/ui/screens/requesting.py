@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
@@ -85,20 +86,24 @@ class Requesting:
             return None
 
     def _ask(self, values: Mapping[str, str], notice: str = "") -> None:
-        fields = [Field(key, label, values.get(key, ""), hint) for key, label, hint in _FIELDS]
+        fields = [
+            Field(key, label, values.get(key, ""), hint, check=partial(_check_part, key))
+            for key, label, hint in _FIELDS
+        ]
         fields += [
-            Field("subject", "Subject", values.get("subject", ""), _SUBJECT),
+            Field("subject", "Subject", values.get("subject", ""), _SUBJECT, check=_check_subject),
             Field(
                 "san",
                 "Names",
                 values.get("san", ""),
                 "alternative names: dns:, ip:, uri: or email:; blanks between",
+                check=_check_names,
             ),
             Field("role", "Role", values.get("role", ""), "decides the key usages", ROLES),
         ]
         title = "Renewal" if self._renewal else "Request"
         self._page.app.push_screen(
-            FormDialog(f"{title} for {self._identity.name}", fields, check_values, notice=notice),
+            FormDialog(f"{title} for {self._identity.name}", fields, notice=notice),
             self._asked,
         )
 
@@ -168,14 +173,21 @@ def spec_of_values(values: Mapping[str, str]) -> RequestSpec:
     )
 
 
-def check_values(values: Mapping[str, str]) -> None:
-    """Let the form refuse what no request can ask for.
+def _check_part(field: str, values: Mapping[str, str]) -> None:
+    """Refuse what cannot be in this field of a subject; empty may be any."""
+    from tpmconsole.identity.subject import parse_subject, subject_of_fields
 
-    Raises:
-        ConsoleError: the subject or a name does not parse.
-    """
-    from tpmconsole.identity.request import parse_san, parse_subject
+    if values[field]:
+        parse_subject(subject_of_fields({field: values[field]}))
 
-    spec = spec_of_values(values)
-    parse_subject(spec.subject)
-    parse_san(spec.san)
+
+def _check_subject(values: Mapping[str, str]) -> None:
+    from tpmconsole.identity.subject import parse_subject
+
+    parse_subject(spec_of_values(values).subject)
+
+
+def _check_names(values: Mapping[str, str]) -> None:
+    from tpmconsole.identity.request import parse_san
+
+    parse_san(spec_of_values(values).san)

@@ -24,20 +24,21 @@ def start_form(role: str, identities: Sequence[str]) -> FormDialog:
     """
     fields = [
         Field("identity", "Identity", choices=tuple(identities), hint="left and right change it"),
-        Field("address", "Connect" if role == "client" else "Listen", TARGET, "HOST:PORT"),
+        Field(
+            "address",
+            "Connect" if role == "client" else "Listen",
+            TARGET,
+            "HOST:PORT",
+            check=_check_address,
+        ),
         Field("engine", "Engine", "auto", "auto takes the one that works here", ENGINES),
     ]
     if role == "client":
         fields += [
             Field("protocol", "Protocol", choices=("line", "https"), hint="line: PING n"),
-            Field("count", "Messages", hint="empty: until it is stopped"),
+            Field("count", "Messages", hint="empty: until it is stopped", check=_check_count),
         ]
-
-    def check(values: Mapping[str, str]) -> None:
-        parse_address(values["address"])
-        _count(values.get("count", ""))
-
-    return FormDialog(f"Start a {role}", fields, check)
+    return FormDialog(f"Start a {role}", fields)
 
 
 def session_spec(role: str, values: Mapping[str, str]) -> SessionSpec:
@@ -58,6 +59,14 @@ def session_spec(role: str, values: Mapping[str, str]) -> SessionSpec:
         count=_count(values.get("count", "")),
         engine=values["engine"],
     )
+
+
+def _check_address(values: Mapping[str, str]) -> None:
+    parse_address(values["address"])
+
+
+def _check_count(values: Mapping[str, str]) -> None:
+    _count(values["count"])
 
 
 def _count(text: str) -> int | None:
