@@ -87,7 +87,7 @@ def pack(message: dict[str, Any]) -> list[Password]:
         return _from_bytes(value)
 
     text = json.dumps(message, default=replaced, separators=(",", ":")).encode()
-    return [len(text).to_bytes(_LENGTH_BYTES, "big"), text, *secrets]
+    return [len(text).to_bytes(_LENGTH_BYTES, "big") + text, *secrets]
 
 
 def read_job(source: Source) -> Job:

@@ -32,8 +32,11 @@ _COVER_BYTES = 256
 @contextmanager
 def authorised(esapi: ESAPI, handle: ESYS_TR, password: Password | None) -> Iterator[None]:
     """Let the TSS know an object's password for some commands; it would keep it for later ones."""
-    value = TPM2B_AUTH(bytes(len(password or b"")))
-    value.buffer[:] = password or b""
+    if not password:  # as the TSS has it of everything whose password it was not told
+        yield
+        return
+    value = TPM2B_AUTH(bytes(len(password)))
+    value.buffer[:] = password
     try:
         esapi.tr_set_auth(handle, value)
     finally:
