@@ -11,7 +11,7 @@ from tpmconsole import units
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.engine import EngineChoice
 from tpmconsole.session.folder import Order
-from tpmconsole.session.model import Credentials, SessionSpec
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.unit import unit_of
 from tpmconsole.tpm.model import Connection, KeySource
 from tpmconsole.units import HARDENED, Installation, Unit, command_line, quoted

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tpmconsole.doctor import Finding
     from tpmconsole.identity.certificate import CertificateFacts, Verdict
     from tpmconsole.keyring import KeyList
-    from tpmconsole.session.model import SessionFacts
+    from tpmconsole.session.facts import SessionFacts
     from tpmconsole.session.monitor import TpmUser
     from tpmconsole.tour.story import Outcome
 

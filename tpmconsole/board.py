@@ -43,7 +43,8 @@ if TYPE_CHECKING:  # cryptography and psutil load when first used: the first pai
     from tpmconsole.installer import Installer
     from tpmconsole.keyring import Keyring
     from tpmconsole.provision import Provision
-    from tpmconsole.session.model import SessionFacts, SessionSpec
+    from tpmconsole.session.facts import SessionFacts
+    from tpmconsole.session.spec import SessionSpec
     from tpmconsole.session.supervisor import Supervisor
     from tpmconsole.tpm.simulator import Simulator
 
@@ -250,7 +251,7 @@ class Board:
         Raises:
             ConsoleError: the identity has no certificate yet, or the session could not start.
         """
-        from tpmconsole.session.model import Credentials
+        from tpmconsole.session.spec import Credentials
 
         identity = self.identities.get(spec.identity)
         for there, what in (

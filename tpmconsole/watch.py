@@ -10,7 +10,7 @@ from tpmconsole.memory import Password
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
-    from tpmconsole.session.model import SessionFacts
+    from tpmconsole.session.facts import SessionFacts
     from tpmconsole.session.monitor import TpmUser
     from tpmconsole.units import Installation
 

@@ -12,7 +12,7 @@ from line.line_pty import Pty
 from bench.measure import print_heading
 from tpmconsole.board import Board
 from tpmconsole.identity.request import RequestSpec
-from tpmconsole.session.model import SessionSpec
+from tpmconsole.session.spec import SessionSpec
 from tpmconsole.tpm.model import Algorithm
 
 STOCK = Path(__file__).with_name("stock_console.py")

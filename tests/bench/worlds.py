@@ -10,7 +10,8 @@ from session.session_pki import Ca, SoftwareIdentity
 from session.tpm_capture import captured
 
 from tpmconsole.board import Board
-from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec
+from tpmconsole.session.facts import SessionFacts
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.supervisor import Supervisor
 from tpmconsole.tpm.model import Algorithm, Connection, KeySource
 

@@ -26,7 +26,7 @@ from tpmconsole.doctor import Finding, Surroundings, examine, worst
 from tpmconsole.doctor.probes import PROBES
 from tpmconsole.identity.request import RequestSpec
 from tpmconsole.report import make_report
-from tpmconsole.session.model import SessionSpec
+from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.tpm.simulator import Simulator

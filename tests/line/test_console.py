@@ -16,7 +16,7 @@ from line_pty import Pty
 
 from tpmconsole.board import Board
 from tpmconsole.identity.request import RequestSpec
-from tpmconsole.session.model import SessionSpec
+from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tour.tour import clear_leftovers
 from tpmconsole.tpm.model import Algorithm

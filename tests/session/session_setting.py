@@ -16,13 +16,14 @@ from session_world import LOCAL
 
 from tpmconsole.session.engine import EngineChoice
 from tpmconsole.session.events import read_events
+from tpmconsole.session.facts import SessionFacts, State
 from tpmconsole.session.folder import Order
 from tpmconsole.session.live import Live
-from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec, State
 from tpmconsole.session.prepare import Ready
 from tpmconsole.session.running import Running
 from tpmconsole.session.server import Server
 from tpmconsole.session.signing import SigningThread
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.tls import make_context
 from tpmconsole.tpm.model import Connection, KeySource
 

@@ -14,7 +14,8 @@ from typing import Any
 from session_pki import Ca, PublicKey, SoftwareIdentity
 from waiting import wait_until
 
-from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec
+from tpmconsole.session.facts import SessionFacts
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.supervisor import Supervisor
 from tpmconsole.tpm.model import Connection, KeySource
 

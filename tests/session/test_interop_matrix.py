@@ -17,7 +17,7 @@ from session_world import DEADLINE_S, LOCAL, World, port_of
 from test_session_interop import CURL, run, s_client, s_server, talk
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session.model import State
+from tpmconsole.session.facts import State
 
 pytestmark = pytest.mark.interop
 

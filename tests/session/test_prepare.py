@@ -17,8 +17,8 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.session import prepare
 from tpmconsole.session.engine import EngineChoice
 from tpmconsole.session.folder import Order
-from tpmconsole.session.model import Credentials, SessionSpec
 from tpmconsole.session.prepare import Preparation
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.tls import ProviderEngine
 from tpmconsole.tpm.model import Connection, KeySource
 

@@ -19,7 +19,7 @@ from swtpm_alone import SwtpmAlone
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.client import Client
-from tpmconsole.session.model import State
+from tpmconsole.session.facts import State
 from tpmconsole.session.supervisor import Supervisor
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.jobs.context import Context

@@ -12,7 +12,7 @@ import pytest
 from session_pki import SoftwareIdentity
 from session_world import DEADLINE_S, LOCAL, World, port_of
 
-from tpmconsole.session.model import State
+from tpmconsole.session.facts import State
 
 OPENSSL = shutil.which("openssl") or ""
 CURL = shutil.which("curl") or ""

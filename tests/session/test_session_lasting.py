@@ -29,8 +29,8 @@ from tpmconsole.answers import event_line
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import client as client_module
 from tpmconsole.session.client import Client, backoff_s
+from tpmconsole.session.facts import State
 from tpmconsole.session.folder import read_order
-from tpmconsole.session.model import State
 from tpmconsole.session.supervisor import Supervisor
 from tpmconsole.session.unit import unit_of, with_copies
 from tpmconsole.tpm.client import Tpm

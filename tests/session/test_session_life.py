@@ -12,8 +12,9 @@ from waiting import wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.events import FILE
+from tpmconsole.session.facts import State
 from tpmconsole.session.folder import KEY_FILE
-from tpmconsole.session.model import SessionSpec, State
+from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.supervisor import ENDED_KEPT, Supervisor
 
 

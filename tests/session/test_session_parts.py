@@ -21,16 +21,10 @@ from tpmconsole.session import causes, events, monitor, protocol
 from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.children import start_time
 from tpmconsole.session.events import EventLog, EventReader, follow_events, read_events
-from tpmconsole.session.model import (
-    HandshakeTimes,
-    PeerFacts,
-    SessionFacts,
-    State,
-    Trouble,
-    address_text,
-)
+from tpmconsole.session.facts import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
 from tpmconsole.session.monitor import Link, family, foreign_users, usage
 from tpmconsole.session.signing import SigningThread
+from tpmconsole.session.spec import address_text
 from tpmconsole.session.unixsockets import servers_of_sockets
 from tpmconsole.session.wire import Wire, connect, listen
 

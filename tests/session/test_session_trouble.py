@@ -31,7 +31,8 @@ from waiting import wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.engine import choose
-from tpmconsole.session.model import Credentials, State
+from tpmconsole.session.facts import State
+from tpmconsole.session.spec import Credentials
 from tpmconsole.session.supervisor import Supervisor
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, Connection, KeySource

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tpmconsole.session.model import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
+from tpmconsole.session.facts import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
 from tpmconsole.session.monitor import Link, TpmUser
 from tpmconsole.ui.screens.session_facts import (
     BLOCK_LEVELS,

@@ -11,7 +11,7 @@ from driving import Technician, console
 
 from tpmconsole.board import Board
 from tpmconsole.identity.request import RequestSpec
-from tpmconsole.session.model import SessionSpec
+from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 

@@ -16,7 +16,7 @@ from tpmconsole.inputs import parse_address
 
 def _session_start(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import session_lines
-    from tpmconsole.session.model import SessionSpec
+    from tpmconsole.session.spec import SessionSpec
 
     is_client = args.role == "client"
     host, port = parse_address(args.connect if is_client else args.listen)

@@ -22,7 +22,7 @@ from tpmconsole.inputs import parse_address
 
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
-    from tpmconsole.session.model import SessionFacts
+    from tpmconsole.session.facts import SessionFacts
 
 PATIENCE_S = 1.5
 MOST = 8

@@ -20,7 +20,6 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.files import (
     cannot_write,
     make_private_folder,
-    read_bounded,
     remove,
     remove_leftovers,
     sync_folder,
@@ -28,7 +27,6 @@ from tpmconsole.files import (
     write_atomic,
 )
 from tpmconsole.identity.folder import (
-    CERTIFICATE_BYTES,
     NAME,
     Identity,
     check_name,
@@ -39,6 +37,7 @@ from tpmconsole.identity.folder import (
 )
 from tpmconsole.identity.lock import exclusive
 from tpmconsole.identity.record import Record, format_record
+from tpmconsole.identity.undo import go_back, keep_previous
 from tpmconsole.text import natural
 
 if TYPE_CHECKING:  # cryptography loads when a certificate is read: listing needs none
@@ -178,7 +177,7 @@ class IdentityStore:
             ConsoleError: the identity is unknown or in use, or cannot be written.
         """
         with self._changing(name) as identity:
-            self._keep_previous(identity, chain_pem)
+            keep_previous(identity, chain_pem)
             if trust_pem is not None:
                 write_atomic(identity.trust, trust_pem)
             write_atomic(identity.certificate, chain_pem)
@@ -227,19 +226,7 @@ class IdentityStore:
             ConsoleError: nothing was kept to go back to, or the identity is in use.
         """
         with self._changing(name) as identity:
-            if not identity.can_undo:
-                raise ConsoleError(
-                    "Nothing to undo",
-                    f"no earlier certificate of '{name}' was kept",
-                    "import the certificate you want",
-                )
-            # Certificate first: between the two, as in install, the old one is there.
-            for path in (identity.certificate, identity.trust):
-                if previous(path).is_file():
-                    write_atomic(path, read_bounded(previous(path), CERTIFICATE_BYTES))
-            # Last: where we are cut off before this, undoing again does the same again.
-            for path in (identity.certificate, identity.trust):
-                remove(previous(path))
+            go_back(identity)
         return self.get(name)
 
     def move_to_handle(self, name: str, handle: int) -> Identity:
@@ -295,22 +282,6 @@ class IdentityStore:
     def _write_record(self, identity: Identity, *, role: str) -> None:
         record, _ = read_record(identity.folder)
         write_atomic(identity.folder / "identity.toml", format_record(replace(record, role=role)))
-
-    def _keep_previous(self, identity: Identity, chain_pem: bytes) -> None:
-        if not identity.has_certificate:
-            return
-        current = read_bounded(identity.certificate, CERTIFICATE_BYTES)
-        kept = previous(identity.certificate)
-        if current == chain_pem:  # installed again: what was before it stays the previous one
-            return
-        if kept.is_file() and read_bounded(kept, CERTIFICATE_BYTES) == current:
-            return  # an installation that was cut off kept both; the anchors may be new already
-        # Gone before its anchors are replaced: a kept certificate never has another's anchors.
-        remove(kept)
-        if identity.has_trust:
-            trust = read_bounded(identity.trust, CERTIFICATE_BYTES)
-            write_atomic(previous(identity.trust), trust)
-        write_atomic(kept, current)
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:

@@ -11,7 +11,8 @@ from typing import Any
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import read_bounded, write_atomic
 from tpmconsole.session.engine import EngineChoice
-from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec
+from tpmconsole.session.facts import SessionFacts
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.tpm.model import Connection, KeySource
 
 FILE = "session.json"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
 from tpmconsole.memory import Password
 from tpmconsole.session.causes import Peer, explain
+from tpmconsole.session.facts import SessionFacts
 from tpmconsole.session.folder import LOG_FILE, Order
 from tpmconsole.session.live import Live
-from tpmconsole.session.model import SessionFacts
 from tpmconsole.session.signing import SigningThread
 
 if TYPE_CHECKING:

@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.events import EventLog, now, plain
+from tpmconsole.session.facts import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
 from tpmconsole.session.folder import Order, write_facts
 from tpmconsole.session.group import negotiated_group
-from tpmconsole.session.model import (
-    HandshakeTimes,
-    PeerFacts,
-    SessionFacts,
-    State,
-    Trouble,
-)
 
 if TYPE_CHECKING:
     from tpmconsole.session.stream import TlsStream

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from tpmconsole.session.model import address_text
+from tpmconsole.session.spec import address_text
 from tpmconsole.session.unixsockets import servers_of_sockets
 from tpmconsole.tpm.processes import Process, parent_of
 

@@ -31,7 +31,7 @@ from tpmconsole.session.causes import Peer, explain, own_certificate_refused
 from tpmconsole.session.tls import Engine, EngineFailedError, bare_context, mismatch
 
 if TYPE_CHECKING:
-    from tpmconsole.session.model import SessionSpec
+    from tpmconsole.session.spec import SessionSpec
     from tpmconsole.tpm.signer import Signer
 
 _CHAIN_BYTES = 256 * 1024

@@ -10,10 +10,10 @@ from tpmconsole.session.causes import Peer, explain
 from tpmconsole.session.engine import PROVIDER
 from tpmconsole.session.events import plain
 from tpmconsole.session.live import Live
-from tpmconsole.session.model import SessionSpec
 from tpmconsole.session.prepare import Ready
 from tpmconsole.session.provider import GOOD_SINCE, version_numbers
 from tpmconsole.session.signing import SigningThread
+from tpmconsole.session.spec import SessionSpec
 
 HANDSHAKE_S = 30.0  # a slow chip needs a second or two for an RSA signature, and others may wait
 BAD_SIGNATURE = 7  # X509_V_ERR_CERT_SIGNATURE_FAILURE

@@ -8,8 +8,8 @@ import time
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.causes import Peer
+from tpmconsole.session.facts import State
 from tpmconsole.session.live import peer_facts
-from tpmconsole.session.model import State, address_text
 from tpmconsole.session.protocol import (
     HEADER_LINES,
     LINE_BYTES,
@@ -19,6 +19,7 @@ from tpmconsole.session.protocol import (
     http_response,
 )
 from tpmconsole.session.running import HANDSHAKE_S, Running
+from tpmconsole.session.spec import address_text
 from tpmconsole.session.stream import LineTooLongError, TlsStream
 from tpmconsole.session.wire import Wire, listen
 

@@ -9,20 +9,20 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.files import PRIVATE_FOLDER, cannot_write, make_private_folder
 from tpmconsole.memory import Password
-from tpmconsole.session.children import last_words, log_tail, spawn
+from tpmconsole.session.children import log_tail, spawn
+from tpmconsole.session.condition import ended_without_a_word, facts_now, process_of
 from tpmconsole.session.engine import choose
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
+from tpmconsole.session.facts import SessionFacts, State
 from tpmconsole.session.folder import Order, read_facts, read_order, write_facts, write_order
-from tpmconsole.session.model import Credentials, SessionFacts, SessionSpec, State, Trouble
-from tpmconsole.session.monitor import usage
 from tpmconsole.session.reload import wait_until_reloaded
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.unit import unit_name, unit_of
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.processes import Process, boot_id, end
@@ -33,8 +33,6 @@ LOG = logging.getLogger(__name__)
 START_S = 25.0
 STOP_S = 3.0
 POLL_S = 0.01
-# A session that has not told its process number by now never will.
-SILENT_S = 30.0
 ENDED_KEPT = 50
 
 _ID = re.compile(r"(client|server)-(\d{1,9})")
@@ -90,7 +88,7 @@ class Supervisor:
 
     def list(self) -> list[SessionFacts]:
         """All sessions, the oldest first, the ended ones that are still kept among them."""
-        found = [self._facts(self._folder / name) for name in self._names()]
+        found = [facts_now(self._folder / name, self._log) for name in self._names()]
         return sorted(found, key=lambda facts: (facts.started, facts.id))
 
     def show(self, session: str) -> SessionFacts:
@@ -99,7 +97,7 @@ class Supervisor:
         Raises:
             ConsoleError: there is none of that name.
         """
-        return self._facts(self._known(session))
+        return facts_now(self._known(session), self._log)
 
     def stop(self, session: str) -> SessionFacts:
         """End a session; one that has ended stays as it is.
@@ -108,8 +106,8 @@ class Supervisor:
             ConsoleError: there is none of that name, or it does not end.
         """
         folder = self._known(session)
-        facts = self._facts(folder)
-        process = _process(facts)
+        facts = facts_now(folder, self._log)
+        process = process_of(facts)
         if facts.state.ended or process is None:
             return facts
         end(process, STOP_S)
@@ -132,8 +130,8 @@ class Supervisor:
                 cannot be used; then it goes on as it was.
         """
         folder = self._known(session)
-        facts = self._facts(folder)
-        process = _process(facts)
+        facts = facts_now(folder, self._log)
+        process = process_of(facts)
         if facts.state != State.RUNNING or process is None:
             raise ConsoleError(
                 "Not reloaded",
@@ -141,7 +139,7 @@ class Supervisor:
                 "start it: it reads its files then",
             )
         wait_until_reloaded(folder, process)
-        return self._facts(folder)
+        return facts_now(folder, self._log)
 
     def unit(self, session: str, password_file: Path | None) -> Installation:
         """The systemd unit that runs a session at every boot.
@@ -190,7 +188,7 @@ class Supervisor:
         folder = self._known(session)
         if not follow:
             return read_events(folder)
-        return follow_events(folder, lambda: self._facts(folder).state.ended)
+        return follow_events(folder, lambda: facts_now(folder, self._log).state.ended)
 
     def reader(self, session: str) -> EventReader:
         """Reads a session's events as they come; whoever asks for it closes it.
@@ -241,7 +239,7 @@ class Supervisor:
                 if event["event"] in ("listening", "handshake") or "retry_in_s" in event:
                     return
             if not alive:
-                raise self._ended_without_a_word(folder)
+                raise ended_without_a_word(folder, self._log)
             if time.monotonic() > deadline:
                 raise ConsoleError(
                     "Session does not start",
@@ -250,38 +248,6 @@ class Supervisor:
                     ExitCode.NO_TPM,
                 )
             time.sleep(POLL_S)
-
-    def _facts(self, folder: Path) -> SessionFacts:
-        try:
-            facts, boot = read_facts(folder)
-            if facts.state.ended:
-                return facts
-            this_boot = boot == boot_id()
-            process = _process(facts)
-            if this_boot and process is not None and process.alive:
-                cpu, rss = usage(process.pid, process.started)
-                return replace(facts, cpu_percent=cpu, rss_bytes=rss)
-            if this_boot and process is None and _age_s(facts) < SILENT_S:
-                return facts
-            # What it wrote as its last may have come after we read.
-            facts, _ = read_facts(folder)
-        except ConsoleError as damage:
-            role = folder.name.partition("-")[0]
-            broken = SessionFacts(folder.name, role, "", "", state=State.FAILED)
-            return replace(broken, last_error=Trouble.of(damage))
-        if facts.state.ended:
-            return facts
-        silence = self._ended_without_a_word(folder)
-        return facts.ended(State.FAILED, facts.since, Trouble.of(silence))
-
-    def _ended_without_a_word(self, folder: Path) -> ConsoleError:
-        words = last_words(folder)
-        return ConsoleError(
-            "Session ended",
-            "its process ended without a word" + (f"; its log ends: {words}" if words else ""),
-            f"start it again; if it happens again, look into {self._log}",
-            ExitCode.UNEXPECTED,
-        )
 
     def _after_stop(self, folder: Path) -> SessionFacts:
         order, facts = read_order(folder)
@@ -338,17 +304,3 @@ def _first_facts(session: str, order: Order) -> SessionFacts:
         protocol=order.spec.protocol,
         simulated=order.connection.simulated,
     )
-
-
-def _process(facts: SessionFacts) -> Process | None:
-    if facts.pid is None or facts.start_time is None:
-        return None
-    return Process(facts.pid, facts.start_time)
-
-
-def _age_s(facts: SessionFacts) -> float:
-    try:
-        began = datetime.fromisoformat(facts.started)
-    except ValueError:
-        return SILENT_S
-    return (datetime.now(UTC) - began).total_seconds()

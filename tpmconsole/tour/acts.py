@@ -137,7 +137,8 @@ def certify(stage: Stage) -> Outcome:
 
 def shake_hands(stage: Stage) -> Outcome:
     """A mutual-TLS connection between two sessions."""
-    from tpmconsole.session.model import SessionSpec, State
+    from tpmconsole.session.facts import State
+    from tpmconsole.session.spec import SessionSpec
     from tpmconsole.tpm.processes import wait_for
 
     device = stage.certified(DEVICE)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tpmconsole.identity.certificate import Judgement
     from tpmconsole.identity.demo_ca import DemoCa
     from tpmconsole.identity.store import Identity
-    from tpmconsole.session.model import SessionFacts
+    from tpmconsole.session.facts import SessionFacts
 
 DEVICE, SERVER, SOFTWARE_DEVICE = "sensor-17", "cloud", "sensor-18"
 HOST = "127.0.0.1"
@@ -85,7 +85,7 @@ class Stage:
 
     def server(self) -> SessionFacts:
         """The server, listening."""
-        from tpmconsole.session.model import SessionSpec
+        from tpmconsole.session.spec import SessionSpec
 
         for one in self.board.sessions.list():
             if one.role == "server" and not one.state.ended:

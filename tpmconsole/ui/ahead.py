@@ -16,7 +16,15 @@ import tpmconsole
 log = logging.getLogger(__name__)
 
 # What a page's handlers import, of the rooms below; never what loads the TSS.
-_BELOW = ("identity", "session.model", "session.supervisor", "session.monitor", "doctor", "report")
+_BELOW = (
+    "identity",
+    "session.facts",
+    "session.spec",
+    "session.supervisor",
+    "session.monitor",
+    "doctor",
+    "report",
+)
 AFTER_S = 5.0  # seconds after the first paint: until then the user has to be waited for
 
 

@@ -30,7 +30,7 @@ from tpmconsole.words import (
 
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.session.model import SessionFacts
+    from tpmconsole.session.facts import SessionFacts
 
 POLL_S = 5.0
 

@@ -12,7 +12,7 @@ from tpmconsole.ui.styled import Fact
 from tpmconsole.words import seconds_words, size_words
 
 if TYPE_CHECKING:
-    from tpmconsole.session.model import SessionFacts
+    from tpmconsole.session.facts import SessionFacts
     from tpmconsole.session.monitor import TpmUser
 
 ASCII_LEVELS = "_.:-=+*#"

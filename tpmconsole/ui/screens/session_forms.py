@@ -10,7 +10,7 @@ from tpmconsole.inputs import parse_address, parse_number
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 
 if TYPE_CHECKING:
-    from tpmconsole.session.model import SessionSpec
+    from tpmconsole.session.spec import SessionSpec
 
 ENGINES = ("auto", "provider", "bridge")
 TARGET = "localhost:8443"
@@ -47,7 +47,7 @@ def session_spec(role: str, values: Mapping[str, str]) -> SessionSpec:
     Raises:
         ConsoleError: one of them cannot be right.
     """
-    from tpmconsole.session.model import SessionSpec
+    from tpmconsole.session.spec import SessionSpec
 
     host, port = parse_address(values["address"])
     return SessionSpec(

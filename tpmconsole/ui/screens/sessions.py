@@ -34,8 +34,9 @@ from tpmconsole.watch import reload, restart, tpm_users
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.events import EventReader
-    from tpmconsole.session.model import SessionFacts, SessionSpec
+    from tpmconsole.session.facts import SessionFacts
     from tpmconsole.session.monitor import TpmUser
+    from tpmconsole.session.spec import SessionSpec
     from tpmconsole.tpm.model import KeySource
 
 COLUMNS = (("SESSION", 12), ("STATE", 9), ("IDENTITY", 16), ("ADDRESS", 22), ("MESSAGES", 8))

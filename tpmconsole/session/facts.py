@@ -1,4 +1,4 @@
-"""What a session is told to do, and what it says of itself: plain immutable data."""
+"""What a session says of itself: plain immutable data."""
 
 from __future__ import annotations
 
@@ -7,20 +7,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
-from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.errors import ConsoleError
 from tpmconsole.session.events import now
-from tpmconsole.tpm.model import KeySource
 
-ROLES = ("client", "server")
-PROTOCOLS = ("line", "https")
-ENGINES = ("auto", "provider", "bridge")
-TLS_VERSIONS = ("1.2", "1.3")
-LONGEST_HOST = 253  # RFC 1035, 2.3.4, without the final dot
-LONGEST_PATH = 1024
-LONGEST_INTERVAL_S = 86_400.0
 RECENT = 24
 
 
@@ -35,123 +26,6 @@ class State(StrEnum):
     @property
     def ended(self) -> bool:
         return self in (State.STOPPED, State.FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSpec:
-    """What to do.
-
-    Attributes:
-        role: ``client`` or ``server``.
-        identity: the name of the identity whose key and certificate are used.
-        host: whom to connect to, or which address to listen on.
-        port: 1 to 65535; a server may also say 0 and gets a free one.
-        protocol: what a client speaks: ``line`` or ``https``.
-        interval_s: seconds between a client's messages.
-        count: how many messages a client sends before it ends; None for no end.
-        engine: ``auto``, ``provider`` or ``bridge``.
-        path: what an ``https`` client fetches.
-        min_tls: ``1.2`` or ``1.3``; None for 1.2.
-        max_tls: ``1.2`` or ``1.3``; None for 1.3.
-        retries: how often in a row a client tries again before it gives up; None for the usual:
-            for ever, and a few times with a count.
-        last_try: send the key's password also where a wrong one would lock the TPM.
-        crl: full path of a file with lists of revoked certificates; None for none.
-    """
-
-    role: str
-    identity: str
-    host: str
-    port: int
-    protocol: str = "line"
-    interval_s: float = 1.0
-    count: int | None = None
-    engine: str = "auto"
-    path: str = "/"
-    min_tls: str | None = None
-    max_tls: str | None = None
-    retries: int | None = None
-    last_try: bool = False
-    crl: str | None = None
-
-    @property
-    def address(self) -> str:
-        """``HOST:PORT``, an IPv6 address in brackets."""
-        return address_text(self.host, self.port)
-
-    def check(self) -> None:
-        """Refuse what cannot be right, whatever the board and the network are like.
-
-        Raises:
-            ConsoleError: which value is wrong, and what it may be.
-        """
-        _one_of("role", self.role, ROLES)
-        _one_of("protocol", self.protocol, PROTOCOLS)
-        _one_of("engine", self.engine, ENGINES)
-        for version in (self.min_tls, self.max_tls):
-            if version is not None:
-                _one_of("TLS version", version, TLS_VERSIONS)
-        if (self.min_tls or "1.2") > (self.max_tls or "1.3"):
-            raise _wrong("the lowest TLS version is above the highest", "swap them")
-        self._check_address()
-        if not (0 <= self.interval_s <= LONGEST_INTERVAL_S and math.isfinite(self.interval_s)):
-            raise _wrong(f"an interval of {self.interval_s} seconds", "give 0 to 86400 seconds")
-        if self.count is not None and self.count < 1:
-            raise _wrong(f"a count of {self.count}", "give 1 or more, or leave it out")
-        if self.retries is not None and self.retries < 0:
-            raise _wrong(f"{self.retries} retries", "give 0 or more, or leave it out")
-        if not self.path.startswith("/") or len(self.path) > LONGEST_PATH or _odd(self.path):
-            raise _wrong(
-                "the path cannot be part of a request",
-                f"give one that starts with /, has no spaces and at most {LONGEST_PATH} letters",
-            )
-
-    def _check_address(self) -> None:
-        lowest = 0 if self.role == "server" else 1
-        if not lowest <= self.port <= 65535:
-            raise _wrong(f"there is no port {self.port}", f"give a port from {lowest} to 65535")
-        if not self.host or len(self.host) > LONGEST_HOST or _odd(self.host):
-            raise _wrong(
-                f"'{self.host[:40]}' is no host name or address",
-                "give a name such as broker.local or an address such as 192.0.2.7",
-            )
-
-
-def address_text(host: str, port: int) -> str:
-    """``HOST:PORT``, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
-def _odd(text: str) -> bool:
-    return not text.isprintable() or not text.isascii() or " " in text
-
-
-def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
-    if value not in known:
-        raise _wrong(f"'{value}' is no {what}", f"use one of {', '.join(known)}")
-
-
-def _wrong(cause: str, remedy: str) -> ConsoleError:
-    return usage_error("Session not started", cause, remedy)
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """What a session proves itself with, and what it believes of others.
-
-    Attributes:
-        identity: the identity's name.
-        key: its TSS2 key file's content, or its persistent handle.
-        certificate: PEM file: the certificate, then its intermediates.
-        trust: PEM file: the trust anchors for the peer.
-        role: what the certificate was asked for, where that is known.
-    """
-
-    identity: str
-    key: KeySource
-    certificate: Path
-    trust: Path
-    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,73 @@
+"""How a session is, as those outside it see: its folder, and whether its process is alive."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session.children import last_words
+from tpmconsole.session.facts import SessionFacts, State, Trouble
+from tpmconsole.session.folder import read_facts
+from tpmconsole.session.monitor import usage
+from tpmconsole.tpm.processes import Process, boot_id
+
+# A session that has not told its process number by now never will.
+SILENT_S = 30.0
+
+
+def facts_now(folder: Path, log: Path) -> SessionFacts:
+    """A session as it is now: what it last wrote, and whether its process is still there.
+
+    Args:
+        folder: the session's.
+        log: the console's log, named to the user where it tells more.
+    """
+    try:
+        facts, boot = read_facts(folder)
+        if facts.state.ended:
+            return facts
+        this_boot = boot == boot_id()
+        process = process_of(facts)
+        if this_boot and process is not None and process.alive:
+            cpu, rss = usage(process.pid, process.started)
+            return replace(facts, cpu_percent=cpu, rss_bytes=rss)
+        if this_boot and process is None and _age_s(facts) < SILENT_S:
+            return facts
+        # What it wrote as its last may have come after we read.
+        facts, _ = read_facts(folder)
+    except ConsoleError as damage:
+        role = folder.name.partition("-")[0]
+        broken = SessionFacts(folder.name, role, "", "", state=State.FAILED)
+        return replace(broken, last_error=Trouble.of(damage))
+    if facts.state.ended:
+        return facts
+    silence = ended_without_a_word(folder, log)
+    return facts.ended(State.FAILED, facts.since, Trouble.of(silence))
+
+
+def ended_without_a_word(folder: Path, log: Path) -> ConsoleError:
+    """What there is to say of a session whose process is gone and has not said why."""
+    words = last_words(folder)
+    return ConsoleError(
+        "Session ended",
+        "its process ended without a word" + (f"; its log ends: {words}" if words else ""),
+        f"start it again; if it happens again, look into {log}",
+        ExitCode.UNEXPECTED,
+    )
+
+
+def process_of(facts: SessionFacts) -> Process | None:
+    """The process that a session last said it was; None before it said so."""
+    if facts.pid is None or facts.start_time is None:
+        return None
+    return Process(facts.pid, facts.start_time)
+
+
+def _age_s(facts: SessionFacts) -> float:
+    try:
+        began = datetime.fromisoformat(facts.started)
+    except ValueError:
+        return SILENT_S
+    return (datetime.now(UTC) - began).total_seconds()
