@@ -55,4 +55,4 @@ async def test_the_overview_says_that_the_clock_was_never_set(
         monkeypatch.setattr(clock, "now", lambda now=now: now)
         async with console(settings(tcti="device:/nowhere", tcti_source="--tcti")) as technician:
             await technician.sees(f"NO CLOCK   {now:%Y-%m-%d}")
-            await technician.sees("gateway     NO CLOCK   ec-p256")
+            await technician.sees("gateway     NO CLOCK   EC P-256")
