@@ -9,6 +9,7 @@ import pytest
 
 from tpmconsole import units
 from tpmconsole.errors import ConsoleError
+from tpmconsole.session.condition import ended_without_a_word
 from tpmconsole.session.engine import EngineChoice
 from tpmconsole.session.folder import Order
 from tpmconsole.session.spec import Credentials, SessionSpec
@@ -85,6 +86,23 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path, unit: Unit) -> None:
     )
     ours = [line for line in asked.stderr.splitlines() if file.name in line]
     assert not ours, asked.stderr
+
+
+def test_what_root_copies_is_not_hidden_from_it() -> None:
+    unit = session_unit(8443, "bridge", "device:/dev/tpmrm0")
+    files = [f"/var/lib/tpmconsole/identities/a b/{name}.pem" for name in ("certificate", "trust")]
+    bound = [value for name, value in unit.service if name == "BindReadOnlyPaths"]
+    assert bound == [f'"-{file}"' for file in files]
+    copied = [value for name, value in unit.service if name == "ExecStartPre"]
+    assert all(any(file in line for line in copied) for file in files)
+
+
+def test_a_session_of_systemds_that_was_killed_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "session.log").write_text("of the time before systemd had it\n")
+    told = ended_without_a_word(tmp_path, Path("/log"), "tpmconsole-server-1.service")
+    assert "log" not in told.cause
+    assert "systemd starts it again" in told.remedy
+    assert "journalctl -u tpmconsole-server-1.service" in told.remedy
 
 
 def test_only_a_low_port_takes_a_capability() -> None:

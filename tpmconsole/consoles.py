@@ -14,6 +14,8 @@ from tpmconsole.units import (
     UNITS,
     Installation,
     Unit,
+    after_device,
+    allowed_device,
     command_line,
     environment,
     reachable_by_others,
@@ -58,6 +60,7 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> Installation:
                 ("Description", f"tpmconsole for visitors on {tty}"),
                 ("After", f"systemd-user-sessions.service {getty}"),
                 ("Conflicts", getty),
+                *(after_device(settings.tcti) if devices else ()),
                 # However often it has to, it comes back.
                 ("StartLimitIntervalSec", "0"),
                 # Ended on purpose: the terminal asks for a login again.
@@ -71,6 +74,7 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> Installation:
         # Else Alt-F2 leads a visitor to a login.
         others={LOGIND: "[Login]\nNAutoVTs=0\nReserveVT=0\n"} if virtual else {},
         afterwards=tuple(afterwards),
+        state=STATE,
     )
 
 
@@ -112,17 +116,16 @@ def _terminal(tty: str, baud: int) -> list[tuple[str, str]]:
 def _limits(tty: str, devices: tuple[str, ...]) -> list[tuple[str, str]]:
     in_home = any(str(path).startswith(_HOMES) for path in (_program(), Path(sys.base_prefix)))
     return [
-        *HARDENED,
         # Where others' processes are hidden, those of ours that nobody may trace (memory.py) are,
         # too: the kiosk would take its sessions for ended.
-        ("ProtectProc", "default"),
+        *(one for one in HARDENED if one[0] != "ProtectProc"),
         # With it swtpm takes from itself what it does not need.
         ("SystemCallFilter", "seccomp"),
         # A program in somebody's home could not even be started where homes are hidden.
         ("ProtectHome", "read-only" if in_home else "yes"),
         ("CapabilityBoundingSet", ""),
         ("DevicePolicy", "closed"),
-        *(("DeviceAllow", f"{device} rw") for device in (f"/dev/{tty}", *devices)),
+        *map(allowed_device, (f"/dev/{tty}", *devices)),
         # Its sessions talk to this board alone.
         ("IPAddressDeny", "any"),
         ("IPAddressAllow", "localhost"),

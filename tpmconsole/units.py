@@ -46,6 +46,7 @@ HARDENED = (
 )
 
 _PLAIN = re.compile(r"[A-Za-z0-9_@+=:,./-]+")
+_DEVICE = re.compile(r"/dev/(tpm(rm)?[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,7 @@ class Installation:
         others: further files by their place, such as what is changed in another unit.
         wanted: the unit that is started, where it is not ``unit``.
         afterwards: commands that undo what the notes say to do.
+        state: the user's one folder, where there is nothing else of its: both go with the unit.
     """
 
     unit: Unit | None
@@ -98,6 +100,7 @@ class Installation:
     others: Mapping[Path, str] = field(default_factory=dict)
     wanted: str = ""
     afterwards: tuple[str, ...] = ()
+    state: Path | None = None
 
     def files(self) -> dict[Path, str]:
         """What is written, by its place."""
@@ -113,11 +116,14 @@ class Installation:
 
     @property
     def undo(self) -> str:
-        """The command that takes it away again; the user stays, as files may be theirs."""
+        """The command that takes it away again; a user who may have other files stays."""
         first = [] if self.unit is None else [f"systemctl disable --now {self.unit.name}"]
-        files = " ".join(str(path) for path in self.files() if path.parent != USERS)
-        commands = (*first, f"rm {files}", "systemctl daemon-reload", *self.afterwards)
-        return "; ".join(commands)
+        last = [] if self.state is None else [f"userdel {self.user}", f"rm -r {self.state}"]
+        gone = [path for path in self.files() if last or path.parent != USERS]
+        files = " ".join(map(str, gone))
+        return "; ".join(
+            [*first, f"rm {files}", "systemctl daemon-reload", *last, *self.afterwards]
+        )
 
 
 def command_line(words: Sequence[str | Path]) -> str:
@@ -231,6 +237,28 @@ def _failed(command: Sequence[str], why: str) -> ConsoleError:
         f"{' '.join(command)}: {why[:200]}",
         "look at the system's journal (journalctl -e), then try again",
     )
+
+
+def after_device(tcti: str | None) -> list[tuple[str, str]]:
+    """Directives of ``[Unit]`` that wait for the TPM's device, where a TCTI names one.
+
+    What a unit may open is settled when it starts: a device that came later would stay shut.
+    """
+    found = _DEVICE.fullmatch((tcti or "").removeprefix("device:"))
+    if found is None:
+        return []
+    return [(word, f"dev-{found[1]}.device") for word in ("Wants", "After")]
+
+
+def allowed_device(path: str) -> tuple[str, str]:
+    """The directive of ``[Service]`` that lets a unit open a device.
+
+    A TPM whose driver comes back may have another number. All those behind the kernel's resource
+    manager are one kind, ``tpm`` (/proc/devices), and udev decides who may open them.
+    """
+    found = _DEVICE.fullmatch(path)
+    which = "char-tpm" if found and found[2] else quoted(path)
+    return ("DeviceAllow", f"{which} rw")
 
 
 def environment(variables: Mapping[str, str]) -> list[tuple[str, str]]:

@@ -43,17 +43,24 @@ def facts_now(folder: Path, log: Path) -> SessionFacts:
         return replace(broken, last_error=Trouble.of(damage))
     if facts.state.ended:
         return facts
-    silence = ended_without_a_word(folder, log)
+    silence = ended_without_a_word(folder, log, facts.unit)
     return facts.ended(State.FAILED, facts.since, Trouble.of(silence))
 
 
-def ended_without_a_word(folder: Path, log: Path) -> ConsoleError:
-    """What there is to say of a session whose process is gone and has not said why."""
-    words = last_words(folder)
+def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> ConsoleError:
+    """What there is to say of a session whose process is gone and has not said why.
+
+    Args:
+        unit: the systemd unit that runs it, whose journal then has its log.
+    """
+    words = "" if unit else last_words(folder)
+    again = f"start it again; if it happens again, look into {log}"
+    if unit:
+        again = f"wait: systemd starts it again; where it does not: journalctl -u {unit}"
     return ConsoleError(
         "Session ended",
         "its process ended without a word" + (f"; its log ends: {words}" if words else ""),
-        f"start it again; if it happens again, look into {log}",
+        again,
         ExitCode.UNEXPECTED,
     )
 

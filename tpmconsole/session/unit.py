@@ -19,6 +19,8 @@ from tpmconsole.units import (
     TSS_GROUP,
     Installation,
     Unit,
+    after_device,
+    allowed_device,
     command_line,
     environment,
     literal,
@@ -30,7 +32,6 @@ USER = "tpmconsole"
 CERTIFICATE_FILE, TRUST_FILE, CRL_FILE = "certificate.pem", "trust.pem", "crl.pem"
 _FIRST_FREE_PORT = 1024
 _HOMES = ("/home/", "/root/")
-_CHIP = "dev-tpm0.device dev-tpmrm0.device"
 _PACKAGE = Path(__file__).resolve().parents[2]
 
 
@@ -64,7 +65,8 @@ def unit_of(folder: Path, order: Order, password_file: Path | None) -> Installat
             ),
             ("Documentation", "man:tpmconsole(1)"),
             ("Wants", "network-online.target"),
-            ("After", f"network-online.target tpm2-abrmd.service {_CHIP}"),
+            ("After", "network-online.target tpm2-abrmd.service"),
+            *after_device(order.connection.tcti),
             # However often it has to, it comes back.
             ("StartLimitIntervalSec", "0"),
         ),
@@ -91,7 +93,8 @@ def _commands(folder: Path, order: Order) -> list[tuple[str, str]]:
         *(("ExecStartPre", line) for line in (*copies, own)),
         ("ExecStart", command_line(run)),
         *(("ExecReload", line) for line in copies),
-        ("ExecReload", "/bin/kill -HUP $MAINPID"),
+        # The shell's own kill: the program is procps', which a small system lacks.
+        ("ExecReload", command_line(["/bin/sh", "-c", "kill -HUP $MAINPID"])),
     ]
 
 
@@ -135,14 +138,20 @@ def _limits(folder: Path, order: Order) -> list[tuple[str, str]]:
         *HARDENED,
         # A Python in somebody's home could not even be started where homes are hidden.
         ("ProtectHome", "read-only" if in_home else "yes"),
-        # Of the state directory it sees its own folder, and writes there alone.
+        # Of the state directory it sees its own folder, and writes there alone. What "+" copies has
+        # to be seen there, too: root may read it, the session's user may not.
         ("TemporaryFileSystem", quoted(f"{state}:ro")),
+        *(
+            ("BindReadOnlyPaths", quoted(f"-{source}"))
+            for source, _ in _given(folder, order)
+            if state in source.parents
+        ),
         ("BindPaths", quoted(folder)),
         ("ReadWritePaths", quoted(folder)),
         ("CapabilityBoundingSet", capability),
         *([("AmbientCapabilities", capability)] if capability else []),
         ("DevicePolicy", "closed"),
-        *(("DeviceAllow", f"{quoted(device)} rw") for device in devices),
+        *map(allowed_device, devices),
     ]
 
 
