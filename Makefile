@@ -37,7 +37,7 @@ board: $(VENV)/.console
 .PHONY: test-board
 test-board: $(VENV)/.test
 	@sh .ci/packages board
-	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s tests/board
+	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s --durations=0 --durations-min=1 tests/board
 
 # The example playbook, by the real Ansible.
 .PHONY: test-fleet

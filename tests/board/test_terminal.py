@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from board import readme
+from board import machine, readme
 
 # A board that is nothing but a serial line; what came over it is told when it was left.
 _BOARD = """
@@ -69,3 +69,19 @@ def test_the_readme_installs_on_each_release(release: str, its: str, other: str)
     for step in (r"apt-get install .*python3-venv", r"/pip install \.", "usermod -aG tss"):
         assert re.search(step, text), f"{step} is missing:\n{text}"
     assert commands[-1].startswith("tpmconsole install serial-console")
+
+
+@pytest.mark.parametrize(
+    ("flags", "device", "chosen"),
+    [("fpu svm", True, "kvm:tcg"), ("fpu", True, "tcg"), ("fpu vmx", False, "tcg")],
+)
+def test_kvm_runs_the_board_only_where_the_processor_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: str, device: bool, chosen: str
+) -> None:
+    monkeypatch.delenv("BOARD_ACCELERATOR", raising=False)
+    monkeypatch.setattr(machine, "CPU", tmp_path / "cpuinfo")
+    monkeypatch.setattr(machine, "KVM", tmp_path / "kvm")
+    machine.CPU.write_text(f"model name : a\nflags : {flags}\n")
+    if device:
+        machine.KVM.touch()
+    assert machine.chosen_accelerator() == chosen
