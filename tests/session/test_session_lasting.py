@@ -259,11 +259,11 @@ def test_the_unit_of_a_session(world: World) -> None:
         "NoNewPrivileges=yes",
         "ProtectSystem=strict",
         f"ReadWritePaths={folder}",
-        "DeviceAllow=/dev/tpmrm0 rw",
+        "DeviceAllow=char-tpm rw",
         "CapabilityBoundingSet=",
         "StandardInput=file:/etc/key.password",
         "Restart=on-failure",
-        "ExecReload=/bin/kill -HUP $MAINPID",
+        'ExecReload=/bin/sh -c "kill -HUP $$MAINPID"',
     ):
         assert line in text.splitlines()
     assert f" {credentials.certificate} {folder}/certificate.pem" in text
