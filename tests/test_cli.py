@@ -210,9 +210,12 @@ def test_a_damaged_note_of_the_self_test_is_no_matter(shell: Shell) -> None:
 def test_a_request_that_cannot_be_written_leaves_the_old_one(ready: Shell) -> None:
     path = ready.state / "identities" / "ready" / "request.pem"
     before = path.read_bytes()
-    ready.refuse(
-        1, "--simulate", "request", "ready", "--subject", "CN=x", "--out", "/nowhere/x.csr"
-    )
+    ask = ("--simulate", "request", "ready", "--subject", "CN=x", "--out")
+    ready.refuse(1, *ask, "/nowhere/x.csr")
+    link = ready.state / "link"
+    link.symlink_to("/dev/stdout")
+    error = ready.refuse(1, *ask, str(link))
+    assert ("a link" in error["cause"], link.is_symlink()) == (True, True)
     assert path.read_bytes() == before
 
 

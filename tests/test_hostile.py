@@ -106,7 +106,7 @@ def test_no_command_passes_it_on(hostile: Settings, shell: Shell, tmp_path: Path
         ("session", "show", "client-1"),
         ("session", "events", "client-1"),
         ("import", "gateway", str(odd)),
-        ("report",),
+        ("report", "--out", "-"),
         (NO_SUCH_COMMAND,),
     ):
         done = shell("--tcti", "device:/nowhere", *command)
@@ -115,6 +115,8 @@ def test_no_command_passes_it_on(hostile: Settings, shell: Shell, tmp_path: Path
         assert_harmless(done.stderr, 5000)
         if command[0] not in (NO_SUCH_COMMAND, "import"):
             assert done.stdout
+        if command[0] == "report":
+            assert "== status" in done.stdout
 
 
 async def test_no_screen_passes_it_on(hostile: Settings) -> None:

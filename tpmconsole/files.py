@@ -87,6 +87,28 @@ def write_atomic(
         raise cannot_write(path, error) from error
 
 
+def write_out(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
+    """Write a file where the user said: a new one, or in place of a regular one.
+
+    Everything else would itself be replaced, and root would have no /dev/null or /dev/stdout (a
+    link) any more. Links are not followed: in a folder that others may write to, they would choose
+    what root overwrites.
+
+    Raises:
+        ConsoleError: as ``write_atomic``, or something else than a file has this name.
+    """
+    with suppress(OSError):  # of which writing tells
+        kind = path.lstat().st_mode
+        if not (stat.S_ISREG(kind) or stat.S_ISDIR(kind)):
+            what = "a link" if stat.S_ISLNK(kind) else "a device, pipe or socket"
+            raise ConsoleError(
+                "Not written",
+                f"{path}: it is {what}, which the file would replace",
+                "name the file itself; with --out - a command prints it",
+            )
+    write_atomic(path, data, mode)
+
+
 def _new_temporary(path: Path) -> tuple[int, str]:
     """A temporary file beside ``path``, open, and claimed while it is."""
     while True:

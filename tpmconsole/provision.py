@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, usage_error
-from tpmconsole.files import PUBLIC_FILE, read_bounded, write_atomic
+from tpmconsole.files import PUBLIC_FILE, read_bounded, write_out
 from tpmconsole.memory import Password
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
@@ -123,7 +123,7 @@ class Provision:
             facts["key"] = key_fingerprint(key.public_key())
             pem = build(key, spec, self.fixed_scheme(identity)).public_bytes(Encoding.PEM)
             if out is not None:
-                write_atomic(out, pem, PUBLIC_FILE)
+                write_out(out, pem, PUBLIC_FILE)
             self._board.identities.save_request(name, pem, spec.role)
         return pem
 
@@ -151,7 +151,7 @@ class Provision:
                     f"{disk.device} is no longer mounted at {disk.path}",
                     "plug it in and mount it again, then hand the request over",
                 )
-            write_atomic(out, self.request_pem(name), PUBLIC_FILE)
+            write_out(out, self.request_pem(name), PUBLIC_FILE)
 
     def renew(
         self,

@@ -37,7 +37,9 @@ def add_commands(commands: Any) -> None:
         "everything for support, in one text",
         "tpmconsole report --out report.txt",
     )
-    report.add_argument("--out", type=Path, metavar="FILE")
+    report.add_argument(
+        "--out", type=Path, metavar="FILE", help="write it to this file ('-': print it)"
+    )
     add_command(
         commands,
         "tour",

@@ -11,9 +11,10 @@ from tpmconsole.board import Board
 from tpmconsole.commands.common import (
     Answer,
     Commands,
+    out_file,
 )
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
-from tpmconsole.files import write_atomic
+from tpmconsole.files import write_out
 from tpmconsole.inputs import parse_address
 
 if TYPE_CHECKING:
@@ -61,9 +62,9 @@ def _report(board: Board, args: Namespace) -> Answer:
     from tpmconsole.report import make_report
 
     report = make_report(board)
-    if args.out:
-        write_atomic(args.out, report.text.encode())
-        return Answer(report.data, [f"{args.out}: {len(report.text)} characters"])
+    if out := out_file(args):
+        write_out(out, report.text.encode())
+        return Answer(report.data, [f"{out}: {len(report.text)} characters"])
     return Answer(report.data, report.text.splitlines())
 
 

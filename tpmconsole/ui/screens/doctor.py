@@ -10,7 +10,7 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.files import write_atomic
+from tpmconsole.files import write_out
 from tpmconsole.inputs import user_path
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
@@ -213,7 +213,7 @@ class DoctorPage(Page):
                 path = user_path(values["path"])
                 self.job(
                     "writing the report",
-                    lambda: write_atomic(path, make_report(self.board).text.encode()),
+                    lambda: write_out(path, make_report(self.board).text.encode()),
                     lambda _: self.console.main.say(f"{path} written"),
                 )
 
