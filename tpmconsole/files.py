@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import re
 import shutil
 import stat
 import tempfile
@@ -15,8 +14,8 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
 
-# What tempfile makes of a name: work in progress, or what a crash left of it.
-_TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}")
+# How the name of work in progress begins, or of what a crash left of it; nobody else's does.
+UNFINISHED = ".tpmconsole-unfinished-"
 _REMEDIES = {
     errno.ENOSPC: "free some space there (df shows how much), then try again",
     errno.EDQUOT: "free some space: this user may not use more of the disk",
@@ -112,7 +111,7 @@ def write_out(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
 def _new_temporary(path: Path) -> tuple[int, str]:
     """A temporary file beside ``path``, open, and claimed while it is."""
     while True:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=UNFINISHED, dir=path.parent)
         if _claim(descriptor):
             return descriptor, name
         os.close(descriptor)
@@ -126,7 +125,7 @@ def temporary_folder(path: Path) -> Iterator[Path]:
         OSError: it cannot be made.
     """
     while True:
-        folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        folder = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=path.parent))
         with suppress(FileNotFoundError):  # somebody cleans up just now
             descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             if _claim(descriptor):
@@ -154,9 +153,7 @@ def _claim(descriptor: int) -> bool:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what a crash left unfinished; not what somebody is at, whatever the clock says."""
-    for path in folder.glob(".*"):
-        if not _TEMPORARY.fullmatch(path.name):
-            continue
+    for path in folder.glob(f"{UNFINISHED}*"):
         try:
             descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError:

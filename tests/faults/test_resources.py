@@ -20,6 +20,7 @@ from scene import ITSELF_S, Scene
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_ALG, TPM2_CAP, TPM2_SE, TPMT_SYM_DEF
 from waiting import wait_until
 
+from tpmconsole.files import UNFINISHED
 from tpmconsole.tpm.processes import PROC
 
 Seen = Callable[[str], None]
@@ -193,10 +194,10 @@ def test_leftovers_go_at_the_next_start(scene: Scene, seen: Seen) -> None:
     left = []
     for folder in folders:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        left.append(folder / ".key.pem.a1b2c3d4")
-    unfinished = scene.state / "identities/.pump.e5f6a7b8"
+        left.append(folder / f"{UNFINISHED}a1b2c3d4")
+    unfinished = scene.state / f"identities/{UNFINISHED}e5f6a7b8"
     unfinished.mkdir()
-    left += [unfinished / "key.pem", scene.state / "identities/.gate.at_work0"]
+    left += [unfinished / "key.pem", scene.state / f"identities/{UNFINISHED}at_work0"]
     for path in left:
         path.write_text("half")
     with ExitStack() as stack:

@@ -15,6 +15,7 @@ import pytest
 from identity_pki import ca
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.files import UNFINISHED
 from tpmconsole.identity import lock
 from tpmconsole.identity.record import Record, format_record, parse_record
 from tpmconsole.identity.store import Identity, IdentityStore, check_name
@@ -212,20 +213,22 @@ def test_an_unwritable_folder_is_told_before_a_key_is_made(tmp_path: Path) -> No
 
 def test_leftovers_go_unless_somebody_is_at_them(store: IdentityStore) -> None:
     made = _make(store)
+    theirs = {".profile.20260101", ".mozilla.disabled"}
     at_work = []
     for place in (store.root, made.folder):
         for which in ("left0000", "at0_work"):
-            folder = place / f".name.{which}"
+            folder = place / f"{UNFINISHED}{which}"
             folder.mkdir()
             (folder / "key.pem").write_text("")
-        (place / ".key.pem.abcd1234").write_text("")
-        (place / ".profile").write_text("not ours")
-        at_work.append(os.open(place / ".name.at0_work", os.O_RDONLY))
+        (place / f"{UNFINISHED}abcd1234").write_text("")
+        (place / ".profile.20260101").write_text("not ours")
+        (place / ".mozilla.disabled").mkdir()
+        at_work.append(os.open(place / f"{UNFINISHED}at0_work", os.O_RDONLY))
         fcntl.flock(at_work[-1], fcntl.LOCK_EX)
     _make(store, "other")
     store.save_request("gateway", b"request", "client")
     for place, descriptor in zip((store.root, made.folder), at_work, strict=True):
-        assert {one.name for one in place.glob(".*")} == {".name.at0_work", ".profile"}
+        assert {one.name for one in place.glob(".*")} == {f"{UNFINISHED}at0_work", *theirs}
         os.close(descriptor)
 
 
