@@ -249,7 +249,8 @@ class Board:
         """Start a mutual-TLS client or server that outlives us.
 
         Raises:
-            ConsoleError: the identity has no certificate yet, or the session could not start.
+            ConsoleError: the identity has no certificate yet, its key's password is missing, or
+                the session could not start.
         """
         from tpmconsole.session.spec import Credentials
 
@@ -264,6 +265,7 @@ class Board:
                     f"'{identity.name}' has no {what} yet",
                     f"run: tpmconsole import {identity.name} FILE --trust FILE",
                 )
+        identity.check_given(password)
         credentials = Credentials(
             identity=identity.name,
             key=self.source(identity),

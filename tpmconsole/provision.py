@@ -108,7 +108,8 @@ class Provision:
             out: also written here, and first: where that fails, the old request stays.
 
         Raises:
-            ConsoleError: the subject or a name does not parse, or the TPM refused.
+            ConsoleError: the subject or a name does not parse, the key's password is missing, or
+                the TPM refused.
         """
         from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -117,6 +118,7 @@ class Provision:
 
         identity = self._board.identities.get(name)
         with self._board.recording("request", identity=name, subject=spec.subject) as facts:
+            identity.check_given(password)
             key = self._board.tpm.private_key(
                 self._board.source(identity), password, owner_password=owner_password
             )

@@ -91,6 +91,9 @@ def test_the_last_try_is_only_spent_on_purpose(alone, client):
         for password in (b"wrong", b"right", b""):
             found = tpm.usable(key, Passwords(password, last_try=False))
             assert (found.answer, found.needs) == ("last-try", "consent")
+    # Nor is a handle's key signed with in the hope that it has none.
+    with pytest.raises(ConsoleError, match="may have a password, and only one try is left"):
+        tpm.sign(KeySource(handle=0x81000010), bytes(32), "sha256", "ecdsa")
     assert tries(tpm) == 2
     assert tpm.usable(source, Passwords(b"right", last_try=True)).usable
     # A key that does not count has no last try.

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.files import read_bounded
 from tpmconsole.identity.record import Record, parse_record
+from tpmconsole.memory import Password
 
 NAME_CHARACTERS = 64
 CERTIFICATE_BYTES = 1024 * 1024
@@ -65,6 +66,27 @@ class Identity:
     problem: str | None = None
     origin: str = "tpm"
     renews: str | None = None
+
+    def check_given(self, password: Password | None) -> None:
+        """Refuse to use the key without the password that it is known to have.
+
+        The TPM does not tell whether a key at a handle has one: an empty one would be sent, and
+        cost a try.
+
+        Args:
+            password: the key's; an empty one is sent all the same.
+
+        Raises:
+            ConsoleError: it is needed, and was not given.
+        """
+        if self.auth == "password" and password is None:
+            raise ConsoleError(
+                "Password needed",
+                f"the key of '{self.name}' has a password",
+                "give the key's password",
+                ExitCode.REFUSED,
+                needs="key",
+            )
 
     @property
     def key_pem(self) -> bytes | None:

@@ -206,7 +206,8 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
 
     Raises:
         ConsoleError: the file is damaged.
-        KeyTroubleError: a password is needed, or the parent cannot be used.
+        KeyTroubleError: a password is needed or might be, and only one try is left; or the parent
+            cannot be used.
         TSS2_Exception: the TPM refuses.
     """
     source = access.source
@@ -226,5 +227,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             assert source.handle is not None  # noqa: S101 - a source is one or the other
             handle = stack.enter_context(persistent(esapi, source.handle))
             area = tries.area_of(esapi, handle)
+            if access.passwords.key is None:  # whether it has one, only trying would tell
+                tries.check_guess(esapi, area, "the key")
             access.check_last(esapi, area)
         yield LoadedKey(esapi, handle, area, access.passwords.key, says_none=says_none)

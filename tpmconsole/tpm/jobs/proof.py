@@ -15,7 +15,6 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from tpm2_pytss import ESAPI
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.tpm.jobs import tries
 from tpmconsole.tpm.jobs.context import Context
 from tpmconsole.tpm.jobs.opening import Access, LoadedKey, open_key
 from tpmconsole.tpm.jobs.trouble import KeyTroubleError
@@ -41,8 +40,6 @@ def usable(context: Context, key: Mapping[str, Any]) -> dict[str, Any]:
 
     def work(esapi: ESAPI) -> None:
         with open_key(esapi, access) as opened:
-            if access.source.handle is not None and access.passwords.key is None:
-                tries.check_guess(esapi, opened.area, "the key")
             prove(opened)
 
     try:

@@ -1,0 +1,55 @@
+"""What a board makes sure of before a session starts, or starts again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from session_pki import Ca
+from swtpm_alone import SwtpmAlone
+
+from tpmconsole.board import Board
+from tpmconsole.errors import ConsoleError
+from tpmconsole.identity.request import RequestSpec
+from tpmconsole.session.spec import SessionSpec
+from tpmconsole.settings import Settings
+from tpmconsole.tpm.model import Algorithm
+
+HANDLE = 0x81000010
+SERVER = SessionSpec("server", "gateway", "127.0.0.1", 0)
+
+
+@pytest.fixture
+def board(settings: Callable[..., Settings], alone: SwtpmAlone) -> Iterator[Board]:
+    """A board with an identity whose key is at a handle and has a password, ready for sessions."""
+    board = Board(settings(tcti=alone.connection.tcti, tcti_source="--tcti"))
+    try:
+        identity = board.keyring.create("gateway", Algorithm.EC_P256, b"secret", HANDLE)
+        ca = Ca.make("root")
+        chain = ca.issue(board.provision.public_key(identity), "gateway")  # type: ignore[arg-type]
+        board.identities.install("gateway", chain, ca.pem)
+        yield board
+        for facts in board.sessions.list():
+            board.sessions.stop(facts.id)
+    finally:
+        board.close()
+
+
+def failed_tries(board: Board) -> int:
+    lockout = board.status(brief=True).lockout
+    assert lockout is not None
+    return lockout.failed_tries
+
+
+def test_no_empty_password_is_tried_for_a_key_that_has_one(board: Board) -> None:
+    works: list[Callable[[], object]] = [
+        lambda: board.start_session(SERVER),
+        lambda: board.provision.request("gateway", RequestSpec("CN=gateway")),
+        lambda: board.provision.renew("gateway"),
+    ]
+    for work in works:
+        with pytest.raises(ConsoleError, match="the key of 'gateway' has a password") as caught:
+            work()
+        assert (caught.value.title, caught.value.needs) == ("Password needed", "key")
+    assert failed_tries(board) == 0
+    assert board.sessions.list() == []
