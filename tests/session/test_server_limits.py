@@ -19,6 +19,7 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import client as client_module
 from tpmconsole.session.client import Client
 from tpmconsole.session.life import Session
+from tpmconsole.session.live import Live
 from tpmconsole.session.signing import SigningThread
 
 
@@ -276,3 +277,33 @@ async def test_a_silent_server_has_accepted_us(
         go.set()
         await task
     assert running.live.facts.messages == 1
+
+
+def resumes(setting: Setting, live: Live) -> bool:
+    """Whether a client that connects for the second time need not prove its key."""
+    address = (LOCAL, int(live.facts.address.rpartition(":")[2]))
+    context, session = setting.peer.context(server=False), None
+    for _ in range(2):
+        with (
+            socket.create_connection(address) as plain,
+            context.wrap_socket(plain, server_hostname=LOCAL, session=session) as tls,
+        ):
+            tls.sendall(b"PING 1\n")
+            said, session, reused = tls.recv(100), tls.session, tls.session_reused
+            with suppress(OSError):  # a connection that breaks off ends its session too
+                tls.unwrap()
+    assert said == (b"" if live.facts.last_error else b"PONG 1\n")
+    return bool(reused)
+
+
+async def test_every_connection_proves_its_keys_anew(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with serving(setting.running("server", max_tls="1.2")) as live:
+        assert not await asyncio.to_thread(resumes, setting, live)
+    monkeypatch.setattr("tpmconsole.session.openssl.points_to_data", lambda _: False)
+    async with serving(setting.running("server", max_tls="1.2")) as live:
+        assert await asyncio.to_thread(resumes, setting, live)
+        assert live.facts.last_error is not None
+        assert "earlier session" in live.facts.last_error.cause
+        assert live.facts.handshakes == 1

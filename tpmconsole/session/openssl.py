@@ -10,7 +10,7 @@ from __future__ import annotations
 import ctypes
 import ssl
 import sys
-from ctypes import POINTER, c_char_p, c_int, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -67,10 +67,15 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "EVP_set_default_properties": (c_int, (c_void_p, c_char_p)),
     "SSL_CTX_get_options": (c_uint64, (c_void_p,)),
     "SSL_CTX_get_verify_mode": (c_int, (c_void_p,)),
+    "SSL_CTX_ctrl": (c_long, (c_void_p, c_int, c_long, c_void_p)),
     "SSL_CTX_use_certificate_chain_file": (c_int, (c_void_p, c_char_p)),
     "SSL_CTX_use_PrivateKey": (c_int, (c_void_p, c_void_p)),
     "SSL_CTX_check_private_key": (c_int, (c_void_p,)),
 }
+
+# openssl/ssl.h: SSL_CTX_set_session_cache_mode(3ossl) is a macro for this.
+_SSL_CTRL_SET_SESS_CACHE_MODE = 44
+_SSL_SESS_CACHE_OFF = 0
 
 # What Python's verify_mode is to SSL_CTX_set_verify.
 _VERIFY_FLAGS = {ssl.CERT_NONE: 0, ssl.CERT_OPTIONAL: 1, ssl.CERT_REQUIRED: 3}
@@ -164,6 +169,19 @@ def avoid_provider(name: str) -> None:
     library = functions()
     if library.EVP_set_default_properties(None, f"provider!={name}".encode()) != 1:
         raise BridgeUnavailable(f"OpenSSL keeps to the provider {name}: {reasons(library)}")
+
+
+def remember_no_sessions(context: ssl.SSLContext) -> None:
+    """Let a server keep no sessions for its clients to take up again by their number (TLS 1.2).
+
+    Python has no switch for that: OP_NO_TICKET is about sessions that the clients keep.
+
+    Raises:
+        BridgeUnavailable: the context's inside is not as CPython's is known to be.
+    """
+    functions().SSL_CTX_ctrl(
+        context_pointer(context), _SSL_CTRL_SET_SESS_CACHE_MODE, _SSL_SESS_CACHE_OFF, None
+    )
 
 
 def context_pointer(context: ssl.SSLContext) -> c_void_p:

@@ -106,6 +106,7 @@ class Server:
         greeted, why = False, "by the client"
         try:
             await stream.handshake(HANDSHAKE_S)
+            _refuse_resumed(stream, client)
             greeted = True
             self._live.handshake(stream, peer_facts(stream), client=client.address)
             await self._talk(stream, client)
@@ -186,4 +187,18 @@ class Server:
             f"{self._running.spec.identity}, whose key is in a TPM, greets {peer.subject}.\n"
             f"{stream.tls.version()}, {cipher[0] if cipher else '-'}\n"
             f"{self._status()}\n"
+        )
+
+
+def _refuse_resumed(stream: TlsStream, client: Peer) -> None:
+    """Turn a client away that proved no key: where OpenSSL could not be kept from remembering it.
+
+    Raises:
+        ConsoleError: it took up an earlier session.
+    """
+    if stream.tls.session_reused:
+        raise ConsoleError(
+            "Client turned away",
+            f"{client} took up an earlier session, and so proved no key",
+            "switch session resumption off in the client, or let it speak TLS 1.3",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +13,7 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.memory import Password
 from tpmconsole.session.bridge import Bridge
 from tpmconsole.session.causes import Peer, explain, is_peers_doing
-from tpmconsole.session.openssl import BridgeError
+from tpmconsole.session.openssl import BridgeError, BridgeUnavailable, remember_no_sessions
 from tpmconsole.session.revocation import demand_unrevoked
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
@@ -193,7 +194,8 @@ def make_context(
 def bare_context(*, server: bool, min_tls: str | None, max_tls: str | None) -> ssl.SSLContext:
     """A context with our rules for the protocol, and nothing in it yet.
 
-    Renegotiation is off; the server gives out no tickets: every connection proves its keys anew.
+    Renegotiation is off; the server neither gives out tickets nor keeps sessions: every connection
+    proves its keys anew. A client resumes nothing that it is not told to.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[min_tls or "1.2"]
@@ -202,6 +204,8 @@ def bare_context(*, server: bool, min_tls: str | None, max_tls: str | None) -> s
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     if server:
         context.num_tickets = 0
+        with suppress(BridgeUnavailable):  # the server itself refuses whoever resumes
+            remember_no_sessions(context)
     return context
 
 
