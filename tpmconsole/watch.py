@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tpmconsole.errors import usage_error
 from tpmconsole.memory import Password
 
 if TYPE_CHECKING:
@@ -52,6 +53,23 @@ def reload(board: Board, session: str) -> SessionFacts:
         return board.sessions.reload(session)
 
 
+def unit(board: Board, session: str, password_file: Path | None) -> Installation:
+    """The systemd unit that runs a session at every boot.
+
+    Raises:
+        ConsoleError: it cannot be a service, or its key has a password and there is no file of it.
+    """
+    wanted = board.sessions.unit(session, password_file)
+    identity = board.identities.get(board.sessions.spec(session).identity)
+    if password_file is None and identity.auth == "password":
+        raise usage_error(
+            "Password needed",
+            f"the key of '{identity.name}' has a password, and nobody types it at every boot",
+            "write it into a file that only root may read, and add --password-file FILE",
+        )
+    return wanted
+
+
 def install(
     board: Board, session: str, password_file: Path | None
 ) -> tuple[Installation, list[Path]]:
@@ -65,7 +83,7 @@ def install(
     """
     from tpmconsole import units
 
-    wanted = board.sessions.unit(session, password_file)
+    wanted = unit(board, session, password_file)
     with board.recording("session install", session=session):
         board.sessions.check_ended(session)
         written = units.install(wanted)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from session_pki import Ca
@@ -10,10 +11,15 @@ from swtpm_alone import SwtpmAlone
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
+from tpmconsole.files import make_private_folder
 from tpmconsole.identity.request import RequestSpec
-from tpmconsole.session.spec import SessionSpec
+from tpmconsole.session.engine import EngineChoice
+from tpmconsole.session.facts import SessionFacts, State
+from tpmconsole.session.folder import Order, write_order
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.settings import Settings
-from tpmconsole.tpm.model import Algorithm
+from tpmconsole.tpm.model import Algorithm, Connection
+from tpmconsole.watch import unit
 
 HANDLE = 0x81000010
 SERVER = SessionSpec("server", "gateway", "127.0.0.1", 0)
@@ -53,3 +59,19 @@ def test_no_empty_password_is_tried_for_a_key_that_has_one(board: Board) -> None
         assert (caught.value.title, caught.value.needs) == ("Password needed", "key")
     assert failed_tries(board) == 0
     assert board.sessions.list() == []
+
+
+def test_a_service_needs_the_password_in_a_file(board: Board) -> None:
+    identity = board.identities.get("gateway")
+    credentials = Credentials(
+        "gateway", board.source(identity), identity.certificate, identity.trust
+    )
+    tpm = Connection("device:/dev/tpmrm0", "test")
+    folder = make_private_folder(board.settings.sessions / "server-1")
+    facts = SessionFacts("server-1", "server", "gateway", "", state=State.STOPPED)
+    write_order(folder, Order(SERVER, credentials, tpm, EngineChoice("bridge", ""), ""), facts)
+    with pytest.raises(ConsoleError, match="nobody types it at every boot"):
+        unit(board, "server-1", None)
+    wanted = unit(board, "server-1", Path("/etc/password")).unit
+    assert wanted is not None
+    assert ("StandardInput", "file:/etc/password") in wanted.service

@@ -21,20 +21,24 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
 from session_pki import Ca, SoftwareIdentity
 from session_setting import Setting, serving, until
-from session_world import SoftwareServer, TpmKeys, World, connected, port_of, say
+from session_world import LOCAL, SoftwareServer, TpmKeys, World, connected, port_of, say
 from swtpm_alone import SwtpmAlone
 from waiting import wait_until
 
 from tpmconsole.answers import event_line
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.files import make_private_folder
 from tpmconsole.session import client as client_module
 from tpmconsole.session.client import Client, backoff_s
-from tpmconsole.session.facts import State
-from tpmconsole.session.folder import read_order
+from tpmconsole.session.engine import EngineChoice
+from tpmconsole.session.facts import SessionFacts, State
+from tpmconsole.session.folder import Order, read_order, write_order
+from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.supervisor import Supervisor
 from tpmconsole.session.unit import unit_of, with_copies
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.processes import boot_id
 
 
 def revoking(ca: Ca, *names: str, days: tuple[int, int] = (-1, 10), form: str = "pem") -> bytes:
@@ -263,6 +267,7 @@ def test_the_unit_of_a_session(world: World) -> None:
         "CapabilityBoundingSet=",
         "StandardInput=file:/etc/key.password",
         "Restart=on-failure",
+        "RestartPreventExitStatus=4",
         'ExecReload=/bin/sh -c "kill -HUP $$MAINPID"',
     ):
         assert line in text.splitlines()
@@ -301,3 +306,29 @@ def test_a_session_that_is_handed_over_runs_from_its_own_folder(world: World) ->
                 assert say(tls, "PING 1") == "PONG 1"
             assert world.supervisor.stop(server.id).state == State.STOPPED
             assert process.wait() == 0
+
+
+def test_what_a_password_does_to_a_session_of_systemd_s(world: World) -> None:
+    """Its first line is read; with a wrong one, or none, systemd is told not to begin again."""
+    with SoftwareServer(world.software().context(server=True)) as server:
+        spec = SessionSpec("client", "password", LOCAL, server.port, count=1, retries=0)
+        engine = EngineChoice("bridge", "test")
+        order = Order(spec, world.credentials("password"), world.keys.connection, engine, boot_id())
+        folder = make_private_folder(world.folder / "sessions" / "client-1")
+        write_order(folder, order, SessionFacts("client-1", "client", "password", spec.address))
+
+        def run(password: bytes) -> int:
+            file = world.folder / "password"
+            file.write_bytes(password)
+            with file.open("rb") as given:
+                return subprocess.run(
+                    [sys.executable, "-P", "-m", "tpmconsole.session.peer", str(folder)],
+                    env={**os.environ, **world.keys.connection.environment},
+                    stdin=given,
+                    stderr=subprocess.DEVNULL,
+                    check=False,
+                ).returncode
+
+        assert [run(wrong) for wrong in (b"wrong\n", b"")] == [ExitCode.REFUSED] * 2
+        assert run(b"open sesame\n") == ExitCode.YES
+    assert run(b"open sesame\n") == ExitCode.NO  # nobody is there to connect to

@@ -72,12 +72,12 @@ def _session_reload(board: Board, args: Namespace) -> Answer:
 
 def _session_install(board: Board, args: Namespace) -> Answer:
     from tpmconsole.commands.install import told
-    from tpmconsole.watch import install
+    from tpmconsole.watch import install, unit
 
     session = board.sessions.of_identity(args.id)
     file = None if args.password_file is None else args.password_file.absolute()
     if args.dry_run:
-        return told(board.sessions.unit(session, file), None)
+        return told(unit(board, session, file), None)
     return told(*install(board, session, file))
 
 

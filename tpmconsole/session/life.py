@@ -72,7 +72,7 @@ class Session:
             why = "it was told to"
         except ConsoleError as error:
             self.live.fail(error)
-            return ExitCode.NO
+            return _exit_code(error)
         except Exception as error:
             LOG.exception("the session ends")
             self.live.fail(explain(error, Peer("the", "peer")))
@@ -235,6 +235,15 @@ class Session:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_S):
                     await asyncio.to_thread(self._preparation.close)
+
+
+def _exit_code(error: ConsoleError) -> ExitCode:
+    """How the process ends: refused where somebody has to give another password first.
+
+    Where the last try was not sent (``consent``) nothing was spent, and tries are forgiven: that
+    one may begin again by itself, as after any other failure.
+    """
+    return ExitCode.NO if error.needs in (None, "consent") else ExitCode.REFUSED
 
 
 def _bound_log() -> None:

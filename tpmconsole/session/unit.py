@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.engine import PROVIDER
 from tpmconsole.session.folder import CONFIGURATION_FILE, Order
 from tpmconsole.tpm.environment import NO_OPENSSL_CONF
@@ -67,7 +67,7 @@ def unit_of(folder: Path, order: Order, password_file: Path | None) -> Installat
             ("Wants", "network-online.target"),
             ("After", "network-online.target tpm2-abrmd.service"),
             *after_device(order.connection.tcti),
-            # However often it has to, it comes back.
+            # However often it has to, it comes back; see RestartPreventExitStatus.
             ("StartLimitIntervalSec", "0"),
         ),
         (
@@ -122,6 +122,8 @@ def _process(folder: Path, order: Order, password_file: Path | None) -> list[tup
         ("StandardInput", given),
         ("Restart", "on-failure"),
         ("RestartSec", "5"),
+        # Not with a password that the TPM has refused: each time would cost a try.
+        ("RestartPreventExitStatus", str(int(ExitCode.REFUSED))),
         ("TimeoutStartSec", "60"),
         ("TimeoutStopSec", "10"),
     ]
