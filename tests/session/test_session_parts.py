@@ -280,7 +280,7 @@ def test_the_figures_of_handshakes() -> None:
 
 async def pair() -> tuple[Wire, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        wire = await connect("localhost", listener.getsockname()[1])
+        wire = await connect("localhost", listener.getsockname()[1], 10)
         return wire, listener.accept()[0]
 
 

@@ -116,8 +116,14 @@ def connections(examination: Examination) -> Iterator[Finding]:
     return _each(examination, _connection, "check cable, routes and firewalls")
 
 
+def _connected(server: Server) -> socket.socket:
+    # Each of its addresses has its part, so that one that is silent does not hide the next.
+    patience_s = PATIENCE_S / len(_addresses(server))
+    return socket.create_connection((server.host, server.port), patience_s)
+
+
 def _connection(server: Server) -> Finding:
-    with socket.create_connection((server.host, server.port), PATIENCE_S) as connection:
+    with _connected(server) as connection:
         ours, theirs = connection.getsockname()[0], connection.getpeername()[0]
     return ok(f"{server}: connected to {theirs}", f"from {ours}")
 
@@ -152,7 +158,7 @@ def _handshake(examination: Examination, server: Server) -> Finding:
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=anchors)
     with (
-        socket.create_connection((server.host, server.port), PATIENCE_S) as connection,
+        _connected(server) as connection,
         context.wrap_socket(
             connection, server_hostname=server.host, do_handshake_on_connect=False
         ) as tls,

@@ -122,8 +122,7 @@ class Client:
         spec, running = self._spec, self._running
         self._live.event("connecting", address=spec.address)
         self._proved = False
-        async with asyncio.timeout(CONNECT_S):
-            wire = await connect(spec.host, spec.port)
+        wire = await connect(spec.host, spec.port, CONNECT_S)
         stream = TlsStream(wire, running.ready, running.thread, spec.host)
         why = "by an error"
         try:

@@ -14,6 +14,7 @@ from contextlib import suppress
 
 CHUNK_BYTES = 32 * 1024
 SEND_S = 30.0
+SHORTEST_CONNECT_S = 2.0  # time for a first packet that was lost: the kernel sends it again after 1
 _LAST_WORDS = 1 << 20  # bytes that a peer may still send when we have closed
 
 
@@ -80,21 +81,26 @@ class Wire:
         self._socket.close()
 
 
-async def connect(host: str, port: int) -> Wire:
+async def connect(host: str, port: int, patience_s: float) -> Wire:
     """Connect to the first of a host's addresses that answers.
+
+    Args:
+        patience_s: for the name servers, and again for the addresses: each has its part of it, so
+            that one that is silent keeps nobody from the next.
 
     Raises:
         OSError: none does; what the last of them said.
     """
     loop = asyncio.get_running_loop()
     trouble: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
-    for family, kind, number, _, address in await loop.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM
-    ):
+    async with asyncio.timeout(patience_s):
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for family, kind, number, _, address in found:
         connection = socket.socket(family, kind, number)
         connection.setblocking(False)
         try:
-            await loop.sock_connect(connection, address)
+            async with asyncio.timeout(max(SHORTEST_CONNECT_S, patience_s / len(found))):
+                await loop.sock_connect(connection, address)
         except OSError as error:
             trouble = error
             connection.close()
