@@ -53,5 +53,15 @@ class Secret(bytearray):
         raise TypeError("a secret is neither copied nor pickled")
 
 
+def first_line(data: Password) -> Secret:
+    """The password in a file: its first line without its end, which is LF, or CR and LF."""
+    end = data.find(b"\n")
+    end = len(data) if end < 0 else end
+    while end > 0 and data[end - 1] == ord("\r"):
+        end -= 1
+    with memoryview(data) as whole:  # a slice of the data itself would be a copy that stays
+        return Secret(whole[:end])
+
+
 # One that may be wiped, or not: see above.
 Password: TypeAlias = bytes | Secret

@@ -330,5 +330,5 @@ def test_what_a_password_does_to_a_session_of_systemd_s(world: World) -> None:
                 ).returncode
 
         assert [run(wrong) for wrong in (b"wrong\n", b"")] == [ExitCode.REFUSED] * 2
-        assert run(b"open sesame\n") == ExitCode.YES
+        assert run(b"open sesame\r\nof the gateway\r\n") == ExitCode.YES
     assert run(b"open sesame\n") == ExitCode.NO  # nobody is there to connect to

@@ -16,7 +16,7 @@ from running import needs_root
 from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.memory import Secret
+from tpmconsole.memory import Secret, first_line
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, KeySource
 from tpmconsole.tpm.passwords import Passwords
@@ -70,6 +70,13 @@ def test_a_secret_shows_nothing_travels_nowhere_and_is_wiped() -> None:
     view = memoryview(secret)
     secret.wipe()
     assert bytes(view) == bytes(len(KEY))
+
+
+@pytest.mark.parametrize("end", ["", "\n", "\r\n", "\r", "\nsecond line\n", "\r\n\r\n"])
+def test_a_password_s_file_may_come_from_any_system(end: str) -> None:
+    data = f" a b\t{end}".encode()
+    assert first_line(data) == first_line(Secret(data)) == b" a b\t"
+    assert first_line(end.encode()) == b""
 
 
 @needs_root

@@ -12,6 +12,7 @@ from typing import Any
 from tpmconsole.board import Board
 from tpmconsole.errors import ExitCode, usage_error
 from tpmconsole.files import read_bounded
+from tpmconsole.memory import Secret, first_line
 from tpmconsole.provision import CERTIFICATE_BYTES
 from tpmconsole.tpm.passwords import Passwords, check_password
 
@@ -38,7 +39,7 @@ class Answer:
         return self.data if self.changed is None else self.data | {"changed": self.changed}
 
 
-def read_password(path: Path | None) -> bytes | None:
+def read_password(path: Path | None) -> Secret | None:
     """The first line of the password file, or of standard input for ``-``."""
     if path is None:
         return None
@@ -46,7 +47,7 @@ def read_password(path: Path | None) -> bytes | None:
         data = sys.stdin.buffer.readline(PASSWORD_BYTES)
     else:
         data = read_bounded(path, PASSWORD_BYTES)
-    password = data.split(b"\n", 1)[0].rstrip(b"\r")
+    password = first_line(data)
     if not password:  # a key without a password is made by leaving the option out, not by accident
         raise usage_error("No password", f"{path}: its first line is empty", "write one into it")
     check_password(password)

@@ -16,7 +16,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.memory import Secret, leave_no_core
+from tpmconsole.memory import Secret, first_line, leave_no_core
 from tpmconsole.session.children import start_time
 from tpmconsole.session.engine import PROVIDER
 from tpmconsole.session.folder import read_order
@@ -35,10 +35,9 @@ def _read_password() -> Secret | None:
     os.dup2(nothing, 0)
     os.close(nothing)
     # A pipe brings the password alone; a unit's file (StandardInput=file:) has a line.
-    end = buffer.find(b"\n", 0, size)
     with memoryview(buffer) as room:
-        password = Secret(room[: size if end < 0 else end])
-    return password or None
+        given = Secret(room[:size])
+    return first_line(given) or None
 
 
 def _settle_openssl(engine: str) -> None:
