@@ -12,6 +12,7 @@ from tpmconsole.doctor.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.doctor.surroundings import Surroundings
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.environment import plain_environment
+from tpmconsole.tpm.processes import ask
 from tpmconsole.tpm.programs import find_program
 
 ASK_S = 2.0
@@ -38,15 +39,7 @@ def library(examination: Examination) -> Finding:
 
 def _program_version() -> str:
     try:
-        program = find_program("openssl")
-        done = subprocess.run(
-            [program, "version"],
-            env=plain_environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=ASK_S,
-            check=False,
-        )
+        done = ask([find_program("openssl"), "version"], plain_environment(), ASK_S)
     except ConsoleError:
         return "not installed"
     except (OSError, subprocess.SubprocessError) as error:

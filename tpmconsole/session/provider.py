@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tpmconsole.tpm.environment import BUSES, plain_environment
 from tpmconsole.tpm.model import Connection
+from tpmconsole.tpm.processes import ask
 
 DEADLINE_S = 5.0
 # From here on the provider refuses to hand out keys without their private half, and OpenSSL signs
@@ -52,14 +53,7 @@ def find_module(connection: Connection) -> Module:
     environment["TPM2OPENSSL_TCTI"] = connection.tcti
     environment["TSS2_LOG"] = "all+error"
     try:
-        answer = subprocess.run(
-            [sys.executable, "-I", "-S", str(_PROBE)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
+        answer = ask([sys.executable, "-I", "-S", str(_PROBE)], environment, DEADLINE_S)
         facts = json.loads(answer.stdout or b"{}")
     except subprocess.TimeoutExpired:
         return Module(reason="the TPM does not answer it")

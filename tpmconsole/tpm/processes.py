@@ -1,4 +1,4 @@
-"""Processes that outlive their starter, and are found again without mistaking another for them."""
+"""Processes that may outlive their starter, and are found again and not mistaken for another."""
 
 from __future__ import annotations
 
@@ -88,9 +88,46 @@ def launch(
         os.close(descriptor)
     # Read before anybody waits for it: until then even a child that ended keeps its entry.
     process = Process(child.pid, _read_stat(child.pid)[1])
-    # Where the starter lives on, an ended child must not stay behind as a zombie.
-    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
+    _reap(child)
     return process
+
+
+def ask(
+    argv: Sequence[str], environment: Mapping[str, str], patience_s: float
+) -> subprocess.CompletedProcess[bytes]:
+    """Run a program that may open the TPM, and take what it prints.
+
+    ``subprocess.run`` waits without end for what it has killed, and a process that is inside a
+    driver that hangs does not die: this one leaves it behind.
+
+    Args:
+        argv: the program and its arguments.
+        environment: all of its environment.
+        patience_s: seconds until it is killed.
+
+    Raises:
+        OSError: it cannot be started.
+        subprocess.TimeoutExpired: it has not ended in time.
+    """
+    child = subprocess.Popen(
+        argv,
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    try:
+        output, errors = child.communicate(timeout=patience_s)
+    except BaseException:
+        child.kill()
+        _reap(child)
+        raise
+    return subprocess.CompletedProcess(argv, child.returncode, output, errors)
+
+
+def _reap(child: subprocess.Popen[bytes]) -> None:
+    """Where we live on, a child that ended must not stay behind as a zombie."""
+    threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
 
 
 def end(process: Process, patience_s: float) -> None:

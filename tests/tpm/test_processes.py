@@ -1,0 +1,24 @@
+"""Programs that are asked something, and may hang with the TPM."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+
+import psutil
+import pytest
+from waiting import wait_until
+
+from tpmconsole.tpm.processes import ask
+
+
+def test_a_program_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Inside a driver that hangs, SIGKILL does nothing before the driver comes back.
+    monkeypatch.setattr(subprocess.Popen, "kill", lambda _: None)
+    with pytest.raises(subprocess.TimeoutExpired):
+        ask(["/bin/sleep", "3"], {}, 0.02)
+    (left,) = psutil.Process().children()
+    assert left.cmdline() == ["/bin/sleep", "3"]
+    os.kill(left.pid, signal.SIGKILL)
+    wait_until(lambda: not psutil.pid_exists(left.pid), "nobody reaps it")
