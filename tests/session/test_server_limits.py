@@ -259,6 +259,24 @@ async def test_a_server_that_answers_something_else(setting: Setting, protocol: 
         assert error.title == "Unexpected answer"
 
 
+async def test_a_header_without_end_is_given_up(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "ANSWER_S", 0.1)
+    gone = threading.Event()
+
+    def drip(tls: ssl.SSLSocket) -> None:
+        tls.sendall(b"HTTP/1.1 200 OK\r\n")
+        for _ in range(200):
+            tls.sendall(b"X: y\r\n")
+            gone.wait(0.005)
+
+    with SoftwareServer(setting.peer.context(server=True), drip) as server:
+        error = await refusal(setting, server.port, protocol="https")
+        gone.set()
+    assert error.title == "No answer"
+
+
 async def test_a_silent_server_has_accepted_us(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -162,7 +162,14 @@ class Client:
 
     async def _fetch(self, stream: TlsStream) -> None:
         start = time.perf_counter()
-        await stream.write(get_request(self._spec.address, self._spec.path))
+        # For all of it: each line in time makes no end of a header that has none.
+        async with asyncio.timeout(ANSWER_S):
+            await stream.write(get_request(self._spec.address, self._spec.path))
+            status = await self._response(stream)
+        self._told(stream, f"GET {self._spec.path}", f"HTTP {status}", start)
+
+    async def _response(self, stream: TlsStream) -> int:
+        """Read a response to its end; returns its status."""
         status = response_status(await self._proving(stream, self._line(stream)))
         if status is None:
             raise ConsoleError(
@@ -173,8 +180,8 @@ class Client:
         length: int | None = None
         while header := await self._line(stream):
             length = content_length(header) if length is None else length
-        await stream.read_up_to(PAGE_BYTES if length is None else length, ANSWER_S)
-        self._told(stream, f"GET {self._spec.path}", f"HTTP {status}", start)
+        await stream.read_up_to(PAGE_BYTES if length is None else length)
+        return status
 
     async def _line(self, stream: TlsStream) -> bytes:
         return await stream.read_line(LINE_BYTES, ANSWER_S)

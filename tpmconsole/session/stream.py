@@ -125,23 +125,21 @@ class TlsStream:
         self._buffer = bytearray(rest)
         return bytes(line).removesuffix(b"\r")
 
-    async def read_up_to(self, count: int, timeout_s: float) -> int:
+    async def read_up_to(self, count: int) -> int:
         """Read and throw away so many bytes, or what comes until the peer ends the connection.
 
         Returns:
             How many there were.
 
         Raises:
-            TimeoutError: not in time.
             OSError: the network or TLS failed.
         """
         got = 0
-        async with asyncio.timeout(timeout_s):
-            with suppress(EOFError):
-                while got + len(self._buffer) < count:
-                    got += len(self._buffer)
-                    self._buffer.clear()
-                    await self._fill()
+        with suppress(EOFError):
+            while got + len(self._buffer) < count:
+                got += len(self._buffer)
+                self._buffer.clear()
+                await self._fill()
         taken = min(len(self._buffer), count - got)
         del self._buffer[:taken]
         return got + taken
