@@ -111,6 +111,8 @@ class Board:
         connection = choose(self.settings)
         if self.settings.simulate and self._lease is None:
             self._lease = self._take_lease()
+            # Whoever had it before us may have left, and stopped the simulator.
+            connection = choose(self.settings)
         return connection
 
     def _take_lease(self) -> IO[bytes]:
