@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import usage_error
-from tpmconsole.inputs import user_path
 
 LINES = ("auto", "serial", "fast")
 FILE_NAME = "tpmconsole.toml"
@@ -115,15 +114,10 @@ def load_settings(
 def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
     chosen = flag or env.get("TPMCONSOLE_STATE")
     if chosen:
-        return user_path(chosen).absolute()
+        return Path(chosen).expanduser().absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/tpmconsole")
-    try:
-        base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    except RuntimeError as error:
-        raise usage_error(
-            "No state directory", "this user has no home to keep it in", "name one: --state DIR"
-        ) from error
+    base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(base).absolute() / "tpmconsole"
 
 

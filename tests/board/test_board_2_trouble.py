@@ -65,7 +65,7 @@ class TestWhileSessionsRun:
         line.press("2", "WHERE")
         line.press("c", "New key in the TPM")
         line.press("unfinished", "unfinished")
-        line.press(ENTER + RIGHT * 3, "rsa-3072")
+        line.press(ENTER + RIGHT * 3, "RSA 3072")
         with machine.slow_chip():
             technician.enter_until("making an RSA 3072", "New key in the TPM")
             technician.hang_up()
