@@ -60,11 +60,16 @@ def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) ->
     audit = (board.state / "audit.jsonl").read_text()
     assert str(source) in audit
 
+    again = ("--simulate", "persist", "guest", "0x81000022")
+    error = board.refuse(1, *again)
+    assert "already at 0x81000020" in error["cause"]
+    assert "evict" not in error["remedy"]  # the key is nowhere else
     error = board.refuse(2, "--simulate", "evict", "0x81000020")
     assert "identity guest: its key" in error["cause"]
     assert "certificate CN=guest" in error["cause"]
     evicted = board.simulate("evict", "0x81000020", "--yes")
     assert len(evicted["needed_by"]) == 2
+    assert "nothing is there" in board.refuse(1, *again)["cause"]
     findings = json.loads(board("--simulate", "doctor", "--json").stdout)
     (gone,) = [one for one in findings if one["probe"] == "identity" and "guest" in one["finding"]]
     assert gone["state"] == "fail"

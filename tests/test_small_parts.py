@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from tpmconsole import audit
+from tpmconsole.disks import Disks
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.inputs import parse_address, parse_number, user_path
 from tpmconsole.logs import redact
 from tpmconsole.settings import load_settings
+from tpmconsole.ui.dialogs.files import place_rows
 
 
 def test_flags_beat_the_environment_and_both_beat_the_file(tmp_path: Path) -> None:
@@ -31,6 +36,43 @@ def test_a_damaged_settings_file_is_wrong_usage_and_named(tmp_path: Path) -> Non
     with pytest.raises(ConsoleError, match=r"tpmconsole\.toml") as caught:
         load_settings(state=str(tmp_path), environment={})
     assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_nobodys_home_is_wrong_usage() -> None:
+    with pytest.raises(ConsoleError, match="No such user") as caught:
+        load_settings(state="~nobody-of-that-name/x", environment={})
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without HOME who is not in /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    for name in ("getuid", "geteuid"):
+        monkeypatch.setattr(os, name, lambda: 2_000_000_000)
+
+
+def test_a_user_without_a_home_names_a_state_directory(homeless: None, tmp_path: Path) -> None:
+    with pytest.raises(ConsoleError, match="No state directory") as caught:
+        load_settings(environment={})
+    assert "--state" in caught.value.remedy
+    assert load_settings(environment={"XDG_STATE_HOME": str(tmp_path)}).state.parent == tmp_path
+    assert [row.name for row in place_rows(Disks())][1:] == ["/tmp/", "/"]
+
+
+def test_nothing_that_fails_before_there_is_a_log_prints_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"rmdir {tmp_path}/gone; exec {sys.executable} -m tpmconsole --state x status"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=tmp_path / "gone",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.UNEXPECTED
+    assert done.stderr.count("\n") == 2, done.stderr
+    assert done.stderr.startswith("tpmconsole: The system refused: No such file")
 
 
 @pytest.mark.parametrize("text", ["x", "x:", ":1", "x:65536", "x:²", "x:" + "9" * 5000, "x:-1", ""])

@@ -27,6 +27,8 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code and never raises for a failure it can name."""
     as_json = "--json" in arguments
     settings: Settings | None = None
+    # Before there is a log file, logging would print on the terminal, tracebacks and all.
+    log.addHandler(logging.NullHandler())
     try:
         args = build_parser().parse_args(arguments)
         settings = load_settings(
@@ -52,8 +54,8 @@ def run(arguments: Sequence[str]) -> int:
         return 130
     except Exception as error:  # the one place for what nobody foresaw: to the log, with an apology
         log.exception("unexpected")
-        where = settings.log if settings else "no log"
-        _print_error(_unexpected(error, str(where)), as_json)
+        details = f"the details are in {settings.log}" if settings else str(error)
+        _print_error(_unexpected(error, details), as_json)
         return ExitCode.UNEXPECTED
 
 
@@ -105,12 +107,12 @@ def _print_error(error: ConsoleError, as_json: bool) -> None:
         print(printable(line, ERROR_CHARACTERS), file=sys.stderr)
 
 
-def _unexpected(error: Exception, where: str) -> ConsoleError:
+def _unexpected(error: Exception, details: str) -> ConsoleError:
     if isinstance(error, OSError):
         return refused(error, "working")
     return ConsoleError(
         "Sorry, something unexpected happened",
-        f"{type(error).__name__}; the details are in {where}",
-        "try again; where it stays, send us that file",
+        f"{type(error).__name__}; {details}",
+        "try again; where it stays, send us that",
         ExitCode.UNEXPECTED,
     )

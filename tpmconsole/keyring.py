@@ -250,11 +250,7 @@ class Keyring:
         identity = self._board.identities.get(name)
         pem = identity.key_pem
         if pem is None:
-            raise ConsoleError(
-                "Not moved",
-                f"the key of '{name}' is already at 0x{identity.handle:08x}",
-                "evict it there first, or make a new identity",
-            )
+            raise self._cannot_move(identity)
         self._check_free(handle)
         self._board.tpm.persist(pem, handle, passwords)
         try:
@@ -264,6 +260,19 @@ class Keyring:
             raise
         self._board.record("persist", identity=name, handle=f"0x{handle:08x}")
         return moved
+
+    def _cannot_move(self, identity: Identity) -> ConsoleError:
+        """Why a key that has no file is not moved: it is at its handle, or it is lost."""
+        from tpmconsole.identity.store import moved_before
+
+        assert identity.handle is not None  # noqa: S101  (it has a file or a handle)
+        if any(int(key.handle, 16) == identity.handle for key in self.persistent()):
+            return moved_before(identity.name, identity.handle)
+        return ConsoleError(
+            "Key is gone",
+            f"the key of '{identity.name}' was at 0x{identity.handle:08x}, and nothing is there",
+            "make a new key, as a new identity, and have it certified",
+        )
 
     def _check_free(self, handle: int, *, new: bool = False) -> None:
         """Refuse a handle that cannot be had, before a key is made: some chips take minutes.
@@ -283,7 +292,7 @@ class Keyring:
                 raise ConsoleError(
                     "Handle in use",
                     f"{whose} at {key.handle}",
-                    "choose a free handle, or evict the key that is there",
+                    "choose a free handle: the list of keys has those in use",
                     ExitCode.REFUSED,
                 )
 

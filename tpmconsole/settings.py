@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import usage_error
+from tpmconsole.inputs import user_path
 
 LINES = ("auto", "serial", "fast")
 FILE_NAME = "tpmconsole.toml"
@@ -114,10 +115,15 @@ def load_settings(
 def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
     chosen = flag or env.get("TPMCONSOLE_STATE")
     if chosen:
-        return Path(chosen).expanduser().absolute()
+        return user_path(chosen).absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/tpmconsole")
-    base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    try:
+        base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError as error:
+        raise usage_error(
+            "No state directory", "this user has no home to keep it in", "name one: --state DIR"
+        ) from error
     return Path(base).absolute() / "tpmconsole"
 
 

@@ -20,6 +20,11 @@ BETTER_MADE_HERE = (
     "made in the TPM has never been anywhere else"
 )
 
+MOVED_FOR_GOOD = (
+    "its key file is removed, and no key leaves a TPM: there is no way back, and whoever evicts it "
+    "loses it"
+)
+
 USABLE = {
     "yes": "YES",
     "not-this-tpm": "NOT HERE",

@@ -55,6 +55,7 @@ async def test_the_owner_s_password_is_asked_for_and_what_evicting_breaks_is_nam
         await technician.sees("pump/key.pem")
         await technician.press("p")
         await technician.sees("room for")
+        await technician.sees("no way back")
         await technician.press("enter")
         await technician.sees("Password of the TPM's hierarchy")
         await technician.type("owner")

@@ -68,7 +68,7 @@ def add_commands(commands: Any) -> None:
     persist = add_command(
         commands,
         "persist",
-        "move an identity's key to a persistent handle",
+        "move an identity's key to a persistent handle; its key file is removed, for good",
         "tpmconsole persist gateway 0x81000010",
     )
     persist.add_argument("name", metavar="NAME")

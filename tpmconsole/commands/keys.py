@@ -102,12 +102,13 @@ def _kind(args: Namespace) -> Algorithm | SoftwareKey:
 
 
 def _persist(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.words import MOVED_FOR_GOOD
+
     handle = parse_handle(args.handle)
     board.keyring.persist(args.name, handle, read_passwords(args))
     data = {"identity": args.name, "handle": f"0x{handle:08x}"}
-    return Answer(
-        data, [f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"], changed=True
-    )
+    moved = f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"
+    return Answer(data, [moved, MOVED_FOR_GOOD], changed=True)
 
 
 def _evict(board: Board, args: Namespace) -> Answer:

@@ -238,11 +238,7 @@ class IdentityStore:
         """
         with self._changing(name) as identity:
             if identity.handle not in (None, handle):  # another console was quicker
-                raise ConsoleError(
-                    "Not moved",
-                    f"the key of '{name}' is already at 0x{identity.handle:08x}",
-                    "evict it there first, or make a new identity",
-                )
+                raise moved_before(name, identity.handle)
             # Both there after a power cut: the handle counts, and both hold the same key.
             write_atomic(identity.folder / "key.handle", handle_line(handle))
             remove(identity.folder / "key.pem")
@@ -296,6 +292,15 @@ def _not_writable(folder: Path) -> OSError:
     read_only = os.statvfs(folder).f_flag & os.ST_RDONLY
     number = errno.EROFS if read_only else errno.EACCES
     return OSError(number, os.strerror(number))
+
+
+def moved_before(name: str, handle: int) -> ConsoleError:
+    """The refusal to move a key that is in the TPM already: no key comes out of one again."""
+    return ConsoleError(
+        "Not moved",
+        f"the key of '{name}' is already at 0x{handle:08x}, and its key file is gone",
+        "leave it there; another handle takes a new key, as a new identity",
+    )
 
 
 def _name_taken(name: str) -> ConsoleError:

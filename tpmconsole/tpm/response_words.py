@@ -171,7 +171,7 @@ TPM_WORDS: dict[int, tuple[str, str, str]] = {
     Code.NV_DEFINED: (
         "Handle in use",
         "there is another key at this handle",
-        "choose a free handle, or evict the key that is there",
+        "choose a free handle: the list of keys has those in use",
     ),
     Code.NEEDS_TEST: (
         "Self-test not run",

@@ -152,7 +152,7 @@ def _in_use(handle: int) -> ConsoleError:
     return ConsoleError(
         "Handle in use",
         f"there is another key at 0x{handle:08x}",
-        "choose a free handle, or evict the key that is there",
+        "choose a free handle: the list of keys has those in use",
         ExitCode.REFUSED,
     )
 

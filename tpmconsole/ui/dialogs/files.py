@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -166,7 +167,11 @@ def place_rows(disks: Disks) -> list[Row]:
         Row(one.path, True, f"{printable(str(one.path))}/", "disk", f"{one.device} {one.model}")
         for one in disks.mounted
     ]
-    about = {Path.home(): "your home", Path.cwd(): "where you started", Path("/tmp"): ""}  # noqa: S108
+    about = {}
+    for find, why in ((Path.home, "your home"), (Path.cwd, "where you started")):
+        with suppress(RuntimeError, OSError):  # this user has none; it has been removed
+            about[find()] = why
+    about[Path("/tmp")] = ""  # noqa: S108
     rows += [
         Row(path, True, f"{str(path).rstrip('/')}/", "folder", why) for path, why in about.items()
     ]

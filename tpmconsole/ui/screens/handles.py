@@ -15,6 +15,7 @@ from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.passwords import Action, do
 from tpmconsole.ui.screens.page import Page
+from tpmconsole.words import MOVED_FOR_GOOD
 
 FREE_HANDLE = "0x81000010"
 MOST_NAMED = 6  # lines: a dialog has to fit a screen of 24
@@ -45,7 +46,8 @@ def ask_persist(page: Page, name: str, done: Callable[[str], None]) -> None:
 
     hint = f"0x81000002 to 0x817fffff{_room(page)}"
     field = Field("handle", "Handle", FREE_HANDLE, hint, check=check)
-    page.app.push_screen(FormDialog(f"Persist {name}", [field]), go)
+    notice = f"Once the key is there, {MOVED_FOR_GOOD}."
+    page.app.push_screen(FormDialog(f"Persist {name}", [field], notice=notice), go)
 
 
 def _room(page: Page) -> str:
