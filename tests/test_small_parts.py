@@ -75,7 +75,13 @@ def test_nothing_that_fails_before_there_is_a_log_prints_a_traceback(tmp_path: P
     assert done.stderr.startswith("tpmconsole: The system refused: No such file")
 
 
-@pytest.mark.parametrize("text", ["x", "x:", ":1", "x:65536", "x:²", "x:" + "9" * 5000, "x:-1", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("x", "x:", ":1", "x:65536", "x:²", "x:" + "9" * 5000, "x:-1", ""),
+        *("a..b:1", ".local:1", "x" * 64 + ".local:1"),
+    ],
+)
 def test_what_is_no_address(text: str) -> None:
     with pytest.raises(ConsoleError):
         parse_address(text)
@@ -84,6 +90,7 @@ def test_what_is_no_address(text: str) -> None:
 def test_addresses() -> None:
     assert parse_address("gateway.local:8443") == ("gateway.local", 8443)
     assert parse_address("[::1]:0") == ("::1", 0)
+    assert parse_address("gateway.local.:1") == ("gateway.local.", 1)
 
 
 @pytest.mark.parametrize("text", ["", "²", "1.5", "-1", "9" * 5000])

@@ -38,6 +38,14 @@ def parse_address(text: str) -> tuple[str, int]:
         raise usage_error(
             "Not an address", f"'{text}' is no HOST:PORT", "write it as gateway.local:8443"
         )
+    try:
+        host.encode("idna")  # as looking it up will: each part has 1 to 63 letters
+    except UnicodeError as error:
+        raise usage_error(
+            "Not an address",
+            f"'{host}' is no host name: a part between its dots is missing, too long or no word",
+            "write it as gateway.local:8443",
+        ) from error
     return host.removeprefix("[").removesuffix("]"), number
 
 
