@@ -47,7 +47,7 @@ def reload(board: Board, session: str) -> SessionFacts:
     """Have a session read its certificate, trust anchors and revocation lists again.
 
     Raises:
-        ConsoleError: it does not run, or what the files hold now cannot be used.
+        ConsoleError: it does not run, systemd runs it, or what the files hold now cannot be used.
     """
     with board.recording("session reload", session=session):
         return board.sessions.reload(session)

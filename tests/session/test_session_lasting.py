@@ -10,6 +10,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -292,14 +293,22 @@ def test_a_session_that_is_handed_over_runs_from_its_own_folder(world: World) ->
         getattr(credentials, name).unlink()
     environment = {**os.environ, **world.keys.connection.environment}
     for _ in range(2):
-        with subprocess.Popen(
-            [sys.executable, "-P", "-m", "tpmconsole.session.peer", str(folder)],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        ) as process:
+        with (
+            subprocess.Popen(
+                [sys.executable, "-P", "-m", "tpmconsole.session.peer", str(folder)],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+            ) as process,
+            ExitStack() as stack,
+        ):
+            stack.callback(process.terminate)  # else a failure here would wait for it
             wait_until(lambda: world.supervisor.show(server.id).state == State.RUNNING)
+            # It would read its copies again, of which only its unit makes new ones.
+            with pytest.raises(ConsoleError, match="systemd runs server-1") as refused:
+                world.supervisor.reload(server.id)
+            assert f"systemctl reload tpmconsole-{server.id}.service" in refused.value.remedy
             facts = world.supervisor.show(server.id)
             assert (facts.pid, facts.unit) == (process.pid, f"tpmconsole-{server.id}.service")
             with connected(world.software(), port_of(facts)) as tls:

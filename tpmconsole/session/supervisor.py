@@ -23,7 +23,7 @@ from tpmconsole.session.facts import SessionFacts, State
 from tpmconsole.session.folder import Order, read_facts, read_order, write_facts, write_order
 from tpmconsole.session.reload import wait_until_reloaded
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.unit import unit_name, unit_of
+from tpmconsole.session.unit import check_no_service, unit_name, unit_of
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.processes import Process, boot_id, end
 from tpmconsole.units import Installation
@@ -126,11 +126,12 @@ class Supervisor:
         Connections that are open go on with what they began with.
 
         Raises:
-            ConsoleError: there is none of that name, it does not run, or what the files hold now
-                cannot be used; then it goes on as it was.
+            ConsoleError: there is none of that name, it does not run, or systemd runs it; or what
+                the files hold now cannot be used: then it goes on as it was.
         """
         folder = self._known(session)
         facts = facts_now(folder, self._log)
+        check_no_service(facts, "reload")
         process = process_of(facts)
         if facts.state != State.RUNNING or process is None:
             raise ConsoleError(

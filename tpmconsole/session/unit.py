@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.engine import PROVIDER
+from tpmconsole.session.facts import SessionFacts
 from tpmconsole.session.folder import CONFIGURATION_FILE, Order
 from tpmconsole.tpm.environment import NO_OPENSSL_CONF
 from tpmconsole.units import (
@@ -38,6 +39,23 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 def unit_name(session: str) -> str:
     """The unit of a session, by the session's id."""
     return f"tpmconsole-{session}.service"
+
+
+def check_no_service(facts: SessionFacts, verb: str) -> None:
+    """Refuse what systemd alone can do to a session that it runs.
+
+    Args:
+        verb: ``reload`` or ``restart``, as systemctl has them.
+
+    Raises:
+        ConsoleError: systemd runs it.
+    """
+    if facts.unit is not None:
+        raise ConsoleError(
+            "Session is a service",
+            f"systemd runs {facts.id}, from copies of its identity's files",
+            f"{verb} it as root: systemctl {verb} {facts.unit}",
+        )
 
 
 def unit_of(folder: Path, order: Order, password_file: Path | None) -> Installation:
