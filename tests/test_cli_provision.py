@@ -158,7 +158,9 @@ def test_renewal_with_the_same_key_and_with_a_new_one(shell: Shell, authority: A
     assert _verdicts(answer)["expiry"] == "warn"
 
     before = authority.run("req", "-in", str(request), "-noout", "-text")
+    shell.simulate("request", "renew", "--subject", "CN=typo")  # nothing came of it
     again = shell.simulate("renew", "renew")
+    assert (again["subject"], again["san"], again["role"]) == (asked[1], [asked[3]], asked[5])
     assert again["pem"] == request.read_text()
     after = authority.run("req", "-in", str(request), "-noout", "-text")
     assert before.partition("Signature Algorithm")[0] == after.partition("Signature Algorithm")[0]
@@ -204,7 +206,8 @@ def test_a_key_with_a_password_proves_itself_where_it_is_given(
 
 def test_pkcs12_is_explained_and_standard_input_is_read(shell: Shell, authority: Authority) -> None:
     shell.simulate("create", "forms")
-    shell.simulate("request", "forms", "--subject", "CN=f")
+    done = shell("--simulate", "request", "forms", "--subject", "CN=f", "--san", "dns:f.local")
+    assert done.stdout.startswith("forms: asks for CN=f, dns:f.local; role client")
     leaf = authority.sign(_folder(shell, "forms") / "request.pem")
     authority.run(
         *("pkcs12", "-export", "-in", "ca.pem", "-inkey", "ca.key", "-out", "ca.p12"),

@@ -164,7 +164,7 @@ class Provision:
         out: Path | None = None,
         owner_password: Password | None = None,
     ) -> bytes:
-        """Ask for the same again: with the same key, or with a new one.
+        """Ask for the certificate's names and role again: with the same key, or with a new one.
 
         A new key is a new identity with the same trust anchors; the old one stays as it is and goes
         on working until nobody needs it any more. Where making it was cut off after its key, the
@@ -213,24 +213,22 @@ class Provision:
         return new.renews == name and not new.has_request and not new.has_certificate
 
     def renewal_spec(self, name: str) -> RequestSpec:
-        """What a renewal asks for: what the certificate's request did, else what it says itself.
+        """What a renewal asks for: what the installed certificate says, whatever was asked since.
 
         Raises:
             ConsoleError: there is no certificate yet.
         """
-        from tpmconsole.identity.kept import kept_certificate, kept_request, unless_damaged
+        from tpmconsole.identity.kept import kept_certificate
         from tpmconsole.identity.request import spec_of
 
-        identity = self._board.identities.get(name)
-        certificate = kept_certificate(identity)
+        certificate = kept_certificate(self._board.identities.get(name))
         if certificate is None:
             raise ConsoleError(
                 "Nothing to renew",
                 f"'{name}' has no certificate yet",
                 f"run: tpmconsole request {name}; then import what your CA sends",
             )
-        request = unless_damaged(lambda: kept_request(identity))
-        return spec_of(request if request is not None else certificate)
+        return spec_of(certificate)
 
     def public_key(self, identity: Identity) -> PublicKey:
         """An identity's public key."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from dataclasses import asdict
 
 from tpmconsole.board import Board
 from tpmconsole.commands.common import (
@@ -55,14 +56,20 @@ def _renew(board: Board, args: Namespace) -> Answer:
 
 
 def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = True) -> Answer:
-    """A request was made: where it is, or itself."""
+    """A request was made: what it asks for, and where it is, or itself."""
+    from cryptography import x509
+
+    from tpmconsole.identity.request import spec_of
+
+    asks = spec_of(x509.load_pem_x509_csr(pem))
     path = str(out_file(args) or board.identities.get(args.name).request)
-    lines = [f"{path}: hand this request to your CA, then run: tpmconsole import {args.name} FILE"]
+    names = ", ".join((asks.subject, *asks.san))
+    lines = [f"{args.name}: asks for {names}; role {asks.role}"]
+    lines += [f"{path}: hand this request to your CA, then run: tpmconsole import {args.name} FILE"]
     if str(args.out) == "-":
         lines = pem.decode().splitlines()
-    return Answer(
-        {"identity": args.name, "request": path, "pem": pem.decode()}, lines, changed=changed
-    )
+    data = {"identity": args.name, "request": path, "pem": pem.decode()}
+    return Answer(data | asdict(asks), lines, changed=changed)
 
 
 def _import(board: Board, args: Namespace) -> Answer:

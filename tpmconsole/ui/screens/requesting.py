@@ -39,7 +39,7 @@ class Requesting:
         identity: whose it is.
         drafts: what was typed and could not be signed, by identity; kept until it is.
         done: called when the request is made.
-        renewal: ask for what the certificate's request asked for.
+        renewal: ask for what the installed certificate says.
     """
 
     def __init__(
