@@ -44,7 +44,7 @@ if TYPE_CHECKING:  # cryptography and psutil load when first used: the first pai
     from tpmconsole.keyring import Keyring
     from tpmconsole.provision import Provision
     from tpmconsole.session.facts import SessionFacts
-    from tpmconsole.session.spec import SessionSpec
+    from tpmconsole.session.spec import Credentials, SessionSpec
     from tpmconsole.session.supervisor import Supervisor
     from tpmconsole.tpm.simulator import Simulator
 
@@ -251,8 +251,19 @@ class Board:
         """Start a mutual-TLS client or server that outlives us.
 
         Raises:
-            ConsoleError: the identity has no certificate yet, its key's password is missing, or
-                the session could not start.
+            ConsoleError: as ``credentials`` does, or the session could not start.
+        """
+        credentials = self.credentials(spec, password)
+        facts = self.sessions.start(spec, credentials, self._connect(), password)
+        self.record("session start", identity=spec.identity, session=facts.id, role=spec.role)
+        return facts
+
+    def credentials(self, spec: SessionSpec, password: Password | None) -> Credentials:
+        """What a session would prove itself with.
+
+        Raises:
+            ConsoleError: there is no such identity, it has no certificate yet, or its key's
+                password is missing.
         """
         from tpmconsole.session.spec import Credentials
 
@@ -268,15 +279,12 @@ class Board:
                     f"run: tpmconsole import {identity.name} FILE --trust FILE",
                 )
         identity.check_given(password)
-        credentials = Credentials(
+        return Credentials(
             identity=identity.name,
             key=self.source(identity),
             certificate=identity.certificate,
             trust=identity.trust,
         )
-        facts = self.sessions.start(spec, credentials, self._connect(), password)
-        self.record("session start", identity=identity.name, session=facts.id, role=spec.role)
-        return facts
 
     def stop_session(self, session: str) -> SessionFacts:
         """End a session.

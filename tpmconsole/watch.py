@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tpmconsole.errors import usage_error
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.memory import Password
+from tpmconsole.tpm.passwords import Passwords
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.session.facts import SessionFacts
     from tpmconsole.session.monitor import TpmUser
+    from tpmconsole.session.spec import SessionSpec
     from tpmconsole.units import Installation
 
 
@@ -35,12 +37,41 @@ def restart(board: Board, session: str, password: Password | None = None) -> Ses
     It gets an id of its own: what the old one wrote stays.
 
     Raises:
-        ConsoleError: there is none of that name, it does not end, or does not start again.
+        ConsoleError: there is none of that name, systemd runs it, or its key cannot be used now:
+            then it goes on as it was; or it does not end, or does not start again.
     """
-    spec = board.sessions.spec(session)
-    if not board.sessions.show(session).state.ended:
+    from tpmconsole.session.unit import check_no_service
+
+    spec, facts = board.sessions.spec(session), board.sessions.show(session)
+    check_no_service(facts, "restart")
+    if not facts.state.ended:
+        _check_usable(board, spec, password)
         board.stop_session(session)
     return board.start_session(spec, password)
+
+
+def _check_usable(board: Board, spec: SessionSpec, password: Password | None) -> None:
+    """Try a session's key, before the one that runs is ended for another.
+
+    Raises:
+        ConsoleError: the identity is not ready any more, the TPM does not sign with its key, or
+            there is no engine for it any more.
+    """
+    from tpmconsole.session.engine import choose
+
+    key = board.credentials(spec, password).key
+    found = board.tpm.usable(key, Passwords(password, last_try=spec.last_try))
+    # Where there is no room, the session that runs may have it.
+    if found.answer not in ("yes", "no-room"):
+        raise ConsoleError(
+            "Not restarted",
+            found.reason,
+            "do that, then restart it again; until then it goes on",
+            ExitCode.REFUSED,
+            needs=found.needs,
+        )
+    assert board.tpm.connection is not None  # noqa: S101 - it has just answered
+    choose(spec.engine, key, board.tpm.connection)
 
 
 def reload(board: Board, session: str) -> SessionFacts:

@@ -19,7 +19,7 @@ from tpmconsole.session.folder import Order, write_order
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm, Connection
-from tpmconsole.watch import unit
+from tpmconsole.watch import restart, unit
 
 HANDLE = 0x81000010
 SERVER = SessionSpec("server", "gateway", "127.0.0.1", 0)
@@ -75,3 +75,21 @@ def test_a_service_needs_the_password_in_a_file(board: Board) -> None:
     wanted = unit(board, "server-1", Path("/etc/password")).unit
     assert wanted is not None
     assert ("StandardInput", "file:/etc/password") in wanted.service
+    board.sessions.hand_over("server-1")
+    with pytest.raises(ConsoleError, match="systemd runs server-1") as caught:
+        restart(board, "server-1", b"secret")
+    assert f"systemctl restart {wanted.name}" in caught.value.remedy
+
+
+def test_a_restart_ends_no_session_that_it_cannot_start_again(board: Board) -> None:
+    first = board.start_session(SERVER, b"secret")
+    for password, words in ((None, "has a password"), (b"wrong", "refused the password")):
+        with pytest.raises(ConsoleError, match=words) as caught:
+            restart(board, first.id, password)
+        assert caught.value.needs == "key"
+    assert failed_tries(board) == 1
+    assert board.sessions.show(first.id).pid == first.pid
+    assert board.sessions.show(first.id).state == State.RUNNING
+    second = restart(board, first.id, b"secret")
+    assert (second.id, second.state) == ("server-2", State.RUNNING)
+    assert board.sessions.show(first.id).state == State.STOPPED
