@@ -13,6 +13,7 @@ import pytest
 from shell import Shell
 
 from tpmconsole.arguments import build_parser
+from tpmconsole.errors import ConsoleError
 
 COMMANDS = {command.prog: command for command in manual.leaves(build_parser())}
 
@@ -28,6 +29,26 @@ def test_every_command_has_an_example_that_parses(name: str) -> None:
     parsed = build_parser().parse_args(words)
     said = [word for word in words if not word.startswith("-")]
     assert name.split()[1:] == said[: len(name.split()) - 1], parsed
+
+
+@pytest.mark.parametrize(
+    "words",
+    ["import gw a --check b -", "import gw --trust ca a b -", "import --check gw a b -",
+     "import gw --role server a b --check -", "keys a --prove b --password-file c -"],
+)  # fmt: skip
+def test_files_stand_before_between_and_after_the_options(words: str) -> None:
+    args = build_parser().parse_args(words.split())
+    assert [str(one) for one in (args.paths if "paths" in args else args.files)] == ["a", "b", "-"]
+
+
+@pytest.mark.parametrize(
+    "words", ["import gw --bogus a", "session list --bogus", "status --state x"]
+)
+def test_what_a_command_does_not_know_leads_to_its_own_help(words: str) -> None:
+    with pytest.raises(ConsoleError, match="unrecognized arguments: --") as caught:
+        build_parser().parse_args(words.split())
+    assert words.partition(" -")[0].startswith(caught.value.remedy.split()[2])
+    assert caught.value.remedy.endswith("--help")
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="argparse words differ a little")

@@ -22,7 +22,7 @@ def add_commands(commands: Any) -> None:
         "list TSS2 key files and persistent handles",
         "tpmconsole keys /media/usb0 --prove",
     )
-    keys.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="file or folder")
+    keys.add_paths("paths", metavar="PATH", help="file or folder")
     keys.add_argument("--prove", action="store_true", help="let this TPM sign with each key")
     password_option(keys)
     other_password_options(keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,17 +18,38 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)
+        self._list = ""
+
+    def add_paths(self, name: str, **options: Any) -> None:
+        """Take any number of paths, before, between and after the options."""
+        self._list = name
+        self.add_argument(name, nargs="*", type=Path, **options)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """As argparse does, which leaves what follows an option out of a list that has begun.
+
+        Raises:
+            ConsoleError: something is left that this command does not know.
+        """
+        found, left = super().parse_known_args(args, namespace)
+        if self._list:
+            more = [one for one in left if one == "-" or not one.startswith("-")]
+            setattr(found, self._list, getattr(found, self._list) + list(map(Path, more)))
+            left = [one for one in left if one not in more]
+        if left:
+            self.error(f"unrecognized arguments: {' '.join(left)}")
+        return found, left
 
     def error(self, message: str) -> NoReturn:
         raise usage_error("Wrong usage", message, f"see: {self.prog} --help")
 
 
-def add_command(group: Any, name: str, text: str, example: str = "") -> argparse.ArgumentParser:
+def add_command(group: Any, name: str, text: str, example: str = "") -> Parser:
     """A command; each can answer in JSON."""
     epilog = f"example: {example}" if example else None
-    command: argparse.ArgumentParser = group.add_parser(
-        name, help=text, description=text, epilog=epilog
-    )
+    command: Parser = group.add_parser(name, help=text, description=text, epilog=epilog)
     command.add_argument("--json", action="store_true", help="answer in JSON")
     return command
 

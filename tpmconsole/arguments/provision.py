@@ -46,9 +46,7 @@ def add_commands(commands: Any) -> None:
         "tpmconsole import gateway gateway.pem --trust ca.pem",
     )
     take.add_argument("name", metavar="NAME")
-    take.add_argument(
-        "files", nargs="*", type=Path, metavar="FILE", help="PEM, DER or PKCS #7 ('-': read it)"
-    )
+    take.add_paths("files", metavar="FILE", help="PEM, DER or PKCS #7 ('-': read it)")
     take.add_argument(
         "--trust", type=Path, metavar="FILE", help="trust the CAs in it from now on, as well"
     )
