@@ -11,8 +11,10 @@ from session_world import SoftwareServer, World, connected, port_of, say
 from waiting import wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session import folder
 from tpmconsole.session.events import FILE
 from tpmconsole.session.facts import State
+from tpmconsole.session.folder import FILE as FACTS_FILE
 from tpmconsole.session.folder import KEY_FILE
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.supervisor import ENDED_KEPT, Supervisor
@@ -202,6 +204,30 @@ def test_only_the_newest_of_the_ended_are_kept(
             ids.append(world.client(server.port).id)
             world.ended(ids[-1])
     assert [facts.id for facts in world.supervisor.list()] == ids[1:]
+
+
+def test_a_new_session_is_whole_when_others_see_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would be a damaged one, and the oldest: the first to go when another is started."""
+    sessions = world.folder / "sessions"
+    of_another = sessions / "server-1" / "x"
+    seen: list[str] = []
+    real = folder.write_atomic
+
+    def write(path: Path, data: bytes, **options: bool) -> None:
+        if not of_another.exists():
+            seen.extend(facts.id for facts in world.supervisor.list())
+        real(path, data, **options)
+        if path.name == FACTS_FILE:
+            of_another.parent.mkdir(exist_ok=True)  # another start was quicker
+            of_another.touch()
+
+    monkeypatch.setattr(folder, "write_atomic", write)
+    server = world.server()
+    assert seen == []
+    assert (server.id, server.state) == ("server-2", State.RUNNING)
+    assert {path.name for path in sessions.iterdir()} == {"server-1", "server-2"}
 
 
 def test_unknown_sessions(world: World) -> None:

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.files import read_bounded, write_atomic
+from tpmconsole.files import (
+    cannot_write,
+    make_private_folder,
+    read_bounded,
+    temporary_folder,
+    write_atomic,
+)
 from tpmconsole.session.engine import EngineChoice
+from tpmconsole.session.events import now
 from tpmconsole.session.facts import SessionFacts
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.tpm.model import Connection, KeySource
 
+ID = re.compile(r"(client|server)-(\d{1,9})")
 FILE = "session.json"
 KEY_FILE = "key.pem"
 CONFIGURATION_FILE = "openssl.cnf"
@@ -37,6 +46,52 @@ class Order:
     connection: Connection
     engine: EngineChoice
     boot: str
+
+
+def names(root: Path) -> Iterator[str]:
+    """The sessions below a folder, by their ids."""
+    if root.is_dir():
+        yield from (one.name for one in root.iterdir() if ID.fullmatch(one.name))
+
+
+def new_folder(root: Path, order: Order) -> Path:
+    """Make a new session's folder: whole when anybody sees it, and of its own for each that asks.
+
+    Raises:
+        ConsoleError: it cannot be made.
+    """
+    make_private_folder(root)
+    role = order.spec.role
+    try:
+        with temporary_folder(root / role) as unfinished:
+            while True:
+                taken = [int(name.partition("-")[2]) for name in names(root) if role in name]
+                folder = root / f"{role}-{max(taken, default=0) + 1}"
+                write_order(unfinished, order, _first_facts(folder.name, order))
+                try:
+                    return unfinished.rename(folder)
+                except OSError:
+                    if not folder.exists():
+                        raise
+                    # Another console was quicker.
+    except OSError as error:
+        raise cannot_write(root, error) from error
+
+
+def _first_facts(session: str, order: Order) -> SessionFacts:
+    started = now()
+    return SessionFacts(
+        id=session,
+        role=order.spec.role,
+        identity=order.credentials.identity,
+        address=order.spec.address,
+        engine=order.engine.name,
+        why_engine=order.engine.why,
+        since=started,
+        started=started,
+        protocol=order.spec.protocol,
+        simulated=order.connection.simulated,
+    )
 
 
 def write_order(folder: Path, order: Order, facts: SessionFacts) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import shutil
 import time
 from collections.abc import Iterator
@@ -13,14 +12,21 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.files import PRIVATE_FOLDER, cannot_write, make_private_folder
 from tpmconsole.memory import Password
 from tpmconsole.session.children import log_tail, spawn
 from tpmconsole.session.condition import ended_without_a_word, facts_now, process_of
 from tpmconsole.session.engine import choose
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.facts import SessionFacts, State
-from tpmconsole.session.folder import Order, read_facts, read_order, write_facts, write_order
+from tpmconsole.session.folder import (
+    ID,
+    Order,
+    names,
+    new_folder,
+    read_facts,
+    read_order,
+    write_facts,
+)
 from tpmconsole.session.reload import wait_until_reloaded
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.unit import check_no_service, unit_name, unit_of
@@ -34,8 +40,6 @@ START_S = 25.0
 STOP_S = 3.0
 POLL_S = 0.01
 ENDED_KEPT = 50
-
-_ID = re.compile(r"(client|server)-(\d{1,9})")
 
 
 class Supervisor:
@@ -70,10 +74,8 @@ class Supervisor:
         engine = choose(spec.engine, credentials.key, connection)
         order = Order(spec, credentials, connection, engine, boot_id())
         self._tidy()
-        folder = self._new_folder(spec.role)
+        folder = new_folder(self._folder, order)
         try:
-            facts = _first_facts(folder.name, order)
-            write_order(folder, order, facts)
             process = spawn(folder, order, password)
             try:
                 self._wait_until_started(folder, process)
@@ -88,7 +90,7 @@ class Supervisor:
 
     def list(self) -> list[SessionFacts]:
         """All sessions, the oldest first, the ended ones that are still kept among them."""
-        found = [facts_now(self._folder / name, self._log) for name in self._names()]
+        found = [facts_now(self._folder / name, self._log) for name in names(self._folder)]
         return sorted(found, key=lambda facts: (facts.started, facts.id))
 
     def show(self, session: str) -> SessionFacts:
@@ -172,7 +174,7 @@ class Supervisor:
 
     def of_identity(self, name: str) -> str:
         """A session by its id, or the last one of an identity by the identity's name."""
-        if _ID.fullmatch(name):
+        if ID.fullmatch(name):
             return name
         last = [facts.id for facts in self.list() if facts.identity == name]
         return last[-1] if last else name
@@ -219,7 +221,7 @@ class Supervisor:
 
     def pids(self) -> Iterator[int]:
         """The process numbers of the sessions that have not ended, as they last said."""
-        for name in self._names():
+        for name in names(self._folder):
             with suppress(ConsoleError):  # a damaged one is told about where it is listed
                 facts, _ = read_facts(self._folder / name)
                 if facts.pid is not None and not facts.state.ended:
@@ -258,27 +260,10 @@ class Supervisor:
             write_facts(folder, order, facts, durable=True)
         return facts
 
-    def _new_folder(self, role: str) -> Path:
-        make_private_folder(self._folder)
-        while True:
-            taken = [int(name.partition("-")[2]) for name in self._names() if name.startswith(role)]
-            folder = self._folder / f"{role}-{max(taken, default=0) + 1}"
-            try:
-                folder.mkdir(mode=PRIVATE_FOLDER)
-            except FileExistsError:
-                continue  # another console was quicker
-            except OSError as error:
-                raise cannot_write(folder, error) from error
-            return folder
-
-    def _names(self) -> Iterator[str]:
-        if self._folder.is_dir():
-            yield from (one.name for one in self._folder.iterdir() if _ID.fullmatch(one.name))
-
     def _known(self, session: str) -> Path:
         folder = self._folder / session
-        if not _ID.fullmatch(session) or not folder.is_dir():
-            known = ", ".join(sorted(self._names())) or "there are none"
+        if not ID.fullmatch(session) or not folder.is_dir():
+            known = ", ".join(sorted(names(self._folder))) or "there are none"
             raise ConsoleError(
                 "Unknown session", f"there is no session '{session[:40]}'", f"use one of: {known}"
             )
@@ -289,19 +274,3 @@ class Supervisor:
         ended = [facts.id for facts in self.list() if facts.state.ended and not facts.unit]
         for session in ended[:-ENDED_KEPT]:
             shutil.rmtree(self._folder / session, ignore_errors=True)
-
-
-def _first_facts(session: str, order: Order) -> SessionFacts:
-    started = now()
-    return SessionFacts(
-        id=session,
-        role=order.spec.role,
-        identity=order.credentials.identity,
-        address=order.spec.address,
-        engine=order.engine.name,
-        why_engine=order.engine.why,
-        since=started,
-        started=started,
-        protocol=order.spec.protocol,
-        simulated=order.connection.simulated,
-    )
