@@ -109,7 +109,9 @@ async def _draw(settings: Settings, look: Look, keep: Keep) -> None:
         await asyncio.to_thread(_furnish, technician)
         await technician.press("4", "s")
         await technician.sees("Start a server")
-        await technician.press("enter", *["backspace"] * 4, *str(free_port()), "enter", "enter")
+        await technician.press(
+            "enter", "end", *["backspace"] * 4, *str(free_port()), "enter", "enter"
+        )
         await technician.sees("RUNNING")
         for key, name in PAGES:
             await technician.press(key)

@@ -88,9 +88,11 @@ async def test_the_walk_through_the_screen(settings: Make) -> None:
         await technician.sees("5 Ready     DONE")
         await technician.press("4", "s")
         await technician.sees("Start a server")
-        await technician.press("enter", *["backspace"] * 4, "0", "enter", "enter")
+        await technician.press("enter", "end", *["backspace"] * 4, "0", "enter", "enter")
         await technician.sees("RUNNING")
         await technician.press("x")
+        await technician.sees("End it?")
+        await technician.press("n", "x", "y")
         await technician.sees("STOPPED")
 
 
@@ -113,11 +115,14 @@ async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) ->
         await technician.sees("pump")
         await technician.press("i", "f")
         await technician.sees("your home")
-        await technician.press("t", "backspace", "backspace")
+        await technician.press("t")
         await technician.type("/nowhere/pump.pem")
         await technician.press("enter")
-        await technician.sees("File not read")
+        await technician.sees("/nowhere/pump.pem: No such file")
+        # What was typed is there again, to be mended.
         await technician.press("enter")
+        await technician.sees("File  /nowhere/pump.pem")
+        await technician.press("escape", "escape")
         assert len(technician.app.screen_stack) == 1
 
 

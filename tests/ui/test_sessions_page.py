@@ -85,7 +85,7 @@ async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
         await technician.sees("has read its certificate again")
         assert board.sessions.show(client.id).handshakes == 1
         await technician.press("r")
-        await technician.sees("are dropped")
+        await technician.sees("is dropped")
         await technician.press("n")
         assert not board.sessions.show(client.id).state.ended
         await technician.press("r", "y")
@@ -102,7 +102,7 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         board = await ready(technician, b"secret")
         await technician.press("4", "s")
         await technician.sees("Start a server")
-        await technician.press("enter", *["backspace"] * 4, "0", "enter", "enter")
+        await technician.press("enter", "end", *["backspace"] * 4, "0", "enter", "enter")
         await technician.sees("Password of gateway")
         await technician.type("wrong")
         await technician.press("enter")
@@ -125,6 +125,8 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.sees("server-2 started")
         await technician.idle()  # the list has it, and the cursor is on it
         await technician.press("x")
+        await technician.sees("nobody is connected")
+        await technician.press("y")
         await technician.until(lambda: not board.sessions.any_running(), "the end of server-2")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -136,10 +136,14 @@ class ConsoleApp(QuietCrash):
             self.main.say(str(message.error), bad=True)
         self.main.show_keys()
 
-    def show_error(self, error: ConsoleError) -> None:
-        """A failure that the user has to know: in a dialog, and its title in the status line."""
+    def show_error(self, error: ConsoleError, then: Callable[[], None] | None = None) -> None:
+        """A failure that the user has to know: in a dialog, and its title in the status line.
+
+        Args:
+            then: called when it has been read.
+        """
         self.main.say(error.title, bad=True)
-        self.push_screen(ErrorDialog(error))
+        self.push_screen(ErrorDialog(error), lambda _: then() if then else None)
 
     def show_text(self, title: str, text: str, facts: Sequence[Fact | Heading] = ()) -> None:
         """A longer text, below facts where there are any, in a dialog."""

@@ -36,6 +36,7 @@ class Action:
             raises a ConsoleError, or returns a Usability, whose ``needs`` says whose.
         done: called in the event loop with what ``work`` returned at last.
         source: the key, for telling what a wrong password would cost; runs in a thread.
+        again: called when the user has read why it failed, to ask for what it needs once more.
     """
 
     label: str
@@ -43,6 +44,7 @@ class Action:
     work: Callable[[Passwords], Any]
     done: Callable[[Any], None]
     source: Callable[[], KeySource | None] = lambda: None
+    again: Callable[[], None] | None = None
 
 
 def do(page: Page, action: Action, ask_first: str | None = None) -> None:
@@ -92,7 +94,7 @@ class _Doing:
 
     def _failed(self, error: ConsoleError) -> None:
         if not self._asks(error.needs, f"{error.cause}; {error.remedy}"):
-            self._page.console.show_error(error)
+            self._page.console.show_error(error, self._action.again)
 
     def _asks(self, needs: str | None, why: str) -> bool:
         """Ask for what is needed; False where it is no password that would help."""

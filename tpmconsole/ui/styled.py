@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -86,14 +85,15 @@ def lay_out(items: Iterable[Fact | Heading], width: int, state_width: int = STAT
 
 def _fact_lines(fact: Fact, label_width: int, width: int, state_width: int) -> Sequence[Content]:
     indent = 1 + label_width + state_width
-    # Line breaks become blanks when it is wrapped; everything else that steers a terminal is shown.
+    # Line breaks become blanks; everything else that steers a terminal is shown.
     text = harmless(fact.text, LONGEST_TEXT)
-    first, *more = textwrap.wrap(text, max(20, width - indent), break_on_hyphens=False) or [""]
+    text = text.replace("\n", " ").replace("\t", " ")
+    first, *more = Content(text).wrap(max(20, width - indent))
     return [
         Content.assemble(
             (f" {short(fact.label, label_width - 1):<{label_width}}", "$accent"),
             (f"{fact.state:<{state_width}}", state_style(fact.state)),
             first,
         ),
-        *(Content(" " * indent + line) for line in more),
+        *(Content(" " * indent + line.plain) for line in more),
     ]

@@ -50,10 +50,12 @@ class FilesSheet(Sheet[Path]):
 
     Args:
         title: what it is chosen for.
+        typed: a path that was no good, to be typed again.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, typed: str = "") -> None:
         super().__init__(title)
+        self._typed = typed
         self._rows: list[Row] = []
         self._folder: Path | None = None
         self._places: set[Path | None] = set()
@@ -74,6 +76,8 @@ class FilesSheet(Sheet[Path]):
     def on_mount(self) -> None:
         self.query_one(Table).focus()
         self._open(None)
+        if self._typed:
+            self._type()
 
     def on_table_moved(self, event: Table.Moved) -> None:
         event.stop()
@@ -105,12 +109,12 @@ class FilesSheet(Sheet[Path]):
     def _type(self) -> None:
         def go(values: Any) -> None:
             if values:
-                self.dismiss(user_path(values["path"]))
+                self.dismiss(_typed_path(values["path"]))
 
         def check(values: Any) -> None:
-            user_path(values["path"])
+            _typed_path(values["path"])
 
-        start = f"{str(self._folder).rstrip('/')}/" if self._folder else "~/"
+        start = f"{str(self._folder).rstrip('/')}/" if self._folder else self._typed or "~/"
         field = Field("path", "File", start, "PEM, DER or PKCS #7", check=check)
         self.app.push_screen(FormDialog("Type its path", [field]), go)
 
@@ -151,6 +155,12 @@ class FilesSheet(Sheet[Path]):
 
     def _say(self, text: str, style: str = "") -> None:
         self.query_one(".sheet-place", Static).update(Content.styled(text, style))
+
+
+def _typed_path(text: str) -> Path:
+    """What was typed; a whole path behind the folder that stood there counts alone."""
+    _, begins, rest = text.rpartition("//")
+    return user_path(f"/{rest}" if begins else text)
 
 
 def _look_into(folder: Path | None) -> tuple[list[Row], str]:

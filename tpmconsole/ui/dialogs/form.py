@@ -110,7 +110,9 @@ class FormDialog(Dialog[Mapping[str, str]]):
         elif field.secret:
             widget = Unseen()
         else:
-            widget = Input(field.value, compact=True, select_on_focus=False)
+            # Typing replaces what stands there; the beginning of a path is gone on from.
+            prefix = field.value.endswith("/")
+            widget = Input(field.value, compact=True, select_on_focus=not prefix)
             widget.cursor_blink = False
         widget.id = f"field-{field.name}"
         return widget
@@ -178,11 +180,24 @@ class FormDialog(Dialog[Mapping[str, str]]):
                 if check:
                     check(values)
             except ConsoleError as error:
-                self._trouble = (number, f"{error.cause}; {error.remedy}")
-                self._entry(number).focus()
+                self._trouble = (self._again(number), f"{error.cause}; {error.remedy}")
+                self._entry(self._trouble[0]).focus()
                 break
         self._show_hint()
         return self._trouble is None
+
+    def _again(self, number: int) -> int:
+        """Where to type again; what nobody can see is emptied, with what it was to repeat."""
+        field = self.fields[number]
+        if not field.secret:
+            return number
+        for index, one in enumerate(self.fields):
+            if one.secret and one.name in (field.name, field.with_):
+                entry = self._entry(index)
+                assert isinstance(entry, Unseen)  # noqa: S101  (what _widget makes)
+                entry.clear()
+                number = min(number, index)
+        return number
 
     def _values(self) -> dict[str, str]:
         values = {}

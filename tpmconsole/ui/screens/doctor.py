@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -15,7 +17,7 @@ from tpmconsole.inputs import user_path
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
-from tpmconsole.ui.screens.forms import check_path
+from tpmconsole.ui.screens.forms import ask_replace, check_path
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.widgets.facts import Facts
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (("PROBE", 12), ("STATE", 8), ("FINDING", 54))
 MODES_SHOWN = 6
+REPORT = "~/tpmconsole-report.txt"
 _TROUBLE = ("fail", "warn")
 
 
@@ -205,18 +208,22 @@ class DoctorPage(Page):
         self.console.main.say(f"{count} modes repaired")
         self.refresh_data()
 
-    def _write(self) -> None:
+    def _write(self, typed: str = REPORT) -> None:
         from tpmconsole.report import make_report
 
         def go(values: Mapping[str, str] | None) -> None:
             if values:
                 path = user_path(values["path"])
-                self.job(
-                    "writing the report",
-                    lambda: write_out(path, make_report(self.board).text.encode()),
-                    lambda _: self.console.main.say(f"{path} written"),
-                )
+                ask_replace(self, path, partial(write, path, values["path"]))
+
+        def write(path: Path, typed: str) -> None:
+            self.job(
+                "writing the report",
+                lambda: write_out(path, make_report(self.board).text.encode()),
+                lambda _: self.console.main.say(f"{path} written"),
+                lambda error: self.console.show_error(error, partial(self._write, typed)),
+            )
 
         hint = "where the report is written"
-        field = Field("path", "File", "~/tpmconsole-report.txt", hint, check=check_path)
+        field = Field("path", "File", typed, hint, check=check_path)
         self.app.push_screen(FormDialog("Write the report", [field]), go)

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tpmconsole.disks import Disk, Disks, disks_in_time
 from tpmconsole.inputs import user_path
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
-from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.dialogs.qr import BAR_LINES, QrCode, QrSheet, qr_code
 from tpmconsole.ui.dialogs.review import ReviewDialog
 from tpmconsole.ui.dialogs.sheet import PemSheet
-from tpmconsole.ui.screens.forms import check_path
+from tpmconsole.ui.screens.forms import ask_replace, check_path
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.styled import Fact
 from tpmconsole.ui.terminal import clipboard
@@ -83,7 +82,7 @@ class Handing:
 
         def go(key: str | None) -> None:
             if key in disks:
-                self._write(disks[key].path / f"{self._name}.csr", disks[key])
+                self._write(disks[key].path / f"{self._name}.csr", disks[key], self.start)
             elif key is not None:
                 ways[key]()
 
@@ -92,33 +91,26 @@ class Handing:
 
     # By file
 
-    def _ask_path(self) -> None:
+    def _ask_path(self, typed: str = "") -> None:
         def go(values: Mapping[str, str] | None) -> None:
             if values:
-                self._write(user_path(values["path"]), None)
+                again = partial(self._ask_path, values["path"])
+                self._write(user_path(values["path"]), None, again)
 
         hint = "where the request is written"
-        field = Field("path", "File", f"~/{self._name}.csr", hint, check=check_path)
+        field = Field("path", "File", typed or f"~/{self._name}.csr", hint, check=check_path)
         self._page.app.push_screen(FormDialog(f"Write the request of {self._name}", [field]), go)
 
-    def _write(self, path: Path, disk: Disk | None) -> None:
-        def asked(there: Any) -> None:
-            if not there:
-                self._write_now(path, disk)
-                return
-            self._page.app.push_screen(
-                ConfirmDialog("File is there", f"{path} would be replaced", "Replace it?"),
-                lambda yes: self._write_now(path, disk) if yes else None,
+    def _write(self, path: Path, disk: Disk | None, again: Callable[[], None]) -> None:
+        def write() -> None:
+            self._page.job(
+                "writing the request",
+                lambda: self._page.board.provision.hand_over(self._name, path, disk),
+                lambda _: self._written(path, disk),
+                lambda error: self._page.console.show_error(error, again),
             )
 
-        self._page.job("", path.exists, asked)
-
-    def _write_now(self, path: Path, disk: Disk | None) -> None:
-        self._page.job(
-            "writing the request",
-            lambda: self._page.board.provision.hand_over(self._name, path, disk),
-            lambda _: self._written(path, disk),
-        )
+        ask_replace(self._page, path, write)
 
     def _written(self, path: Path, disk: Disk | None) -> None:
         take = f"unmount it (umount {disk.path}), and take the disk" if disk else "take the file"

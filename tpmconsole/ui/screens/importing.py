@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,14 +45,19 @@ def ask_certificate(
         back: called where nothing was read.
     """
 
-    def failed(error: ConsoleError) -> None:
-        page.app.push_screen(ErrorDialog(error), lambda _: back())
+    def choose(typed: str = "") -> None:
+        page.app.push_screen(FilesSheet(title, typed), read)
 
     def read(path: Path | None) -> None:
         if path is None:
             back()
             return
-        page.job("reading the file", lambda: read_bounded(path, CERTIFICATE_BYTES), taken, failed)
+        page.job(
+            "reading the file",
+            lambda: read_bounded(path, CERTIFICATE_BYTES),
+            taken,
+            lambda error: page.console.show_error(error, partial(choose, str(path))),
+        )
 
     def pasted(data: bytes | None) -> None:
         if data is None:
@@ -63,7 +69,7 @@ def ask_certificate(
         if key == "b":
             taken(roots)
         elif key == "f":
-            page.app.push_screen(FilesSheet(title), read)
+            choose()
         elif key == "p":
             page.app.push_screen(PasteDialog(title), pasted)
         else:

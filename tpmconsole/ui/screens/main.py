@@ -243,9 +243,12 @@ class MainScreen(Screen[None]):
 
     def obey(self, key: str) -> bool:
         """Do what a key means now; returns whether it means anything."""
-        command = find((*self._of_page(), *self.commands()), key)
+        own = self._of_page()
+        command = find((*own, *self.commands()), key)
         if command is None:
             return False
+        if command in own:
+            self.say("")  # what was said is about the command before
         try:
             command.run()
         except OSError as error:  # no file descriptor left for a dialog's module

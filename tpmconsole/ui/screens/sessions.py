@@ -236,12 +236,9 @@ class SessionsPage(Page):
         if one.state.ended:
             begin(True)
             return
-        loss = (
-            f"{one.connections} open connections are dropped"
-            if one.connections
-            else "It is running"
+        self.app.push_screen(
+            ConfirmDialog(f"Restart {one.id}", _loss(one), "Start it again?"), begin
         )
-        self.app.push_screen(ConfirmDialog(f"Restart {one.id}", loss, "Start it again?"), begin)
 
     def _start(
         self,
@@ -267,12 +264,19 @@ class SessionsPage(Page):
         do(self, action, "key" if locked else None)
 
     def _stop(self) -> None:
-        if (one := self._session()) is not None:
-            self.job(
-                f"stopping {one.id}",
-                lambda: self.board.stop_session(one.id),
-                lambda facts: self._changed(f"{facts.id} {facts.state}"),
-            )
+        one = self._session()
+        if one is None:
+            return
+
+        def end(yes: bool | None) -> None:
+            if yes:
+                self.job(
+                    f"stopping {one.id}",
+                    lambda: self.board.stop_session(one.id),
+                    lambda facts: self._changed(f"{facts.id} {facts.state}"),
+                )
+
+        self.app.push_screen(ConfirmDialog(f"Stop {one.id}", _loss(one), "End it?"), end)
 
     def _reload(self) -> None:
         if (one := self._session()) is not None:
@@ -301,6 +305,14 @@ class SessionsPage(Page):
 
     def _show_events(self, answer: tuple[str, EventReader, list[dict[str, Any]]]) -> None:
         self.app.push_screen(EventsDialog(*answer))
+
+
+def _loss(one: SessionFacts) -> str:
+    """What ends with a session that runs."""
+    if not one.connections:
+        return "It is running; nobody is connected."
+    are = "connection is" if one.connections == 1 else "connections are"
+    return f"{one.connections} open {are} dropped."
 
 
 def _locked(summaries: Sequence[Summary], spec: SessionSpec) -> bool:

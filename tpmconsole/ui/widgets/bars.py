@@ -11,6 +11,8 @@ from textual.widgets import Static
 from tpmconsole.text import short
 from tpmconsole.ui.commands import Command, key_name
 
+MORE = len(" +99")
+
 
 class Bar(Static):
     """One line that never takes focus and shows text as it is."""
@@ -64,17 +66,19 @@ class KeyBar(Bar):
     """The keys that do something now."""
 
     def present(self, of_page: Iterable[Command], everywhere: Iterable[Command]) -> None:
-        """Show the page's keys, as many as there is room for, and those that work everywhere."""
+        """Show the page's keys, as many as there is room for, and those that work everywhere.
+
+        A number tells how many more the help shows.
+        """
         last = [_key_parts(one) for one in everywhere if one.label and one.allowed()]
         room = self.app.size.width - sum(map(_width, last))
-        first = []
-        for command in of_page:
-            if command.label and command.allowed():
-                parts = _key_parts(command)
-                room -= _width(parts)
-                if room < 0:
-                    break
-                first.append(parts)
+        first = [_key_parts(one) for one in of_page if one.label and one.allowed()]
+        more = 0
+        while sum(map(_width, first)) > room - (MORE if more else 0):
+            first.pop()
+            more += 1
+        if more:
+            first.append([(f" +{more}", "")])
         # What works everywhere stands at the right end and never moves.
         left = [part for parts in first for part in parts]
         right = [part for parts in last for part in parts]
