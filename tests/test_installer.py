@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import pathlib
 
 import pytest
-from identity_pki import NOW, Signer, ca, leaf
+from cryptography import x509
+from identity_pki import NOW, Extra, Signer, ca, leaf
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.certificate import Judgement, judge
+from tpmconsole.identity.chain import Path, verify
 from tpmconsole.settings import Settings
 
 ROOT, OTHER = ca("Root"), ca("Other")
 
 
 @pytest.fixture
-def board(tmp_path: Path) -> Board:
+def board(tmp_path: pathlib.Path) -> Board:
     board = Board(Settings(state=tmp_path))
     board.identities.create("pump", key_pem=b"key", handle=None, algorithm="ec-p256", auth="none")
     return board
@@ -39,6 +41,31 @@ def test_a_ca_that_was_trusted_meanwhile_stays_trusted(board: Board) -> None:
     assert board.installer.install("pump", judgement)
     anchors = board.identities.trust_certificates("pump")
     assert anchors == [OTHER.certificate, ROOT.certificate]
+
+
+def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> None:
+    """As cryptography's verifier and OpenSSL do, which let no other certificate vouch for any."""
+    device = leaf(ROOT)
+    with pytest.raises(ConsoleError, match="is no CA") as caught:
+        board.installer.new_anchors("pump", ROOT.pem + device.pem)
+    assert "CN=Root" in caught.value.remedy
+    judgement = judge(
+        [device.certificate],
+        public_key=device.key.public_key(),
+        trust=[ROOT.certificate],
+        offered=[device.certificate],
+        role="client",
+        now=NOW,
+    )
+    assert ("trust", "fail") in {(one.check, one.verdict) for one in judgement.verdicts}
+
+    own = ca("Peer", None, Extra(x509.BasicConstraints, x509.BasicConstraints(False, None), True))
+    chain = Path((own.certificate,), own.certificate)
+    assert verify(chain, chain.certificates, "client", NOW, strict=False) is None
+    (anchor,) = board.installer.new_anchors("pump", own.pem)
+    assert "this one peer alone" in anchor.trusted_for
+    (root,) = board.installer.new_anchors("pump", ROOT.pem)
+    assert root.trusted_for == ""
 
 
 def test_what_fails_is_never_installed(board: Board) -> None:

@@ -112,15 +112,20 @@ def verdict_lines(
             yield f"      try: {one.remedy}"
     for anchor in added:
         which = "trusted from now on" if installed else "would be trusted"
-        yield f"{which}: {anchor.subject}, SHA-256 {anchor.fingerprint}"
+        yield f"{which}: {anchor_words(anchor)}"
     what = "installed" if changed else "unchanged: it is installed already"
     yield f"{name}: certificate {what if installed else 'not installed'}"
+
+
+def anchor_words(anchor: CertificateFacts) -> str:
+    """A trust anchor in a sentence."""
+    return f"{anchor.subject}, SHA-256 {anchor.fingerprint}{anchor.trusted_for}"
 
 
 def anchor_lines(anchors: Sequence[CertificateFacts]) -> Iterator[str]:
     """``tpmconsole trust``."""
     for one in anchors:
-        yield f"{one.subject}, until {one.not_after:%Y-%m-%d}"
+        yield f"{one.subject}, until {one.not_after:%Y-%m-%d}{one.trusted_for}"
         yield f"  SHA-256 {one.fingerprint}"
     if not anchors:
         yield "no trust anchors: import some with --trust FILE"

@@ -134,16 +134,11 @@ class Installer:
     def roots_in(self, bundles: Sequence[bytes]) -> bytes:
         """The roots that came in a bundle, PEM: no anchors, but somebody may say that they are."""
         from tpmconsole.identity.bundle import read_bundle
-        from tpmconsole.identity.chain import is_self_signed
-        from tpmconsole.identity.naming import basic_constraints, pem
+        from tpmconsole.identity.chain import is_ca, is_self_signed
+        from tpmconsole.identity.naming import pem
 
         certificates = (one for data in bundles for one in read_bundle(data))
-        roots = []
-        for one in certificates:
-            basic = basic_constraints(one)
-            if is_self_signed(one) and basic is not None and basic.ca:
-                roots.append(one)
-        return pem(roots)
+        return pem(one for one in certificates if is_self_signed(one) and is_ca(one))
 
     def kept_before(self, name: str) -> CertificateFacts | None:
         """The certificate that ``undo`` would go back to; None where none was kept."""
@@ -162,13 +157,23 @@ class Installer:
         """What is in a file of trust anchors and not trusted yet; adds nothing.
 
         Raises:
-            ConsoleError: there is no certificate in it.
+            ConsoleError: there is no certificate in it, or one that nobody can be trusted by.
         """
         from tpmconsole.identity.bundle import read_bundle
         from tpmconsole.identity.certificate import describe
+        from tpmconsole.identity.chain import may_be_trusted
 
         known = self._anchors(self._board.identities.get(name), replaceable=True)
-        return [describe(one) for one in read_bundle(data) if one not in known]
+        new = [one for one in read_bundle(data) if one not in known]
+        for one in new:
+            if not may_be_trusted(one):
+                facts = describe(one)
+                raise ConsoleError(
+                    "No CA certificate",
+                    f"'{facts.subject}' is no CA: '{facts.issuer}' issued it",
+                    f"you need the CA's own certificate, that of '{facts.issuer}'",
+                )
+        return [describe(one) for one in new]
 
     def add_anchors(self, name: str, data: bytes) -> None:
         """Trust the CAs in a file as well; somebody has compared their fingerprints.

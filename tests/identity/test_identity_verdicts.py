@@ -168,6 +168,9 @@ GOOD: dict[str, Row] = {
 }
 
 WARNED: dict[str, Row] = {
+    "a device's certificate among the anchors": Row(
+        lambda: Given(leaf(ROOT), trust=[ROOT, leaf(ROOT)]), warns={"trust"}
+    ),
     "server without SAN": Row(
         lambda: Given(leaf(ROOT, san=()), role="server"), warns={"san", "chain"}
     ),

@@ -117,7 +117,7 @@ def _undo(board: Board, args: Namespace) -> Answer:
 
 
 def _trust(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.answers import anchor_lines
+    from tpmconsole.answers import anchor_lines, anchor_words
 
     if args.add is not None and args.remove is not None:
         raise usage_error("Wrong usage", "--add and --remove at once", "use one after the other")
@@ -127,24 +127,26 @@ def _trust(board: Board, args: Namespace) -> Answer:
         anchors = board.installer.trust(args.name)
         return Answer([one.to_json() for one in anchors], anchor_lines(anchors))
     anchor = board.installer.anchor(args.name, args.remove)
-    what = f"'{anchor.subject}' (SHA-256 {anchor.fingerprint})"
+    what = anchor_words(anchor)
     if not args.yes:
-        raise usage_error("Not removed", f"'{args.name}' would trust {what} no more", "add --yes")
+        raise usage_error("Not removed", f"'{args.name}' would no more trust {what}", "add --yes")
     board.installer.remove_anchor(args.name, args.remove)
     data = {"identity": args.name, "removed": anchor.to_json()}
-    return Answer(data, [f"{args.name}: trusts {what} no more"], changed=True)
+    return Answer(data, [f"{args.name}: trusts no more {what}"], changed=True)
 
 
 def _add_trust(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.answers import anchor_words
+
     data = certificate_file(args.add)
     new = board.installer.new_anchors(args.name, data)
-    what = ", ".join(f"'{one.subject}' (SHA-256 {one.fingerprint})" for one in new)
+    what = " and ".join(map(anchor_words, new))
     if new and not args.yes:
-        raise usage_error("Not added", f"'{args.name}' would trust {what} as well", "add --yes")
+        raise usage_error("Not added", f"'{args.name}' would also trust {what}", "add --yes")
     if new:
         board.installer.add_anchors(args.name, data)
     answer = {"identity": args.name, "added": [one.to_json() for one in new]}
-    line = f"{args.name}: trusts {what} from now on" if new else f"{args.name}: trusts all of it"
+    line = f"{args.name}: from now on trusts {what}" if new else f"{args.name}: trusts all of it"
     return Answer(answer, [line], changed=bool(new))
 
 

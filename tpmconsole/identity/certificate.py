@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tpmconsole.identity import checks
 from tpmconsole.identity.bundle import read_bundle
-from tpmconsole.identity.chain import find_path, roles_of
+from tpmconsole.identity.chain import find_path, is_ca, roles_of
 from tpmconsole.identity.chain_checks import (
     check_algorithms,
     check_authority,
@@ -41,6 +41,7 @@ class CertificateFacts:
         serial: hexadecimal, lower case.
         fingerprint: SHA-256, 64 hexadecimal digits.
         san: as a request writes them: ``dns:gateway.local``.
+        ca: whether it may vouch for others.
     """
 
     subject: str
@@ -50,6 +51,12 @@ class CertificateFacts:
     serial: str
     fingerprint: str
     san: tuple[str, ...]
+    ca: bool
+
+    @property
+    def trusted_for(self) -> str:
+        """What trusting it means where it is no CA's; empty for a CA's, which is the rule."""
+        return "" if self.ca else "; no CA: this one peer alone"
 
     def to_json(self) -> dict[str, Any]:
         """The facts with times in ISO 8601 UTC."""
@@ -106,6 +113,7 @@ def describe(certificate: x509.Certificate) -> CertificateFacts:
         serial=f"{certificate.serial_number:x}",
         fingerprint=fingerprint(certificate),
         san=san_entries(certificate),
+        ca=is_ca(certificate),
     )
 
 
@@ -160,7 +168,7 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
     verdicts += [
         check_algorithms(path),
         check_authority(path),
-        check_trust(anchors, now),
+        check_trust(anchors, now, added),
         check_chain(path, [*bundle, *anchors], anchors, role, now),
     ]
     if request is not None:

@@ -19,7 +19,7 @@ from cryptography.x509.verification import (
     VerificationError,
 )
 
-from tpmconsole.identity.naming import general_names
+from tpmconsole.identity.naming import basic_constraints, general_names, key_usage
 from tpmconsole.text import printable
 
 MAX_LENGTH = 8
@@ -149,6 +149,22 @@ def broken_hash(certificate: x509.Certificate) -> str | None:
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """Whether it was signed with its own key, as a root is."""
     return is_signed_by(certificate, certificate)
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Whether it may vouch for others (RFC 5280, 4.2.1.3 and 4.2.1.9)."""
+    if certificate.version is x509.Version.v1:  # no extensions: OpenSSL takes such a root for a CA
+        return is_self_signed(certificate)
+    basic, usage = basic_constraints(certificate), key_usage(certificate)
+    return basic is not None and basic.ca and (usage is None or usage.key_cert_sign)
+
+
+def may_be_trusted(certificate: x509.Certificate) -> bool:
+    """Whether it can be a trust anchor: a CA, or one peer that signed its own certificate.
+
+    OpenSSL and cryptography's verifier take the latter for that peer, and for nobody else.
+    """
+    return is_ca(certificate) or is_self_signed(certificate)
 
 
 def verify(

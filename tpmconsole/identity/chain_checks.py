@@ -9,7 +9,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tpmconsole.clock import moment
-from tpmconsole.identity.chain import Path, broken_hash, is_self_signed, roles_of, verify
+from tpmconsole.identity.chain import (
+    Path,
+    broken_hash,
+    is_self_signed,
+    may_be_trusted,
+    roles_of,
+    verify,
+)
 from tpmconsole.identity.faults import find_fault, needs_verifier
 from tpmconsole.identity.naming import extension, fingerprint, name_text
 from tpmconsole.identity.verdict import Verdict, fail, ok, warn
@@ -18,6 +25,7 @@ from tpmconsole.identity.verdict import Verdict, fail, ok, warn
 RSA_BITS = 2048
 EC_BITS = 224
 
+REMOVE_ANCHOR = "remove it (tpmconsole trust NAME --remove SHA-256)"
 _ADD_TRUST = "add your CA's root certificate: --trust FILE"
 
 
@@ -60,12 +68,25 @@ def check_authority(path: Path) -> Verdict:
     )
 
 
-def check_trust(anchors: Sequence[x509.Certificate], now: datetime) -> Verdict:
-    """Are there anchors, and will others take them as such?"""
+def check_trust(
+    anchors: Sequence[x509.Certificate], now: datetime, added: Sequence[x509.Certificate] = ()
+) -> Verdict:
+    """Are there anchors, and will others take them as such?
+
+    Args:
+        added: those that are to be trusted only now.
+    """
     if not anchors:
         return fail("trust", "no trust anchor is given and none is installed", _ADD_TRUST)
+    for one in added:
+        if not may_be_trusted(one):
+            text = f"'{name_text(one.subject)}' is to be trusted and is no CA's certificate"
+            return fail("trust", text, _ADD_TRUST)
     for anchor in anchors:
         name = name_text(anchor.subject)
+        if not may_be_trusted(anchor):
+            text = f"the trust anchor '{name}' is no CA's certificate"
+            return warn("trust", text, REMOVE_ANCHOR)
         if anchor.not_valid_after_utc < now:
             text = f"the trust anchor '{name}' expired {moment(anchor.not_valid_after_utc)}"
             return warn("trust", text, "ask your CA for its new root certificate")

@@ -103,8 +103,9 @@ def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowh
             page.console.main.say(f"{name} trusts all of these already")
             back()
             return
-        facts = [fact for one in anchors for fact in anchor_facts(one, "NEW CA")]
-        facts += [Fact(), Fact("", "", f"{COMPARE} Whoever has this CA can pose as every peer.")]
+        facts = [fact for one in anchors for fact in anchor_facts(one, new=True)]
+        danger = " Whoever has this CA can pose as every peer." * any(one.ca for one in anchors)
+        facts += [Fact(), Fact("", "", f"{COMPARE}{danger}")]
         page.app.push_screen(
             ReviewDialog(f"Trust this for {name}?", facts, [("y", "Trust"), ("n", "No")]),
             lambda key: yes(pem) if key == "y" else back(),

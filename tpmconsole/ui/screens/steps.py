@@ -22,6 +22,7 @@ _KEYS_INSTEAD = (
     ("with --role", "with key o"),
     ("--san dns:NAME or --san ip:ADDRESS", "dns:NAME or ip:ADDRESS among its names"),
     ("tpmconsole renew, then import", "key w on this page, then i"),
+    ("tpmconsole trust NAME --remove SHA-256", "key t on this page, then x"),
 )
 _SHORT_NAMES = {"authority-key-identifier": "key-ids"}
 COMPARE = "Compare each fingerprint with the one that the CA publishes or tells you."
@@ -99,7 +100,7 @@ def verdict_facts(
     for one in sorted(wrong, key=lambda one: one.verdict != "fail"):
         facts.append(Fact(_short(one.check), one.verdict.upper(), one.text))
         facts.append(Fact("", "", f"try: {_by_keys(one.remedy)}"))
-    facts += [fact for anchor in added for fact in anchor_facts(anchor, "NEW CA")]
+    facts += [fact for anchor in added for fact in anchor_facts(anchor, new=True)]
     passed = [one for one in verdicts if one.verdict == "ok"]
     if wrong:  # what passed is of no interest now, and every line of it costs bytes
         return [*facts, Fact("Passed", "OK", ", ".join(_short(one.check) for one in passed))]
@@ -116,11 +117,13 @@ def _by_keys(remedy: str) -> str:
     return remedy
 
 
-def anchor_facts(anchor: CertificateFacts, state: str = "") -> list[Fact]:
+def anchor_facts(anchor: CertificateFacts, *, new: bool = False) -> list[Fact]:
     """A trust anchor: its name, until when, and its fingerprint in groups that can be compared."""
+    until = f"{moment(anchor.not_after)}{anchor.trusted_for}"
+    state = ("NEW CA" if anchor.ca else "NEW PEER") if new else ""
     digits = anchor.fingerprint.upper()
     groups = " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
     return [
-        Fact("Trust", state, f"{anchor.subject}, until {moment(anchor.not_after)}"),
+        Fact("Trust", state, f"{anchor.subject}, until {until}"),
         Fact("", "SHA-256", groups),
     ]
