@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from session_pki import Ca
 from swtpm_alone import SwtpmAlone
+from waiting import wait_until
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
@@ -93,3 +95,15 @@ def test_a_restart_ends_no_session_that_it_cannot_start_again(board: Board) -> N
     second = restart(board, first.id, b"secret")
     assert (second.id, second.state) == ("server-2", State.RUNNING)
     assert board.sessions.show(first.id).state == State.STOPPED
+
+
+def test_a_session_is_stopped_while_it_starts(board: Board) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        start = thread.submit(board.start_session, SERVER, b"secret")
+        wait_until(board.sessions.list)
+        stopped = board.stop_session("server-1")
+        with pytest.raises(ConsoleError, match=r"was stopped while|without a word"):
+            start.result()
+    assert stopped.state == State.STOPPED
+    assert not Path(f"/proc/{stopped.pid}/exe").exists()
+    assert not board.sessions.any_running()

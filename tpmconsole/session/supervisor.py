@@ -14,7 +14,12 @@ from typing import Any
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.memory import Password
 from tpmconsole.session.children import log_tail, spawn
-from tpmconsole.session.condition import ended_without_a_word, facts_now, process_of
+from tpmconsole.session.condition import (
+    SILENT_S,
+    ended_without_a_word,
+    facts_now,
+    process_of,
+)
 from tpmconsole.session.engine import choose
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.facts import SessionFacts, State
@@ -108,7 +113,7 @@ class Supervisor:
             ConsoleError: there is none of that name, or it does not end.
         """
         folder = self._known(session)
-        facts = facts_now(folder, self._log)
+        facts = self._begun(folder)
         process = process_of(facts)
         if facts.state.ended or process is None:
             return facts
@@ -120,7 +125,13 @@ class Supervisor:
                 "try again later; restarting the board ends it for good",
                 ExitCode.UNEXPECTED,
             )
-        return self._after_stop(folder)
+        try:
+            return self._after_stop(folder)
+        except ConsoleError:
+            if facts.state != State.STARTING:
+                raise
+            # Whoever was starting it has seen it end, and cleans up after it.
+            return facts.ended(State.STOPPED, now())
 
     def reload(self, session: str) -> SessionFacts:
         """Have a session read its certificate, trust anchors and revocation lists again.
@@ -239,6 +250,12 @@ class Supervisor:
             for event in read_events(folder):
                 if event["event"] == "error" and event.get("final"):
                     raise ConsoleError.from_json(event)
+                if event["event"] == "stopped":
+                    raise ConsoleError(
+                        "Session not started",
+                        f"{folder.name} was stopped while it was starting",
+                        "start it again",
+                    )
                 if event["event"] in ("listening", "handshake") or "retry_in_s" in event:
                     return
             if not alive:
@@ -250,6 +267,16 @@ class Supervisor:
                     f"check the TPM (tpmconsole status), and the log {self._log}",
                     ExitCode.NO_TPM,
                 )
+            time.sleep(POLL_S)
+
+    def _begun(self, folder: Path) -> SessionFacts:
+        """A session that has told its process number or has ended; it may be starting just now."""
+        deadline = time.monotonic() + SILENT_S
+        while True:
+            facts = facts_now(folder, self._log)
+            known = facts.state.ended or process_of(facts) is not None
+            if known or time.monotonic() > deadline:
+                return facts
             time.sleep(POLL_S)
 
     def _after_stop(self, folder: Path) -> SessionFacts:
