@@ -154,8 +154,8 @@ def session_lines(sessions: Sequence[SessionFacts]) -> Iterator[str]:
 
 
 def session_facts_lines(facts: SessionFacts) -> Iterator[str]:
-    """``tpmconsole session show``."""
-    for label, value in facts.to_json().items():
+    """``tpmconsole session show``; the state is told as in the list."""
+    for label, value in (facts.to_json() | {"state": facts.word}).items():
         if isinstance(value, Mapping):
             known = ((name, _fact_words(one)) for name, one in value.items())
             text = ", ".join(f"{name} {one}" for name, one in known if one != "-") or "-"

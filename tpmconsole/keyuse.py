@@ -55,7 +55,7 @@ def dependents(board: Board, key: PersistentKey) -> tuple[str, ...]:
     found = list(users(board, key))
     if key.identity is not None:
         found += [
-            f"session {one.id}, {one.state}"
+            f"session {one.id}, {one.word}"
             for one in board.sessions.list()
             if one.identity == key.identity and not one.state.ended
         ]

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from tpmconsole.answers import session_facts_lines, session_lines
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import causes, events, monitor, protocol
 from tpmconsole.session.causes import Peer, explain
@@ -29,6 +30,16 @@ from tpmconsole.session.unixsockets import servers_of_sockets
 from tpmconsole.session.wire import Wire, connect, listen
 
 PEER = Peer("server", "broker:8443")
+
+
+def test_a_session_that_waits_is_shown_as_it_is_listed() -> None:
+    facts = SessionFacts("client-1", "client", "pump", "broker:8443", waiting_for="peer")
+    (_, listed), (_, shown) = (
+        session_lines([facts]),
+        next(line.split() for line in session_facts_lines(facts) if line.startswith("state ")),
+    )
+    assert (listed.split()[1], shown) == ("waiting", "waiting")
+    assert facts.to_json()["state"] == "starting"
 
 
 # Events
