@@ -33,9 +33,8 @@ def title(key: Key) -> str:
 
 def row(key: Key, answer: Usability | None, folder: Path) -> list[str]:
     """A key in the table; ``folder`` goes without saying."""
-    where = printable(place(key).removeprefix(f"{folder}/"))
     return [
-        where[-COLUMNS[0][1] :],
+        printable(place(key).removeprefix(f"{folder}/")),
         key.algorithm or "-",
         auth_word(key.auth),
         key.identity or "-",

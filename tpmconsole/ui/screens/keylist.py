@@ -139,6 +139,8 @@ class KeyListPage(Page):
         key = self.chosen()
         if key is not None:
             shown = facts(key, self.answers.get(place(key)))
+            if self._table.cut:
+                shown = [Fact("Where", "", self._row(key)[0]), *shown]
         elif self.view.whole:
             shown = [Fact("", "NONE", "no key has that; Esc shows all")]
         else:

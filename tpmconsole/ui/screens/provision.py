@@ -140,6 +140,8 @@ class ProvisionPage(Page):
         if one is not None:
             kiosk = self.board.settings.kiosk
             facts = step_facts(one, simulated=self._simulated, kiosk=kiosk)
+            if self._table.cut:
+                facts = [Fact("Identity", "", one.name), *facts]
         self.query_one(Facts).present(facts)
         self.console.main.show_keys()
 

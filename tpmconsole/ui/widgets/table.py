@@ -27,8 +27,8 @@ class Table(Static, can_focus=True):
     twice at every move.
 
     Args:
-        columns: title and width of each; the last one's width is what it needs, and it gets what
-            the others leave.
+        columns: title and width of each on 80 columns. Of what there is more, those before the last
+            get what they need, and the last one gets the rest.
         state_column: the column that holds state words.
         header: whether the columns' titles are shown.
 
@@ -52,6 +52,7 @@ class Table(Static, can_focus=True):
         self._layout = columns
         self._state_column = state_column
         self._texts: list[tuple[str, ...]] = []
+        self._needs = [0] * len(columns)  # the widest text of each column
         self._top = 0
         self.cursor_row = 0
 
@@ -71,19 +72,22 @@ class Table(Static, can_focus=True):
             chosen: where the cursor goes instead, because its row has moved.
         """
         before = (self.cursor_row, len(self._texts))
-        self._texts = [tuple(row) for row in rows]
+        self._texts = []
+        self._needs = [0] * len(self._layout)
+        self._add(rows)
         self._put_cursor(self.cursor_row if chosen is None else chosen)
         if before != (self.cursor_row, len(self._texts)):
             self.post_message(self.Moved())
 
     def extend(self, rows: Sequence[Sequence[str]]) -> None:
         """Add rows at the end."""
-        self._texts += [tuple(row) for row in rows]
+        self._add(rows)
         self.move_cursor(row=self.cursor_row)
 
     def change(self, row: int, texts: Sequence[str]) -> None:
         """Show a row anew."""
         self._texts[row] = tuple(texts)
+        self._needs = list(map(max, self._needs, map(cells, texts)))
         self._lay_out()
 
     def move_cursor(self, *, row: int) -> None:
@@ -94,6 +98,11 @@ class Table(Static, can_focus=True):
     def fits(self, text: str) -> bool:
         """Whether the last column shows the text in full."""
         return cells(text) <= self._widths()[-1]
+
+    @property
+    def cut(self) -> bool:
+        """Whether the first text under the cursor is not shown in full."""
+        return bool(self._texts) and cells(self._texts[self.cursor_row][0]) > self._widths()[0]
 
     # Keys and the mouse
 
@@ -132,6 +141,11 @@ class Table(Static, can_focus=True):
     def on_resize(self, _: events.Resize) -> None:
         self._lay_out()
 
+    def _add(self, rows: Sequence[Sequence[str]]) -> None:
+        self._texts += [tuple(row) for row in rows]
+        for texts in rows:
+            self._needs = list(map(max, self._needs, map(cells, texts)))
+
     def _put_cursor(self, row: int) -> None:
         self.cursor_row = max(0, min(row, len(self._texts) - 1))
         self._lay_out()
@@ -153,10 +167,15 @@ class Table(Static, can_focus=True):
             self.update(content)
 
     def _widths(self) -> list[int]:
-        room = self.size.width or self.app.size.width
-        widths = [width for _, width in self._layout[:-1]]
+        room = (self.size.width or self.app.size.width) - GAP * len(self._layout)
+        widths = [width for _, width in self._layout]
+        spare = max(0, room - sum(widths))
+        for index, need in enumerate(self._needs[:-1]):
+            more = max(0, min(spare, need - widths[index]))
+            widths[index] += more
+            spare -= more
         # Never more than there is: a row that is wrapped would push others out of sight.
-        return [*widths, max(1, room - sum(widths) - GAP * len(self._layout))]
+        return [*widths[:-1], max(1, room - sum(widths[:-1]))]
 
     def _row(self, row: int, widths: Sequence[int]) -> Content:
         texts = self._texts[row]
