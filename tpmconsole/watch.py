@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,10 +32,16 @@ def tpm_users(board: Board) -> list[TpmUser]:
     return foreign_users(family(ours), sockets)
 
 
-def restart(board: Board, session: str, password: Password | None = None) -> SessionFacts:
+def restart(
+    board: Board, session: str, password: Password | None = None, *, last_try: bool = False
+) -> SessionFacts:
     """Start a session again with what it was told, ending it first where it still runs.
 
     It gets an id of its own: what the old one wrote stays.
+
+    Args:
+        password: the key's.
+        last_try: send it also where a wrong one would lock the TPM, if the session does not so.
 
     Raises:
         ConsoleError: there is none of that name, systemd runs it, or its key cannot be used now:
@@ -43,6 +50,7 @@ def restart(board: Board, session: str, password: Password | None = None) -> Ses
     from tpmconsole.session.unit import check_no_service
 
     spec, facts = board.sessions.spec(session), board.sessions.show(session)
+    spec = replace(spec, last_try=last_try or spec.last_try)
     check_no_service(facts, "restart")
     if not facts.state.ended:
         _check_usable(board, spec, password)
@@ -66,7 +74,7 @@ def _check_usable(board: Board, spec: SessionSpec, password: Password | None) ->
         raise ConsoleError(
             "Not restarted",
             found.reason,
-            "do that, then restart it again; until then it goes on",
+            "restart it again after that; it goes on until then",
             ExitCode.REFUSED,
             needs=found.needs,
         )

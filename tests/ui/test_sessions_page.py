@@ -14,6 +14,7 @@ from tpmconsole.identity.request import RequestSpec
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.tpm.passwords import Passwords
 
 Make = Callable[..., Settings]
 # Opens the simulator's bus as any D-Bus client would; no child of ours, which would be our worker.
@@ -128,6 +129,17 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.sees("nobody is connected")
         await technician.press("y")
         await technician.until(lambda: not board.sessions.any_running(), "the end of server-2")
+        # The last try is sent where somebody says so.
+        gateway = board.source(board.identities.get("gateway"))
+        assert not board.keyring.usable(gateway, Passwords(b"wrong")).usable
+        await technician.press("r")
+        await technician.sees("tries left: 1 of 3")
+        await technician.type("secret")
+        await technician.press("enter")
+        await technician.sees("LAST TRY")
+        await technician.press("y")
+        await technician.sees("server-3 started")
+        board.stop_session("server-3")
 
 
 async def test_another_user_of_the_tpm_is_a_row_of_its_own(settings: Make) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widget import Widget
 
-from tpmconsole.memory import Password
+from tpmconsole.tpm.passwords import Passwords
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.events import EventsDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
@@ -211,7 +211,11 @@ class SessionsPage(Page):
         def begin(values: Mapping[str, str] | None) -> None:
             if values:
                 spec = session_spec(role, values)
-                start = partial(self.board.start_session, spec)
+
+                def start(known: Passwords) -> SessionFacts:
+                    wanted = replace(spec, last_try=known.last_try)
+                    return self.board.start_session(wanted, known.key)
+
                 self._start(f"starting the {role}", spec, _locked(summaries, spec), start)
 
         self.app.push_screen(start_form(role, ready), begin)
@@ -230,7 +234,9 @@ class SessionsPage(Page):
                 )
 
         def again(spec: SessionSpec, summaries: Sequence[Summary]) -> None:
-            start = partial(restart, self.board, one.id)
+            def start(known: Passwords) -> SessionFacts:
+                return restart(self.board, one.id, known.key, last_try=known.last_try)
+
             self._start(f"restarting {one.id}", spec, _locked(summaries, spec), start)
 
         if one.state.ended:
@@ -245,7 +251,7 @@ class SessionsPage(Page):
         label: str,
         spec: SessionSpec,
         locked: bool,
-        start: Callable[[Password | None], SessionFacts],
+        start: Callable[[Passwords], SessionFacts],
     ) -> None:
         """Start a session, asking for its key's password where there is one.
 
@@ -260,7 +266,7 @@ class SessionsPage(Page):
             self._started = facts.id  # the cursor goes there
             self._changed(f"{facts.id} started, engine {facts.engine}")
 
-        action = Action(label, spec.identity, lambda known: start(known.key), done, source)
+        action = Action(label, spec.identity, start, done, source)
         do(self, action, "key" if locked else None)
 
     def _stop(self) -> None:
