@@ -161,6 +161,7 @@ def test_a_port_in_use_a_host_that_does_not_resolve_and_nobody_there(ready: Shel
     assert address.rpartition(":")[2] in taken["cause"]
     asked = ready.refuse(1, "simulator", "stop")
     assert server in asked["cause"]
+    assert server in ready.refuse(1, "forget", "ready", "--yes")["cause"]
     assert ready.refuse(1, "session", "show", "client-99")["title"] == "Unknown session"
     unit = ready.refuse(1, "session", "install", "ready", "--dry-run")
     assert (unit["title"], server in unit["cause"]) == ("Not as a service", True)

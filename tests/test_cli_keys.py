@@ -74,6 +74,11 @@ def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) ->
     (gone,) = [one for one in findings if one["probe"] == "identity" and "guest" in one["finding"]]
     assert gone["state"] == "fail"
     assert "nothing is at 0x81000020" in gone["finding"]
+    assert "tpmconsole forget guest" in gone["remedy"]
+    assert "certificate CN=guest" in board.refuse(2, "forget", "guest")["cause"]
+    assert board("forget", "guest", "--yes").returncode == 0
+    assert "guest" not in board.identities()
+    assert '"forget"' in (board.state / "audit.jsonl").read_text()
 
 
 def test_a_handle_in_use_leaves_no_imported_identity(board: Shell) -> None:

@@ -32,6 +32,7 @@ ALLOWED = {
         *("tour", "kiosk"),
         *("tpm", "identity", "session", "board", "keyring", "provision", "inputs", "disks", "tidy"),
         *("doctor", "report", "answers", "keyguard", "keyproof", "keyuse", "watch", "listing"),
+        "forgetting",
     },
 }
 TSS_USERS = {"tpm/worker.py"}

@@ -209,7 +209,7 @@ class Board:
             summary = summarise(identity, now, self.settings.warn_days)
             if self._key_is_gone(identity):
                 gone = f"its key is gone: nothing is at {summary.where}"
-                summary = replace(summary, state="ERROR", detail=gone)
+                summary = replace(summary, state="ERROR", detail=gone, key_lost=True)
             found.append(summary)
         return found
 

@@ -183,6 +183,18 @@ def remove(path: Path) -> None:
         raise cannot_write(path, error) from error
 
 
+def remove_folder(folder: Path) -> None:
+    """Remove a folder that the caller has locked; a crash leaves it whole, or as a leftover.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    gone = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
+    folder.rename(gone)  # which takes the place of an empty folder: rename(2)
+    sync_folder(folder.parent)
+    shutil.rmtree(gone)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in a folder last through a power cut."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

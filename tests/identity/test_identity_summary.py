@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 from identity_pki import DAY, NOW, ca, leaf
 
@@ -71,6 +72,12 @@ def test_the_end_is_told_in_time(
     assert _summary(store, warn_days).state == state
 
 
+def test_who_trusts_no_peer_is_not_ready(store: IdentityStore) -> None:
+    _install(store, 90 * DAY)
+    store.drop_anchor("pump", ROOT.certificate.fingerprint(SHA256()).hex())
+    assert (_summary(store).state, _summary(store).has_trust) == ("NO TRUST", False)
+
+
 def test_the_days_are_a_setting(store: IdentityStore) -> None:
     _install(store, 20 * DAY)
     for days, state in ((30, "EXPIRES"), (10, "READY")):
@@ -83,7 +90,9 @@ def test_what_is_damaged_is_told_and_not_raised(store: IdentityStore) -> None:
     folder = store.get("pump").folder
     (folder / "certificate.pem").write_text("not any more")
     assert _summary(store).state == "ERROR"
+    assert not _summary(store).key_lost
     (folder / "key.pem").unlink()
+    assert _summary(store).key_lost
     assert (_summary(store).state, _summary(store).detail) == (
         "ERROR", "its key is gone: no key.pem"
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +15,13 @@ from textual import events
 
 from tpmconsole.disks import Disk, Disks
 from tpmconsole.identity.request import RequestSpec
+from tpmconsole.identity.summary import Summary
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.dialogs import files
 from tpmconsole.ui.dialogs.form import FormDialog
 from tpmconsole.ui.screens import handing
+from tpmconsole.ui.screens.steps import step_facts
 from tpmconsole.ui.widgets.table import Table
 
 Make = Callable[..., Settings]
@@ -169,6 +172,14 @@ async def _single_keys(technician: Technician) -> None:
     await technician.press("escape")
 
 
+def test_of_a_key_that_is_lost_no_step_is_done() -> None:
+    gone = "its key is gone: nothing is at 0x81000010"
+    one = Summary("pump", "ec-p256", "0x81000010", "none", "ERROR", gone, key_lost=True)
+    facts = step_facts(replace(one, subject="CN=pump", has_trust=True), simulated=False)
+    assert (facts[0].state, facts[0].text) == ("ERROR", gone)
+    assert not {"DONE", "NEXT"} & {fact.state for fact in facts}
+
+
 async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> None:
     async with console(settings(simulate=True)) as technician:
         request = await _requested(technician, "old")
@@ -220,10 +231,23 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         await technician.press("x")
         await technician.sees("Trust it no more")
         await technician.press("y")
-        await technician.until(lambda: not board.identities.get("old").has_trust, "no trust")
-        await technician.idle()
+        await _forget(technician, "old")
         actions = [one for one, _ in _actions(technician)]
-        assert {"undo import", "add trust", "remove trust", "create", "request"} <= set(actions)
+        assert {"forget", "undo import", "add trust", "remove trust", "create", "request"} <= set(
+            actions
+        )
+
+
+async def _forget(technician: Technician, name: str) -> None:
+    """Remove the chosen identity, which trusts nobody, after a no and a yes."""
+    await technician.sees("NO TRUST")
+    await technician.press("x")
+    await technician.sees(f"certificate CN={name}")
+    await technician.press("n", "x")
+    await technician.sees("key.pem, for good")
+    await technician.press("y")
+    await technician.sees(f"{name}: forgotten")
+    assert name not in technician.app.board.identities.names()
 
 
 async def test_the_request_reaches_a_disk_the_clipboard_and_a_camera(

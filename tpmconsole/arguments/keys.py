@@ -85,3 +85,13 @@ def add_commands(commands: Any) -> None:
         "--yes", action="store_true", help="without it, only says what would be lost"
     )
     owner_password_option(evict)
+    forget = add_command(
+        commands,
+        "forget",
+        "remove an identity: its key file, certificate and trust; a key at a handle stays",
+        "tpmconsole forget gateway --yes",
+    )
+    forget.add_argument("name", metavar="NAME")
+    forget.add_argument(
+        "--yes", action="store_true", help="without it, only says what would be lost"
+    )

@@ -132,9 +132,22 @@ def _evict(board: Board, args: Namespace) -> Answer:
     )
 
 
+def _forget(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.forgetting import forget, losses
+
+    lost = losses(board, args.name)
+    if not args.yes:
+        what = f"'{args.name}' would go, and with it: {'; '.join(lost)}"
+        raise usage_error("Not forgotten", what, "add --yes")
+    forget(board, args.name)
+    data = {"identity": args.name, "forgotten": True, "lost": list(lost)}
+    return Answer(data, [f"{args.name}: forgotten", *lost], changed=True)
+
+
 COMMANDS: Commands = {
     "keys": _keys,
     "create": _create,
     "persist": _persist,
     "evict": _evict,
+    "forget": _forget,
 }

@@ -33,12 +33,15 @@ def folders(examination: Examination) -> Iterator[Finding]:
         yield skipped("there is no identity yet: make one on page 3")
     for one in found:
         where = f"{algorithm_words(one.algorithm)}, {one.where}"
-        if one.state == "ERROR":
-            yield fail(
-                f"{one.name}: {one.detail}",
-                "restore the file from a backup, or make and certify a new key",
-                where,
-            )
+        if one.key_lost:
+            forget = f"forget it (tpmconsole forget {one.name}), then make and certify a new key"
+            backup = "" if one.where.startswith("0x") else "restore key.pem from a backup; else "
+            yield fail(f"{one.name}: {one.detail}", f"{backup}{forget}", where)
+        elif one.state == "ERROR":
+            yield fail(f"{one.name}: {one.detail}", "restore the file from a backup", where)
+        elif one.state == "NO TRUST":
+            add = f"add the CA of its peers: tpmconsole trust {one.name} --add FILE"
+            yield warn(f"{one.name}: {one.detail}", add, where)
         else:
             yield ok(f"{one.name}: {one.state.lower()}, {one.detail}", where)
 

@@ -100,6 +100,11 @@ class Identity:
         return read_bounded(self.folder / "key.pem", _SMALL_FILE_BYTES)
 
     @property
+    def key_lost(self) -> bool:
+        """Whether its folder has no key; whether one is at a handle, only the TPM tells."""
+        return self.handle is None and not (self.folder / "key.pem").is_file()
+
+    @property
     def made(self) -> datetime | None:
         """When the key was made, by the board's clock of that time; None where that is unknown."""
         try:

@@ -21,6 +21,7 @@ from tpmconsole.files import (
     cannot_write,
     make_private_folder,
     remove,
+    remove_folder,
     remove_leftovers,
     sync_folder,
     temporary_folder,
@@ -243,6 +244,18 @@ class IdentityStore:
             write_atomic(identity.folder / "key.handle", handle_line(handle))
             remove(identity.folder / "key.pem")
         return self.get(name)
+
+    def remove(self, name: str) -> None:
+        """Remove an identity with all its files: all of it, or nothing.
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be removed.
+        """
+        with self._changing(name) as identity:
+            try:
+                remove_folder(identity.folder)
+            except OSError as error:
+                raise cannot_write(identity.folder, error) from error
 
     def trust_certificates(self, name: str) -> list[x509.Certificate]:
         """The trust anchors that are installed; empty where none are.

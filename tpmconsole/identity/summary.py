@@ -21,14 +21,16 @@ class Summary:
     """What the screens show of an identity.
 
     Attributes:
-        state: ``KEY`` (made), ``REQUEST`` (waits for the CA), ``READY``, ``EXPIRES`` (soon),
-            ``EXPIRED``, ``NO CLOCK`` (the dates cannot be judged) or ``ERROR``.
+        state: ``KEY`` (made), ``REQUEST`` (waits for the CA), ``NO TRUST`` (certified, but trusts
+            no peer), ``READY``, ``EXPIRES`` (soon), ``EXPIRED``, ``NO CLOCK`` (the dates cannot be
+            judged) or ``ERROR``.
         where: ``key.pem`` or the persistent handle.
         detail: the certificate's end, or what is missing.
         made: when the key was made.
         requested: when the request was made.
         renewing: a request for the next certificate waits for the CA.
         can_undo: the certificate before this one was kept.
+        key_lost: its key is gone, and nothing can be done with the identity any more.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Summary:
     requested: datetime | None = None
     renewing: bool = False
     can_undo: bool = False
+    key_lost: bool = False
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
@@ -70,6 +73,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         requested=identity.requested,
         renewing=identity.renewing,
         can_undo=identity.can_undo,
+        key_lost=identity.key_lost,
     )
     if identity.problem is not None:
         return replace(known, state="ERROR", detail=identity.problem)
@@ -86,6 +90,8 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         state, detail = "NO CLOCK", f"clock not believable; until {facts.not_after:%Y-%m-%d}"
     else:
         state, detail = _validity(facts.not_after, now, warn_days)
+    if not known.has_trust and state != "EXPIRED":
+        state, detail = "NO TRUST", "trusts no CA, so no session starts"
     if known.renewing:
         detail = detail.removesuffix(_RENEW) + ", renewal waits for the CA"
     return replace(

@@ -12,6 +12,7 @@ from tpmconsole.clock import moment
 from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.commands import Command
 from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.screens.forgetting import ask_forget
 from tpmconsole.ui.screens.forms import ask_create
 from tpmconsole.ui.screens.handing import Handing
 from tpmconsole.ui.screens.importing import Importing
@@ -47,18 +48,19 @@ class ProvisionPage(Page):
 
     def commands(self) -> tuple[Command, ...]:
         one = self._chosen()
-        there, asked = one is not None, one is not None and one.request_subject is not None
-        certified = one is not None and one.subject is not None
+        works = one is not None and not one.key_lost
+        asked = one is not None and works and one.request_subject is not None
+        certified = one is not None and works and one.subject is not None
         answered = one is not None and one.subject is not None and not one.renewing
         return (
             Command("n", "New key", "make a key in the TPM, as a new identity", self._create),
-            Command("r", "Request", "make the certificate request", self._request, lambda: there),
+            Command("r", "Request", "make the certificate request", self._request, lambda: works),
             Command(
                 "i",
                 "Import",
                 "check a certificate, and install it where nothing speaks against it",
                 self._import,
-                lambda: there,
+                lambda: works,
             ),
             Command("enter", "Next", "go on with this identity", self._next),
             Command(
@@ -66,7 +68,7 @@ class ProvisionPage(Page):
                 "Trust",
                 "the CAs whose peers it trusts: see, add and remove them",
                 self._trust,
-                lambda: there,
+                lambda: works,
             ),
             # These come and go with the row: last, so that the others keep their place. Not all
             # fit on the line; the steps and the help name them.
@@ -92,6 +94,13 @@ class ProvisionPage(Page):
                 "let the simulator's CA sign the request",
                 self._demo,
                 lambda: asked and self._simulated,
+            ),
+            Command(
+                "x",
+                "" if works else "Forget",
+                "forget this identity: remove its key file, certificate and trust",
+                self._forget,
+                lambda: one is not None,
             ),
         )
 
@@ -159,6 +168,8 @@ class ProvisionPage(Page):
         one = self._chosen()
         if one is None:
             self._create()
+        elif one.key_lost:
+            self._forget()
         elif one.request_subject is None and one.subject is None:
             self._request()
         elif one.renewing or one.subject is None:
@@ -209,6 +220,10 @@ class ProvisionPage(Page):
     def _trust(self) -> None:
         if (one := self._chosen()) is not None:
             Trusting(self, one.name, self._changed).start()
+
+    def _forget(self) -> None:
+        if (one := self._chosen()) is not None:
+            ask_forget(self, one.name, self._changed)
 
     # Back to the certificate before
 

@@ -33,6 +33,9 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
 
     What is over is told in few words: a move of the cursor sends all that differs.
     """
+    if one.key_lost:
+        lost = [Fact("1 Key", one.state, one.detail)]
+        return lost if kiosk else [*lost, Fact("", "", "x: forget it; then n: a new key")]
     asked = one.request_subject is not None
     answered = one.subject is not None and not one.renewing
     ready = one.subject is not None and one.has_trust
