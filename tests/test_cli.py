@@ -189,8 +189,10 @@ def test_the_password_comes_from_a_file_or_standard_input(shell: Shell) -> None:
     secret.write_text("correct horse\n")
     shell.simulate("create", "locked", "--password-file", str(secret))
     request = ("--simulate", "request", "locked", "--subject", "CN=locked")
-    shell.refuse(4, *request)
+    assert "--password-file FILE" in shell.refuse(4, *request)["remedy"]
     assert shell(*request, "--password-file", "-", text="correct horse\n").returncode == 0
+    signed = shell.simulate("demo-ca", "sign", "locked", "--password-file", str(secret))
+    assert {"check": "key-proof", "verdict": "ok"}.items() <= signed["verdicts"][2].items()
     log = (shell.state / "log" / "tpmconsole.log").read_text()
     assert "correct horse" not in log + (shell.state / "audit.jsonl").read_text()
 

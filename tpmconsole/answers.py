@@ -128,7 +128,7 @@ def anchor_lines(anchors: Sequence[CertificateFacts]) -> Iterator[str]:
         yield f"{one.subject}, until {one.not_after:%Y-%m-%d}{one.trusted_for}"
         yield f"  SHA-256 {one.fingerprint}"
     if not anchors:
-        yield "no trust anchors: import some with --trust FILE"
+        yield "no trust anchors: add the CA of its peers with --add FILE"
 
 
 def session_lines(sessions: Sequence[SessionFacts]) -> Iterator[str]:

@@ -268,15 +268,17 @@ class Board:
         from tpmconsole.session.spec import Credentials
 
         identity = self.identities.get(spec.identity)
-        for there, what in (
-            (identity.has_certificate, "certificate"),
-            (identity.has_trust, "trust anchors for its peer"),
+        run = f"run: tpmconsole import {identity.name} FILE --trust FILE"
+        add = f"add its CA: tpmconsole trust {identity.name} --add FILE"
+        for there, what, remedy in (
+            (identity.has_certificate, "certificate", run),
+            (identity.has_trust, "trust anchors for its peer", add),
         ):
             if not there:
                 raise ConsoleError(
                     "Identity not ready",
                     f"'{identity.name}' has no {what} yet",
-                    f"run: tpmconsole import {identity.name} FILE --trust FILE",
+                    remedy,
                 )
         identity.check_given(password)
         return Credentials(

@@ -27,6 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code and never raises for a failure it can name."""
     as_json = "--json" in arguments
     settings: Settings | None = None
+    args = Namespace()
     # Before there is a log file, logging would print on the terminal, tracebacks and all.
     log.addHandler(logging.NullHandler())
     try:
@@ -44,6 +45,7 @@ def run(arguments: Sequence[str]) -> int:
             return _open_console(settings)
         return _run_command(settings, args)
     except ConsoleError as error:
+        error.remedy += _option(error.needs, args)
         _print_error(error, as_json)
         return error.exit_code
     except BrokenPipeError:
@@ -96,6 +98,20 @@ def _marked(data: Any, settings: Settings) -> Any:
 def _command_name(args: Namespace) -> str:
     action = getattr(args, "action", None)
     return f"{args.command} {action}" if action else str(args.command)
+
+
+def _option(needs: str | None, args: Namespace) -> str:
+    """Which option of the command gives what is needed; the screen asks for it."""
+    option, end = {
+        "key": ("password_file", "; --password-file FILE gives it"),
+        "lockout": ("password_file", "; --password-file FILE gives it"),
+        "parent": ("parent_password_file", "; --parent-password-file FILE gives it"),
+        "hierarchy": ("owner_password_file", "; --owner-password-file FILE gives it"),
+        "source": ("from_password_file", "; --from-password-file FILE gives it"),
+        "consent": ("last_try", "; --last-try sends it all the same"),
+    }.get(needs or "", ("", ""))
+    there = option in args and not getattr(args, option)  # where it was given, it was no help
+    return end if there else ""
 
 
 def _print_error(error: ConsoleError, as_json: bool) -> None:

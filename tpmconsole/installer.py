@@ -226,8 +226,11 @@ class Installer:
 
     # The simulator's CA
 
-    def demo_sign(self, name: str) -> Judgement:
+    def demo_sign(self, name: str, password: Password | None = None) -> Judgement:
         """Let the simulator's throw-away CA sign the request, and import what it gives.
+
+        Args:
+            password: the key's, so that it can prove itself.
 
         Raises:
             ConsoleError: this TPM is no simulator, or there is no request yet.
@@ -243,7 +246,7 @@ class Installer:
             )
         ca = DemoCa(self._board.settings.simulator / "demo-ca")
         chain, trust = ca.sign(request)
-        judgement = self.judge(name, [chain], trust, None)
+        judgement = self.judge(name, [chain], trust, None, password)
         self.install(name, judgement)
         return judgement
 

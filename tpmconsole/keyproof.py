@@ -40,12 +40,13 @@ def prove_unasked(keyring: Keyring, key: Key, passwords: Passwords = NO_PASSWORD
 
 
 def proved(keyring: Keyring, key: AnyKey, passwords: Passwords) -> AnyKey:
-    """The key with the answer in it; files that hold none for a TPM stay as they are."""
+    """The key with a command's answer in it; files that hold none for a TPM stay as they are."""
     if isinstance(key, KeyFile) and key.kind not in IN_A_TPM:
         return key
     answer = prove_unasked(keyring, key, passwords)
     usable = None if answer.answer in _NOT_KNOWN else answer.usable
-    return replace(key, usable=usable, reason=answer.reason)
+    more = "; --last-try sends it all the same" if answer.needs == "consent" else ""
+    return replace(key, usable=usable, reason=f"{answer.reason}{more}")
 
 
 def guarded_parents(keys: Iterable[Key], persistent: Iterable[PersistentKey]) -> Iterator[KeyFile]:

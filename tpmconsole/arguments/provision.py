@@ -95,6 +95,7 @@ def add_commands(commands: Any) -> None:
         "tpmconsole --simulate demo-ca sign gateway",
     )
     sign.add_argument("name", metavar="NAME")
+    password_option(sign)
 
 
 def _hand_over(command: argparse.ArgumentParser) -> None:

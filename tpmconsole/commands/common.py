@@ -49,7 +49,11 @@ def read_password(path: Path | None) -> Secret | None:
         data = read_bounded(path, PASSWORD_BYTES)
     password = first_line(data)
     if not password:  # a key without a password is made by leaving the option out, not by accident
-        raise usage_error("No password", f"{path}: its first line is empty", "write one into it")
+        raise usage_error(
+            "No password",
+            f"{path}: its first line is empty",
+            "write the password into its first line; for a key without one leave the option out",
+        )
     check_password(password)
     return password
 

@@ -153,7 +153,7 @@ def _add_trust(board: Board, args: Namespace) -> Answer:
 def _demo_sign(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import verdict_lines
 
-    verdicts = board.installer.demo_sign(args.name).verdicts
+    verdicts = board.installer.demo_sign(args.name, read_password(args.password_file)).verdicts
     data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
     return Answer(data, verdict_lines(args.name, verdicts, installed=True), changed=True)
 

@@ -152,7 +152,7 @@ def _handshake(examination: Examination, server: Server) -> Finding:
     if not anchors:
         return warn(
             f"{server}: not judged, for no identity has trust anchors",
-            "import some: tpmconsole import NAME FILE --trust CA-FILE",
+            "add the CA of its peers: tpmconsole trust NAME --add FILE",
         )
     context = bare_context(server=False, min_tls=None, max_tls=None)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -20,7 +20,10 @@ from tpmconsole.settings import WARN_DAYS
 
 EXPIRES_SOON = timedelta(days=WARN_DAYS)
 
-_RENEW = "ask your CA for a new certificate: tpmconsole renew, then import"
+_RENEW = (
+    "ask your CA for a new certificate: tpmconsole renew, or for a first one hand the request over "
+    "again; then import it"
+)
 
 
 def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = None) -> Verdict:

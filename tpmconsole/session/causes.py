@@ -11,6 +11,7 @@ from tpmconsole import clock
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.openssl import BridgeError
 
+_ADD_ITS_CA = "where it is to be trusted, add its CA: tpmconsole trust NAME --add FILE"
 _CLOCK = "check the board's clock (date) and the certificate's dates"
 
 # X509_V_ERR_* (openssl/x509_vfy.h): what about the peer's certificate, what to do
@@ -28,19 +29,19 @@ _VERIFY: dict[int, tuple[str, str]] = {
     ),
     18: (
         "its certificate is signed by itself and is not among our trust anchors",
-        "import the right trust anchors: tpmconsole import NAME FILE --trust CA-FILE",
+        _ADD_ITS_CA,
     ),
     19: (
         "its chain ends in a root that is not among our trust anchors",
-        "import the right trust anchors: tpmconsole import NAME FILE --trust CA-FILE",
+        _ADD_ITS_CA,
     ),
     20: (
         "its certificate was issued by an authority that is not among our trust anchors",
-        "import the right trust anchors: tpmconsole import NAME FILE --trust CA-FILE",
+        _ADD_ITS_CA,
     ),
     21: (
         "its certificate was issued by an authority that is not among our trust anchors",
-        "import the right trust anchors: tpmconsole import NAME FILE --trust CA-FILE",
+        _ADD_ITS_CA,
     ),
     23: ("its certificate has been revoked", "ask who runs it for a new one"),
     24: ("its chain holds a certificate that may not sign others", "ask its CA"),

@@ -181,7 +181,7 @@ def make_context(
         raise ConsoleError(
             "Trust anchors not loaded",
             f"{trust} holds no certificate that OpenSSL can read ({_reason(error)})",
-            "import them again: tpmconsole import NAME FILE --trust CA-FILE",
+            "add them again: tpmconsole trust NAME --add FILE",
         ) from error
     if crl is not None:
         demand_unrevoked(context, crl)

@@ -131,7 +131,7 @@ def _encrypted() -> ConsoleError:
     return ConsoleError(
         "Passphrase needed",
         "the file is encrypted",
-        "give its passphrase (--from-password-file)",
+        "give its passphrase",
         needs="source",
     )
 

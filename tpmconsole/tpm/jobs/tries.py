@@ -79,8 +79,7 @@ def check_last(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
         raise KeyTroubleError(
             "last-try",
             f"a wrong password for {what} would now lock out every protected key",
-            "make sure of the password, then add --last-try; or wait until tries are forgiven "
-            "(status shows how long)",
+            "make sure of the password, or wait until tries are forgiven (status shows how long)",
             needs="consent",
         )
 

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import harmless
 from tpmconsole.ui.dialogs.dialog import Dialog
+from tpmconsole.ui.remedies import by_keys
 from tpmconsole.ui.styled import STATE_WIDTH, Fact, Heading, lay_out
 from tpmconsole.ui.widgets.facts import Facts
 
@@ -37,7 +38,9 @@ class ErrorDialog(Dialog[None]):
         )
         yield Static("")
         yield Static(
-            Content.assemble(("Try    ", "bold $success"), harmless(self.error.remedy, LONGEST))
+            Content.assemble(
+                ("Try    ", "bold $success"), harmless(by_keys(self.error.remedy), LONGEST)
+            )
         )
         yield Static("")
 

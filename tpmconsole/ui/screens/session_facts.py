@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.answers import event_words
 from tpmconsole.text import printable
+from tpmconsole.ui.remedies import by_keys
 from tpmconsole.ui.styled import Fact
 from tpmconsole.words import seconds_words, size_words
 
@@ -53,7 +54,7 @@ def session_facts(one: SessionFacts, levels: str = ASCII_LEVELS) -> list[Fact]:
         error = one.last_error
         words = f"{error.time[11:19]} {error.title}: {error.cause}"
         facts.append(Fact("Last error", "", words.lstrip()))
-        facts.append(Fact("Try", "", error.remedy))
+        facts.append(Fact("Try", "", by_keys(error.remedy)))
     return facts
 
 

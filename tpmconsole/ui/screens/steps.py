@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from tpmconsole.clock import moment
 from tpmconsole.text import short
 from tpmconsole.tpm.model import algorithm_words
+from tpmconsole.ui.remedies import by_keys
 from tpmconsole.ui.styled import Fact, Heading
 
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ _KEYS_INSTEAD = (
     ("--password-file FILE", "key p"),
     ("with --role", "with key o"),
     ("--san dns:NAME or --san ip:ADDRESS", "dns:NAME or ip:ADDRESS among its names"),
-    ("tpmconsole renew, then import", "key w on this page, then i"),
+    ("tpmconsole renew, or for", "key w on this page, or for"),
+    ("hand the request over again; then import it", "h: hand the request over again; then i"),
     ("tpmconsole trust NAME --remove SHA-256", "key t on this page, then x"),
 )
 _SHORT_NAMES = {"authority-key-identifier": "key-ids"}
@@ -117,7 +119,7 @@ def _short(check: str) -> str:
 def _by_keys(remedy: str) -> str:
     for option, key in _KEYS_INSTEAD:
         remedy = remedy.replace(option, key)
-    return remedy
+    return by_keys(remedy)
 
 
 def anchor_facts(anchor: CertificateFacts, *, new: bool = False) -> list[Fact]:
