@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from identity_pki import ca
 from shell import Shell
 
 SUBJECT = ("--subject", "CN=gateway, O=Example", "--san", "ip:127.0.0.1", "--san", "dns:localhost")
@@ -61,6 +62,18 @@ def test_another_request_is_made_and_another_key_is_refused(gateway: Shell, stat
     assert _files(state)["key.pem"] == before["key.pem"]
 
 
+def _trust_another(shell: Shell, session: str) -> None:
+    """It is told that the session does not, and what would make it."""
+    file = shell.state / "other.pem"
+    file.write_bytes(ca("Other").pem)
+    told = shell.simulate("trust", "gateway", "--add", str(file), "--yes")
+    reload = f"tpmconsole session reload {session}"
+    assert told["outdated"] == [{"session": session, "command": reload}]
+    folder = shell.state / "identities" / "gateway"
+    again = shell.simulate("import", "gateway", str(folder / "certificate.pem"))
+    assert "outdated" not in again  # nothing was changed
+
+
 def test_a_session_that_runs_is_not_started_twice(gateway: Shell) -> None:
     start = ("session", "start", "server", "gateway", "--listen", "127.0.0.1:0", "--if-missing")
     first = gateway.simulate(*start)
@@ -73,6 +86,7 @@ def test_a_session_that_runs_is_not_started_twice(gateway: Shell) -> None:
             False,
         )
         assert len(json.loads(gateway("session", "list", "--json").stdout)) == 1
+        _trust_another(gateway, first["id"])
     finally:
         stopped = gateway.simulate("session", "stop", first["id"])
     assert stopped["changed"] is True

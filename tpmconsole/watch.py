@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -90,6 +90,36 @@ def reload(board: Board, session: str) -> SessionFacts:
     """
     with board.recording("session reload", session=session):
         return board.sessions.reload(session)
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A session that has not read its identity's files since they were changed.
+
+    Attributes:
+        command: what makes it read them.
+        key: the same on the screen.
+    """
+
+    session: str
+    command: str
+    key: str
+
+
+def outdated(board: Board, name: str) -> tuple[Outdated, ...]:
+    """The sessions of an identity that go on as before, just after its files were changed."""
+    running = [one for one in board.sessions.list() if one.identity == name and not one.state.ended]
+    return tuple(map(_outdated, running))
+
+
+def _outdated(session: SessionFacts) -> Outdated:
+    if session.unit is not None:
+        command = f"systemctl reload {session.unit}"
+        return Outdated(session.id, command, command)
+    # One that has not come to its first connection yet is not told to read anything.
+    verb, key = ("reload", "l") if session.state == "running" else ("restart", "r")
+    command = f"tpmconsole session {verb} {session.id}"
+    return Outdated(session.id, command, f"{key} on page 4")
 
 
 def unit(board: Board, session: str, password_file: Path | None) -> Installation:

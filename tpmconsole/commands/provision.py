@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from tpmconsole.board import Board
 from tpmconsole.commands.common import (
@@ -72,6 +72,18 @@ def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = Tru
     return Answer(data | asdict(asks), lines, changed=changed)
 
 
+def _replaced(board: Board, name: str, answer: Answer) -> Answer:
+    """The answer, and which sessions go on with what was there before."""
+    from tpmconsole.watch import outdated
+
+    if not answer.changed:
+        return answer
+    found = outdated(board, name)
+    more = [{"session": one.session, "command": one.command} for one in found]
+    lines = [f"{one.session} still uses what was there before: {one.command}" for one in found]
+    return replace(answer, data=answer.data | {"outdated": more}, lines=[*answer.lines, *lines])
+
+
 def _import(board: Board, args: Namespace) -> Answer:
     if args.undo:
         return _undo(board, args)
@@ -105,7 +117,7 @@ def _import(board: Board, args: Namespace) -> Answer:
     exit_code = ExitCode.YES if judgement.acceptable else ExitCode.NO
     same = install and not changed
     lines = verdict_lines(args.name, judgement.verdicts, install, added, changed=not same)
-    return Answer(data, lines, exit_code, changed=changed)
+    return _replaced(board, args.name, Answer(data, lines, exit_code, changed=changed))
 
 
 def _undo(board: Board, args: Namespace) -> Answer:
@@ -113,7 +125,8 @@ def _undo(board: Board, args: Namespace) -> Answer:
         raise usage_error("Wrong usage", "--undo takes no files", "see: tpmconsole import --help")
     facts = board.installer.undo(args.name)
     line = f"{args.name}: back to '{facts.subject}', until {facts.not_after:%Y-%m-%d}"
-    return Answer({"identity": args.name, "certificate": facts.to_json()}, [line], changed=True)
+    data = {"identity": args.name, "certificate": facts.to_json()}
+    return _replaced(board, args.name, Answer(data, [line], changed=True))
 
 
 def _trust(board: Board, args: Namespace) -> Answer:
@@ -132,7 +145,8 @@ def _trust(board: Board, args: Namespace) -> Answer:
         raise usage_error("Not removed", f"'{args.name}' would no more trust {what}", "add --yes")
     board.installer.remove_anchor(args.name, args.remove)
     data = {"identity": args.name, "removed": anchor.to_json()}
-    return Answer(data, [f"{args.name}: trusts no more {what}"], changed=True)
+    line = f"{args.name}: trusts no more {what}"
+    return _replaced(board, args.name, Answer(data, [line], changed=True))
 
 
 def _add_trust(board: Board, args: Namespace) -> Answer:
@@ -147,7 +161,7 @@ def _add_trust(board: Board, args: Namespace) -> Answer:
         board.installer.add_anchors(args.name, data)
     answer = {"identity": args.name, "added": [one.to_json() for one in new]}
     line = f"{args.name}: from now on trusts {what}" if new else f"{args.name}: trusts all of it"
-    return Answer(answer, [line], changed=bool(new))
+    return _replaced(board, args.name, Answer(answer, [line], changed=bool(new)))
 
 
 def _demo_sign(board: Board, args: Namespace) -> Answer:
@@ -155,7 +169,8 @@ def _demo_sign(board: Board, args: Namespace) -> Answer:
 
     verdicts = board.installer.demo_sign(args.name, read_password(args.password_file)).verdicts
     data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
-    return Answer(data, verdict_lines(args.name, verdicts, installed=True), changed=True)
+    lines = verdict_lines(args.name, verdicts, installed=True)
+    return _replaced(board, args.name, Answer(data, lines, changed=True))
 
 
 COMMANDS: Commands = {

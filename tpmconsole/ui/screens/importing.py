@@ -17,6 +17,7 @@ from tpmconsole.ui.dialogs.message import ErrorDialog
 from tpmconsole.ui.dialogs.paste import PasteDialog
 from tpmconsole.ui.dialogs.review import ReviewDialog
 from tpmconsole.ui.passwords import Action, do
+from tpmconsole.ui.screens.outdated import tell_outdated
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.screens.requesting import ROLES
 from tpmconsole.ui.screens.steps import COMPARE, anchor_facts, verdict_facts
@@ -212,10 +213,15 @@ class Importing:
 
     def _install(self, judgement: Judgement) -> None:
         name, board = self._identity.name, self._page.board
+
+        def installed(_: Any) -> None:
+            self._changed(f"{name}: certificate installed; page 4 starts a session")
+            tell_outdated(self._page, name)
+
         self._page.job(
             "installing the certificate",
             lambda: board.installer.install(name, judgement),
-            lambda _: self._changed(f"{name}: certificate installed; page 4 starts a session"),
+            installed,
         )
 
     def _refuse(self, judgement: Judgement) -> None:

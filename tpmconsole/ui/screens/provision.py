@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -16,6 +17,7 @@ from tpmconsole.ui.screens.forgetting import ask_forget
 from tpmconsole.ui.screens.forms import ask_create
 from tpmconsole.ui.screens.handing import Handing
 from tpmconsole.ui.screens.importing import Importing
+from tpmconsole.ui.screens.outdated import tell_outdated
 from tpmconsole.ui.screens.page import Page
 from tpmconsole.ui.screens.renewing import Renewing
 from tpmconsole.ui.screens.requesting import Requesting
@@ -162,6 +164,11 @@ class ProvisionPage(Page):
         self.console.main.say(message, bad=bad)
         self.refresh_data()
 
+    def _replaced(self, name: str, message: str) -> None:
+        """A certificate or trust anchors are others now."""
+        self._changed(message)
+        tell_outdated(self, name)
+
     # The steps
 
     def _next(self) -> None:
@@ -219,7 +226,7 @@ class ProvisionPage(Page):
 
     def _trust(self) -> None:
         if (one := self._chosen()) is not None:
-            Trusting(self, one.name, self._changed).start()
+            Trusting(self, one.name, partial(self._replaced, one.name)).start()
 
     def _forget(self) -> None:
         if (one := self._chosen()) is not None:
@@ -254,7 +261,7 @@ class ProvisionPage(Page):
         self.job(
             "going back",
             lambda: self.board.installer.undo(name),
-            lambda facts: self._changed(f"{name}: back to {facts.subject}"),
+            lambda facts: self._replaced(name, f"{name}: back to {facts.subject}"),
         )
 
     # The simulator's CA
@@ -273,4 +280,4 @@ class ProvisionPage(Page):
     def _judged(self, name: str, judgement: Judgement) -> None:
         facts = verdict_facts(judgement.verdicts, [], "installed")
         self.console.show_text(f"Certificate of {name}", "", facts)
-        self._changed(f"{name}: certificate installed")
+        self._replaced(name, f"{name}: certificate installed")

@@ -63,7 +63,7 @@ class Trusting:
             self._page.job(
                 "adding the CA",
                 lambda: installer.add_anchors(self._name, pem),
-                lambda _: self._changed(f"{self._name}: the CA is trusted from now on"),
+                lambda _: self._changed(f"{self._name}: it is trusted from now on"),
             )
 
         ask_certificate(
