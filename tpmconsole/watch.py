@@ -109,15 +109,20 @@ class Outdated:
 def outdated(board: Board, name: str) -> tuple[Outdated, ...]:
     """The sessions of an identity that go on as before, just after its files were changed."""
     running = [one for one in board.sessions.list() if one.identity == name and not one.state.ended]
-    return tuple(map(_outdated, running))
+    trusts = board.identities.get(name).has_trust
+    return tuple(_outdated(one, trusts=trusts) for one in running)
 
 
-def _outdated(session: SessionFacts) -> Outdated:
+def _outdated(session: SessionFacts, *, trusts: bool) -> Outdated:
+    if not trusts:  # what trusts nobody is not read: it would go on as before
+        verb, key = "stop", "x"
+    elif session.state == "running":
+        verb, key = "reload", "l"
+    else:  # it has not come to its first connection yet, and is not told to read anything
+        verb, key = "restart", "r"
     if session.unit is not None:
-        command = f"systemctl reload {session.unit}"
+        command = f"systemctl {verb} {session.unit}"
         return Outdated(session.id, command, command)
-    # One that has not come to its first connection yet is not told to read anything.
-    verb, key = ("reload", "l") if session.state == "running" else ("restart", "r")
     command = f"tpmconsole session {verb} {session.id}"
     return Outdated(session.id, command, f"{key} on page 4")
 
