@@ -112,8 +112,10 @@ def test_wrong_passwords_until_lock_out_and_back(shell: Shell) -> None:
     usable, reason = prove(*wrong)
     assert usable is None
     assert "--last-try" in reason
+    request = ("--simulate", "request", "locked", "--subject", "CN=l", *wrong)
+    assert "--last-try" in shell.refuse(4, *request)["remedy"]
     assert used() == 2
-    assert prove(*wrong, "--last-try")[0] is False
+    assert "locked now" in shell.refuse(4, *request, "--last-try")["cause"]
     assert "too many wrong passwords" in prove(*right, "--last-try")[1]
     assert shell.simulate("status")["lockout"]["locked"]
     error = shell.refuse(2, "--simulate", "lockout", "reset")

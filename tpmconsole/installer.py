@@ -11,6 +11,7 @@ from tpmconsole.files import read_bounded
 from tpmconsole.memory import Password
 from tpmconsole.provision import CERTIFICATE_BYTES
 from tpmconsole.text import printable
+from tpmconsole.tpm.passwords import Passwords
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from cryptography import x509
@@ -42,12 +43,14 @@ class Installer:
         password: Password | None = None,
         *,
         owner_password: Password | None = None,
+        last_try: bool = False,
     ) -> Judgement:
         """Check a certificate, with its chain, for an identity; installs nothing.
 
         Args:
             trust: trust anchors that came with it; they are added to those that are installed.
             password: the key's, so that it can prove itself.
+            last_try: send it also where a wrong one would lock the TPM.
 
         Raises:
             ConsoleError: something is no certificate, or the TPM does not answer or refuses.
@@ -65,7 +68,9 @@ class Installer:
             offered=offered,
             role=role or identity.role or "client",
             now=datetime.now(UTC),
-            proof=self._proof(identity, password, owner_password),
+            proof=self._proof(
+                identity, Passwords(password, hierarchy=owner_password, last_try=last_try)
+            ),
             request=unless_damaged(lambda: kept_request(identity)),
             previous=unless_damaged(lambda: kept_certificate(identity)),
             soon=timedelta(days=self._board.settings.warn_days),
@@ -226,11 +231,14 @@ class Installer:
 
     # The simulator's CA
 
-    def demo_sign(self, name: str, password: Password | None = None) -> Judgement:
+    def demo_sign(
+        self, name: str, password: Password | None = None, *, last_try: bool = False
+    ) -> Judgement:
         """Let the simulator's throw-away CA sign the request, and import what it gives.
 
         Args:
             password: the key's, so that it can prove itself.
+            last_try: send it also where a wrong one would lock the TPM.
 
         Raises:
             ConsoleError: this TPM is no simulator, or there is no request yet.
@@ -246,7 +254,7 @@ class Installer:
             )
         ca = DemoCa(self._board.settings.simulator / "demo-ca")
         chain, trust = ca.sign(request)
-        judgement = self.judge(name, [chain], trust, None, password)
+        judgement = self.judge(name, [chain], trust, None, password, last_try=last_try)
         self.install(name, judgement)
         return judgement
 
@@ -270,15 +278,16 @@ class Installer:
                 raise
             return []
 
-    def _proof(
-        self, identity: Identity, password: Password | None, owner_password: Password | None
-    ) -> Proof:
+    def _proof(self, identity: Identity, passwords: Passwords) -> Proof:
         from tpmconsole.identity.certificate import Proof
 
-        if identity.auth == "password" and not password:
+        if identity.auth == "password" and not passwords.key:
             return Proof(None)
         key = self._board.tpm.private_key(
-            self._board.source(identity), password, owner_password=owner_password
+            self._board.source(identity),
+            passwords.key,
+            owner_password=passwords.hierarchy,
+            last_try=passwords.last_try,
         )
         return Proof(key, self._board.provision.fixed_scheme(identity))
 

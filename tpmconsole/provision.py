@@ -101,11 +101,13 @@ class Provision:
         out: Path | None = None,
         *,
         owner_password: Password | None = None,
+        last_try: bool = False,
     ) -> bytes:
         """Make the certificate signing request, signed in the TPM; returns its PEM.
 
         Args:
             out: also written here, and first: where that fails, the old request stays.
+            last_try: send the password also where a wrong one would lock the TPM.
 
         Raises:
             ConsoleError: the subject or a name does not parse, the key's password is missing, or
@@ -120,7 +122,10 @@ class Provision:
         with self._board.recording("request", identity=name, subject=spec.subject) as facts:
             identity.check_given(password)
             key = self._board.tpm.private_key(
-                self._board.source(identity), password, owner_password=owner_password
+                self._board.source(identity),
+                password,
+                owner_password=owner_password,
+                last_try=last_try,
             )
             facts["key"] = key_fingerprint(key.public_key())
             pem = build(key, spec, self.fixed_scheme(identity)).public_bytes(Encoding.PEM)
@@ -163,6 +168,7 @@ class Provision:
         password: Password | None = None,
         out: Path | None = None,
         owner_password: Password | None = None,
+        last_try: bool = False,
     ) -> bytes:
         """Ask for the certificate's names and role again: with the same key, or with a new one.
 
@@ -173,7 +179,7 @@ class Provision:
         Args:
             new_name: the new identity with the new key; None keeps the key.
             password: the key's; of a new one, what it will ask for.
-            out: as in ``request``.
+            out: as in ``request``, as is ``last_try``; a new key's password is no guess.
 
         Returns:
             The request's PEM.
@@ -184,7 +190,9 @@ class Provision:
         identity = self._board.identities.get(name)
         spec = self.renewal_spec(name)
         if new_name is None:
-            return self.request(name, spec, password, out, owner_password=owner_password)
+            return self.request(
+                name, spec, password, out, owner_password=owner_password, last_try=last_try
+            )
         from tpmconsole.tpm.model import Algorithm, algorithm_words
 
         try:
@@ -203,7 +211,9 @@ class Provision:
         if identity.has_trust:
             anchors = read_bounded(identity.trust, CERTIFICATE_BYTES)
             self._board.installer.add_anchors(new_name, anchors)
-        return self.request(new_name, spec, password, out, owner_password=owner_password)
+        return self.request(
+            new_name, spec, password, out, owner_password=owner_password, last_try=True
+        )
 
     def _was_cut_off(self, new_name: str, name: str) -> bool:
         """Whether a renewal with a new key got no further than its key."""

@@ -64,8 +64,11 @@ def test_passwords_wrong_missing_right_and_locked_out(alone, client):
     assert answer(tpm, counted, b"") == "needs-password"
     assert answer(tpm, counted, b"wrong") == "wrong-password"
     assert tries(tpm) == 2
-    with pytest.raises(ConsoleError, match="Wrong password"):
-        tpm.sign(KeySource(counted), b"d" * 32, "sha256", "ecdsa", b"wrong")
+    last = (KeySource(counted), b"d" * 32, "sha256", "ecdsa")
+    with pytest.raises(ConsoleError, match="One try left"):
+        tpm.sign(*last, b"right")
+    with pytest.raises(ConsoleError, match=r"Wrong password.*locked now"):
+        tpm.sign(*last, b"wrong", last_try=True)
     assert answer(tpm, counted, b"right") == "locked-out"
     assert tpm.health().lockout.locked
     # Keys that are not subject to it go on, and others can be made.

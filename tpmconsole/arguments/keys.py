@@ -8,6 +8,7 @@ from typing import Any
 from tpmconsole.arguments.parser import (
     add_command,
     if_missing_option,
+    key_password_options,
     other_password_options,
     owner_password_option,
     password_option,
@@ -24,13 +25,8 @@ def add_commands(commands: Any) -> None:
     )
     keys.add_paths("paths", metavar="PATH", help="file or folder")
     keys.add_argument("--prove", action="store_true", help="let this TPM sign with each key")
-    password_option(keys)
+    key_password_options(keys)
     other_password_options(keys)
-    keys.add_argument(
-        "--last-try",
-        action="store_true",
-        help="send the password also where a wrong one would lock the TPM",
-    )
     create = add_command(
         commands,
         "create",

@@ -70,6 +70,16 @@ def password_option(command: argparse.ArgumentParser, whose: str = "the key's pa
     )
 
 
+def key_password_options(command: argparse.ArgumentParser) -> None:
+    """For a key that is there: its password, which may be a wrong one."""
+    password_option(command)
+    command.add_argument(
+        "--last-try",
+        action="store_true",
+        help="send the password also where a wrong one would lock the TPM",
+    )
+
+
 def owner_password_option(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--owner-password-file",

@@ -10,8 +10,8 @@ from tpmconsole.arguments.parser import (
     Parser,
     add_command,
     if_missing_option,
+    key_password_options,
     owner_password_option,
-    password_option,
 )
 
 ROLES = ("client", "server", "both")
@@ -55,7 +55,7 @@ def add_commands(commands: Any) -> None:
     take.add_argument(
         "--undo", action="store_true", help="go back to the certificate before the last import"
     )
-    password_option(take)
+    key_password_options(take)
     owner_password_option(take)
 
     renew = add_command(
@@ -95,10 +95,10 @@ def add_commands(commands: Any) -> None:
         "tpmconsole --simulate demo-ca sign gateway",
     )
     sign.add_argument("name", metavar="NAME")
-    password_option(sign)
+    key_password_options(sign)
 
 
 def _hand_over(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, metavar="FILE", help="also write it here ('-': print)")
-    password_option(command)
+    key_password_options(command)
     owner_password_option(command)

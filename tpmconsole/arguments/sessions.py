@@ -9,7 +9,7 @@ from tpmconsole.arguments.parser import (
     Parser,
     add_command,
     if_missing_option,
-    password_option,
+    key_password_options,
 )
 
 
@@ -70,19 +70,14 @@ def add_commands(commands: Any) -> None:
             metavar="FILE",
             help="refuse peers whose certificate this list (CRL) revokes",
         )
-        password_option(one)
-        one.add_argument(
-            "--last-try",
-            action="store_true",
-            help="send the password also where a wrong one would lock the TPM",
-        )
+        key_password_options(one)
     add_command(actions, "list", "list the sessions", "tpmconsole session list")
     add_command(actions, "users", "list other users of the TPM", "tpmconsole session users")
     again = add_command(
         actions, "restart", "start a session again", "tpmconsole session restart server-1"
     )
     again.add_argument("id", metavar="ID")
-    password_option(again)
+    key_password_options(again)
     for name, text in (
         ("show", "show one session"),
         ("stop", "end a session"),

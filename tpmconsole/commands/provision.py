@@ -39,6 +39,7 @@ def _request(board: Board, args: Namespace) -> Answer:
         read_password(args.password_file),
         out_file(args),
         owner_password=read_password(args.owner_password_file),
+        last_try=args.last_try,
     )
     return _requested(board, args, pem)
 
@@ -50,6 +51,7 @@ def _renew(board: Board, args: Namespace) -> Answer:
         password=read_password(args.password_file),
         out=out_file(args),
         owner_password=read_password(args.owner_password_file),
+        last_try=args.last_try,
     )
     args.name = args.new_key or args.name
     return _requested(board, args, pem)
@@ -101,6 +103,7 @@ def _import(board: Board, args: Namespace) -> Answer:
         args.role,
         read_password(args.password_file),
         owner_password=read_password(args.owner_password_file),
+        last_try=args.last_try,
     )
     install = judgement.acceptable and not args.check
     changed = False
@@ -167,7 +170,9 @@ def _add_trust(board: Board, args: Namespace) -> Answer:
 def _demo_sign(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import verdict_lines
 
-    verdicts = board.installer.demo_sign(args.name, read_password(args.password_file)).verdicts
+    verdicts = board.installer.demo_sign(
+        args.name, read_password(args.password_file), last_try=args.last_try
+    ).verdicts
     data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
     lines = verdict_lines(args.name, verdicts, installed=True)
     return _replaced(board, args.name, Answer(data, lines, changed=True))

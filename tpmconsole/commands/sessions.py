@@ -85,7 +85,7 @@ def _session_restart(board: Board, args: Namespace) -> Answer:
     from tpmconsole.answers import session_lines
     from tpmconsole.watch import restart
 
-    facts = restart(board, args.id, read_password(args.password_file))
+    facts = restart(board, args.id, read_password(args.password_file), last_try=args.last_try)
     return Answer(facts.to_json(), session_lines([facts]), changed=True)
 
 

@@ -258,10 +258,12 @@ class Tpm:
         password: Password | None = None,
         *,
         owner_password: Password | None = None,
+        last_try: bool = False,
     ) -> bytes:
         """Sign a digest.
 
         Args:
+            last_try: send the password also where a wrong one would lock the TPM.
             hash_name: ``sha256``, ``sha384`` or ``sha512``; what the digest was made with.
             scheme: ``ecdsa``, ``rsassa`` (PKCS#1 v1.5) or ``rsapss``.
 
@@ -275,7 +277,7 @@ class Tpm:
             "sign",
             "sign",
             "signing",
-            key=_access(key, Passwords(password, hierarchy=owner_password)),
+            key=_access(key, Passwords(password, hierarchy=owner_password, last_try=last_try)),
             digest=digest,
             hash_name=hash_name,
             scheme=scheme,
@@ -288,15 +290,20 @@ class Tpm:
         password: Password | None = None,
         *,
         owner_password: Password | None = None,
+        last_try: bool = False,
     ) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
         """The key as cryptography knows keys; each of its signatures is one job here.
+
+        Args:
+            last_try: send the password also where a wrong one would lock the TPM.
 
         Raises:
             ConsoleError: there is no such key, or it is neither EC nor RSA.
         """
         from tpmconsole.tpm.private_key import private_key
 
-        return private_key(self, key, password, owner_password)
+        passwords = Passwords(password, hierarchy=owner_password, last_try=last_try)
+        return private_key(self, key, passwords)
 
     def close(self) -> None:
         """End the worker; a running call fails within a second, later ones at once."""

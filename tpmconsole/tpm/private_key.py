@@ -15,23 +15,21 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.memory import Password
 from tpmconsole.tpm.model import KeySource
 
 if TYPE_CHECKING:
     from tpmconsole.tpm.client import Tpm
+    from tpmconsole.tpm.passwords import Passwords
 
 
-def private_key(
-    tpm: Tpm, source: KeySource, password: Password | None, owner_password: Password | None
-) -> TpmEcKey | TpmRsaKey:
+def private_key(tpm: Tpm, source: KeySource, passwords: Passwords) -> TpmEcKey | TpmRsaKey:
     """A proxy for the key.
 
     Raises:
         ConsoleError: there is no such key, or it is neither EC nor RSA.
     """
     public = load_pem_public_key(tpm.public_pem(source))
-    signer = _Signer(tpm, source, password, owner_password)
+    signer = _Signer(tpm, source, passwords)
     if isinstance(public, ec.EllipticCurvePublicKey):
         return TpmEcKey(signer, public)
     if isinstance(public, rsa.RSAPublicKey):
@@ -42,17 +40,10 @@ def private_key(
 class _Signer:
     """What asks the TPM for one key's signatures."""
 
-    def __init__(
-        self,
-        tpm: Tpm,
-        source: KeySource,
-        password: Password | None,
-        owner_password: Password | None,
-    ) -> None:
+    def __init__(self, tpm: Tpm, source: KeySource, passwords: Passwords) -> None:
         self._tpm = tpm
         self._source = source
-        self._password = password
-        self._owner_password = owner_password
+        self._passwords = passwords
 
     def sign(self, data: bytes, algorithm: hashes.HashAlgorithm | Prehashed, scheme: str) -> bytes:
         if isinstance(algorithm, Prehashed):
@@ -67,8 +58,9 @@ class _Signer:
             digest,
             name,
             scheme,
-            self._password,
-            owner_password=self._owner_password,
+            self._passwords.key,
+            owner_password=self._passwords.hierarchy,
+            last_try=self._passwords.last_try,
         )
 
 

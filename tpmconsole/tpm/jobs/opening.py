@@ -88,7 +88,10 @@ class LoadedKey:
                 yield
         except TSS2_Exception as error:
             if refuses_password(error):
-                raise _password_trouble(error, self.password, says_none=self._says_none) from error
+                trouble = _password_trouble(error, self.password, says_none=self._says_none)
+                if not self.area.has_noda and tries.left(self._esapi) <= 0:
+                    trouble = _locked(trouble)
+                raise trouble from error
             raise
 
     def _fitting(self, digest: bytes, hash_name: str, scheme: str) -> tuple[int, int]:
@@ -143,6 +146,17 @@ def _password_trouble(
     else:
         answer, cause, remedy = "wrong-password", words.cause, words.remedy
     return KeyTroubleError(answer, cause, remedy, response_code=int(error.rc), needs="key")
+
+
+def _locked(trouble: KeyTroubleError) -> KeyTroubleError:
+    """The same where it was the last try."""
+    return KeyTroubleError(
+        trouble.answer,
+        f"{trouble.cause}; it was the last: the TPM is locked now, for the right password, too",
+        "wait until tries are forgiven (status shows how long), or reset the lock-out",
+        response_code=trouble.response_code,
+        needs=trouble.needs,
+    )
 
 
 def public_key_of(area: public_area.PublicArea) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:

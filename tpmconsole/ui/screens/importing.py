@@ -171,6 +171,7 @@ class Importing:
             self._role,
             self._passwords.key,
             owner_password=self._passwords.hierarchy,
+            last_try=self._passwords.last_try,
         )
         return judgement, [describe(one) for one in judgement.added]
 

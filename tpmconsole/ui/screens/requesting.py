@@ -133,7 +133,13 @@ class Requesting:
         board, name = self._page.board, self._identity.name
 
         def work(known: Passwords) -> Any:
-            return board.provision.request(name, spec, known.key, owner_password=known.hierarchy)
+            return board.provision.request(
+                name,
+                spec,
+                known.key,
+                owner_password=known.hierarchy,
+                last_try=known.last_try,
+            )
 
         do(
             self._page,
