@@ -125,7 +125,7 @@ async def _draw(settings: Settings, look: Look, keep: Keep) -> None:
                 await technician.sees(word)
             await technician.idle()
             keep(look.prefix + name, technician.app.export_screenshot(title="tpmconsole"))
-        await technician.press("4", "x")
+        await technician.press("4", "x", "y")
         await technician.sees("STOPPED")
 
 
