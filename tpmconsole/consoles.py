@@ -63,10 +63,8 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> Installation:
                 *(after_device(settings.tcti) if devices else ()),
                 # However often it has to, it comes back.
                 ("StartLimitIntervalSec", "0"),
-                # Ended on purpose: the terminal asks for a login again.
-                ("OnSuccess", getty),
             ),
-            (*_terminal(tty, baud), *_service(settings, devices), *_limits(tty, devices)),
+            (*_terminal(tty, baud), *_service(settings, devices, getty), *_limits(tty, devices)),
         ),
         user=KIOSK,
         groups=(TSS_GROUP,) if devices else (),
@@ -78,11 +76,15 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> Installation:
     )
 
 
-def _service(settings: Settings, devices: tuple[str, ...]) -> list[tuple[str, str]]:
+def _service(settings: Settings, devices: tuple[str, ...], getty: str) -> list[tuple[str, str]]:
     which = ("--tcti", settings.tcti) if settings.tcti and not settings.simulate else ()
     command = (_program(), "--kiosk", *(which or ("--simulate",)), "--state", STATE)
+    # Ended by its secret keys: the terminal asks for a login again. Not by OnSuccess=: systemd 252
+    # takes a restart for a success, and login and kiosk would chase each other for ever.
+    login = f'test "$EXIT_CODE/$EXIT_STATUS" != exited/0 || /bin/systemctl --no-block start {getty}'
     return [
         ("ExecStart", command_line(command)),
+        ("ExecStopPost", f"+{command_line(('/bin/sh', '-c', login))}"),
         ("User", KIOSK),
         *([("SupplementaryGroups", TSS_GROUP)] if devices else []),
         ("StateDirectory", KIOSK),
