@@ -243,7 +243,7 @@ def test_the_kiosk_keeps_its_line_through_a_kill_and_a_restart_until_its_keys_co
 
     was = facts(technician)["pid"]
     position = len(line.output)
-    machine.root("systemctl reboot")
+    machine.root("systemctl reboot --no-wall")
     line.until(lambda: begun(line, position), BOOT_S)
     assert b"@board" not in line.output[position:], "the login was there first"
     until_running(technician, but=was)
