@@ -90,7 +90,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         state, detail = "NO CLOCK", f"clock not believable; until {facts.not_after:%Y-%m-%d}"
     else:
         state, detail = _validity(facts.not_after, now, warn_days)
-    if not known.has_trust and state != "EXPIRED":
+    if not known.has_trust and state not in ("EXPIRED", "NO CLOCK"):
         state, detail = "NO TRUST", "trusts no CA, so no session starts"
     if known.renewing:
         detail = detail.removesuffix(_RENEW) + ", renewal waits for the CA"
