@@ -34,13 +34,18 @@ board: $(VENV)/.console
 	@sh .ci/packages board
 	@cd tests && ../$(BIN)/python -m board $(RELEASE)
 
-# Two boards at a time, each with files of tests of its own, in their order: the first needs a new board.
+# Everything on one board, from power on to a power cut, within ten minutes.
 .PHONY: test-board
 test-board: $(VENV)/.test
 	@sh .ci/packages board
-	@cd tests && ../$(BIN)/python -m board $(RELEASE) --build
-	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 2 --no-loadscope-reorder -v --durations=0 tests/board
-	@cat .board/$(RELEASE)/figures.json
+	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s --durations=0 tests/board --ignore $(UNITS)
+
+# What systemd runs there: the kiosk, the login of a serial line, sessions; and a clock that is lost.
+UNITS := tests/board/test_board_3_units.py
+.PHONY: test-units
+test-units: $(VENV)/.test
+	@sh .ci/packages board
+	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s --durations=0 $(UNITS)
 
 # The example playbook, by the real Ansible.
 .PHONY: test-fleet

@@ -18,18 +18,13 @@ PROGRAMS = ("qemu-system-x86_64", "swtpm", "debootstrap", "mkfs.ext4", "unshare"
 _PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
-def main(release: str, *, only_build: bool = False) -> int:
+def main(release: str) -> int:
     """Run the board in this terminal.
-
-    Args:
-        only_build: build it where that is needed, and leave it off.
 
     Returns:
         The exit code.
     """
     disk = prepared(release)
-    if only_build:
-        return 0
     machine = Machine(disk, disk.folder)
     print(f"board: Debian {release} boots (emulated: up to a minute); Ctrl-] leaves", flush=True)
     machine.switch_on()
@@ -82,4 +77,4 @@ def be_its_terminal(machine: Machine) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1], only_build="--build" in sys.argv[2:]))
+    sys.exit(main(sys.argv[1]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import tempfile
@@ -53,14 +52,13 @@ def prompt(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def figures(technician: Technician) -> Iterator[dict[str, str]]:
-    """What was measured, by name: kept for the rows of ``make bench``."""
+    """What was measured, by name: kept for the rows of ``make bench``, and printed."""
     folder = technician.machine.disk.folder
-    on_disk = json.loads((folder / "megabytes.json").read_text())
-    measured = {name: f"{megabytes} MB" for name, megabytes in on_disk.items()}
-    yield measured
     path = folder / "figures.json"
-    with (folder / "figures.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        # What this run does not measure, for it is only a part of them all, stays.
-        rows: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        path.write_text(json.dumps(rows | measured, indent=1))
+    # What this run does not measure, for it is only a part of them all, stays.
+    rows: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    on_disk = json.loads((folder / "megabytes.json").read_text())
+    rows |= {name: f"{megabytes} MB" for name, megabytes in on_disk.items()}
+    yield rows
+    path.write_text(json.dumps(rows, indent=1))
+    print(f"\n{path}: {path.read_text()}")
