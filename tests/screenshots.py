@@ -125,7 +125,9 @@ async def _draw(settings: Settings, look: Look, keep: Keep) -> None:
                 await technician.sees(word)
             await technician.idle()
             keep(look.prefix + name, technician.app.export_screenshot(title="tpmconsole"))
-        await technician.press("4", "x", "y")
+        await technician.press("4", "x")
+        await technician.sees("End it?")
+        await technician.press("y")
         await technician.sees("STOPPED")
 
 

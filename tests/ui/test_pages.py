@@ -92,7 +92,11 @@ async def test_the_walk_through_the_screen(settings: Make) -> None:
         await technician.sees("RUNNING")
         await technician.press("x")
         await technician.sees("End it?")
-        await technician.press("n", "x", "y")
+        await technician.press("n")
+        await technician.idle()
+        await technician.press("x")
+        await technician.sees("End it?")
+        await technician.press("y")
         await technician.sees("STOPPED")
 
 

@@ -93,7 +93,9 @@ async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
         await technician.sees("is dropped")
         await technician.press("n")
         assert not board.sessions.show(client.id).state.ended
-        await technician.press("r", "y")
+        await technician.press("r")
+        await technician.sees("Start it again?")
+        await technician.press("y")
         await technician.sees("client-2 started")
         assert board.sessions.show("client-1").state == "stopped"
         assert board.sessions.spec("client-2") == board.sessions.spec("client-1")
@@ -118,12 +120,16 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.sees("server-1 started")
         await technician.sees("1 of 1")  # the list has it
         # Restarting asks before it ends anything.
-        await technician.press("r", "y")
+        await technician.press("r")
+        await technician.sees("Start it again?")
+        await technician.press("y")
         await technician.sees("Password of gateway")
         await technician.press("escape")
         await technician.sees("no password was given")
         assert [one.state for one in board.sessions.list()] == ["running"]
-        await technician.press("r", "y")
+        await technician.press("r")
+        await technician.sees("Start it again?")
+        await technician.press("y")
         await technician.sees("Password of gateway")
         await technician.type("secret")
         await technician.press("enter")
