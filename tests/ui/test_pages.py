@@ -7,10 +7,13 @@ from importlib import import_module
 
 import pytest
 from driving import SIZE, console
+from textual.widget import Widget
+from textual.widgets import ContentSwitcher
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.ui.widgets.bars import KeyBar
 from tpmconsole.ui.widgets.table import GAP
 
 Make = Callable[..., Settings]
@@ -128,6 +131,28 @@ async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) ->
         await technician.sees("File  /nowhere/pump.pem")
         await technician.press("escape", "escape")
         assert len(technician.app.screen_stack) == 1
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_page_that_comes_when_the_console_leaves_is_none(
+    settings: Make, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """On a slow board a page takes longer to make than the next key to come."""
+    async with console(settings(simulate=True)) as technician:
+        main = technician.app.main
+        gone = main.query_one(KeyBar)
+        if late:
+            mount = ContentSwitcher.mount
+
+            async def mounting(pages: ContentSwitcher, *page: Widget) -> None:
+                await mount(pages, *page)
+                await gone.remove()
+
+            monkeypatch.setattr(ContentSwitcher, "mount", mounting)
+        else:
+            await gone.remove()
+        await main.open_page(2)
+        assert main.page.id == "page-0"
 
 
 async def test_a_small_terminal_is_told_so_and_nothing_is_lost(settings: Make) -> None:
