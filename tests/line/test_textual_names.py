@@ -173,6 +173,7 @@ def test_crash_path() -> None:
     app = Words()
     assert app._exit_renderables == []
     assert app._return_code is None
+    assert app._exit is False
     for name in ("_print_error_renderables", "_fatal_error"):
         source = inspect.getsource(getattr(App, name))
         assert "_exit_renderables" in source

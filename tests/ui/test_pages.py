@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from importlib import import_module
 
 import pytest
 from driving import SIZE, console
-from textual.widget import Widget
-from textual.widgets import ContentSwitcher
+from textual.css.query import NoMatches
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
@@ -133,26 +133,22 @@ async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) ->
         assert len(technician.app.screen_stack) == 1
 
 
-@pytest.mark.parametrize("late", [False, True])
-async def test_a_page_that_comes_when_the_console_leaves_is_none(
-    settings: Make, monkeypatch: pytest.MonkeyPatch, late: bool
+@pytest.mark.parametrize("leaving", [True, False])
+async def test_what_comes_late_finds_parts_gone_only_where_the_console_leaves(
+    settings: Make, leaving: bool
 ) -> None:
     """On a slow board a page takes longer to make than the next key to come."""
-    async with console(settings(simulate=True)) as technician:
-        main = technician.app.main
-        gone = main.query_one(KeyBar)
-        if late:
-            mount = ContentSwitcher.mount
-
-            async def mounting(pages: ContentSwitcher, *page: Widget) -> None:
-                await mount(pages, *page)
-                await gone.remove()
-
-            monkeypatch.setattr(ContentSwitcher, "mount", mounting)
-        else:
-            await gone.remove()
-        await main.open_page(2)
-        assert main.page.id == "page-0"
+    late = pytest.raises(NoMatches) if not leaving else nullcontext()
+    with late:
+        async with console(settings(simulate=True)) as technician:
+            app = technician.app
+            await app.main.query_one(KeyBar).remove()
+            if leaving:
+                app.exit(0)
+            app.main.call_later(app.main.open_page, 2)
+            if not leaving:
+                await technician.pilot.pause()
+    assert (app.failure is None, app.return_code) == (leaving, 0 if leaving else 5)
 
 
 async def test_a_small_terminal_is_told_so_and_nothing_is_lost(settings: Make) -> None:

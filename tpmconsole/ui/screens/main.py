@@ -115,8 +115,6 @@ class MainScreen(Screen[None]):
 
     async def open_page(self, index: int) -> None:
         """Bring a page to the front; it is made when it is first wanted."""
-        if not self.whole:
-            return
         pages = self.query_one("#pages", ContentSwitcher)
         if not self.query(f"#page-{index}"):
             try:
@@ -125,8 +123,6 @@ class MainScreen(Screen[None]):
                 self.console.show_error(refused(error, f"opening {PAGES[index].title}"))
                 return
             await pages.mount(page)
-        if not self.whole or not self.query(f"#page-{index}"):
-            return  # a slow board has been told to leave before the page was there
         if index != self._current:
             self.say("")  # what was said of another page, and of its keys, is not about this one
         self._current = index

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from textual.app import App
+from textual.css.query import NoMatches
+from textual.widget import MountError
 from textual.worker import WorkerFailed
 
 from tpmconsole.errors import ConsoleError, ExitCode
@@ -33,6 +35,11 @@ class QuietCrash(App[Any]):
 
     def _handle_exception(self, error: Exception) -> None:
         """End the app because of an error nobody handled."""
+        if self._exit and isinstance(error, NoMatches | MountError):
+            # It is leaving already, and the parts of a screen go one by one: whoever is late, as on
+            # a slow board, finds the others gone.
+            _log.info("gone while leaving: %s", error)
+            return
         if self.failure is None:
             _log.error("the screen ended", exc_info=error)
             self.failure = described(error, self.log_path)
