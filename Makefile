@@ -26,22 +26,22 @@ lint: $(VENV)/.test
 
 .PHONY: walk
 walk: $(VENV)/.test
-	@$(BIN)/python tests/walk.py
+	@cd tests \&\& ../$(BIN)/python -m tools.walk
 
 # An emulated board of Debian 13, or 12 (RELEASE=bookworm); Ctrl-] leaves it.
 .PHONY: board
 board: $(VENV)/.console
 	@sh .ci/packages board
-	@cd tests && ../$(BIN)/python -m board $(RELEASE)
+	@cd tests && ../$(BIN)/python -m emulated $(RELEASE)
 
 # Everything on one board, from power on to a power cut, within ten minutes.
 .PHONY: test-board
 test-board: $(VENV)/.test
 	@sh .ci/packages board
-	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s --durations=0 tests/board --ignore $(UNITS)
+	BOARD_RELEASE=$(RELEASE) $(BIN)/pytest -m board -n 0 -v -s --durations=0 tests/emulated --ignore $(UNITS)
 
 # What systemd runs there: the kiosk, the login of a serial line, sessions; and a clock that is lost.
-UNITS := tests/board/test_board_3_units.py
+UNITS := tests/emulated/test_3_units.py
 .PHONY: test-units
 test-units: $(VENV)/.test
 	@sh .ci/packages board
@@ -61,7 +61,7 @@ faults: $(VENV)/.test
 DURATION ?= 600
 .PHONY: chaos
 chaos: $(VENV)/.test
-	@$(BIN)/python tests/faults/chaos.py --seconds $(DURATION) $(if $(SEED),--seed $(SEED))
+	@cd tests && ../$(BIN)/python -m faults.chaos --seconds $(DURATION) $(if $(SEED),--seed $(SEED))
 
 .PHONY: test-long
 test-long: $(VENV)/.test
@@ -78,7 +78,7 @@ interop: $(VENV)/.test
 MINUTES ?= 10
 .PHONY: soak-kiosk
 soak-kiosk: $(VENV)/.test
-	@$(BIN)/python tests/soak_kiosk.py $(MINUTES)
+	@cd tests \&\& ../$(BIN)/python -m tools.soak_kiosk $(MINUTES)
 
 .PHONY: bench
 bench: $(VENV)/.test $(VENV)/.fleet
@@ -92,19 +92,19 @@ soak: $(VENV)/.test
 
 .PHONY: screenshots
 screenshots: $(VENV)/.pictures
-	@$(BIN)/python tests/screenshots.py
-	@$(BIN)/python tests/cast.py
+	@cd tests \&\& ../$(BIN)/python -m tools.screenshots
+	@cd tests \&\& ../$(BIN)/python -m tools.cast
 
 # Whether the pictures show what the program shows now.
 .PHONY: check-screenshots
 check-screenshots: $(VENV)/.test
-	@$(BIN)/python tests/screenshots.py --check
-	@$(BIN)/python tests/cast.py --check
+	@cd tests \&\& ../$(BIN)/python -m tools.screenshots --check
+	@cd tests \&\& ../$(BIN)/python -m tools.cast --check
 
 # The manual page and the shells' completions, from the parser.
 .PHONY: manual
 manual: $(VENV)/.test
-	@$(BIN)/python tests/manual.py
+	@cd tests \&\& ../$(BIN)/python -m tools.manual
 
 # A wheel and an sdist that install into an empty environment.
 .PHONY: package

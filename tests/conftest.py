@@ -9,25 +9,25 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from shell import Shell
-from swtpm_alone import SwtpmAlone
-from waiting import assert_nothing_left
+from support.shell import Shell
+from support.swtpm import SwtpmAlone
+from support.waiting import assert_nothing_left
 
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.simulator import Simulator
 
 # The files that take longest, the longest first: begun last, one of them would run on alone.
 LONGEST = (
-    "line/test_console.py",
-    "test_cli_provision.py",
-    "test_cli_keys.py",
+    "terminal/test_console.py",
+    "cli/test_identities.py",
+    "cli/test_keys.py",
     "ui/test_provision.py",
-    "test_cli.py",
-    "line/test_line_app.py",
-    "session/test_session_life.py",
+    "cli/test_main.py",
+    "terminal/test_app.py",
+    "session/test_lifecycle.py",
     "ui/test_pages.py",
-    "session/test_session_trouble.py",
-    "ui/test_passwords.py",
+    "session/test_trouble.py",
+    "ui/test_ask_auth.py",
     "test_hostile.py",
     "test_secrets.py",
 )

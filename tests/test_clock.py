@@ -7,12 +7,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from driving import console
-from identity_pki import ca, leaf
+from support.pki import ca, leaf
+from support.technician import console
 
 from tpmconsole import clock
 from tpmconsole.board import Board
-from tpmconsole.session.causes import Peer, explain
+from tpmconsole.session.tls.errors import Peer, explain
 from tpmconsole.settings import Settings
 
 DAWN = datetime(1970, 1, 1, 0, 2, tzinfo=UTC)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fleet import Fleet
+from support.fleet import Fleet
 
 pytestmark = pytest.mark.fleet
 

@@ -15,14 +15,14 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
-from driving import console
-from identity_pki import Extra, Signer, ca, key_pem, leaf
-from key_samples import full_key
-from shell import Shell
+from support.keys import full_key
+from support.pki import Extra, Signer, ca, key_pem, leaf
+from support.shell import Shell
+from support.technician import console
 
 from tpmconsole.board import Board
-from tpmconsole.doctor import examine
-from tpmconsole.doctor.probes import PROBES
+from tpmconsole.board.doctor import examine
+from tpmconsole.board.doctor.probes import PROBES
 from tpmconsole.settings import Settings
 from tpmconsole.text import harmless
 

@@ -18,11 +18,11 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PrivateFormat,
 )
-from driving import Technician, console
-from line_pty import Pty
+from support.pty import Pty
+from support.technician import Technician, console
 
-from tpmconsole import cli
 from tpmconsole.board import Board
+from tpmconsole.cli import main
 from tpmconsole.settings import Settings
 
 # The key's, one that is wrong, a key file's passphrase, and what is typed at the screen.
@@ -117,10 +117,10 @@ def command(
     """Run a command in this process; what it prints is searched."""
     root = logging.getLogger()
     before = list(root.handlers)
-    monkeypatch.setattr(cli, "leave_no_core", lambda: None)
+    monkeypatch.setattr(main, "leave_no_core", lambda: None)
 
     def run(*arguments: str) -> int:
-        code = cli.run(["--state", str(state), "--simulate", *arguments])
+        code = main.run(["--state", str(state), "--simulate", *arguments])
         printed = capsys.readouterr()
         assert_clean(f"what {arguments[0]} prints", (printed.out + printed.err).encode())
         assert code != 5, printed.err
@@ -241,7 +241,7 @@ def test_no_process_of_ours_leaves_a_core_dump(tmp_path: Path) -> None:
     finally:
         terminal.close()
     code = (
-        "import ctypes, resource; from tpmconsole.memory import leave_no_core as f; f();"
+        "import ctypes, resource; from tpmconsole.secret import leave_no_core as f; f();"
         "print(resource.getrlimit(resource.RLIMIT_CORE), ctypes.CDLL(None).prctl(3, 0, 0, 0, 0))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

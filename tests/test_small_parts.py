@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from tpmconsole import audit
-from tpmconsole.disks import Disks
+from tpmconsole.board import audit
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.inputs import parse_address, parse_number, user_path
 from tpmconsole.logs import redact
 from tpmconsole.settings import load_settings
+from tpmconsole.system.disks import Disks
 from tpmconsole.ui.dialogs.files import place_rows
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from walk import walk
+from tools.walk import walk
 
 
 @pytest.fixture

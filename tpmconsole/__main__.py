@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 import sys
 
-from tpmconsole.tpm.environment import shield
+from tpmconsole.system.environment import shield
 
 
 def main() -> None:
@@ -14,7 +14,7 @@ def main() -> None:
     # console switches collection on when it has painted; a command is over before it would matter.
     gc.disable()
     shield()
-    from tpmconsole.cli import run
+    from tpmconsole.cli.main import run
 
     sys.exit(run(sys.argv[1:]))
 

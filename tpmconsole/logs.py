@@ -10,7 +10,7 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.files import PRIVATE_FILE, make_private_folder
+from tpmconsole.system.files import PRIVATE_FILE, make_private_folder
 
 LOG_BYTES = 512 * 1024
 LOGS_KEPT = 2

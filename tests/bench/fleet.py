@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from pathlib import Path
 
-from bench.measure import print_heading, print_row, timed
+from support.fleet import Fleet
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from fleet import Fleet
+from bench.measure import print_heading, print_row, timed
 
 SIZES = (1, 8, 32)
 FORKS = 8

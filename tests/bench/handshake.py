@@ -20,13 +20,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from session.engine_alone import environment_for
-from session.session_pki import Ca, SoftwareIdentity
+from support.engine_alone import environment_for
+from support.session_pki import Ca, SoftwareIdentity
 
 from bench.measure import medians, print_heading, print_row, verdict
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session.provider import child_environment
+from tpmconsole.session.tls.provider import child_environment
 from tpmconsole.tpm.model import Algorithm, Connection, KeySource
 
 CHILD = Path(__file__).with_name("handshake_child.py")

@@ -14,10 +14,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
-from session.engine_alone import context_with, open_signer
-from session.session_pki import SoftwareIdentity
+from support.engine_alone import context_with, open_signer
+from support.session_pki import SoftwareIdentity
 
 from bench.measure import timed
 

@@ -17,7 +17,7 @@ ROUNDS = 3
 CHILD = """
 import resource, sys, time
 from pathlib import Path
-from tpmconsole.tpm.keyscan import scan
+from tpmconsole.tpm.keyfile.scan import scan
 start, first, kept = time.perf_counter(), 0.0, []
 for key in scan([Path(sys.argv[1])]):
     kept.append(key)

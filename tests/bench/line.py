@@ -11,9 +11,9 @@ from line.line_pty import Pty
 
 from bench.measure import print_heading
 from tpmconsole.board import Board
-from tpmconsole.identity.request import RequestSpec
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.x509.request import RequestSpec
 
 STOCK = Path(__file__).with_name("stock_console.py")
 QUIET_S = 0.6

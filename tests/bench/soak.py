@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from session.session_pki import SoftwareIdentity, memory_handshake
 from session.tpm_capture import captured, commands
+from support.session_pki import SoftwareIdentity, memory_handshake
 
 from bench.measure import print_heading, print_row
 from bench.worlds import LOCAL, World, port_of
 from tpmconsole.board import Board
-from tpmconsole.session.bridge import Bridge
-from tpmconsole.session.monitor import family
-from tpmconsole.session.tls import BridgeEngine, make_context
+from tpmconsole.session.tls.bridge import Bridge
+from tpmconsole.session.tls.context import BridgeEngine, make_context
+from tpmconsole.session.usage import family
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.signer import Signer
 

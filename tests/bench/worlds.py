@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from session.session_pki import Ca, SoftwareIdentity
 from session.tpm_capture import captured
+from support.session_pki import Ca, SoftwareIdentity
 
 from tpmconsole.board import Board
-from tpmconsole.session.facts import SessionFacts
+from tpmconsole.session.manager import Supervisor
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.supervisor import Supervisor
+from tpmconsole.session.status import SessionFacts
 from tpmconsole.tpm.model import Algorithm, Connection, KeySource
 
 LOCAL = "127.0.0.1"

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cryptography import x509
-from scene import Scene
+from faults.scene import Scene
 
-from tpmconsole.identity.demo_ca import DemoCa
+from tpmconsole.x509.demo_ca import DemoCa
 
 
 def certify(scene: Scene, name: str) -> None:

@@ -1,6 +1,6 @@
 """Random faults against a console that random keys drive, and a session that talks all the while.
 
-``python tests/faults/chaos.py [--seconds 600] [--seed N]``: after every fault the console has to
+``python -m faults.chaos [--seconds 600] [--seed N]``: after every fault the console has to
 answer keys, see its TPM again by itself, and hold no more descriptors and processes than before;
 the session has to talk again; at the end the identity has to be whole. Says what happened.
 """
@@ -24,16 +24,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent / folder) for folder in ("faults", "line", "tpm", ".")]
+import psutil
+from faults import proxy
+from faults.certify import certify
+from faults.scene import ESCAPE, Broker, Scene, Terminal, scene
+from support.waiting import wait_until
 
-import proxy  # noqa: E402 - the tests' folders are on no path of a program
-import psutil  # noqa: E402
-from certify import certify  # noqa: E402
-from scene import ESCAPE, Broker, Scene, Terminal, scene  # noqa: E402
-from waiting import wait_until  # noqa: E402
-
-from tpmconsole.ui.ahead import AFTER_S  # noqa: E402
+from tpmconsole.ui.preload import AFTER_S
 
 # All but those that leave (q, ^C, F10), say yes (y), take another TPM (s) or write elsewhere (w).
 KEYS = [bytes([letter]) for letter in b"12345tircnupevdx? \r\r\t\x7f\x0cabz09./"]

@@ -11,14 +11,14 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from line_pty import Pty
-from proxy import Proxy
-from shell import Shell
-from swtpm_alone import SwtpmAlone
-from waiting import assert_nothing_left, wait_until
+from faults.proxy import Proxy
+from support.pty import Pty
+from support.shell import Shell
+from support.swtpm import SwtpmAlone
+from support.waiting import assert_nothing_left, wait_until
 
-from tpmconsole.tpm.bus import TABRMD_NAME, Presence, ask
-from tpmconsole.tpm.programs import (
+from tpmconsole.system.dbus import TABRMD_NAME, Presence, ask
+from tpmconsole.tpm.simulator.programs import (
     abrmd_arguments,
     bus_arguments,
     bus_configuration,

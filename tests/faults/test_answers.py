@@ -6,10 +6,10 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import proxy
 import pytest
-from proxy import Proxy
-from swtpm_alone import SwtpmAlone
+from faults import proxy
+from faults.proxy import Proxy
+from support.swtpm import SwtpmAlone
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm.client import Tpm

@@ -11,17 +11,17 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import proxy
 import psutil
 import pytest
-from certify import certify
-from running import needs_root
-from scene import ITSELF_S, Scene
+from faults import proxy
+from faults.certify import certify
+from faults.scene import ITSELF_S, Scene
+from support.running import needs_root
+from support.waiting import wait_until
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_ALG, TPM2_CAP, TPM2_SE, TPMT_SYM_DEF
-from waiting import wait_until
 
-from tpmconsole.files import UNFINISHED
-from tpmconsole.tpm.processes import PROC
+from tpmconsole.system.files import UNFINISHED
+from tpmconsole.system.processes import PROC
 
 Seen = Callable[[str], None]
 TRANSIENT, SESSIONS = 0x80000000, 0x02000000

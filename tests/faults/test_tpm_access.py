@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
-import proxy
 import pytest
-from running import as_nobody, needs_root
-from scene import ITSELF_S, Broker, Scene
+from faults import proxy
+from faults.scene import ITSELF_S, Broker, Scene
+from support.running import as_nobody, needs_root
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.client import Tpm

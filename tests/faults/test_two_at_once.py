@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 
 import pytest
-from scene import ITSELF_S, Scene
-from test_resources import TRANSIENT, handles
-from waiting import wait_until
+from faults.scene import ITSELF_S, Scene
+from faults.test_resources import TRANSIENT, handles
+from support.waiting import wait_until
 
 from tpmconsole.tpm.simulator import Simulator
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from session_pki import Ca, PublicKey
-from session_setting import Setting
-from session_world import TpmKeys, World
+from support.session_pki import Ca, PublicKey
+from support.setting import Setting
+from support.world import TpmKeys, World
 
-from tpmconsole.session.supervisor import Supervisor
+from tpmconsole.session.manager import Supervisor
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, KeySource
 from tpmconsole.tpm.simulator import Simulator

@@ -11,7 +11,7 @@ import socket
 import sys
 from pathlib import Path
 
-from engine_alone import context_with
+from support.engine_alone import context_with
 
 
 def main(name: str, key: str, chain: str, trust: str, tcti: str, *more: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from session_pki import (
+from support.session_pki import (
     HASHES,
     Ca,
     PublicKey,
@@ -26,10 +26,10 @@ from session_pki import (
 )
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session import bridge as bridge_module
-from tpmconsole.session import openssl
-from tpmconsole.session.bridge import Bridge
-from tpmconsole.session.openssl import BridgeError, BridgeUnavailable
+from tpmconsole.session.tls import bridge as bridge_module
+from tpmconsole.session.tls import openssl
+from tpmconsole.session.tls.bridge import Bridge
+from tpmconsole.session.tls.openssl import BridgeError, BridgeUnavailable
 
 
 class Bridged:
@@ -246,7 +246,7 @@ LIFTED = """
 import ssl, sys
 sys.path[:] = {path!r}
 from elsewhere.bridge import Bridge, unavailable
-from session_pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
+from support.session_pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
 from pathlib import Path
 folder = Path({folder!r})
 assert unavailable() is None
@@ -273,7 +273,7 @@ def test_the_two_files_work_in_another_package(tmp_path: Path) -> None:
     for module in (bridge_module, openssl):
         shutil.copy(module.__file__, package)
     own = Path(bridge_module.__file__).parents[2]
-    path = [str(tmp_path / "lib"), str(Path(__file__).parent)]
+    path = [str(tmp_path / "lib"), str(Path(__file__).parents[1])]
     path += [one for one in sys.path if Path(one) != own]
     code = LIFTED.format(path=path, folder=str(tmp_path))
     done = subprocess.run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from soaking import soak_bridge
+from support.soaking import soak_bridge
 
 HANDSHAKES = 10_000
 # A leak of 32 bytes a handshake would be more.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import pytest
-from session_world import TpmKeys
+from support.world import TpmKeys
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session import engine, provider
-from tpmconsole.session.engine import choose
-from tpmconsole.session.provider import Module, configuration, find_module, version_numbers
+from tpmconsole.session.tls import engine, provider
+from tpmconsole.session.tls.engine import choose
+from tpmconsole.session.tls.provider import Module, configuration, find_module, version_numbers
 from tpmconsole.tpm.model import Connection, KeySource
 
 DEVICE = Connection("device:/dev/tpmrm0", "test")
@@ -25,7 +25,7 @@ def with_module(monkeypatch: pytest.MonkeyPatch, found: Module) -> None:
 
 
 def without_bridge(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tpmconsole.session.bridge.unavailable", lambda: "no OpenSSL 3")
+    monkeypatch.setattr("tpmconsole.session.tls.bridge.unavailable", lambda: "no OpenSSL 3")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_an_engine_that_is_asked_for_and_cannot_be(
 def test_an_rsa_key_that_may_only_sign_goes_to_the_provider(
     monkeypatch: pytest.MonkeyPatch, tpm_keys: TpmKeys
 ) -> None:
-    monkeypatch.setattr("tpmconsole.tpm.public_area.DECRYPT", 1 << 30)
+    monkeypatch.setattr("tpmconsole.tpm.keyfile.public_area.DECRYPT", 1 << 30)
     key = tpm_keys.sources["rsa-2048"]
     with_module(monkeypatch, Module("1.3.0"))
     with pytest.raises(ConsoleError, match="may only sign"):

@@ -7,10 +7,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from session_pki import Ca, SoftwareIdentity, memory_handshake
+from support.session_pki import Ca, SoftwareIdentity, memory_handshake
 
-from tpmconsole.session import group
-from tpmconsole.session.group import negotiated_group
+from tpmconsole.session.tls import group
+from tpmconsole.session.tls.group import negotiated_group
 
 older_than_3_15 = pytest.mark.skipif(
     hasattr(ssl.SSLObject, "group"), reason="this Python tells the group by itself"

@@ -10,14 +10,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from engine_alone import environment_for
-from interop_programs import mosquitto, nginx
-from session_pki import Ca
-from session_world import DEADLINE_S, LOCAL, World, port_of
-from test_session_interop import CURL, run, s_client, s_server, talk
+from session.test_interop import CURL, run, s_client, s_server, talk
+from support.engine_alone import environment_for
+from support.interop_programs import mosquitto, nginx
+from support.running import PROJECT
+from support.session_pki import Ca
+from support.world import DEADLINE_S, LOCAL, World, port_of
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session.facts import State
+from tpmconsole.session.status import State
 
 pytestmark = pytest.mark.interop
 
@@ -103,7 +104,7 @@ def test_mosquitto(world: World, key: str, engine: str, version: str) -> None:
                 *(str(credentials.certificate), str(credentials.trust), connection.tcti),
                 *(str(broker.port), version, CONNECT),
             ],
-            env=environment | {"PYTHONPATH": str(Path(__file__).parents[2])},
+            env=environment | {"PYTHONPATH": f"{PROJECT}:{PROJECT / 'tests'}"},
             capture_output=True,
             text=True,
             timeout=DEADLINE_S,

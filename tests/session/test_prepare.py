@@ -11,15 +11,15 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from session_pki import Ca, SoftwareSigner, make_key
+from support.session_pki import Ca, SoftwareSigner, make_key
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session import prepare
-from tpmconsole.session.engine import EngineChoice
-from tpmconsole.session.folder import Order
-from tpmconsole.session.prepare import Preparation
+from tpmconsole.session.directory import Order
+from tpmconsole.session.process import prepare
+from tpmconsole.session.process.prepare import Preparation
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.tls import ProviderEngine
+from tpmconsole.session.tls.context import ProviderEngine
+from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.tpm.model import Connection, KeySource
 
 SHA256 = hashes.SHA256()

@@ -12,15 +12,15 @@ from typing import Any
 import psutil
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from session_setting import Setting, serving, until
-from session_world import DEADLINE_S, LOCAL, SoftwareServer, answer_lines
+from support.setting import Setting, serving, until
+from support.world import DEADLINE_S, LOCAL, SoftwareServer, answer_lines
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session import client as client_module
-from tpmconsole.session.client import Client
-from tpmconsole.session.life import Session
-from tpmconsole.session.live import Live
-from tpmconsole.session.signing import SigningThread
+from tpmconsole.session.process import client as client_module
+from tpmconsole.session.process.client import Client
+from tpmconsole.session.process.lifecycle import Session
+from tpmconsole.session.process.recorder import Live
+from tpmconsole.session.process.signing_thread import SigningThread
 
 
 async def test_one_client_too_many_is_turned_away(setting: Setting) -> None:
@@ -48,7 +48,7 @@ async def test_a_silent_client_is_let_go(setting: Setting) -> None:
 async def test_a_handshake_that_does_not_come_is_given_up(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tpmconsole.session.server.HANDSHAKE_S", 0.02)
+    monkeypatch.setattr("tpmconsole.session.process.server.HANDSHAKE_S", 0.02)
     async with serving(setting.running("server")) as live:
         port = int(live.facts.address.rpartition(":")[2])
         reader, writer = await asyncio.open_connection(LOCAL, port)
@@ -61,7 +61,7 @@ async def test_a_handshake_that_does_not_come_is_given_up(
 async def test_an_http_request_has_limits(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tpmconsole.session.server.HEADER_S", 0.05)
+    monkeypatch.setattr("tpmconsole.session.process.server.HEADER_S", 0.05)
     async with serving(setting.running("server")) as live:
         reader, writer = await setting.connect(live)
         writer.write(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 1000)
@@ -145,7 +145,7 @@ class Flood(threading.Thread):
 async def test_trouble_with_accepting_ends_nothing(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("tpmconsole.session.server.ACCEPT_AGAIN_S", 0.0)
+    monkeypatch.setattr("tpmconsole.session.process.server.ACCEPT_AGAIN_S", 0.0)
     loop, failures = asyncio.get_running_loop(), [OSError(24, "Too many open files")]
     accept = loop.sock_accept
 
@@ -319,7 +319,7 @@ async def test_every_connection_proves_its_keys_anew(
 ) -> None:
     async with serving(setting.running("server", max_tls="1.2")) as live:
         assert not await asyncio.to_thread(resumes, setting, live)
-    monkeypatch.setattr("tpmconsole.session.openssl.points_to_data", lambda _: False)
+    monkeypatch.setattr("tpmconsole.session.tls.openssl.points_to_data", lambda _: False)
     async with serving(setting.running("server", max_tls="1.2")) as live:
         assert await asyncio.to_thread(resumes, setting, live)
         assert live.facts.last_error is not None

@@ -6,12 +6,12 @@ import ssl
 from pathlib import Path
 
 import pytest
-from session_pki import Ca, SoftwareIdentity, memory_handshake
-from session_world import TpmKeys
-from tpm_capture import captured, commands
+from support.session_pki import Ca, SoftwareIdentity, memory_handshake
+from support.tpm_capture import captured, commands
+from support.world import TpmKeys
 
-from tpmconsole.session.bridge import Bridge
-from tpmconsole.session.tls import BridgeEngine, make_context
+from tpmconsole.session.tls.bridge import Bridge
+from tpmconsole.session.tls.context import BridgeEngine, make_context
 from tpmconsole.tpm.signer import Signer
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from waiting import wait_until
+from support.waiting import wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
-from tpmconsole.tpm.environment import plain_environment
+from tpmconsole.system.environment import plain_environment
+from tpmconsole.tpm.auth import Passwords
 from tpmconsole.tpm.model import Algorithm, Connection, KeySource
-from tpmconsole.tpm.passwords import Passwords
 
 ROOT = Path(__file__).parents[2]
 

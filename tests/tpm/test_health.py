@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from tpmconsole.tpm.jobs.names import firmware, manufacturer
 from tpmconsole.tpm.model import Algorithm, KeySource, SelfTestResult
+from tpmconsole.tpm.tcg import firmware, manufacturer
 
 
 def test_tells_everything_about_a_working_tpm(shared_tpm, shared_simulator):

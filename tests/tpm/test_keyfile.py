@@ -10,8 +10,8 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-import key_samples as samples
 import pytest
+import support.keys as samples
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -20,11 +20,10 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpmconsole.tpm import public_area
-from tpmconsole.tpm.keyfile import LIMIT, KeyFileError, TssKey, inspect, parse
+from tpmconsole.tpm.keyfile import LIMIT, KeyFileError, TssKey, inspect, parse, public_area
+from tpmconsole.tpm.keyfile.pem import armour
+from tpmconsole.tpm.keyfile.policy import SignedPolicy, Step
 from tpmconsole.tpm.model import KeyKind
-from tpmconsole.tpm.pemblocks import armour
-from tpmconsole.tpm.policy import SignedPolicy, Step
 
 PEM = samples.OPENSSL_EC
 KEY = parse(PEM)
@@ -547,7 +546,7 @@ def test_a_description_never_steers_the_terminal(tmp_path: Path) -> None:
 
 def test_the_module_imports_fast() -> None:
     script = (
-        "import sys, tpmconsole.tpm.keyscan; "
+        "import sys, tpmconsole.tpm.keyfile.scan; "
         "sys.exit(any(name in sys.modules for name in ('cryptography', 'tpm2_pytss')))"
     )
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from key_answers import HANDLE, HASHES, REQUEST, answer, tries
+from support.key_answers import HANDLE, HASHES, REQUEST, answer, tries
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.auth import Passwords
 from tpmconsole.tpm.model import Algorithm, KeySource
-from tpmconsole.tpm.passwords import Passwords
 
 # Making
 

@@ -6,11 +6,11 @@ import os
 import socket
 from pathlib import Path
 
-import key_samples as samples
 import pytest
+import support.keys as samples
 
 from tpmconsole.tpm.keyfile import LIMIT, parse
-from tpmconsole.tpm.keyscan import inspect, scan
+from tpmconsole.tpm.keyfile.scan import inspect, scan
 from tpmconsole.tpm.model import KeyKind
 
 CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"

@@ -9,14 +9,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
-from key_answers import HANDLE, REQUEST
+from support.key_answers import HANDLE, REQUEST
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
 from tpm2_pytss.tsskey import TSSPrivKey
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.auth import Passwords
 from tpmconsole.tpm.model import Algorithm, KeySource
-from tpmconsole.tpm.passwords import Passwords
 
 
 def at(handle, tpm):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tpmconsole.errors import ExitCode
-from tpmconsole.tpm.response_words import TPM_WORDS
+from tpmconsole.tpm.response_texts import TPM_WORDS
 from tpmconsole.tpm.responses import base, explain, is_transport, subject
 
 NO_TPM, REFUSED = ExitCode.NO_TPM, ExitCode.REFUSED

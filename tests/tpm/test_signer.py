@@ -11,17 +11,17 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from running import python
-from swtpm_alone import reset_at
+from support.running import python
+from support.swtpm import reset_at
+from support.waiting import wait_until
 from tpm2_pytss import TSS2_Exception
-from waiting import wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.jobs import context
-from tpmconsole.tpm.jobs.context import Context
 from tpmconsole.tpm.model import Algorithm, Connection, KeySource
 from tpmconsole.tpm.signer import Signer
+from tpmconsole.tpm.worker.jobs import context
+from tpmconsole.tpm.worker.jobs.context import Context
 
 DIGEST = hashlib.sha256(b"data").digest()
 SHA256 = Prehashed(hashes.SHA256())

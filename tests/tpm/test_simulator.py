@@ -14,15 +14,14 @@ from pathlib import Path
 
 import psutil
 import pytest
-from running import NOBODY, PROJECT, as_nobody, finished, needs_root, python
-from waiting import assert_nothing_left, processes_of, wait_until
+from support.running import NOBODY, PROJECT, as_nobody, finished, needs_root, python
+from support.waiting import assert_nothing_left, processes_of, wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.tpm import programs
+from tpmconsole.system.environment import SEARCH_PATH
 from tpmconsole.tpm import simulator as simulator_module
-from tpmconsole.tpm.environment import SEARCH_PATH
 from tpmconsole.tpm.model import Connection
-from tpmconsole.tpm.simulator import Simulator
+from tpmconsole.tpm.simulator import Simulator, programs
 
 NAMES = {"swtpm", "dbus-daemon", "tpm2-abrmd"}
 

@@ -12,14 +12,14 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from running import needs_root
+from support.running import needs_root
 from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.memory import Secret, first_line
+from tpmconsole.secret import Secret, first_line
+from tpmconsole.tpm.auth import Passwords
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, KeySource
-from tpmconsole.tpm.passwords import Passwords
 from tpmconsole.tpm.signer import Signer
 
 HANDLE = 0x81000010

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import console
+from support.technician import console
 
-from tpmconsole.doctor import runner
-from tpmconsole.doctor.examination import Examination
-from tpmconsole.doctor.finding import Finding, fail, ok, warn
+from tpmconsole.board.doctor import runner
+from tpmconsole.board.doctor.examination import Examination
+from tpmconsole.board.doctor.finding import Finding, fail, ok, warn
 from tpmconsole.settings import Settings
 
 Make = Callable[..., Settings]
@@ -39,7 +39,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
         runner.Probe("second", second, deadline_s=60),
         runner.Probe("third", lambda _: warn("third is odd", "look at it")),
     )
-    monkeypatch.setattr("tpmconsole.doctor.probes.PROBES", probes)
+    monkeypatch.setattr("tpmconsole.board.doctor.probes.PROBES", probes)
     return go
 
 

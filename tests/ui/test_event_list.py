@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from textual.app import App, ComposeResult
 
-from tpmconsole.ui.widgets import eventlist
-from tpmconsole.ui.widgets.eventlist import EventList
+from tpmconsole.ui.widgets import event_list
+from tpmconsole.ui.widgets.event_list import EventList
 
 
 class Shown(App[None]):
@@ -81,7 +81,7 @@ async def test_filters_and_the_last_error() -> None:
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(eventlist, "KEPT", 100)
+    monkeypatch.setattr(event_list, "KEPT", 100)
     async with Shown().run_test() as pilot:
         app: Shown = pilot.app  # type: ignore[assignment]
         app.list.add(some(*["closed"] * 90))

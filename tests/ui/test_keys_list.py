@@ -7,15 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from driving import Technician, console
-from swtpm_alone import SwtpmAlone
+from support.swtpm import SwtpmAlone
+from support.technician import Technician, console
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
 
 from tpmconsole.settings import Settings
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.model import Algorithm, KeyFile, KeyKind
-from tpmconsole.ui.screens.keyreader import FIRST, MOST, handfuls
-from tpmconsole.ui.screens.keyview import KeyView
+from tpmconsole.ui.pages.keys.reader import FIRST, MOST, handfuls
+from tpmconsole.ui.pages.keys.view import KeyView
 
 Make = Callable[..., Settings]
 PARENT = 0x81000005

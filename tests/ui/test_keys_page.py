@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import Technician, console
-from swtpm_alone import SwtpmAlone
+from support.swtpm import SwtpmAlone
+from support.technician import Technician, console
 from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.settings import Settings

@@ -8,14 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from driving import Technician, console
+from support.technician import Technician, console
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.kiosk import KeySequence, KioskRules
 from tpmconsole.settings import Settings, load_settings
 from tpmconsole.tpm.model import Algorithm, KeySource
-from tpmconsole.ui.screens.main import PAGES
-from tpmconsole.ui.screens.tour import TourPage
+from tpmconsole.ui.kiosk import KeySequence, KioskRules
+from tpmconsole.ui.main_screen import PAGES
+from tpmconsole.ui.pages.tour import TourPage
 
 Make = Callable[..., Settings]
 SECRET = ["f8", "f8", "x", "f3", "x"]

@@ -7,7 +7,7 @@ from contextlib import nullcontext
 from importlib import import_module
 
 import pytest
-from driving import SIZE, console
+from support.technician import SIZE, console
 from textual.css.query import NoMatches
 
 from tpmconsole.errors import ConsoleError
@@ -179,7 +179,7 @@ async def test_a_dialog_over_the_cover_leaves_nothing_covered(settings: Make) ->
 
 @pytest.mark.parametrize("page", ["keyfacts", "provision", "sessions", "doctor"])
 def test_the_columns_of_a_table_fit_80_columns(page: str) -> None:
-    columns = import_module(f"tpmconsole.ui.screens.{page}").COLUMNS
+    columns = import_module(f"tpmconsole.ui.pages.{page}").COLUMNS
     assert sum(width + GAP for _, width in columns) <= SIZE[0]
 
 

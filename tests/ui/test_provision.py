@@ -9,20 +9,20 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from authority import Authority
-from driving import Technician, console
+from support.authority import Authority
+from support.technician import Technician, console
 from textual import events
 
-from tpmconsole.disks import Disk, Disks
-from tpmconsole.identity.request import RequestSpec
 from tpmconsole.identity.summary import Summary
 from tpmconsole.settings import Settings
+from tpmconsole.system.disks import Disk, Disks
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.dialogs import files
 from tpmconsole.ui.dialogs.form import FormDialog
-from tpmconsole.ui.screens import handing
-from tpmconsole.ui.screens.steps import step_facts
+from tpmconsole.ui.pages.provision import hand_over
+from tpmconsole.ui.pages.provision.steps import step_facts
 from tpmconsole.ui.widgets.table import Table
+from tpmconsole.x509.request import RequestSpec
 
 Make = Callable[..., Settings]
 
@@ -255,7 +255,7 @@ async def test_the_request_reaches_a_disk_the_clipboard_and_a_camera(
 ) -> None:
     stick = Disk(tmp_path, "/dev/sdz1", "vfat", "Cruzer", 3_700_000_000, writable=True)
     full = Disk(Path("/nowhere"), "/dev/sdy1", "vfat", "", 0, writable=True)
-    for module in (handing, files):
+    for module in (hand_over, files):
         monkeypatch.setattr(module, "disks_in_time", lambda: Disks((stick, full), ()))
     monkeypatch.setattr(Path, "is_mount", lambda self: self == tmp_path)
     async with console(settings(simulate=True), size=(100, 50)) as technician:

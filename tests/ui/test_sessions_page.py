@@ -7,14 +7,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from driving import Technician, console
+from support.technician import Technician, console
 
 from tpmconsole.board import Board
-from tpmconsole.identity.request import RequestSpec
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
+from tpmconsole.tpm.auth import Passwords
 from tpmconsole.tpm.model import Algorithm
-from tpmconsole.tpm.passwords import Passwords
+from tpmconsole.x509.request import RequestSpec
 
 Make = Callable[..., Settings]
 # Opens the simulator's bus as any D-Bus client would; no child of ours, which would be our worker.

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from driving import console
+from support.technician import console
 
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from driving import Technician, console
-from waiting import processes_of
+from support.technician import Technician, console
+from support.waiting import processes_of
 
+from tpmconsole.board.tour import Tour
+from tpmconsole.board.tour.story import STEPS, Outcome
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
-from tpmconsole.tour.story import STEPS, Outcome
-from tpmconsole.tour.tour import Tour
-from tpmconsole.ui.screens.tour import TourPage
+from tpmconsole.ui.pages.tour import TourPage
 
 Make = Callable[..., Settings]
 

@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from driving import console
-from waiting import wait_until
+from support.technician import console
+from support.waiting import wait_until
 
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.simulator import Simulator

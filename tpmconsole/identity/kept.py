@@ -8,9 +8,9 @@ from typing import TypeVar
 from cryptography import x509
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.files import read_bounded
-from tpmconsole.identity.bundle import read_bundle
-from tpmconsole.identity.folder import CERTIFICATE_BYTES, Identity
+from tpmconsole.identity.identity import CERTIFICATE_BYTES, Identity
+from tpmconsole.system.files import read_bounded
+from tpmconsole.x509.bundle import read_bundle
 
 REQUEST_BYTES = 64 * 1024
 

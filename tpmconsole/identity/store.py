@@ -17,7 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.files import (
+from tpmconsole.identity.identity import (
+    NAME,
+    Identity,
+    check_name,
+    handle_line,
+    previous,
+    read_identity,
+    read_record,
+)
+from tpmconsole.identity.record import Record, format_record
+from tpmconsole.identity.rollback import go_back, keep_previous
+from tpmconsole.system.files import (
     cannot_write,
     make_private_folder,
     remove,
@@ -27,18 +38,7 @@ from tpmconsole.files import (
     temporary_folder,
     write_atomic,
 )
-from tpmconsole.identity.folder import (
-    NAME,
-    Identity,
-    check_name,
-    handle_line,
-    previous,
-    read_identity,
-    read_record,
-)
-from tpmconsole.identity.lock import exclusive
-from tpmconsole.identity.record import Record, format_record
-from tpmconsole.identity.undo import go_back, keep_previous
+from tpmconsole.system.locks import exclusive
 from tpmconsole.text import natural
 
 if TYPE_CHECKING:  # cryptography loads when a certificate is read: listing needs none
@@ -198,7 +198,7 @@ class IdentityStore:
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be written.
         """
-        from tpmconsole.identity.anchors import add_anchors
+        from tpmconsole.identity.trust_file import add_anchors
 
         with self._changing(name) as identity:
             kept = previous(identity.trust)
@@ -214,7 +214,7 @@ class IdentityStore:
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be read or written.
         """
-        from tpmconsole.identity.anchors import drop_anchor
+        from tpmconsole.identity.trust_file import drop_anchor
 
         with self._changing(name) as identity:
             for path in (previous(identity.trust), identity.trust):
@@ -263,7 +263,7 @@ class IdentityStore:
         Raises:
             ConsoleError: the identity is unknown, or trust.pem is damaged.
         """
-        from tpmconsole.identity.anchors import kept_anchors
+        from tpmconsole.identity.trust_file import kept_anchors
 
         return kept_anchors(self.get(name).trust)
 

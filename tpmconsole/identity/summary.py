@@ -7,11 +7,11 @@ from datetime import datetime
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.certificate import describe
 from tpmconsole.identity.kept import kept_certificate, kept_request
-from tpmconsole.identity.naming import name_text
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
+from tpmconsole.x509.judge import describe
+from tpmconsole.x509.names import name_text
 
 _RENEW = ": renew it"
 

@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.children import last_words
-from tpmconsole.session.facts import SessionFacts, State, Trouble
-from tpmconsole.session.folder import read_facts
-from tpmconsole.session.monitor import usage
-from tpmconsole.tpm.processes import Process, boot_id
+from tpmconsole.session.directory import read_facts
+from tpmconsole.session.launcher import last_words
+from tpmconsole.session.status import SessionFacts, State, Trouble
+from tpmconsole.session.usage import usage
+from tpmconsole.system.processes import Process, boot_id
 
 # A session that has not told its process number by now never will.
 SILENT_S = 30.0

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
-from tpmconsole.files import PRIVATE_FILE
+from tpmconsole.system.files import PRIVATE_FILE
 from tpmconsole.text import printable
 
 FILE = "events.jsonl"

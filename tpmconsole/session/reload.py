@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.events import EventReader
-from tpmconsole.tpm.processes import Process
+from tpmconsole.system.processes import Process
 
 PATIENCE_S = 20.0
 POLL_S = 0.01

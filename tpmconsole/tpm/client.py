@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.memory import Password
-from tpmconsole.tpm import wire
-from tpmconsole.tpm.lane import Activity, Lane
+from tpmconsole.secret import Password
+from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords, secret
 from tpmconsole.tpm.model import (
     Algorithm,
     Connection,
@@ -26,7 +25,8 @@ from tpmconsole.tpm.model import (
     TpmHealth,
     Usability,
 )
-from tpmconsole.tpm.passwords import NO_PASSWORDS, Passwords, secret
+from tpmconsole.tpm.worker import protocol
+from tpmconsole.tpm.worker.dispatcher import Activity, Lane
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -86,7 +86,9 @@ class Tpm:
         Raises:
             ConsoleError: the TPM cannot be reached or does not answer.
         """
-        health = wire.health(self._ask("health", "read", "reading the TPM's state", brief=brief))
+        health = protocol.health(
+            self._ask("health", "read", "reading the TPM's state", brief=brief)
+        )
         connection = self._lane.connection
         if connection is None:
             return health
@@ -108,7 +110,7 @@ class Tpm:
                 answer, not an error.
         """
         label = f"running the {'full' if full else 'incremental'} self-test"
-        return wire.self_test(self._ask("self_test", "self-test", label, full=full))
+        return protocol.self_test(self._ask("self_test", "self-test", label, full=full))
 
     def persistent_keys(self) -> tuple[PersistentKey, ...]:
         """The keys kept inside the TPM.
@@ -117,7 +119,7 @@ class Tpm:
             ConsoleError: the TPM cannot be reached or refuses.
         """
         keys = self._ask("persistent_keys", "sign", "listing persistent keys")
-        return tuple(wire.persistent_key(key) for key in keys)
+        return tuple(protocol.persistent_key(key) for key in keys)
 
     def room(self) -> Room:
         """The room for persistent keys: a small part of ``health``, where a chip is slow.
@@ -300,7 +302,7 @@ class Tpm:
         Raises:
             ConsoleError: there is no such key, or it is neither EC nor RSA.
         """
-        from tpmconsole.tpm.private_key import private_key
+        from tpmconsole.tpm.keys import private_key
 
         passwords = Passwords(password, hierarchy=owner_password, last_try=last_try)
         return private_key(self, key, passwords)

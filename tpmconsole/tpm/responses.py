@@ -7,7 +7,7 @@ Overview and Common Structures, section 3 (which layer answered). Nothing here n
 from __future__ import annotations
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.tpm.response_words import (
+from tpmconsole.tpm.response_texts import (
     BUSY,
     NO_ROOM,
     NONSENSE_WORDS,

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.memory import Password
-from tpmconsole.tpm.lane import Lane
+from tpmconsole.secret import Password
+from tpmconsole.tpm.auth import Passwords, check_password
 from tpmconsole.tpm.model import Connection, KeySource
-from tpmconsole.tpm.passwords import Passwords, check_password
+from tpmconsole.tpm.worker.dispatcher import Lane
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa

@@ -12,13 +12,13 @@ from textual import events
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
-from tpmconsole.kiosk import KioskRules
+from tpmconsole.ui.background import Job, JobFinished, JobNews, Jobs
 from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
-from tpmconsole.ui.dialogs.small import LEAST, TooSmall
-from tpmconsole.ui.jobs import Job, JobFinished, JobNews, Jobs
+from tpmconsole.ui.dialogs.too_small import LEAST, TooSmall
 from tpmconsole.ui.keeper import Keeper
-from tpmconsole.ui.screens.main import MainScreen
-from tpmconsole.ui.styled import Fact, Heading
+from tpmconsole.ui.kiosk import KioskRules
+from tpmconsole.ui.main_screen import MainScreen
+from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.terminal.crash import QuietCrash
 from tpmconsole.ui.terminal.driver import line_driver
 from tpmconsole.ui.terminal.profile import LineProfile
@@ -27,7 +27,7 @@ from tpmconsole.ui.themes import FAST, SERIAL
 if TYPE_CHECKING:
     from textual.geometry import Size
 
-    from tpmconsole.tour.tour import Tour
+    from tpmconsole.board.tour import Tour
     from tpmconsole.tpm.model import TpmHealth
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class ConsoleApp(QuietCrash):
     def tour(self) -> Tour:
         """The guided tour."""
         if self._tour is None:
-            from tpmconsole.tour.tour import Tour
+            from tpmconsole.board.tour import Tour
 
             self._tour = Tour.beside(self.board.settings)
         return self._tour

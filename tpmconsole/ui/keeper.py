@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from textual import events
 
-from tpmconsole.kiosk import KeySequence, KioskRules
+from tpmconsole.ui.kiosk import KeySequence, KioskRules
 
 BUSY_S = 2.0
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from textual.timer import Timer
 
     from tpmconsole.ui.app import ConsoleApp
-    from tpmconsole.ui.screens.tour import TourPage
+    from tpmconsole.ui.pages.tour import TourPage
 
 
 class Keeper:
@@ -92,7 +92,7 @@ class Keeper:
 
     @property
     def _page(self) -> TourPage:
-        from tpmconsole.ui.screens.tour import TourPage
+        from tpmconsole.ui.pages.tour import TourPage
 
         return self._app.main.query_one(TourPage)
 

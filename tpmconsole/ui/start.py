@@ -10,12 +10,12 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
-from tpmconsole.memory import leave_no_core
+from tpmconsole.secret import leave_no_core
 from tpmconsole.settings import Settings
 from tpmconsole.ui.terminal.profile import LineProfile, current, prepare_environment
 
 if TYPE_CHECKING:
-    from tpmconsole.tour.tour import Tour
+    from tpmconsole.board.tour import Tour
     from tpmconsole.ui.app import ConsoleApp
 
 _SIGNALLED = 128  # and the signal's number: how a shell tells what ended a program
@@ -77,7 +77,7 @@ def building(settings: Settings, profile: LineProfile | None = None) -> Iterator
 
 def _kiosk_tour(board: Board, stack: ExitStack) -> Tour:
     """A kiosk's tour plays on its board: visitors find on the pages what it has made."""
-    from tpmconsole.tour.tour import Tour
+    from tpmconsole.board.tour import Tour
 
     tour = Tour(board, keep=True)
     stack.callback(tour.close)
@@ -87,9 +87,9 @@ def _kiosk_tour(board: Board, stack: ExitStack) -> Tour:
 
 def _clear_leftovers(settings: Settings) -> None:
     """Take away what a tour left that was killed, while nobody waits for it."""
-    from tpmconsole.tour.story import FOLDER
+    from tpmconsole.board.tour.story import FOLDER
 
     if settings.below(FOLDER).state.exists():
-        from tpmconsole.tour.tour import clear_leftovers
+        from tpmconsole.board.tour import clear_leftovers
 
         threading.Thread(target=clear_leftovers, args=(settings,), daemon=True).start()

@@ -12,7 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tpmconsole.text import short
-from tpmconsole.ui.commands import key_name
+from tpmconsole.ui.command import key_name
 
 Result = TypeVar("Result")
 

@@ -10,11 +10,11 @@ from textual.app import ComposeResult
 from textual.content import Content
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.ui.background import Job
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.dialogs.message import TextDialog
-from tpmconsole.ui.jobs import Job
-from tpmconsole.ui.screens.session_facts import event_facts, event_row
-from tpmconsole.ui.widgets.eventlist import EventList
+from tpmconsole.ui.pages.sessions.details import event_facts, event_row
+from tpmconsole.ui.widgets.event_list import EventList
 
 if TYPE_CHECKING:
     from tpmconsole.session.events import EventReader

@@ -13,16 +13,16 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
-from tpmconsole.disks import Disks, disks_in_time
+from tpmconsole.board.phrases import disks_words, size_words
 from tpmconsole.errors import ConsoleError
 from tpmconsole.inputs import user_path
-from tpmconsole.listing import Listing, list_folder
+from tpmconsole.system.browse import Listing, list_folder
+from tpmconsole.system.disks import Disks, disks_in_time
 from tpmconsole.text import printable
+from tpmconsole.ui.background import Job
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.sheet import Sheet
-from tpmconsole.ui.jobs import Job
 from tpmconsole.ui.widgets.table import Table
-from tpmconsole.words import disks_words, size_words
 
 if TYPE_CHECKING:
     from tpmconsole.ui.app import ConsoleApp

@@ -15,7 +15,7 @@ from textual.widgets import Input, Label, Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import short
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.widgets.unseen import Unseen
+from tpmconsole.ui.widgets.password_input import Unseen
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,9 +13,9 @@ from textual.widgets import Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import harmless
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.remedies import by_keys
-from tpmconsole.ui.styled import STATE_WIDTH, Fact, Heading, lay_out
-from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.ui.next_steps import by_keys
+from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
+from tpmconsole.ui.widgets.details import Facts
 
 LONGEST = 2000
 # As app.tcss has them: the width of a dialog, and the most rows of its text.

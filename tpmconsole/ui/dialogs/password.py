@@ -10,12 +10,12 @@ from textual.containers import Horizontal
 from textual.content import Content
 from textual.widgets import Input, Label, Static
 
+from tpmconsole.board.phrases import last_try_words, try_words
 from tpmconsole.errors import ConsoleError
-from tpmconsole.memory import Secret
-from tpmconsole.tpm.passwords import Guard, check_password
+from tpmconsole.secret import Secret
+from tpmconsole.tpm.auth import Guard, check_password
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.widgets.unseen import Unseen
-from tpmconsole.words import last_try_words, try_words
+from tpmconsole.ui.widgets.password_input import Unseen
 
 _NOTHING_TYPED = "Nothing typed: Enter once more sends an empty password."
 _NEEDED = "Type it, or leave by Esc."

@@ -10,8 +10,8 @@ from textual.app import ComposeResult
 from textual.content import Content
 from textual.widgets import Static
 
+from tpmconsole.board.phrases import size_words
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.words import size_words
 
 LONGEST = 1 << 20
 _QUIET_S = 1.0

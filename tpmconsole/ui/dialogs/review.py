@@ -9,8 +9,8 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.styled import Fact, Heading
-from tpmconsole.ui.widgets.facts import Facts
+from tpmconsole.ui.rows import Fact, Heading
+from tpmconsole.ui.widgets.details import Facts
 
 
 class ReviewDialog(Dialog[str]):

@@ -30,11 +30,11 @@ from textual.geometry import Size
 from textual.message import Message
 
 from tpmconsole.ui.terminal import size as line_size
-from tpmconsole.ui.terminal.display import Display
-from tpmconsole.ui.terminal.input import Delays
-from tpmconsole.ui.terminal.modes import RawMode, enter_sequence, leave_sequence, set_up_sequence
+from tpmconsole.ui.terminal.input.decoder import Delays
+from tpmconsole.ui.terminal.input.reader import LineReader
+from tpmconsole.ui.terminal.output.display import Display
 from tpmconsole.ui.terminal.profile import LineProfile, current, output_descriptor
-from tpmconsole.ui.terminal.reader import LineReader
+from tpmconsole.ui.terminal.raw_mode import RawMode, enter_sequence, leave_sequence, set_up_sequence
 from tpmconsole.ui.terminal.signals import LineSignals
 from tpmconsole.ui.terminal.size import LineSize
 

@@ -9,7 +9,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tpmconsole.text import short
-from tpmconsole.ui.commands import Command, key_name
+from tpmconsole.ui.command import Command, key_name
 
 MORE = len(" +99")
 

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from tpmconsole.text import cells, short
-from tpmconsole.ui.styled import state_style
+from tpmconsole.ui.rows import state_style
 
 GAP = 2  # a blank on both sides of each cell
 WHEEL = 3

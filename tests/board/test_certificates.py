@@ -1,0 +1,77 @@
+"""What an installation writes: the verdicts may be minutes old by then."""
+
+from __future__ import annotations
+
+import pathlib
+
+import pytest
+from cryptography import x509
+from support.pki import NOW, Extra, Signer, ca, leaf
+
+from tpmconsole.board import Board
+from tpmconsole.errors import ConsoleError
+from tpmconsole.settings import Settings
+from tpmconsole.x509.chain import Path, verify
+from tpmconsole.x509.judge import Judgement, judge
+
+ROOT, OTHER = ca("Root"), ca("Other")
+
+
+@pytest.fixture
+def board(tmp_path: pathlib.Path) -> Board:
+    board = Board(Settings(state=tmp_path))
+    board.identities.create("pump", key_pem=b"key", handle=None, algorithm="ec-p256", auth="none")
+    return board
+
+
+def _judged(one: Signer, *, role: str = "client") -> Judgement:
+    return judge(
+        [one.certificate],
+        public_key=one.key.public_key(),
+        trust=[],
+        offered=[ROOT.certificate],
+        role=role,
+        now=NOW,
+    )
+
+
+def test_a_ca_that_was_trusted_meanwhile_stays_trusted(board: Board) -> None:
+    judgement = _judged(leaf(ROOT))
+    board.installer.add_anchors("pump", OTHER.pem)
+    assert board.installer.install("pump", judgement)
+    anchors = board.identities.trust_certificates("pump")
+    assert anchors == [OTHER.certificate, ROOT.certificate]
+
+
+def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> None:
+    """As cryptography's verifier and OpenSSL do, which let no other certificate vouch for any."""
+    device = leaf(ROOT)
+    with pytest.raises(ConsoleError, match="is no CA") as caught:
+        board.installer.new_anchors("pump", ROOT.pem + device.pem)
+    assert "CN=Root" in caught.value.remedy
+    judgement = judge(
+        [device.certificate],
+        public_key=device.key.public_key(),
+        trust=[ROOT.certificate],
+        offered=[device.certificate],
+        role="client",
+        now=NOW,
+    )
+    assert ("trust", "fail") in {(one.check, one.verdict) for one in judgement.verdicts}
+
+    own = ca("Peer", None, Extra(x509.BasicConstraints, x509.BasicConstraints(False, None), True))
+    chain = Path((own.certificate,), own.certificate)
+    assert verify(chain, chain.certificates, "client", NOW, strict=False) is None
+    (anchor,) = board.installer.new_anchors("pump", own.pem)
+    assert "this one peer alone" in anchor.trusted_for
+    (root,) = board.installer.new_anchors("pump", ROOT.pem)
+    assert root.trusted_for == ""
+
+
+def test_what_fails_is_never_installed(board: Board) -> None:
+    judgement = _judged(leaf(ca("Stranger")))
+    with pytest.raises(ConsoleError, match="refused"):
+        board.installer.install("pump", judgement)
+    assert not board.identities.get("pump").has_certificate
+    assert not board.identities.get("pump").has_trust
+    assert '"failed: Certificate refused"' in board.settings.audit.read_text()

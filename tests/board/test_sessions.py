@@ -1,0 +1,109 @@
+"""What a board makes sure of before a session starts, or starts again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from support.session_pki import Ca
+from support.swtpm import SwtpmAlone
+from support.waiting import wait_until
+
+from tpmconsole.board import Board
+from tpmconsole.board.sessions import restart, unit
+from tpmconsole.errors import ConsoleError
+from tpmconsole.session.directory import Order, write_order
+from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.status import SessionFacts, State
+from tpmconsole.session.tls.engine import EngineChoice
+from tpmconsole.settings import Settings
+from tpmconsole.system.files import make_private_folder
+from tpmconsole.tpm.model import Algorithm, Connection
+from tpmconsole.x509.request import RequestSpec
+
+HANDLE = 0x81000010
+SERVER = SessionSpec("server", "gateway", "127.0.0.1", 0)
+
+
+@pytest.fixture
+def board(settings: Callable[..., Settings], alone: SwtpmAlone) -> Iterator[Board]:
+    """A board with an identity whose key is at a handle and has a password, ready for sessions."""
+    board = Board(settings(tcti=alone.connection.tcti, tcti_source="--tcti"))
+    try:
+        identity = board.keyring.create("gateway", Algorithm.EC_P256, b"secret", HANDLE)
+        ca = Ca.make("root")
+        chain = ca.issue(board.provision.public_key(identity), "gateway")  # type: ignore[arg-type]
+        board.identities.install("gateway", chain, ca.pem)
+        yield board
+        for facts in board.sessions.list():
+            board.sessions.stop(facts.id)
+    finally:
+        board.close()
+
+
+def failed_tries(board: Board) -> int:
+    lockout = board.status(brief=True).lockout
+    assert lockout is not None
+    return lockout.failed_tries
+
+
+def test_no_empty_password_is_tried_for_a_key_that_has_one(board: Board) -> None:
+    works: list[Callable[[], object]] = [
+        lambda: board.start_session(SERVER),
+        lambda: board.provision.request("gateway", RequestSpec("CN=gateway")),
+        lambda: board.provision.renew("gateway"),
+    ]
+    for work in works:
+        with pytest.raises(ConsoleError, match="the key of 'gateway' has a password") as caught:
+            work()
+        assert (caught.value.title, caught.value.needs) == ("Password needed", "key")
+    assert failed_tries(board) == 0
+    assert board.sessions.list() == []
+
+
+def test_a_service_needs_the_password_in_a_file(board: Board) -> None:
+    identity = board.identities.get("gateway")
+    credentials = Credentials(
+        "gateway", board.source(identity), identity.certificate, identity.trust
+    )
+    tpm = Connection("device:/dev/tpmrm0", "test")
+    folder = make_private_folder(board.settings.sessions / "server-1")
+    facts = SessionFacts("server-1", "server", "gateway", "", state=State.STOPPED)
+    write_order(folder, Order(SERVER, credentials, tpm, EngineChoice("bridge", ""), ""), facts)
+    with pytest.raises(ConsoleError, match="nobody types it at every boot"):
+        unit(board, "server-1", None)
+    wanted = unit(board, "server-1", Path("/etc/password")).unit
+    assert wanted is not None
+    assert ("StandardInput", "file:/etc/password") in wanted.service
+    board.sessions.hand_over("server-1")
+    with pytest.raises(ConsoleError, match="systemd runs server-1") as caught:
+        restart(board, "server-1", b"secret")
+    assert f"systemctl restart {wanted.name}" in caught.value.remedy
+
+
+def test_a_restart_ends_no_session_that_it_cannot_start_again(board: Board) -> None:
+    first = board.start_session(SERVER, b"secret")
+    for password, words in ((None, "has a password"), (b"wrong", "refused the password")):
+        with pytest.raises(ConsoleError, match=words) as caught:
+            restart(board, first.id, password)
+        assert caught.value.needs == "key"
+    assert failed_tries(board) == 1
+    assert board.sessions.show(first.id).pid == first.pid
+    assert board.sessions.show(first.id).state == State.RUNNING
+    second = restart(board, first.id, b"secret")
+    assert (second.id, second.state) == ("server-2", State.RUNNING)
+    assert board.sessions.show(first.id).state == State.STOPPED
+
+
+def test_a_session_is_stopped_while_it_starts(board: Board) -> None:
+    with ThreadPoolExecutor(1) as thread:
+        start = thread.submit(board.start_session, SERVER, b"secret")
+        wait_until(board.sessions.list)
+        stopped = board.stop_session("server-1")
+        with pytest.raises(ConsoleError, match=r"was stopped while|without a word"):
+            start.result()
+    assert stopped.state == State.STOPPED
+    assert not Path(f"/proc/{stopped.pid}/exe").exists()
+    assert not board.sessions.any_running()

@@ -1,0 +1,179 @@
+"""The commands about keys: importing, proving, owner passwords, lock-out."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.shell import Shell
+
+from tpmconsole.tpm.simulator import Simulator
+
+
+@pytest.fixture(scope="module")
+def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """A state directory with a running simulator; its TPM has no persistent keys between tests."""
+    shell = Shell(tmp_path_factory.mktemp("s"))
+    for name in ("right", "wrong", "owner"):
+        (shell.state / name).write_text(f"{name}\n")
+    try:
+        yield shell
+    finally:
+        Simulator(shell.state / "simulator").stop()
+
+
+def software_key(path: Path, *options: str) -> Path:
+    """A private key of OpenSSL's."""
+    command = ("genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256", "-out", str(path))
+    subprocess.run(["/usr/bin/openssl", *command, *options], check=True, capture_output=True)
+    return path
+
+
+def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) -> None:
+    source = software_key(board.state / "elsewhere.pem", "-aes256", "-pass", "pass:right")
+    create = ("--simulate", "create", "guest", "--from", str(source))
+    assert board.refuse(1, *create)["needs"] == "source"
+    wrong = ("--from-password-file", str(board.state / "wrong"))
+    assert board.refuse(1, *create, *wrong)["title"] == "Wrong passphrase"
+    right = ("--from-password-file", str(board.state / "right"))
+    assert (
+        board.refuse(2, *create, *right, "--algorithm", "ec-p384")["title"] == "Another algorithm"
+    )
+    assert "guest" not in board.identities()
+    made = board.simulate(*create[1:], *right)
+    assert (made["origin"], made["source"]) == ("imported", str(source))
+    assert "existed outside the TPM" in made["warning"]
+    assert source.exists()
+
+    record = board.state / "identities" / "guest" / "identity.toml"
+    assert 'origin = "imported"' in record.read_text()
+    board.simulate("request", "guest", "--subject", "CN=guest", "--san", "dns:guest")
+    board.simulate("demo-ca", "sign", "guest")
+    board.simulate("persist", "guest", "0x81000020")
+    assert 'origin = "imported"' in record.read_text()
+    (key,) = board.simulate("keys", "--prove")["persistent"]
+    assert (key["identity"], key["origin"], key["usable"]) == ("guest", "imported", True)
+    assert "IMPORTED" in board("--simulate", "keys").stdout
+    audit = (board.state / "audit.jsonl").read_text()
+    assert str(source) in audit
+
+    again = ("--simulate", "persist", "guest", "0x81000022")
+    error = board.refuse(1, *again)
+    assert "already at 0x81000020" in error["cause"]
+    assert "evict" not in error["remedy"]  # the key is nowhere else
+    error = board.refuse(2, "--simulate", "evict", "0x81000020")
+    assert "identity guest: its key" in error["cause"]
+    assert "certificate CN=guest" in error["cause"]
+    evicted = board.simulate("evict", "0x81000020", "--yes")
+    assert len(evicted["needed_by"]) == 2
+    assert "nothing is there" in board.refuse(1, *again)["cause"]
+    findings = json.loads(board("--simulate", "doctor", "--json").stdout)
+    (gone,) = [one for one in findings if one["probe"] == "identity" and "guest" in one["finding"]]
+    assert gone["state"] == "fail"
+    assert "nothing is at 0x81000020" in gone["finding"]
+    assert "tpmconsole forget guest" in gone["remedy"]
+    assert "certificate CN=guest" in board.refuse(2, "forget", "guest")["cause"]
+    assert board("forget", "guest", "--yes").returncode == 0
+    assert "guest" not in board.identities()
+    assert '"forget"' in (board.state / "audit.jsonl").read_text()
+
+
+def test_a_handle_in_use_leaves_no_imported_identity(board: Shell) -> None:
+    source = software_key(board.state / "twice.pem")
+    create = ("create", "--from", str(source), "--handle", "0x81000021")
+    board.simulate(*create, "one")
+    assert board.refuse(4, "--simulate", *create, "two")["title"] == "Handle in use"
+    assert "two" not in board.identities()
+    board.simulate("evict", "0x81000021", "--yes")
+
+
+def test_wrong_passwords_until_lock_out_and_back(shell: Shell) -> None:
+    for name in ("right", "wrong"):
+        (shell.state / name).write_text(f"{name}\n")
+    right, wrong = (("--password-file", str(shell.state / name)) for name in ("right", "wrong"))
+    shell.simulate("create", "locked", *right)
+    key = str(shell.state / "identities" / "locked" / "key.pem")
+
+    def prove(*options: str) -> tuple[bool | None, str]:
+        (found,) = shell.simulate("keys", key, "--prove", *options)["files"]
+        return found["usable"], found["reason"]
+
+    def used() -> int:
+        return int(shell.simulate("status")["lockout"]["failed_tries"])
+
+    assert prove() == (None, prove()[1])
+    assert prove(*right)[0] is True
+    for count in (1, 2):
+        assert prove(*wrong)[0] is False
+        assert used() == count
+    usable, reason = prove(*wrong)
+    assert usable is None
+    assert "--last-try" in reason
+    request = ("--simulate", "request", "locked", "--subject", "CN=l", *wrong)
+    assert "--last-try" in shell.refuse(4, *request)["remedy"]
+    assert used() == 2
+    assert "locked now" in shell.refuse(4, *request, "--last-try")["cause"]
+    assert "too many wrong passwords" in prove(*right, "--last-try")[1]
+    assert shell.simulate("status")["lockout"]["locked"]
+    error = shell.refuse(2, "--simulate", "lockout", "reset")
+    assert "guessing" in error["cause"]
+    refused = shell.refuse(4, "--simulate", "lockout", "reset", "--yes", *wrong)
+    assert "nothing was tried" in refused["cause"]
+    answer = shell.simulate("lockout", "reset", "--yes")
+    assert (answer["lockout"]["locked"], answer["lockout"]["failed_tries"]) == (False, 0)
+    assert prove(*right)[0] is True
+    assert '"lockout reset"' in (shell.state / "audit.jsonl").read_text()
+
+
+def test_a_password_is_for_one_key_and_of_64_bytes(board: Shell) -> None:
+    board.simulate("create", "plain")
+    board.simulate("create", "plain2")
+    right = ("--password-file", str(board.state / "right"))
+    error = board.refuse(2, "--simulate", "keys", "--prove", *right)
+    assert error["title"] == "Which key?"
+    (board.state / "long").write_text("ä" * 33)
+    long = ("--password-file", str(board.state / "long"))
+    error = board.refuse(2, "--tcti", "device:/nowhere", "create", "x", *long)
+    assert "66 bytes" in error["cause"]
+
+
+def test_the_owner_s_password_comes_from_a_file(shell: Shell) -> None:
+    (shell.state / "owner").write_text("owner\n")
+    owner = ("--owner-password-file", str(shell.state / "owner"))
+    shell.simulate("create", "before")
+    connection = Simulator(shell.state / "simulator").ensure()
+    code = (
+        "import sys; from tpm2_pytss import ESAPI, ESYS_TR\n"
+        "with ESAPI(sys.argv[1]) as esapi: esapi.hierarchy_change_auth(ESYS_TR.OWNER, 'owner')"
+    )
+    environment = {**shell.environment, **connection.environment}
+    command = [str(Path(shell.python)), "-c", code, connection.tcti]
+    subprocess.run(command, env=environment, check=True)
+    for command in (
+        ["create", "after"],
+        ["persist", "before", "0x81000010"],
+        ["request", "after", "--subject", "CN=after"],
+    ):
+        error = shell.refuse(4, "--simulate", *command)
+        assert (error["title"], error["needs"]) == ("Password needed", "hierarchy")
+        shell.simulate(*command, *owner)
+    (key,) = shell.simulate("keys")["persistent"]
+    assert key["identity"] == "before"
+    (proved,) = shell.simulate("keys", "--prove", *owner)["files"]
+    assert (proved["identity"], proved["usable"]) == ("after", True)
+    assert shell.refuse(4, "--simulate", "evict", "0x81000010", "--yes")["needs"] == "hierarchy"
+    shell.simulate("evict", "0x81000010", "--yes", *owner)
+
+
+def test_no_lockout_is_told_with_its_price(board: Shell) -> None:
+    right = ("--password-file", str(board.state / "right"))
+    done = board("--simulate", "create", "careless", *right, "--no-lockout")
+    assert "guess without end" in done.stdout
+    done = board("--simulate", "create", "careful", *right)
+    assert "count towards the TPM's lock-out" in done.stdout
+    found = {one["identity"]: one for one in board.simulate("keys")["files"]}
+    assert found["careful"]["counts_towards_lockout"]
+    assert not found["careless"]["counts_towards_lockout"]

@@ -1,0 +1,23 @@
+"""What the tests of keys have in common."""
+
+from __future__ import annotations
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+
+from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.model import KeySource
+
+HANDLE = 0x81000010
+HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
+REQUEST = x509.CertificateSigningRequestBuilder().subject_name(
+    x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "board")])
+)
+
+
+def answer(tpm, pem: bytes, password: bytes | None = None) -> str:
+    return tpm.usable(KeySource(pem), Passwords(password)).answer
+
+
+def tries(tpm) -> int:
+    return tpm.health().lockout.failed_tries

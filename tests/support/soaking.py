@@ -1,0 +1,56 @@
+"""The bridge under many handshakes: what it keeps of them."""
+
+from __future__ import annotations
+
+import gc
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from support.session_pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
+from tpmconsole.session.tls.bridge import Bridge
+
+# Until allocators, caches and OpenSSL's own tables have what they keep for good.
+WARM_UP = 500
+PER_CONTEXT = 100
+
+
+@dataclass(frozen=True)
+class Growth:
+    """What a process has more after some handshakes than before: bytes, and how many."""
+
+    handshakes: int
+    rss_bytes: int
+    descriptors: int
+
+
+def soak_bridge(folder: Path, kind: str, handshakes: int) -> Growth:
+    """Shake hands in memory, with a new bridge and a new context every ``PER_CONTEXT`` times.
+
+    Args:
+        folder: for certificates.
+        kind: of the key: ``ec-p256``, ``ec-p384``, ``rsa-2048`` …; it is in software.
+    """
+    ca = Ca.make("root")
+    signer = SoftwareSigner(make_key(kind))
+    chain = folder / "bridged.pem"
+    chain.write_bytes(ca.issue(signer.public_key(), "bridged"))
+    server = SoftwareIdentity.make(folder / "peer", ca, "peer").context(server=True)
+    process = psutil.Process()
+
+    def shake(times: int) -> None:
+        for number in range(times):
+            if number % PER_CONTEXT == 0:
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+                context.load_verify_locations(cadata=ca.pem.decode())
+                Bridge(signer.public_key(), signer.sign, signer.raw_rsa).install(context, chain)
+            memory_handshake(context, server)
+            signer.asked.clear()
+        gc.collect()
+
+    shake(WARM_UP)
+    rss, descriptors = process.memory_info().rss, process.num_fds()
+    shake(handshakes)
+    return Growth(handshakes, process.memory_info().rss - rss, process.num_fds() - descriptors)

@@ -1,0 +1,141 @@
+"""The whole walk by keyboard on a serial line of 80x24, with a CA made by openssl."""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from support.authority import Authority
+from support.pty import Pty
+from terminal.test_console import DIALOG, SWITCH, start
+
+ENTER, RIGHT, CONTROL_D, CONTROL_U = b"\r", b"\x1b[C", b"\x04", b"\x15"
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path / "ca")
+
+
+def _type(terminal: Pty, text: str) -> None:
+    """As fast as a person: many characters at once would count as pasted."""
+    for letter in text:
+        terminal.send(letter.encode())
+        terminal.pump(0.02)
+    terminal.until(text)
+
+
+def test_from_a_new_key_to_a_certificate_with_the_power_cut_between(
+    state: Path, authority: Authority, tmp_path: Path
+) -> None:
+    identity = state / "identities" / "gateway"
+    terminal = start(state, HOME=str(tmp_path))
+    try:
+        _make_key(terminal)
+        _ask(terminal)
+        copied = _copy(terminal)
+        assert copied == (identity / "request.pem").read_bytes()
+        _press(terminal, b"h", "Clipboard")
+        _press(terminal, b"f", "Write the request")
+        _press(terminal, ENTER, "Request written")
+        assert (tmp_path / "gateway.csr").read_bytes() == copied
+        os.kill(terminal.pid, signal.SIGKILL)
+        assert terminal.wait() == -signal.SIGKILL
+    finally:
+        terminal.close()
+
+    leaf = authority.sign(tmp_path / "gateway.csr", days=20)
+    (tmp_path / "gateway.pem").write_bytes(leaf.read_bytes())
+    terminal = start(state, HOME=str(tmp_path))
+    try:
+        _press(terminal, b"3", "2 Request   DONE")
+        terminal.until("3 To the CA NEXT")
+        _open(terminal, "gateway.csr", "not a certificate")  # the wrong file
+        _press(terminal, ENTER, lambda: "not a certificate" not in terminal.text)
+        _open(terminal, "gateway.pem", "trust       FAIL")
+        assert "Install" not in terminal.text
+        _paste_root(terminal, authority)
+        assert len(terminal.step(b"y", "y installs it")) <= SWITCH  # one closes, one opens
+        assert not (identity / "trust.pem").exists()
+        _press(terminal, b"y", "in 19 days: renew it")
+        assert (identity / "trust.pem").exists()
+        _press(terminal, b"1", "renew it")
+        assert terminal.output.isascii()
+        terminal.send(b"q")
+        assert terminal.wait() == 0
+    finally:
+        terminal.close()
+
+
+def _press(terminal: Pty, keys: bytes, then: Callable[[], bool] | str) -> None:
+    """Type, and read until it has had its effect."""
+    terminal.send(keys)
+    terminal.until(then)
+
+
+def _make_key(terminal: Pty) -> None:
+    _press(terminal, b"3", "1 Key       NEXT")
+    _press(terminal, b"n", "New key in the TPM")
+    _type(terminal, "gateway")
+    _press(terminal, b"\x1b[A", "inside the TPM")
+    _press(terminal, ENTER, "1 Key       DONE")
+
+
+def _ask(terminal: Pty) -> None:
+    """Fill the form, look at the preview, and let the TPM sign."""
+    _press(terminal, b"r", "Request for gateway")
+    _press(terminal, CONTROL_U, "peers know")
+    _type(terminal, "gw-1")
+    for hint in ("serial number", "unit", "organization;", "town", "province", "such as DE"):
+        _press(terminal, ENTER, hint)
+    _type(terminal, "DE")
+    _press(terminal, ENTER, "all in one")
+    _press(terminal, ENTER, "blanks between")
+    _type(terminal, "dns:gw.local")
+    _press(terminal, ENTER, "decides the key usages")
+    _press(terminal, RIGHT * 2, "< both >")
+    assert len(terminal.step(ENTER, "Sign it in the TPM")) <= DIALOG
+    for asked in ("gw-1", "DE", "dns:gw.local", "clientAuth, serverAuth", "ECDSA with SHA-256"):
+        terminal.until(asked)
+    _press(terminal, ENTER, "Hand the request of gateway")
+
+
+def _copy(terminal: Pty) -> bytes:
+    """What reaches the clipboard of whoever sits at the other end."""
+    seen = terminal.step(b"c", "terminal's clipboard")
+    sent = re.search(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07", seen)
+    assert sent is not None
+    _press(terminal, ENTER, lambda: "Copied" not in terminal.text)
+    return base64.b64decode(sent[1])
+
+
+def _open(terminal: Pty, name: str, then: str) -> None:
+    """Import a file of the home folder."""
+    _press(terminal, b"i", "removable disks first")
+    assert len(terminal.step(b"f", "your home")) <= SWITCH
+    _choose(terminal, lambda row: row.endswith("your home"), "gateway.csr")
+    _choose(terminal, lambda row: row.startswith(name), then)
+
+
+def _paste_root(terminal: Pty, authority: Authority) -> None:
+    """Paste the CA without brackets, as most terminal programs do: letters, and ends of lines."""
+    assert len(terminal.step(b"t", "The CA to trust")) <= DIALOG
+    _press(terminal, b"p", "Paste it now")
+    terminal.send(authority.root.read_bytes().replace(b"\n", b"\r"))
+    terminal.until("1 complete block")
+    _press(terminal, CONTROL_D, "Compare each fingerprint")
+    digits = authority.fingerprint()[:16].upper()
+    terminal.until(lambda: digits in re.sub(r"[\s|]", "", terminal.text))
+
+
+def _choose(terminal: Pty, wanted: Callable[[str], bool], then: str) -> None:
+    """Move the cursor of the list of files to a row, and press Enter."""
+    rows = [line.strip() for line in terminal.text.splitlines()[3:]]
+    for _ in range(next(at for at, row in enumerate(rows) if wanted(row))):
+        terminal.send(b"\x1b[B")
+    _press(terminal, ENTER, then)

@@ -1,0 +1,141 @@
+"""Resetting the lock-out, and not running into it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from support.key_answers import answer, tries
+from tpm2_pytss import ESAPI, ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.model import Algorithm, KeySource
+
+PARENT = 0x81000005
+
+
+@pytest.fixture
+def parent(alone) -> int:
+    """A persistent parent with the password ``parent``, whose wrong tries count."""
+    with ESAPI(alone.connection.tcti) as esapi:
+        sensitive = TPM2B_SENSITIVE_CREATE()
+        sensitive.sensitive.userAuth = b"parent"
+        attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|decrypt"
+        template = TPM2B_PUBLIC.parse(alg="ecc", objectAttributes=attributes)
+        made = esapi.create_primary(sensitive, template)[0]
+        esapi.evict_control(ESYS_TR.OWNER, made, PARENT)
+        esapi.flush_context(made)
+    return PARENT
+
+
+def key_below(alone, handle: int) -> bytes:
+    """A key file whose parent is at a handle, made by tpm2-pytss."""
+    from tpm2_pytss.tsskey import TSSPrivKey, _ecc_template
+
+    template = TPM2B_PUBLIC.unmarshal(TPM2B_PUBLIC(publicArea=_ecc_template).marshal())[0]
+    template.publicArea.parameters.eccDetail.curveID = 3
+    with ESAPI(alone.connection.tcti) as esapi:
+        above = esapi.tr_from_tpmpublic(handle)
+        esapi.tr_set_auth(above, b"parent")
+        private, public, *_ = esapi.create(above, TPM2B_SENSITIVE_CREATE(), template)
+        return TSSPrivKey(private, public, parent=handle).to_pem()
+
+
+def waste(tpm, pem: bytes, count: int) -> None:
+    for _ in range(count):
+        assert answer(tpm, pem, b"wrong") == "wrong-password"
+
+
+def test_a_locked_tpm_is_opened_again(alone, client):
+    tpm = client(alone.ensure)
+    pem = tpm.create(Algorithm.EC_P256, b"right")
+    waste(tpm, pem, 3)
+    assert answer(tpm, pem, b"right") == "locked-out"
+    tpm.reset_lockout()
+    lockout = tpm.health().lockout
+    assert (lockout.locked, lockout.failed_tries) == (False, 0)
+    assert answer(tpm, pem, b"right") == "yes"
+
+
+def test_the_lockout_authorisation_is_never_guessed(alone, client):
+    tpm = client(alone.ensure)
+    pem = tpm.create(Algorithm.EC_P256, b"right")
+    with pytest.raises(ConsoleError, match="not set; nothing was tried"):
+        tpm.reset_lockout(b"superfluous")
+    with ESAPI(alone.connection.tcti) as esapi:
+        esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, "lockout")
+    waste(tpm, pem, 1)
+    with pytest.raises(ConsoleError, match="nothing was tried") as caught:
+        tpm.reset_lockout()
+    assert caught.value.needs == "lockout"
+    # That cost nothing: the right one is still taken.
+    tpm.reset_lockout(b"lockout")
+    assert tries(tpm) == 0
+    with pytest.raises(ConsoleError, match="refuses every one for 1000 s") as caught:
+        tpm.reset_lockout(b"wrong")
+    assert (caught.value.title, caught.value.needs) == ("Wrong password", None)
+    with pytest.raises(ConsoleError, match="a wrong lockout password was tried before"):
+        tpm.reset_lockout(b"lockout")
+    with pytest.raises(ConsoleError, match="66 bytes"):
+        tpm.reset_lockout("ä".encode() * 33)
+
+
+def test_the_last_try_is_only_spent_on_purpose(alone, client):
+    tpm = client(alone.ensure)
+    source = KeySource(tpm.create(Algorithm.EC_P256, b"right"))
+    tpm.persist(source.pem, 0x81000010)
+    waste(tpm, source.pem, 2)
+    for key in (source, KeySource(handle=0x81000010)):
+        for password in (b"wrong", b"right", b""):
+            found = tpm.usable(key, Passwords(password, last_try=False))
+            assert (found.answer, found.needs) == ("last-try", "consent")
+    # Nor is a handle's key signed with in the hope that it has none.
+    with pytest.raises(ConsoleError, match="may have a password, and only one try is left"):
+        tpm.sign(KeySource(handle=0x81000010), bytes(32), "sha256", "ecdsa")
+    assert tries(tpm) == 2
+    assert tpm.usable(source, Passwords(b"right", last_try=True)).usable
+    # A key that does not count has no last try.
+    free = KeySource(tpm.create(Algorithm.EC_P256, b"right", noda=True))
+    assert tpm.usable(free, Passwords(b"wrong", last_try=False)).answer == "wrong-password"
+    assert not tpm.health().lockout.locked
+    assert answer(tpm, source.pem, b"wrong") == "wrong-password"
+    assert tpm.health().lockout.locked
+
+
+def test_a_parent_s_password_is_asked_for_and_used(alone, client, parent):
+    tpm = client(alone.ensure)
+    pem = key_below(alone, parent)
+    source = KeySource(pem)
+    found = tpm.usable(source)
+    assert (found.answer, found.needs) == ("needs-password", "parent")
+    assert tpm.usable(source, Passwords(parent=b"parent")).usable
+    with pytest.raises(ConsoleError, match="0x81000005 has a password") as caught:
+        tpm.persist(pem, 0x81000010)
+    assert caught.value.needs == "parent"
+    spent = tries(tpm)
+    wrong = tpm.usable(source, Passwords(parent=b"wrong"))
+    assert (wrong.answer, wrong.needs) == ("wrong-password", "parent")
+    assert "0x81000005, and counted the try" in wrong.reason
+    assert tries(tpm) == spent + 1 == 2
+    assert tpm.usable(source, Passwords(parent=b"x", last_try=False)).answer == "last-try"
+    assert tries(tpm) == 2
+    tpm.persist(pem, 0x81000010, Passwords(parent=b"parent"))
+    assert tpm.usable(KeySource(handle=0x81000010)).usable
+    assert tpm.health().transient.used == 0
+
+
+def test_fifty_keys_under_a_protected_parent_never_lock_the_tpm(alone, client, parent):
+    tpm = client(alone.ensure)
+    key = keyfile.parse(tpm.create(Algorithm.EC_P256))
+    pem = replace(key, parent=parent).to_pem()
+    tpm.persistent_keys()
+    assert tries(tpm) == 0
+    for _ in range(50):
+        assert answer(tpm, pem) == "needs-password"
+    assert tries(tpm) == 1
+    # Another worker knows nothing of it; it still leaves the last try alone.
+    for expected in (2, 2):
+        assert answer(client(alone.ensure), pem) == "needs-password"
+        assert tries(tpm) == expected

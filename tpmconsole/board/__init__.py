@@ -1,0 +1,323 @@
+"""One board: its TPM, its identities and its sessions, joined into one method per command.
+
+The rooms below know nothing of each other: ``identity`` gets a private-key object, ``session`` a
+folder and a key, ``tpm`` neither. Commands and screens both call this class, its keyring and its
+provisioning, and so do the same.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import cached_property
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from tpmconsole import clock
+from tpmconsole.board import audit
+from tpmconsole.errors import ConsoleError
+from tpmconsole.secret import Password
+from tpmconsole.settings import Settings
+from tpmconsole.system.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
+from tpmconsole.tpm.client import Tpm
+from tpmconsole.tpm.model import Connection, KeySource, SelfTest, SelfTestResult, TpmHealth
+
+# Whoever leaves does not wait for a simulator that hangs: each part gets this long.
+LEAVE_S = 0.4
+
+if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
+    from tpmconsole.board.certificates import Installer
+    from tpmconsole.board.doctor.modes import WrongMode
+    from tpmconsole.board.keys import Keyring
+    from tpmconsole.board.requests import Provision
+    from tpmconsole.identity.store import Identity, IdentityStore
+    from tpmconsole.identity.summary import Summary
+    from tpmconsole.session.manager import Supervisor
+    from tpmconsole.session.spec import Credentials, SessionSpec
+    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.tpm.simulator import Simulator
+
+log = logging.getLogger(__name__)
+
+NOTE_BYTES = 4096
+
+
+class Board:
+    """What the commands and the screens work on.
+
+    Args:
+        settings: this run's settings; the state directory is made when something is first kept.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tpm = Tpm(self._connect, settings.log)
+        self._lease: IO[bytes] | None = None
+        # When the TPM was last asked which handles are in use, and which are.
+        self._handles: tuple[float, frozenset[str]] | None = None
+
+    @cached_property
+    def identities(self) -> IdentityStore:
+        from tpmconsole.identity.store import IdentityStore
+
+        return IdentityStore(self.settings.identities)
+
+    @cached_property
+    def sessions(self) -> Supervisor:
+        from tpmconsole.session.manager import Supervisor
+
+        return Supervisor(self.settings.sessions, self.settings.log)
+
+    @cached_property
+    def simulator(self) -> Simulator:
+        from tpmconsole.tpm.simulator import Simulator
+
+        return Simulator(self.settings.simulator)
+
+    @cached_property
+    def keyring(self) -> Keyring:
+        from tpmconsole.board.keys import Keyring
+
+        return Keyring(self)
+
+    @cached_property
+    def provision(self) -> Provision:
+        from tpmconsole.board.requests import Provision
+
+        return Provision(self)
+
+    @cached_property
+    def installer(self) -> Installer:
+        from tpmconsole.board.certificates import Installer
+
+        return Installer(self)
+
+    # The TPM
+
+    def _connect(self) -> Connection:
+        from tpmconsole.tpm.tcti import choose
+
+        connection = choose(self.settings)
+        if self.settings.simulate and self._lease is None:
+            self._lease = self._take_lease()
+            # Whoever had it before us may have left, and stopped the simulator.
+            connection = choose(self.settings)
+        return connection
+
+    def _take_lease(self) -> IO[bytes]:
+        """A shared lock that says: a process is using this simulator."""
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
+        descriptor = os.open(self.settings.simulator / "users.lock", flags, PRIVATE_FILE)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return os.fdopen(descriptor, "wb")
+
+    def use_simulator(self) -> None:
+        """From now on the simulated TPM, whatever was asked for before."""
+        self.settings = replace(self.settings, simulate=True)
+
+    def close(self, *, leave: bool = False) -> None:
+        """End the TPM worker.
+
+        Args:
+            leave: also stop the simulator where no session and no other process needs it.
+        """
+        self.tpm.close()
+        if self._lease is None:
+            return
+        lease, self._lease = self._lease, None
+        with lease:
+            if not leave or self.sessions.any_running():
+                return
+            try:
+                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # another console or command is using it
+                return
+            self.simulator.stop(LEAVE_S)
+
+    def status(self, *, brief: bool = False) -> TpmHealth:
+        """Ask the TPM how it is.
+
+        Args:
+            brief: without its PCRs: to look at again and again.
+
+        Raises:
+            ConsoleError: no TPM could be reached.
+        """
+        asked = time.time()
+        health = self.tpm.health(brief=brief)
+        if health.persistent_handles is not None:
+            self._handles = (asked, frozenset(health.persistent_handles))
+        return replace(health, self_test=self._remembered(health))
+
+    def self_test(self, *, full: bool) -> SelfTest:
+        """Let the TPM test itself, and keep when and how for the next ``status``.
+
+        Raises:
+            ConsoleError: no TPM could be reached.
+        """
+        result = self.tpm.self_test(full=full)
+        clock = self.tpm.health(brief=True).clock
+        if clock is not None:
+            note = asdict(result) | {"reset_count": clock.reset_count}
+            try:
+                make_private_folder(self.settings.state)
+                write_atomic(self._self_test_file, json.dumps(note).encode())
+            except ConsoleError as error:  # the test's result counts, not that we remember it
+                log.warning("self-test not remembered: %s", error)
+        return result
+
+    @property
+    def _self_test_file(self) -> Path:
+        return self.settings.state / "selftest.json"
+
+    def _remembered(self, health: TpmHealth) -> SelfTest:
+        """The TPM's own word now, with our last test's kind and time where it still holds.
+
+        The TPM forgets its tests at a reset; a reset count that differs says that there was one.
+        """
+        now = health.self_test
+        try:
+            note = json.loads(read_bounded(self._self_test_file, NOTE_BYTES))
+            kind, time = str(note["kind"]), str(note["time"])
+            told = (note["result"], note["reset_count"])
+        except (ConsoleError, ValueError, TypeError, LookupError):
+            return now  # none, or not what we write
+        clock = health.clock
+        still_holds = clock is not None and told == (now.result, clock.reset_count)
+        if not still_holds or now.result is SelfTestResult.NOT_RUN:
+            return now
+        return replace(now, kind=kind, time=time)
+
+    def summaries(self) -> list[Summary]:
+        """Every identity on a line; one whose handle the TPM last said to be empty tells so."""
+        from tpmconsole.identity.summary import summarise
+
+        now = clock.now()
+        found = []
+        for identity in self.identities.all():
+            summary = summarise(identity, now, self.settings.warn_days)
+            if self._key_is_gone(identity):
+                gone = f"its key is gone: nothing is at {summary.where}"
+                summary = replace(summary, state="ERROR", detail=gone, key_lost=True)
+            found.append(summary)
+        return found
+
+    def _key_is_gone(self, identity: Identity) -> bool:
+        """Whether the TPM has said that nothing is at its handle; unknown until it was asked."""
+        if identity.handle is None or self._handles is None:
+            return False
+        asked, handles = self._handles
+        if f"0x{identity.handle:08x}" in handles:
+            return False
+        try:
+            written = (identity.folder / "key.handle").stat().st_mtime
+        except OSError:
+            return False
+        return written < asked  # else it was put there after the TPM was asked
+
+    def repair_modes(self, wrong: Sequence[WrongMode]) -> int:
+        """Give files and folders of ours the modes that they should have; returns how many.
+
+        Raises:
+            ConsoleError: one could not be changed.
+        """
+        from tpmconsole.board.doctor.modes import repair
+
+        done = repair(wrong)
+        if done:
+            self.record("repair modes", files=str(done))
+        return done
+
+    def root_note(self) -> str | None:
+        """What to say to somebody who runs this as root without need; once for each board."""
+        from tpmconsole.board.root_hint import say_once
+
+        return say_once(self.settings.state, self.tpm.connection)
+
+    # Sessions
+
+    def start_session(self, spec: SessionSpec, password: Password | None = None) -> SessionFacts:
+        """Start a mutual-TLS client or server that outlives us.
+
+        Raises:
+            ConsoleError: as ``credentials`` does, or the session could not start.
+        """
+        credentials = self.credentials(spec, password)
+        facts = self.sessions.start(spec, credentials, self._connect(), password)
+        self.record("session start", identity=spec.identity, session=facts.id, role=spec.role)
+        return facts
+
+    def credentials(self, spec: SessionSpec, password: Password | None) -> Credentials:
+        """What a session would prove itself with.
+
+        Raises:
+            ConsoleError: there is no such identity, it has no certificate yet, or its key's
+                password is missing.
+        """
+        from tpmconsole.session.spec import Credentials
+
+        identity = self.identities.get(spec.identity)
+        run = f"run: tpmconsole import {identity.name} FILE --trust FILE"
+        add = f"add its CA: tpmconsole trust {identity.name} --add FILE"
+        for there, what, remedy in (
+            (identity.has_certificate, "certificate", run),
+            (identity.has_trust, "trust anchors for its peer", add),
+        ):
+            if not there:
+                raise ConsoleError(
+                    "Identity not ready",
+                    f"'{identity.name}' has no {what} yet",
+                    remedy,
+                )
+        identity.check_given(password)
+        return Credentials(
+            identity=identity.name,
+            key=self.source(identity),
+            certificate=identity.certificate,
+            trust=identity.trust,
+        )
+
+    def stop_session(self, session: str) -> SessionFacts:
+        """End a session.
+
+        Raises:
+            ConsoleError: there is none of that name.
+        """
+        facts = self.sessions.stop(session)
+        self.record("session stop", session=session)
+        return facts
+
+    def source(self, identity: Identity) -> KeySource:
+        """Where an identity's key is."""
+        if identity.handle is not None:
+            return KeySource(handle=identity.handle)
+        return KeySource(pem=identity.key_pem)
+
+    @contextmanager
+    def recording(self, action: str, **facts: str | None) -> Iterator[dict[str, str | None]]:
+        """Write down what is changed inside, also where it fails.
+
+        Yields:
+            the facts, for what is known only later.
+        """
+        known = dict(facts)
+        try:
+            yield known
+        except ConsoleError as error:
+            self.record(action, **known | {"result": f"failed: {error.title}"})
+            raise
+        self.record(action, **known)
+
+    def record(self, action: str, **facts: str | None) -> None:
+        """Write down what was changed; ``result`` is done where nothing else is said."""
+        try:
+            audit.record(self.settings.audit, action, **({"result": "done"} | facts))
+        except ConsoleError as error:
+            # It has been done; saying now that it failed would be the greater lie.
+            log.warning("not in the audit record: %s %s: %s", action, facts, error)

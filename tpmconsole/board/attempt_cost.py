@@ -1,0 +1,44 @@
+"""What a wrong password would cost: found out before one is asked for, spending no try."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tpmconsole.tpm.auth import Guard
+from tpmconsole.tpm.model import KeySource
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+
+
+def guard(board: Board, needs: str, source: KeySource | None = None) -> Guard:
+    """Whether a wrong password counts towards the lock-out, and how many tries are left.
+
+    Args:
+        needs: whose password, as in ``ConsoleError``.
+        source: the key that is to be used, for ``key`` and ``parent``.
+
+    Raises:
+        ConsoleError: the TPM cannot be reached.
+    """
+    if needs == "source":  # the TPM has nothing to do with it
+        return Guard(needs, counts=False)
+    # Passwords of hierarchies are not subject to the lock-out (Part 1, 19.8.3); the lockout
+    # authorisation has a rule of its own.
+    counts = False if needs in ("hierarchy", "lockout") else _counts(board, needs, source)
+    return Guard(needs, counts, board.tpm.health().lockout)
+
+
+def _counts(board: Board, needs: str, source: KeySource | None) -> bool | None:
+    from tpmconsole.tpm import keyfile
+
+    if source is None:  # a key to be made: nothing is there to be guessed
+        return False
+    handle = source.handle
+    if source.pem is not None:
+        key = keyfile.parse(source.pem)
+        if needs == "key":
+            return not key.has_noda
+        handle = key.parent
+    found = (key for key in board.tpm.persistent_keys() if int(key.handle, 16) == handle)
+    return next((key.counts_towards_lockout for key in found), None)

@@ -1,0 +1,99 @@
+"""Trying many keys: nobody chose to risk a password try for each of them, so none is risked."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, TypeVar
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.secret import Password
+from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords
+from tpmconsole.tpm.model import KeyFile, KeyKind, PersistentKey, Usability
+
+if TYPE_CHECKING:
+    from tpmconsole.board.keys import Keyring
+
+    Key = KeyFile | PersistentKey
+
+AnyKey = TypeVar("AnyKey", KeyFile, PersistentKey)
+
+IN_A_TPM = (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
+_NOT_KNOWN = ("needs-password", "last-try")
+
+
+def prove_unasked(keyring: Keyring, key: Key, passwords: Passwords = NO_PASSWORDS) -> Usability:
+    """Let the TPM sign with a key as one of many.
+
+    A key in the TPM that might have a password, and whose wrong tries count, is left alone.
+
+    Raises:
+        ConsoleError: the TPM cannot be reached, or the file cannot be read.
+    """
+    if passwords.key is None and isinstance(key, PersistentKey):
+        if key.auth == "password":
+            return Usability("needs-password", "the key has a password", "key")
+        if key.auth is None and key.counts_towards_lockout:
+            why = "it may have a password, and a wrong one counts; try it alone"
+            return Usability("needs-password", why, "key")
+    return keyring.prove(key, passwords)
+
+
+def proved(keyring: Keyring, key: AnyKey, passwords: Passwords) -> AnyKey:
+    """The key with a command's answer in it; files that hold none for a TPM stay as they are."""
+    if isinstance(key, KeyFile) and key.kind not in IN_A_TPM:
+        return key
+    answer = prove_unasked(keyring, key, passwords)
+    usable = None if answer.answer in _NOT_KNOWN else answer.usable
+    more = "; --last-try sends it all the same" if answer.needs == "consent" else ""
+    return replace(key, usable=usable, reason=f"{answer.reason}{more}")
+
+
+def guarded_parents(keys: Iterable[Key], persistent: Iterable[PersistentKey]) -> Iterator[KeyFile]:
+    """For each parent at a handle whose wrong passwords count, the first of its keys.
+
+    Whether such a parent has a password at all, the TPM does not tell.
+
+    Args:
+        keys: those that are to be tried.
+        persistent: what is at the TPM's handles.
+    """
+    counting = {one.handle for one in persistent if one.counts_towards_lockout}
+    for key in keys:
+        if isinstance(key, KeyFile) and key.parent in counting:
+            counting.remove(key.parent)
+            yield key
+
+
+def prove_all(
+    keyring: Keyring,
+    keys: Iterable[Key],
+    parents: Mapping[str, Password],
+    left_out: Collection[str],
+) -> Iterator[tuple[Key, Usability]]:
+    """Let the TPM sign with each key, one after the other.
+
+    Args:
+        parents: the passwords of parents at handles; one that is refused is not sent again.
+        left_out: parents that may have a password which nobody wants to guess.
+
+    Raises:
+        ConsoleError: the TPM cannot be reached.
+    """
+    refused = set(left_out)
+    for key in keys:
+        parent = key.parent if isinstance(key, KeyFile) else None
+        if parent in refused:
+            why = f"its parent {parent} may have a password, and a wrong one counts"
+            yield key, Usability("needs-password", why, "parent")
+            continue
+        passwords = Passwords(parent=parents.get(parent or ""), last_try=False)
+        try:
+            answer = prove_unasked(keyring, key, passwords)
+        except ConsoleError as error:
+            if error.exit_code is ExitCode.NO_TPM:
+                raise
+            answer = Usability("cannot-sign", f"{error.cause}; {error.remedy}")
+        if parent is not None and (answer.needs == "parent" or answer.answer == "last-try"):
+            refused.add(parent)
+        yield key, answer

@@ -1,0 +1,137 @@
+"""The TPM itself: which one, does it answer, and how is it?"""
+
+from __future__ import annotations
+
+from tpmconsole.board.doctor.examination import Examination
+from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
+from tpmconsole.board.phrases import (
+    chip_words,
+    hierarchy_words,
+    lockout_details,
+    persistent_words,
+    room_words,
+    self_test_words,
+)
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.model import SelfTestResult, TpmHealth
+from tpmconsole.tpm.tcti import choose
+
+_VARIABLES = ("TPMCONSOLE_TCTI", "TPM2TOOLS_TCTI")
+
+
+def tcti(examination: Examination) -> Finding:
+    """Which TCTI, and why that one?"""
+    environment = examination.around.environment
+    evidence = [f"{name}={environment[name]}" for name in _VARIABLES if environment.get(name)]
+    board = examination.board
+    try:
+        connection = board.tpm.connection or choose(board.settings)
+    except ConsoleError as error:
+        causes = error.cause.split("; ")
+        return fail(str(error), error.remedy, *(causes if len(causes) > 1 else ()), *evidence)
+    examination.connection = connection
+    mark = ", SIMULATED" if connection.simulated else ""
+    first, *others = connection.why.split("; ")
+    return ok(f"{connection.tcti} ({first}){mark}", *others, *evidence)
+
+
+def answers(examination: Examination) -> Finding:
+    """Does the TPM answer?"""
+    health = examination.board.status()
+    examination.health = health
+    evidence = (
+        f"firmware {health.firmware}, specification {health.family} rev {health.revision}",
+        f"TCTI {health.tcti}",
+    )
+    if health.mode == "failure":
+        return fail(
+            f"{chip_words(health)} is in failure mode: it refuses nearly everything",
+            "power the board off and on; if it stays so, replace the chip",
+            *evidence,
+        )
+    mark = ", SIMULATED" if health.simulated else ""
+    return ok(f"{chip_words(health)}{mark}", *evidence, *_since(health))
+
+
+def _since(health: TpmHealth) -> tuple[str, ...]:
+    clock = health.clock
+    if clock is None:
+        return ()
+    return (f"{clock.reset_count} resets and {clock.restart_count} restarts so far",)
+
+
+def self_test(examination: Examination) -> Finding:
+    """Has it passed its own test? Asked in failure mode too: it says what failed."""
+    health = examination.health
+    if health is None:
+        return skipped("needs a TPM that answers")
+    result, text = health.self_test.result, self_test_words(health.self_test)
+    evidence = (f"test result bytes {health.self_test.data}",) if health.self_test.data else ()
+    if result is SelfTestResult.FAILED:
+        return fail(text, "power the board off and on; if it stays, replace the chip", *evidence)
+    if result is SelfTestResult.NOT_RUN:
+        return warn(text, "run: tpmconsole selftest", *evidence)
+    return ok(text, *evidence)
+
+
+def _of(examination: Examination) -> TpmHealth:
+    assert examination.health is not None  # noqa: S101 - the probe "tpm" was needed
+    return examination.health
+
+
+def lockout(examination: Examination) -> Finding:
+    """Are wrong passwords held against us?"""
+    state = _of(examination).lockout
+    if state is None:
+        return skipped("the TPM does not tell")
+    details = lockout_details(state)
+    evidence = (f"lockout counter {state.failed_tries} of {state.max_tries}",)
+    if state.locked:
+        return fail(
+            f"locked: {details}",
+            f"wait {state.interval_s} s, or reset it: tpmconsole lockout reset",
+            *evidence,
+        )
+    if state.failed_tries:
+        remedy = "find out who gave wrong passwords; the next ones may lock every protected key"
+        return warn(details, remedy, *evidence)
+    return ok(details, *evidence)
+
+
+def hierarchies(examination: Examination) -> Finding:
+    """Are the hierarchies on, and who needs a password?"""
+    found = _of(examination).hierarchies
+    if not found:
+        return skipped("the TPM does not tell")
+    words = hierarchy_words(found)
+    owner = found.get("owner")
+    if owner is not None and not owner.enabled:
+        return fail(
+            f"the owner hierarchy is off: no key of ours can be used ({words})",
+            "switch it on in the firmware's set-up (clearing the TPM would lose every key)",
+            words,
+        )
+    if owner is not None and owner.auth_set:
+        return ok(f"{words}: making keys asks for the owner's", words)
+    return ok(words)
+
+
+def room(examination: Examination) -> Finding:
+    """Is there room for another key?"""
+    health = _of(examination)
+    if health.persistent is None:
+        return skipped("the TPM does not tell")
+    evidence = (
+        f"persistent: {room_words(health.persistent)}",
+        f"transient: {room_words(health.transient)}",
+        f"handles in use: {' '.join(health.persistent_handles or ()) or 'none'}",
+    )
+    if health.persistent.available == 0:
+        return warn("no room for a persistent key", "evict one, or use key files", *evidence)
+    if health.transient is not None and health.transient.available == 0:
+        return warn(
+            "no slot for a loaded key is free: another program leaves its keys in the TPM",
+            "use a resource manager (/dev/tpmrm0, tpm2-abrmd), or flush: tpm2_flushcontext -t",
+            *evidence,
+        )
+    return ok(persistent_words(health.persistent), *evidence)

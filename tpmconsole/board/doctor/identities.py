@@ -1,0 +1,193 @@
+"""Each identity: does the TPM sign with its key, and would anybody believe its certificate?"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from tpmconsole import clock
+from tpmconsole.board.doctor.examination import Examination
+from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
+from tpmconsole.errors import ConsoleError
+from tpmconsole.system.files import read_bounded
+from tpmconsole.tpm.model import algorithm_words
+
+if TYPE_CHECKING:
+    from cryptography import x509
+
+    from tpmconsole.finding import Verdict
+    from tpmconsole.identity.store import Identity
+
+# All signatures together: a slow chip with many keys must not make the doctor slow.
+SIGNING_S = 3.0
+_OF_THE_CHAIN = ("algorithms", "authority-key-identifier", "trust", "chain")
+_GRAVE = {"fail": 2, "warn": 1, "ok": 0}
+
+
+def folders(examination: Examination) -> Iterator[Finding]:
+    """Is every identity's folder whole, and how far is it?"""
+    found = examination.board.summaries()
+    if not found:
+        yield skipped("there is no identity yet: make one on page 3")
+    for one in found:
+        where = f"{algorithm_words(one.algorithm)}, {one.where}"
+        if one.key_lost:
+            forget = f"forget it (tpmconsole forget {one.name}), then make and certify a new key"
+            backup = "" if one.where.startswith("0x") else "restore key.pem from a backup; else "
+            yield fail(f"{one.name}: {one.detail}", f"{backup}{forget}", where)
+        elif one.state == "ERROR":
+            yield fail(f"{one.name}: {one.detail}", "restore the file from a backup", where)
+        elif one.state == "NO TRUST":
+            add = f"add the CA of its peers: tpmconsole trust {one.name} --add FILE"
+            yield warn(f"{one.name}: {one.detail}", add, where)
+        else:
+            yield ok(f"{one.name}: {one.state.lower()}, {one.detail}", where)
+
+
+def signatures(examination: Examination) -> Iterator[Finding]:
+    """Let the TPM sign with each key that asks for no password, and verify that."""
+    identities = examination.board.identities.all()
+    if not identities:
+        yield skipped("there is no identity yet")
+    started = time.monotonic()
+    for identity in identities:
+        try:
+            why_not = _why_not_tried(identity)
+        except ConsoleError as error:
+            yield fail(f"{identity.name}: {error}", error.remedy)
+            continue
+        if why_not is None and time.monotonic() - started > SIGNING_S:
+            why_not = f"not tried: the keys before took {SIGNING_S:g} s"
+        if why_not is not None:
+            yield skipped(f"{identity.name}: {why_not}", "try it alone: u on page 2")
+        else:
+            yield _signature(examination, identity)
+
+
+def _why_not_tried(identity: Identity) -> str | None:
+    """Why a signature could cost a password try; None where it is safe.
+
+    Raises:
+        ConsoleError: the key file is gone or damaged.
+    """
+    if identity.auth == "password":
+        return "its key asks for a password"
+    pem = identity.key_pem
+    if pem is None:  # at a handle, and made without a password
+        return None
+    from tpmconsole.tpm import keyfile
+
+    key = keyfile.parse(pem)
+    # A hierarchy's primary key has no password of its own; a persistent parent may have one, and
+    # a wrong one would count towards the lock-out.
+    if key.parent >> 24 != _HIERARCHY:
+        return f"its parent 0x{key.parent:08x} may have a password, and a wrong one would count"
+    return None
+
+
+_HIERARCHY = 0x40  # TPM 2.0 Part 2, 7.4: TPM_HT_PERMANENT
+
+
+def _signature(examination: Examination, identity: Identity) -> Finding:
+    board, started = examination.board, time.monotonic()
+    try:
+        answer = board.keyring.usable(board.source(identity))
+    except ConsoleError as error:
+        return fail(f"{identity.name}: {error}", error.remedy)
+    evidence = (
+        f"{(time.monotonic() - started) * 1000:.0f} ms, {algorithm_words(identity.algorithm)}"
+    )
+    if answer.usable:
+        return ok(f"{identity.name}: {answer.reason}", evidence)
+    if answer.needs:
+        return skipped(f"{identity.name}: {answer.reason}", "give it: u on page 2")
+    remedy = "use the key on the board that made it, or make a new one: tpmconsole create"
+    return fail(f"{identity.name}: {answer.reason}", remedy, f"answer: {answer.answer}")
+
+
+def certificates(examination: Examination) -> Iterator[Finding]:
+    """Does each certificate belong to its key, and would it be accepted?"""
+    yield from _judged(examination, chain=False)
+
+
+def trust(examination: Examination) -> Iterator[Finding]:
+    """Does each certificate lead to a trust anchor, and are peers believed?"""
+    yield from _judged(examination, chain=True)
+
+
+def _judged(examination: Examination, *, chain: bool) -> Iterator[Finding]:
+    identities = examination.board.identities.all()
+    if not any(one.has_certificate for one in identities):
+        yield skipped("no identity has a certificate yet")
+        return
+    for identity in identities:
+        if not identity.has_certificate:
+            continue
+        try:
+            verdicts = _verdicts(examination, identity)
+        except ConsoleError as error:
+            yield skipped(f"{identity.name}: not judged: {error}", error.remedy)
+            continue
+        yield _of_verdicts(identity, verdicts, chain=chain)
+
+
+def _of_verdicts(identity: Identity, verdicts: Sequence[Verdict], *, chain: bool) -> Finding:
+    mine = [one for one in verdicts if (one.check in _OF_THE_CHAIN) is chain]
+    if not mine:  # of a certificate for another key nothing more is judged
+        return skipped(f"{identity.name}: needs a certificate that belongs to its key")
+    evidence = [f"{one.verdict} {one.check}: {one.text}" for one in mine]
+    gravest = max(mine, key=lambda one: _GRAVE[one.verdict])
+    if gravest.verdict == "ok":
+        last = mine[-1].text if chain else next(one.text for one in mine if one.check == "expiry")
+        return ok(f"{identity.name}: {last}", *evidence)
+    say = fail if gravest.verdict == "fail" else warn
+    return say(f"{identity.name}: {gravest.text}", gravest.remedy, *evidence)
+
+
+def _verdicts(examination: Examination, identity: Identity) -> Sequence[Verdict]:
+    from tpmconsole.identity.identity import CERTIFICATE_BYTES
+    from tpmconsole.x509.bundle import read_bundle
+    from tpmconsole.x509.judge import judge
+
+    board = examination.board
+    bundle = read_bundle(read_bounded(identity.certificate, CERTIFICATE_BYTES))
+    verdicts = judge(
+        bundle,
+        public_key=board.provision.public_key(identity),
+        trust=board.identities.trust_certificates(identity.name),
+        role=identity.role or "client",
+        now=clock.now(),
+        soon=timedelta(days=board.settings.warn_days),
+        made=identity.made,
+    ).verdicts
+    return [
+        _swapped(examination, identity, bundle) or one
+        if one.check == "key-match" and one.verdict == "fail"
+        else one
+        for one in verdicts
+    ]
+
+
+def _swapped(
+    examination: Examination, identity: Identity, bundle: Sequence[x509.Certificate]
+) -> Verdict | None:
+    """The verdict on a certificate that belongs to another identity's key."""
+    from tpmconsole.finding import fail as refuse
+
+    board = examination.board
+    for other in board.identities.all():
+        if other.name == identity.name:
+            continue
+        try:
+            key = board.provision.public_key(other)
+        except ConsoleError:
+            continue  # what is wrong with that one is told where it is looked at
+        if any(one.public_key() == key for one in bundle):
+            return refuse(
+                "key-match",
+                f"its certificate belongs to the key of '{other.name}': the two were swapped",
+                f"import each where it belongs: tpmconsole import {other.name} FILE",
+            )
+    return None

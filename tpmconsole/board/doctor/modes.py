@@ -1,0 +1,101 @@
+"""The modes of what we keep: found wrong, and put right after a yes."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, cannot_write
+
+# A state directory has hundreds of files at most; somebody's home given by mistake has more.
+MOST = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class WrongMode:
+    """A file or folder that others may use, or that is not ours.
+
+    Attributes:
+        mode: its permission bits.
+        wanted: what they should be.
+        owner: who owns it.
+        ours: whether that is us, so that we can put it right.
+    """
+
+    path: Path
+    mode: int
+    wanted: int
+    owner: str
+    ours: bool
+
+    def __str__(self) -> str:
+        whose = "" if self.ours else f", of {self.owner}"
+        return f"{self.path}: {self.mode:04o}{whose}, should be {self.wanted:04o}"
+
+
+def wrong_modes(state: Path) -> list[WrongMode]:
+    """What below the state directory has the wrong mode or owner; links are not followed."""
+    return [found for path in _everything(state) if (found := _judge(path)) is not None]
+
+
+def repair(wrong: Sequence[WrongMode]) -> int:
+    """Give each its mode; returns how many were changed.
+
+    Raises:
+        ConsoleError: one could not be changed.
+    """
+    done = 0
+    for one in wrong:
+        if not one.ours:
+            continue
+        try:
+            # By a descriptor: nobody can put a link in its place between the look and the change.
+            descriptor = os.open(one.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                os.fchmod(descriptor, one.wanted)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise cannot_write(one.path, error) from error
+        done += 1
+    return done
+
+
+def _everything(state: Path) -> Iterator[Path]:
+    if not state.is_dir():
+        return
+    yield state
+    seen = 0
+    for folder, folders, names in os.walk(state):
+        for name in (*folders, *names):
+            seen += 1
+            if seen > MOST:
+                return
+            yield Path(folder, name)
+
+
+def _judge(path: Path) -> WrongMode | None:
+    try:
+        status = path.lstat()
+    except OSError:
+        return None  # it went meanwhile
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+        return None
+    wanted = PRIVATE_FOLDER if stat.S_ISDIR(status.st_mode) else PRIVATE_FILE
+    mode = stat.S_IMODE(status.st_mode)
+    ours = status.st_uid == os.geteuid()
+    if ours and not mode & 0o077:
+        return None
+    return WrongMode(path, mode, wanted, _owner(status.st_uid), ours)
+
+
+def _owner(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return str(number)

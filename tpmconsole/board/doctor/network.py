@@ -1,0 +1,202 @@
+"""Servers that somebody asked for, or that a session of ours cannot talk to: how far do we get?
+
+Each server is asked for its name, then for a connection, then for its certificate; all servers at
+once, so that a dead one costs its patience only once.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+import ssl
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+from tpmconsole.board.doctor.examination import Examination
+from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
+from tpmconsole.board.doctor.runner import together
+from tpmconsole.errors import ConsoleError
+from tpmconsole.inputs import parse_address
+from tpmconsole.system.files import read_bounded
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.session.status import SessionFacts
+
+PATIENCE_S = 1.5
+MOST = 8
+_Result = TypeVar("_Result")
+
+
+class Server(NamedTuple):
+    """A server and whose trust anchors judge it: an identity's, or everybody's where None."""
+
+    host: str
+    port: int
+    identity: str | None = None
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _servers(examination: Examination) -> list[Server]:
+    found = [Server(host, port) for host, port in examination.servers]
+    for one in examination.board.sessions.list():
+        # One that talks proves more than we could, and its server would log our visit as a fault.
+        if one.role == "client" and not one.state.ended and not _talks(one):
+            try:
+                host, port = parse_address(one.address)
+            except ConsoleError:
+                continue  # a damaged session; page 4 tells
+            found.append(Server(host, port, one.identity))
+    return list(dict.fromkeys(found))[:MOST]
+
+
+def _talks(session: SessionFacts) -> bool:
+    """Whether a session's last handshake was good and its connection stands."""
+    return session.state == "running" and session.handshakes > 0 and session.connections > 0
+
+
+def _each(
+    examination: Examination, ask: Callable[[Server], Finding], what: str
+) -> Iterator[Finding]:
+    servers = _servers(examination)
+    if not servers:
+        yield skipped("no server was asked for: tpmconsole doctor --server HOST:PORT")
+        return
+    left = [one for one in servers if str(one) not in examination.unreached]
+    for server in servers:
+        if server not in left:
+            yield skipped(f"{server}: could not be reached, as was said above")
+    answers = together([partial(ask, one) for one in left], PATIENCE_S + 0.2)
+    for server, answer in zip(left, answers, strict=True):
+        if not isinstance(answer, Finding):
+            examination.unreached.add(str(server))
+        if isinstance(answer, Finding):
+            yield answer
+        elif answer is None:
+            yield fail(f"{server}: no answer within {PATIENCE_S:g} s", what)
+        elif isinstance(answer, (OSError, ConsoleError)):
+            yield _explained(answer, server)
+        else:
+            raise answer
+
+
+def _explained(error: OSError | ConsoleError, server: Server) -> Finding:
+    from tpmconsole.session.tls.errors import Peer, explain
+
+    told = explain(error, Peer("the server", str(server)))
+    return fail(told.cause, told.remedy, f"{type(error).__name__}: {error}")
+
+
+def names(examination: Examination) -> Iterator[Finding]:
+    """Do the name servers know the host?"""
+    what = "check the board's name servers (/etc/resolv.conf), or use an address"
+    return _each(examination, _name, what)
+
+
+def _name(server: Server) -> Finding:
+    try:
+        ipaddress.ip_address(server.host)
+    except ValueError:
+        pass
+    else:
+        return ok(f"{server}: an address, no name to look up")
+    return ok(f"{server}: {', '.join(_addresses(server))}")
+
+
+def _addresses(server: Server) -> list[str]:
+    found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(one[4][0]) for one in found))
+
+
+def connections(examination: Examination) -> Iterator[Finding]:
+    """Does anything listen there?"""
+    return _each(examination, _connection, "check cable, routes and firewalls")
+
+
+def _connected(server: Server) -> socket.socket:
+    # Each of its addresses has its part, so that one that is silent does not hide the next.
+    patience_s = PATIENCE_S / len(_addresses(server))
+    return socket.create_connection((server.host, server.port), patience_s)
+
+
+def _connection(server: Server) -> Finding:
+    with _connected(server) as connection:
+        ours, theirs = connection.getsockname()[0], connection.getpeername()[0]
+    return ok(f"{server}: connected to {theirs}", f"from {ours}")
+
+
+def handshakes(examination: Examination) -> Iterator[Finding]:
+    """Does it speak TLS, with a certificate that our trust anchors accept?"""
+    talking = [
+        one for one in examination.board.sessions.list() if one.role == "client" and _talks(one)
+    ]
+    for one in talking:
+        text = f"{one.address}: {one.id} talks to it by {one.protocol_version}"
+        yield ok(text, f"{one.handshakes} handshakes, cipher {one.cipher}")
+    if talking and not _servers(examination):
+        return
+    yield from _each(
+        examination,
+        partial(_handshake, examination),
+        "something listens there, and does not speak TLS",
+    )
+
+
+def _handshake(examination: Examination, server: Server) -> Finding:
+    from tpmconsole.session.tls.context import bare_context
+
+    anchors = _anchors(examination, server)
+    if not anchors:
+        return warn(
+            f"{server}: not judged, for no identity has trust anchors",
+            "add the CA of its peers: tpmconsole trust NAME --add FILE",
+        )
+    context = bare_context(server=False, min_tls=None, max_tls=None)
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.load_verify_locations(cadata=anchors)
+    with (
+        _connected(server) as connection,
+        context.wrap_socket(
+            connection, server_hostname=server.host, do_handshake_on_connect=False
+        ) as tls,
+    ):
+        try:
+            tls.do_handshake()
+        except ssl.SSLCertVerificationError:
+            raise
+        except ssl.SSLError as error:
+            # It comes after its certificate was accepted: up to TLS 1.2 the same flight asks for
+            # ours, and we have none to show here.
+            if "_ALERT_" not in (error.reason or ""):
+                raise
+            return ok(f"{server}: trusted; it wants our certificate, as it should", str(error))
+        return ok(f"{server}: {tls.version()}, trusted", *_peer_facts(tls))
+
+
+def _peer_facts(tls: ssl.SSLSocket) -> list[str]:
+    from cryptography import x509
+
+    from tpmconsole.x509.judge import describe
+
+    cipher = tls.cipher()
+    facts = [f"cipher {cipher[0]}"] if cipher else []
+    der = tls.getpeercert(binary_form=True)
+    if der:
+        one = describe(x509.load_der_x509_certificate(der))
+        facts += [f"{one.subject}, by {one.issuer}", f"until {one.not_after:%Y-%m-%d}"]
+    return facts
+
+
+def _anchors(examination: Examination, server: Server) -> str:
+    from tpmconsole.identity.identity import CERTIFICATE_BYTES
+
+    identities: list[Identity] = [
+        one
+        for one in examination.board.identities.all()
+        if one.has_trust and server.identity in (None, one.name)
+    ]
+    texts = [read_bounded(one.trust, CERTIFICATE_BYTES) for one in identities]
+    return b"\n".join(texts).decode("ascii", "replace")

@@ -1,0 +1,102 @@
+"""The terminal we are on, and the versions of what we are made of."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import termios
+from importlib.metadata import PackageNotFoundError, version
+
+from tpmconsole.board.doctor.examination import Examination
+from tpmconsole.board.doctor.finding import Finding, fail, ok, warn
+from tpmconsole.board.doctor.surroundings import Surroundings
+
+_NO_TERMINAL = ("", "dumb", "unknown", "network", "dialup")
+_TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/lib/terminfo", "/usr/share/terminfo")
+LEAST = (80, 24)
+LEAST_PYTHON = (3, 11)
+NEEDED = ("textual", "tpm2-pytss", "cryptography", "psutil")
+
+
+def terminal(examination: Examination) -> Finding:
+    """What kind of terminal and line is this?"""
+    around = examination.around
+    term = around.environment.get("TERM", "")
+    evidence = [f"line {examination.board.settings.line}", *_line_facts()]
+    if term in _NO_TERMINAL:
+        return warn(
+            f"TERM is {repr(term) if term else 'not set'}: no screen can be shown here, only "
+            "commands work",
+            "run: export TERM=vt220 (or what it is)",
+            *evidence,
+        )
+    if not _known(around, term):
+        evidence.append("other programs will not know this terminal: it has no terminfo entry")
+    size = _size()
+    if size is not None and (size[0] < LEAST[0] or size[1] < LEAST[1]) and 0 not in size:
+        return warn(
+            f"TERM={term}, and the terminal has {size[0]}x{size[1]}: the screen needs 80x24",
+            "make it larger, or run: stty cols 80 rows 24",
+            *evidence,
+        )
+    return ok(f"TERM={term}{f', {size[0]}x{size[1]}' if size else ', no terminal'}", *evidence)
+
+
+def _known(around: Surroundings, term: str) -> bool:
+    first = (term[0], f"{ord(term[0]):x}")
+    folders = [around.at(one) for one in _TERMINFO]
+    return any((folder / letter / term).exists() for folder in folders for letter in first)
+
+
+def _descriptor() -> int | None:
+    return next((one for one in (1, 2, 0) if os.isatty(one)), None)
+
+
+def _size() -> tuple[int, int] | None:
+    descriptor = _descriptor()
+    if descriptor is None:
+        return None
+    try:
+        return tuple(os.get_terminal_size(descriptor))  # type: ignore[return-value]
+    except OSError:
+        return None
+
+
+def _line_facts() -> list[str]:
+    descriptor = _descriptor()
+    if descriptor is None:
+        return ["neither input nor output is a terminal"]
+    facts = [f"terminal {os.ttyname(descriptor)}"]
+    try:
+        code = termios.tcgetattr(descriptor)[5]
+    except termios.error:
+        return facts
+    speeds = {getattr(termios, name): name[1:] for name in dir(termios) if name[1:].isdigit()}
+    return [*facts, f"speed {speeds.get(code, 'unknown')}"]
+
+
+def versions(_: Examination) -> Finding:
+    """Python and ourselves."""
+    evidence = (sys.executable, platform.platform())
+    told = f"Python {platform.python_version()}, tpmconsole {_version('tpmconsole')}"
+    if sys.version_info < LEAST_PYTHON:
+        return fail(f"{told}: Python is too old", "use Python 3.11 or newer", *evidence)
+    return ok(told, *evidence)
+
+
+def packages(_: Examination) -> Finding:
+    """The libraries we stand on."""
+    told = {name: _version(name) for name in NEEDED}
+    text = ", ".join(f"{name} {number}" for name, number in told.items())
+    missing = [name for name, number in told.items() if number == "missing"]
+    if missing:
+        return fail(text, f"run: pip install {' '.join(missing)}")
+    return ok(text)
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "missing"

@@ -1,0 +1,158 @@
+"""Runs the probes one after the other, each with its own deadline."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from queue import Empty, SimpleQueue
+from typing import TYPE_CHECKING, TypeVar
+
+from tpmconsole.board.doctor.examination import Examination
+from tpmconsole.board.doctor.finding import Finding, fail, skipped, worst
+from tpmconsole.board.doctor.surroundings import Surroundings
+from tpmconsole.errors import ConsoleError
+from tpmconsole.text import printable
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+
+log = logging.getLogger(__name__)
+
+# What is seen may come from other people's processes and files.
+LONGEST = 400
+MOST_EVIDENCE = 40
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One question.
+
+    Attributes:
+        name: one or two words.
+        look: what it does; may block, may raise.
+        needs: probes that must not have failed, or this one is skipped.
+        deadline_s: seconds after which it is given up on.
+        hangs: what it may be waiting for, for whoever reads that it did not finish.
+    """
+
+    name: str
+    look: Callable[[Examination], Finding | Iterable[Finding]]
+    needs: tuple[str, ...] = ()
+    deadline_s: float = 2.0
+    hangs: str = "a file, device or program does not answer"
+
+
+def examine(
+    board: Board,
+    *,
+    servers: Sequence[tuple[str, int]] = (),
+    around: Surroundings | None = None,
+    probes: Sequence[Probe] | None = None,
+) -> Iterator[Finding]:
+    """Ask every question; findings come as soon as they are there. Never raises.
+
+    Args:
+        servers: HOST and port of servers to reach.
+        around: the board's files and variables, where not the real ones.
+        probes: other questions than all of them.
+    """
+    if probes is None:
+        from tpmconsole.board.doctor.probes import PROBES
+
+        probes = PROBES
+    examination = Examination(board, around or Surroundings(), tuple(servers))
+    states: dict[str, str] = {}
+    for probe in probes:
+        needed = next((name for name in probe.needs if states.get(name) in _NO_GROUND), None)
+        if needed is None:
+            findings = _ask(probe, examination)
+        else:
+            why = "failed" if states[needed] == "fail" else "was skipped"
+            findings = iter([_signed(probe, skipped(f"needs '{needed}', which {why}"))])
+        seen = []
+        for one in findings:
+            seen.append(one)
+            yield one
+        states[probe.name] = worst(seen)
+
+
+_NO_GROUND = ("fail", "skipped")
+
+
+def _ask(probe: Probe, examination: Examination) -> Iterator[Finding]:
+    """Run a probe in a thread of its own: one that hangs is left behind and told of."""
+    said: SimpleQueue[Finding | None] = SimpleQueue()
+    threading.Thread(
+        target=_look, args=(probe, examination, said), name=f"probe {probe.name}", daemon=True
+    ).start()
+    until = time.monotonic() + probe.deadline_s
+    while True:
+        try:
+            finding = said.get(timeout=max(0.0, until - time.monotonic()))
+        except Empty:
+            log.warning("probe %s did not finish within %g s", probe.name, probe.deadline_s)
+            text = f"no answer within {probe.deadline_s:g} s: {probe.hangs}"
+            yield _signed(probe, fail(text, "look at that first; then run the doctor again"))
+            return
+        if finding is None:
+            return
+        yield _signed(probe, finding)
+
+
+def _look(probe: Probe, examination: Examination, said: SimpleQueue[Finding | None]) -> None:
+    try:
+        findings = probe.look(examination)
+        for one in [findings] if isinstance(findings, Finding) else findings:
+            said.put(one)
+    except ConsoleError as error:
+        said.put(fail(str(error), error.remedy))
+    except Exception as error:  # a probe must not end the examination
+        log.exception("probe %s", probe.name)
+        said.put(fail(f"{type(error).__name__}: {error}", "see the log file"))
+    finally:
+        said.put(None)
+
+
+def _signed(probe: Probe, finding: Finding) -> Finding:
+    """With the probe's name, and fit for a terminal."""
+    return replace(
+        finding,
+        probe=probe.name,
+        finding=printable(finding.finding, LONGEST),
+        evidence=tuple(printable(line, LONGEST) for line in finding.evidence[:MOST_EVIDENCE]),
+        remedy=printable(finding.remedy, LONGEST),
+    )
+
+
+def together(
+    jobs: Sequence[Callable[[], _Result]], deadline_s: float
+) -> list[_Result | Exception | None]:
+    """Do several things at once; None stands for what has not finished in time.
+
+    Returns:
+        What each returned or raised, in the order of ``jobs``.
+    """
+    done: SimpleQueue[tuple[int, _Result | Exception]] = SimpleQueue()
+
+    def run(number: int) -> None:
+        try:
+            done.put((number, jobs[number]()))
+        except Exception as error:  # noqa: BLE001 - handed over to the one who asked
+            done.put((number, error))
+
+    for number in range(len(jobs)):
+        threading.Thread(target=run, args=(number,), daemon=True).start()
+    results: list[_Result | Exception | None] = [None] * len(jobs)
+    until = time.monotonic() + deadline_s
+    for _ in jobs:
+        try:
+            number, result = done.get(timeout=max(0.0, until - time.monotonic()))
+        except Empty:
+            break
+        results[number] = result
+    return results

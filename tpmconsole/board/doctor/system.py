@@ -1,0 +1,152 @@
+"""The board below the TPM: clock, entropy, disk, files, and who we are."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from tpmconsole import clock as board_clock
+from tpmconsole.board.doctor.examination import Examination
+from tpmconsole.board.doctor.finding import Finding, fail, ok, warn
+from tpmconsole.board.doctor.modes import wrong_modes
+from tpmconsole.board.doctor.surroundings import Surroundings
+from tpmconsole.board.root_hint import root_note
+
+LOW_DISK = 16 * 1024 * 1024
+LOW_INODES = 100
+_NOT_KEPT = ("tmpfs", "ramfs", "rootfs")
+_RTC = "/sys/class/rtc/rtc0"
+_RTC_OFF = timedelta(days=1)
+_SYNCHRONISED = "/run/systemd/timesync/synchronized"
+_GENERATORS = "/sys/class/misc/hw_random/rng_current"
+
+
+def clock(examination: Examination) -> Finding:
+    """Can the clock be believed, and will it be after a power cut?"""
+    now = board_clock.now()
+    made = [one.made for one in examination.board.identities.all() if one.made is not None]
+    rtc, evidence = _rtc(examination.around)
+    if examination.around.at(_SYNCHRONISED).exists():
+        evidence = (*evidence, "set by systemd-timesyncd")
+    if fault := board_clock.fault(now, max(made, default=None)):
+        return fail(fault, board_clock.SET_IT, *evidence)
+    text = f"{now:%Y-%m-%d %H:%M:%S} UTC"
+    if rtc is not None and abs(now - rtc) > _RTC_OFF:
+        return warn(
+            f"{text}, and the real-time clock says {rtc:%Y-%m-%d}: its battery is empty or missing",
+            "replace the battery, then run: hwclock --systohc",
+            *evidence,
+        )
+    return ok(text, *evidence)
+
+
+def _rtc(around: Surroundings) -> tuple[datetime | None, tuple[str, ...]]:
+    seconds = around.text(f"{_RTC}/since_epoch")
+    if seconds is None or not seconds.isdecimal():
+        return None, ("no real-time clock: without NTP the time is lost with the power",)
+    try:
+        when = datetime.fromtimestamp(int(seconds), UTC)
+    except (ValueError, OverflowError, OSError):
+        return None, (f"the real-time clock makes no sense: {seconds}",)
+    return when, (f"{around.text(f'{_RTC}/name') or 'rtc0'}: {when:%Y-%m-%d %H:%M:%S} UTC",)
+
+
+def entropy(examination: Examination) -> Finding:
+    """Has the kernel enough randomness, or will TLS wait for it?"""
+    around = examination.around
+    available = around.text("/proc/sys/kernel/random/entropy_avail") or "?"
+    generator = around.text(_GENERATORS) or "none"
+    evidence = (f"entropy {available} bits", f"hardware generator: {generator}")
+    try:
+        os.getrandom(1, os.GRND_NONBLOCK)
+    except BlockingIOError:
+        return fail(
+            "the kernel's random numbers are not ready: every TLS program waits for them",
+            "wait; for good: enable the TPM's generator (CONFIG_HW_RANDOM_TPM) or rng-tools",
+            *evidence,
+        )
+    return ok("the kernel's random numbers are ready", *evidence)
+
+
+def disk(examination: Examination) -> Finding:
+    """Is there a place to write, and will it be there tomorrow?"""
+    state = examination.board.settings.state
+    there = next(path for path in (state, *state.parents) if path.exists())
+    free = shutil.disk_usage(there).free
+    figures = os.statvfs(there)
+    kind = _file_system(examination.around, there)
+    text = f"{free // (1024 * 1024)} MB free for {state}"
+    evidence = (f"{there} is on {kind or 'an unknown file system'}", f"{figures.f_favail} inodes")
+    if figures.f_flag & os.ST_RDONLY:
+        return fail(
+            f"{there} is on a disk that is mounted read-only",
+            "mount it for writing (mount -o remount,rw), or give another place with --state",
+            *evidence,
+        )
+    if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
+        return fail(
+            f"{there} may not be written by this user",
+            "check its owner, or give another place with --state",
+            *evidence,
+        )
+    if free < LOW_DISK or (figures.f_files and figures.f_favail < LOW_INODES):
+        return warn(text, "make room: certificates and events are kept there", *evidence)
+    if kind in _NOT_KEPT and not examination.without_kernel:
+        return warn(
+            f"{text}, in memory alone: all of it is lost with the power",
+            "give a place on a disk with --state or TPMCONSOLE_STATE",
+            *evidence,
+        )
+    return ok(text, *evidence)
+
+
+def _file_system(around: Surroundings, path: Path) -> str:
+    """The type of the file system that a path is on (proc_pid_mountinfo(5))."""
+    try:
+        lines = around.at("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    best, kind = -1, ""
+    for line in lines.splitlines():
+        fields = line.split()
+        if "-" not in fields or len(fields) < 7:
+            continue
+        place = Path(fields[4].replace("\\040", " "))
+        depth = len(place.parts)
+        if path.resolve().is_relative_to(place) and depth >= best:
+            best, kind = depth, fields[fields.index("-") + 1]
+    return kind
+
+
+def files(examination: Examination) -> Finding:
+    """Can others read or change what is ours alone?"""
+    state = examination.board.settings.state
+    wrong = wrong_modes(state)
+    if not wrong:
+        return ok(f"everything below {state} is this user's alone")
+    evidence = tuple(str(one) for one in wrong)
+    foreign = [one for one in wrong if not one.ours]
+    if foreign:
+        return fail(
+            f"{foreign[0].path} belongs to {foreign[0].owner}, not to us",
+            f"run as {foreign[0].owner}, or give it back: chown -R $USER {state}",
+            *evidence,
+        )
+    return fail(
+        f"others may get at {len(wrong)} of our files and folders, such as {wrong[0].path}",
+        "run: tpmconsole doctor --repair",
+        *evidence,
+    )
+
+
+def privilege(examination: Examination) -> Finding:
+    """Do we run with more rights than it takes?"""
+    evidence = (f"user id {os.geteuid()}, real {os.getuid()}",)
+    note = root_note(examination.connection)
+    if note is not None:
+        return warn("running as root, which it need not be", note, *evidence)
+    if os.geteuid() == 0:
+        return ok("root", *evidence)
+    return ok("an ordinary user", *evidence)

@@ -1,0 +1,309 @@
+"""The keys of a board: key files and persistent handles, made, listed, tried and moved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole.board.check_keys import IN_A_TPM, proved
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.secret import Password
+from tpmconsole.system.files import PRIVATE_FILE, read_bounded
+from tpmconsole.text import printable
+from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords, check_password
+from tpmconsole.tpm.handles import check_for_new_key
+from tpmconsole.tpm.model import Algorithm, KeyFile, KeySource, PersistentKey, Room, Usability
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.tpm.keyfile.software import SoftwareKey
+
+    Key = KeyFile | PersistentKey
+
+KEY_BYTES = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class KeyList:
+    """Key files and persistent handles; ``no_tpm`` says why the handles could not be asked for."""
+
+    files: tuple[KeyFile, ...]
+    persistent: tuple[PersistentKey, ...]
+    no_tpm: ConsoleError | None = None
+    room: Room | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        answer: dict[str, Any] = {
+            "files": [key.to_json() for key in self.files],
+            "persistent": [key.to_json() for key in self.persistent],
+        }
+        if self.no_tpm:
+            answer["no_tpm"] = self.no_tpm.to_json()
+        return answer
+
+
+class Keyring:
+    """What can be done with keys.
+
+    Args:
+        board: whose keys they are.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+
+    def list(
+        self,
+        paths: Sequence[Path] = (),
+        *,
+        prove: bool = False,
+        passwords: Passwords = NO_PASSWORDS,
+    ) -> KeyList:
+        """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
+
+        Args:
+            paths: files and folders.
+            prove: let the TPM sign with each key; reading alone never loads one.
+            passwords: for proving.
+
+        Raises:
+            ConsoleError: a key's password was given, and it is not for one key file alone.
+        """
+        files = tuple(self.files(paths))
+        if passwords.key is not None and len(files) != 1:
+            raise ConsoleError(
+                "Which key?",
+                f"a password is for one key, and here are {len(files)} key files",
+                "name the one key file that the password is for",
+                ExitCode.USAGE,
+            )
+        if prove:
+            files = tuple(proved(self, key, passwords) for key in files)
+        inside = self.inside()
+        persistent = inside.persistent
+        if prove and not paths:
+            none_of_its_own = replace(passwords, key=None)
+            persistent = tuple(proved(self, key, none_of_its_own) for key in persistent)
+        return replace(inside, files=files, persistent=persistent)
+
+    def inside(self) -> KeyList:
+        """The list without the key files: what the TPM answers, or why it does not.
+
+        Raises:
+            ConsoleError: what was asked for is no TPM.
+        """
+        try:
+            return KeyList((), self.persistent(), room=self._board.tpm.room())
+        except ConsoleError as error:
+            if error.exit_code is ExitCode.USAGE:
+                raise
+            return KeyList((), (), error)
+
+    def files(self, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
+        """Read key files one after the other, without a TPM."""
+        from tpmconsole.tpm.keyfile.scan import scan
+
+        identities = self._board.settings.identities
+        ours = [identities] if identities.is_dir() else []  # before the first one is made
+        for key in scan(paths) if paths else scan(ours, depth=1):
+            yield replace(key, identity=self._owner(Path(key.path)))
+
+    def _owner(self, path: Path) -> str | None:
+        """The identity whose key file this is."""
+        folder = path.parent
+        ours = path.name == "key.pem" and folder.parent == self._board.settings.identities
+        # Both are there after a power cut while the key was moved: the handle counts.
+        return folder.name if ours and not (folder / "key.handle").exists() else None
+
+    def persistent(self) -> tuple[PersistentKey, ...]:
+        """The keys kept inside the TPM, each with the identity that lives on it."""
+        owners = {
+            f"0x{identity.handle:08x}": identity
+            for identity in self._board.identities.all()
+            if identity.handle is not None
+        }
+
+        def owned(key: PersistentKey) -> PersistentKey:
+            owner = owners.get(key.handle)
+            if owner is None:
+                return key
+            # The TPM does not tell whether a key has a password; a whole record of ours does.
+            known = key.auth is None and (owner.problem is None or owner.auth == "password")
+            auth = owner.auth if known else key.auth
+            return replace(key, identity=owner.name, auth=auth)
+
+        return tuple(map(owned, self._board.tpm.persistent_keys()))
+
+    # Trying them
+
+    def prove(self, key: Key, passwords: Passwords = NO_PASSWORDS) -> Usability:
+        """Let the TPM sign a nonce with a key of the list, and verify it.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached, or the file cannot be read.
+        """
+        if isinstance(key, PersistentKey):
+            return self.usable(KeySource(handle=int(key.handle, 16)), passwords)
+        if key.kind not in IN_A_TPM:
+            return Usability("cannot-sign", key.reason or "it holds sealed data, no key")
+        return self.usable(KeySource(pem=read_bounded(Path(key.path), KEY_BYTES)), passwords)
+
+    def usable(self, source: KeySource, passwords: Passwords = NO_PASSWORDS) -> Usability:
+        """Sign a nonce with the key and verify it."""
+        return self._board.tpm.usable(source, passwords)
+
+    # Making them
+
+    def create(
+        self,
+        name: str,
+        kind: Algorithm | SoftwareKey,
+        password: Password | None = None,
+        handle: int | None = None,
+        *,
+        noda: bool = False,
+        owner_password: Password | None = None,
+        renews: str | None = None,
+    ) -> Identity:
+        """Make a key in the TPM, or wrap one that was made elsewhere into it, as a new identity.
+
+        Args:
+            kind: what to make; or the key to import, whose identity is marked so for good and
+                whose source file stays where it is.
+            noda: wrong passwords do not count towards the lock-out.
+            owner_password: the owner hierarchy's, where it has one.
+            renews: the identity whose certificate the key is made to renew.
+
+        Raises:
+            ConsoleError: the name is taken or no good, or the TPM refused; nothing was made.
+        """
+        check_password(password)
+        self._board.identities.reserve(name)
+        if handle is not None:
+            self._check_free(handle, new=isinstance(kind, Algorithm))
+        tpm = self._board.tpm
+        if isinstance(kind, Algorithm):
+            algorithm, source = kind, None
+            pem = tpm.create(algorithm, password, noda=noda, owner_password=owner_password)
+        else:
+            algorithm, source = kind.algorithm, str(kind.path)
+            pem = tpm.import_key(
+                kind.pkcs8, algorithm, password, noda=noda, owner_password=owner_password
+            )
+        if handle is not None:
+            tpm.persist(pem, handle, Passwords(hierarchy=owner_password))
+        try:
+            identity = self._board.identities.create(
+                name,
+                key_pem=pem if handle is None else None,
+                handle=handle,
+                algorithm=algorithm.value,
+                auth="password" if password else "none",
+                origin="imported" if source else "tpm",
+                renews=renews,
+            )
+        except ConsoleError:
+            if handle is not None:
+                tpm.evict(handle, owner_password)
+            raise
+        facts = {"imported_from": source} if source else {}
+        where = None if handle is None else f"0x{handle:08x}"
+        self._board.record(
+            "create", identity=name, algorithm=algorithm.value, handle=where, **facts
+        )
+        return identity
+
+    def make_private(self, key: KeyFile) -> None:
+        """Let only the owner of a key file read it.
+
+        Raises:
+            ConsoleError: it is somebody else's file, or gone.
+        """
+        try:
+            Path(key.path).chmod(PRIVATE_FILE)
+        except OSError as error:
+            raise ConsoleError(
+                "Not made private",
+                f"{printable(key.path)}: {error.strerror}",
+                "ask whoever owns the file to run chmod 600 on it",
+            ) from error
+        self._board.record("chmod", file=key.path, mode="0600")
+
+    # Moving and removing them
+
+    def persist(self, name: str, handle: int, passwords: Passwords = NO_PASSWORDS) -> Identity:
+        """Move an identity's key from its file to a persistent handle.
+
+        Raises:
+            ConsoleError: the handle is in use or no good, the TPM is full, or the key is no file.
+        """
+        identity = self._board.identities.get(name)
+        pem = identity.key_pem
+        if pem is None:
+            raise self._cannot_move(identity)
+        self._check_free(handle)
+        self._board.tpm.persist(pem, handle, passwords)
+        try:
+            moved = self._board.identities.move_to_handle(name, handle)
+        except ConsoleError:
+            self._board.tpm.evict(handle, passwords.hierarchy)
+            raise
+        self._board.record("persist", identity=name, handle=f"0x{handle:08x}")
+        return moved
+
+    def _cannot_move(self, identity: Identity) -> ConsoleError:
+        """Why a key that has no file is not moved: it is at its handle, or it is lost."""
+        from tpmconsole.identity.store import moved_before
+
+        assert identity.handle is not None  # noqa: S101  (it has a file or a handle)
+        if any(int(key.handle, 16) == identity.handle for key in self.persistent()):
+            return moved_before(identity.name, identity.handle)
+        return ConsoleError(
+            "Key is gone",
+            f"the key of '{identity.name}' was at 0x{identity.handle:08x}, and nothing is there",
+            "make a new key, as a new identity, and have it certified",
+        )
+
+    def _check_free(self, handle: int, *, new: bool = False) -> None:
+        """Refuse a handle that cannot be had, before a key is made: some chips take minutes.
+
+        Args:
+            new: the key is made only now, and so cannot be there from an earlier try.
+
+        Raises:
+            ConsoleError: it is reserved, or in use.
+        """
+        check_for_new_key(handle)
+        for key in self.persistent():
+            if int(key.handle, 16) == handle and (new or key.identity is not None):
+                whose = (
+                    f"identity '{key.identity}' lives" if key.identity else "there is another key"
+                )
+                raise ConsoleError(
+                    "Handle in use",
+                    f"{whose} at {key.handle}",
+                    "choose a free handle: the list of keys has those in use",
+                    ExitCode.REFUSED,
+                )
+
+    def evict(self, handle: int, owner_password: Password | None = None) -> None:
+        """Remove a persistent key from the TPM, for good.
+
+        Raises:
+            ConsoleError: there is none, or the TPM refused.
+        """
+        self._board.tpm.evict(handle, owner_password)
+        self._board.record("evict", handle=f"0x{handle:08x}")
+
+    def reset_lockout(self, password: Password | None = None) -> None:
+        """Forget all wrong passwords.
+
+        Raises:
+            ConsoleError: the lockout authorisation is needed, or the TPM refused.
+        """
+        check_password(password)
+        self._board.tpm.reset_lockout(password)
+        self._board.record("lockout reset")

@@ -1,0 +1,180 @@
+"""One text with everything support asks for; nothing in it is secret, and a mail can carry it."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole import __version__, clock
+from tpmconsole.board.doctor import examine
+from tpmconsole.cli.answers import doctor_lines, event_line, key_lines, session_lines, status_lines
+from tpmconsole.errors import ConsoleError
+from tpmconsole.logs import redact
+from tpmconsole.system.hardware import host_name, serial_number
+from tpmconsole.text import printable
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.board.doctor import Finding
+    from tpmconsole.identity.store import Identity
+
+LAST_EVENTS = 20
+LAST_CHANGES = 20
+LAST_LOG_LINES = 60
+TAIL_BYTES = 16 * 1024
+LINE_CHARACTERS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """The report, for people and for programs.
+
+    Attributes:
+        text: lines of printable characters.
+        data: the same for ``--json``.
+    """
+
+    text: str
+    data: dict[str, Any]
+
+
+def make_report(board: Board, findings: Iterable[Finding] | None = None) -> Report:
+    """Put the report together; a part that cannot be had says why in its place.
+
+    Args:
+        findings: the doctor's, where it has been asked already.
+    """
+    data: dict[str, Any] = {
+        "time": clock.now().isoformat(timespec="seconds"),
+        "host": host_name(),
+        "serial": serial_number(),
+        "system": platform.platform(),
+        "version": __version__,
+    }
+    lines = [
+        f"tpmconsole {__version__} report",
+        *(f"{name}: {text or 'unknown'}" for name, text in data.items()),
+    ]
+
+    def part(title: str, make: Callable[[], tuple[Any, Iterable[str]]]) -> None:
+        try:
+            data[title], found = make()
+        except OSError as error:
+            data[title], found = {"error": str(error)}, [f"not to be had: {error}"]
+        except ConsoleError as error:
+            data[title], found = {"error": error.to_json()}, [f"{error} (try: {error.remedy})"]
+        lines.extend(["", f"== {title}", *found])
+
+    part("doctor", lambda: _doctor(board, findings))
+    part("status", lambda: _status(board))
+    part("keys", lambda: _keys(board))
+    part("certificates", lambda: _certificates(board))
+    part("sessions", lambda: _sessions(board))
+    part("changes", lambda: _changes(board.settings.audit))
+    part("log", lambda: _log(board.settings.log))
+    # Line by line: a secret may not begin on one and end on another, and a PEM block does.
+    text = redact("\n".join(printable(line, LINE_CHARACTERS) for line in lines))
+    return Report(text + "\n", _redacted(data))
+
+
+def _redacted(value: Any) -> Any:
+    """The same with every text in it redacted, and bounded."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {name: _redacted(one) for name, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_redacted(one) for one in value]
+    return value
+
+
+def _doctor(board: Board, findings: Iterable[Finding] | None) -> tuple[Any, Iterable[str]]:
+    known = list(findings if findings is not None else examine(board))
+    return [one.to_json() for one in known], doctor_lines(known, evidence=True)
+
+
+def _status(board: Board) -> tuple[Any, Iterable[str]]:
+    health = board.status()
+    return health.to_json(), status_lines(health)
+
+
+def _keys(board: Board) -> tuple[Any, Iterable[str]]:
+    keys = board.keyring.list()
+    return keys.to_json(), key_lines(keys)
+
+
+def _certificates(board: Board) -> tuple[Any, Iterable[str]]:
+    found = [_certificates_of(board, identity) for identity in board.identities.all()]
+    return found, [line for one in found for line in _certificate_lines(one)]
+
+
+def _certificates_of(board: Board, identity: Identity) -> dict[str, Any]:
+    from tpmconsole.identity.kept import kept_certificate
+    from tpmconsole.x509.judge import describe
+
+    facts: dict[str, Any] = {"identity": identity.name, "role": identity.role}
+    try:
+        leaf = kept_certificate(identity)
+        facts["certificate"] = describe(leaf).to_json() if leaf is not None else None
+        anchors = board.identities.trust_certificates(identity.name)
+        facts["trust"] = [describe(one).to_json() for one in anchors]
+    except ConsoleError as error:
+        facts["error"] = error.to_json()
+    return facts
+
+
+def _certificate_lines(facts: dict[str, Any]) -> Iterator[str]:
+    yield f"-- {facts['identity']}, {facts['role'] or 'no role yet'}"
+    if facts.get("error"):
+        yield f"{facts['error']['title']}: {facts['error']['cause']}"
+    if facts.get("certificate"):
+        yield from _one_certificate("certificate", facts["certificate"])
+    for anchor in facts.get("trust", ()):
+        yield from _one_certificate("trusts", anchor)
+
+
+def _one_certificate(label: str, one: dict[str, Any]) -> Iterator[str]:
+    yield f"{label}: {one['subject']}, by {one['issuer']}, serial {one['serial']}"
+    yield f"  {one['not_before']} to {one['not_after']}; {', '.join(one['san']) or 'no names'}"
+    yield f"  SHA-256 {one['fingerprint']}"
+
+
+def _sessions(board: Board) -> tuple[Any, Iterable[str]]:
+    data, lines = [], []
+    sessions = board.sessions.list()
+    for one in sessions:
+        events = list(board.sessions.events(one.id))[-LAST_EVENTS:]
+        data.append(one.to_json() | {"events": events})
+        lines += [f"-- {one.id}", *(event_line(event) for event in events)]
+    return data, [*session_lines(sessions), *lines]
+
+
+def _changes(audit: Path) -> tuple[Any, Iterable[str]]:
+    """The last lines of the record of changes."""
+    lines = _tail(audit)[-LAST_CHANGES:]
+    known = []
+    for line in lines:
+        try:
+            known.append(json.loads(line))
+        except ValueError:
+            continue  # cut off by the length of what we read
+    return known, lines
+
+
+def _log(path: Path) -> tuple[Any, Iterable[str]]:
+    lines = [printable(line, LINE_CHARACTERS) for line in _tail(path)[-LAST_LOG_LINES:]]
+    return lines, lines
+
+
+def _tail(path: Path) -> list[str]:
+    """The last lines of a file, redacted; none where there is no file yet."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - TAIL_BYTES))
+            return redact(file.read(TAIL_BYTES).decode("utf-8", "replace")).splitlines()
+    except FileNotFoundError:
+        return []

@@ -1,0 +1,165 @@
+"""What a session's owner does besides starting and stopping: look around, keep it going."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.secret import Password
+from tpmconsole.tpm.auth import Passwords
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.session.spec import SessionSpec
+    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.usage import TpmUser
+    from tpmconsole.system.systemd import Installation
+
+
+def tpm_users(board: Board) -> list[TpmUser]:
+    """Who uses the board's TPM besides us: not our sessions, our worker, our simulator."""
+    from tpmconsole.session.usage import family, foreign_users
+
+    simulator = board.simulator.status()
+    ours = [os.getpid(), *simulator.pids.values(), *board.sessions.pids()]
+    sockets = None
+    if board.settings.simulate:
+        bus = simulator.bus
+        sockets = Path(bus.removeprefix("unix:path=")).parent if bus else board.settings.simulator
+    return foreign_users(family(ours), sockets)
+
+
+def restart(
+    board: Board, session: str, password: Password | None = None, *, last_try: bool = False
+) -> SessionFacts:
+    """Start a session again with what it was told, ending it first where it still runs.
+
+    It gets an id of its own: what the old one wrote stays.
+
+    Args:
+        password: the key's.
+        last_try: send it also where a wrong one would lock the TPM, if the session does not so.
+
+    Raises:
+        ConsoleError: there is none of that name, systemd runs it, or its key cannot be used now:
+            then it goes on as it was; or it does not end, or does not start again.
+    """
+    from tpmconsole.session.service import check_no_service
+
+    spec, facts = board.sessions.spec(session), board.sessions.show(session)
+    spec = replace(spec, last_try=last_try or spec.last_try)
+    check_no_service(facts, "restart")
+    if not facts.state.ended:
+        _check_usable(board, spec, password)
+        board.stop_session(session)
+    return board.start_session(spec, password)
+
+
+def _check_usable(board: Board, spec: SessionSpec, password: Password | None) -> None:
+    """Try a session's key, before the one that runs is ended for another.
+
+    Raises:
+        ConsoleError: the identity is not ready any more, the TPM does not sign with its key, or
+            there is no engine for it any more.
+    """
+    from tpmconsole.session.tls.engine import choose
+
+    key = board.credentials(spec, password).key
+    found = board.tpm.usable(key, Passwords(password, last_try=spec.last_try))
+    # Where there is no room, the session that runs may have it.
+    if found.answer not in ("yes", "no-room"):
+        raise ConsoleError(
+            "Not restarted",
+            found.reason,
+            "restart it again after that; it goes on until then",
+            ExitCode.REFUSED,
+            needs=found.needs,
+        )
+    assert board.tpm.connection is not None  # noqa: S101 - it has just answered
+    choose(spec.engine, key, board.tpm.connection)
+
+
+def reload(board: Board, session: str) -> SessionFacts:
+    """Have a session read its certificate, trust anchors and revocation lists again.
+
+    Raises:
+        ConsoleError: it does not run, systemd runs it, or what the files hold now cannot be used.
+    """
+    with board.recording("session reload", session=session):
+        return board.sessions.reload(session)
+
+
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A session that has not read its identity's files since they were changed.
+
+    Attributes:
+        command: what makes it read them.
+        key: the same on the screen.
+    """
+
+    session: str
+    command: str
+    key: str
+
+
+def outdated(board: Board, name: str) -> tuple[Outdated, ...]:
+    """The sessions of an identity that go on as before, just after its files were changed."""
+    running = [one for one in board.sessions.list() if one.identity == name and not one.state.ended]
+    trusts = board.identities.get(name).has_trust
+    return tuple(_outdated(one, trusts=trusts) for one in running)
+
+
+def _outdated(session: SessionFacts, *, trusts: bool) -> Outdated:
+    if not trusts:  # what trusts nobody is not read: it would go on as before
+        verb, key = "stop", "x"
+    elif session.state == "running":
+        verb, key = "reload", "l"
+    else:  # it has not come to its first connection yet, and is not told to read anything
+        verb, key = "restart", "r"
+    if session.unit is not None:
+        command = f"systemctl {verb} {session.unit}"
+        return Outdated(session.id, command, command)
+    command = f"tpmconsole session {verb} {session.id}"
+    return Outdated(session.id, command, f"{key} on page 4")
+
+
+def unit(board: Board, session: str, password_file: Path | None) -> Installation:
+    """The systemd unit that runs a session at every boot.
+
+    Raises:
+        ConsoleError: it cannot be a service, or its key has a password and there is no file of it.
+    """
+    wanted = board.sessions.unit(session, password_file)
+    identity = board.identities.get(board.sessions.spec(session).identity)
+    if password_file is None and identity.auth == "password":
+        raise usage_error(
+            "Password needed",
+            f"the key of '{identity.name}' has a password, and nobody types it at every boot",
+            "write it into a file that only root may read, and add --password-file FILE",
+        )
+    return wanted
+
+
+def install(
+    board: Board, session: str, password_file: Path | None
+) -> tuple[Installation, list[Path]]:
+    """Make a session one that systemd runs.
+
+    Returns:
+        What it takes, and which files were written.
+
+    Raises:
+        ConsoleError: it runs, cannot be a service, or the unit cannot be written.
+    """
+    from tpmconsole.system import systemd
+
+    wanted = unit(board, session, password_file)
+    with board.recording("session install", session=session):
+        board.sessions.check_ended(session)
+        written = systemd.install(wanted)
+        board.sessions.hand_over(session)
+    return wanted, written

@@ -1,0 +1,148 @@
+"""Where the tour is played: identities, a CA, sessions and a thief, all thrown away afterwards."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tpmconsole.board import LEAVE_S, Board
+from tpmconsole.errors import ConsoleError
+from tpmconsole.settings import Settings
+from tpmconsole.system.files import make_private_folder
+from tpmconsole.tpm.model import Algorithm
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.x509.demo_ca import DemoCa
+    from tpmconsole.x509.judge import Judgement
+
+DEVICE, SERVER, SOFTWARE_DEVICE = "sensor-17", "cloud", "sensor-18"
+HOST = "127.0.0.1"
+# What is the tour's in its folder; the rest (a log, a lock, settings) stays.
+_FOLDERS = ("identities", "sessions", "stage")
+_FILES = ("audit.jsonl", "selftest.json")
+
+
+class Stage:
+    """The things that the steps work on; each is made when it is first needed.
+
+    Args:
+        board: the tour's own: whatever is in its state directory is thrown away.
+    """
+
+    def __init__(self, board: Board) -> None:
+        self.board = board
+        self.thief: Board | None = None
+
+    @property
+    def folder(self) -> Path:
+        """For what belongs to nobody's identity: the CA, the thief's board, the software key."""
+        return make_private_folder(_stage(self.board.settings))
+
+    @property
+    def ca(self) -> DemoCa:
+        from tpmconsole.x509.demo_ca import DemoCa
+
+        return DemoCa(make_private_folder(self.folder / "ca"))
+
+    def key(self, name: str) -> Identity:
+        """An identity with a key that the TPM made."""
+        if name in self.board.identities.names():
+            return self.board.identities.get(name)
+        return self.board.keyring.create(name, Algorithm.EC_P256)
+
+    def request(self, name: str) -> bytes:
+        """Its certificate request, PEM."""
+        from tpmconsole.x509.request import RequestSpec
+
+        identity = self.key(name)
+        if identity.request.exists():
+            return self.board.provision.request_pem(name)
+        san = (f"ip:{HOST}",) if name == SERVER else ()
+        role = "server" if name == SERVER else "client"
+        return self.board.provision.request(name, RequestSpec(f"CN={name},O=Demo", san, role))
+
+    def certify(self, name: str) -> Judgement:
+        """Let the CA sign its request, and install what comes back."""
+        from cryptography import x509
+
+        request = x509.load_pem_x509_csr(self.request(name))
+        chain, root = self.ca.sign(request)
+        judgement = self.board.installer.judge(name, [chain], root, None)
+        self.board.installer.install(name, judgement)
+        return judgement
+
+    def certified(self, name: str) -> Identity:
+        """An identity that can be used."""
+        if not self.key(name).has_certificate:
+            self.certify(name)
+        return self.board.identities.get(name)
+
+    def server(self) -> SessionFacts:
+        """The server, listening."""
+        from tpmconsole.session.spec import SessionSpec
+
+        for one in self.board.sessions.list():
+            if one.role == "server" and not one.state.ended:
+                return one
+        self.certified(SERVER)
+        return self.board.start_session(SessionSpec("server", SERVER, HOST, 0))
+
+    @contextmanager
+    def second_tpm(self) -> Iterator[Board]:
+        """The thief's board with a simulated TPM of its own, which runs only as long as this."""
+        settings = replace(_thief(self.board.settings), simulate=True, tcti=None)
+        self.thief = Board(settings)
+        try:
+            yield self.thief
+        finally:
+            self.thief.close(leave=True)
+            self.thief = None
+
+    def hurry(self) -> None:
+        """Let whatever waits for a TPM fail at once; nothing more can be done here afterwards."""
+        self.board.tpm.close()
+        if self.thief is not None:
+            self.thief.tpm.close()
+
+
+def clear(settings: Settings) -> None:
+    """End and take away what a tour has left in its state directory, and give its TPM a new life.
+
+    A real TPM needs nothing: the tour keeps no key in it.
+
+    Raises:
+        ConsoleError: something does not end.
+    """
+    from tpmconsole.session.manager import Supervisor
+    from tpmconsole.tpm.simulator import Simulator
+
+    sessions = Supervisor(settings.sessions, settings.log)
+    for one in sessions.list():
+        sessions.stop(one.id)
+    Simulator(_thief(settings).simulator).stop(LEAVE_S)
+    Simulator(settings.simulator).forget(LEAVE_S)
+    for name in _FOLDERS:
+        shutil.rmtree(settings.state / name, ignore_errors=True)
+    for name in _FILES:
+        (settings.state / name).unlink(missing_ok=True)
+    left = [name for name in _FOLDERS if (settings.state / name).exists()]
+    if left:
+        raise ConsoleError(
+            "Tour not cleared",
+            f"{settings.state / left[0]} cannot be removed",
+            "check the owner of that folder, and whether the disk is read-only",
+        )
+
+
+def _stage(settings: Settings) -> Path:
+    return settings.state / "stage"
+
+
+def _thief(settings: Settings) -> Settings:
+    return replace(settings, state=_stage(settings) / "thief", log_file=settings.log)

@@ -1,0 +1,173 @@
+"""What the first steps of the tour really do: from the chip to the handshake.
+
+Each step answers with what came of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from cryptography import x509
+
+from tpmconsole.board.phrases import SELF_TEST, chip_words
+from tpmconsole.board.tour.figures import content, key_in, short, source, took
+from tpmconsole.board.tour.stage import DEVICE, SERVER, Stage
+from tpmconsole.board.tour.story import Outcome, Shown
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.model import SelfTestResult
+from tpmconsole.x509.names import fingerprint, key_fingerprint, name_text
+from tpmconsole.x509.schemes import load_public_key
+
+_HANDSHAKE = (
+    f"{DEVICE}, with a chip{SERVER + ', with a chip':>46}",
+    "    |  Hello, I speak TLS 1.3  ---------------------------->  |",
+    "    |  <------  Hello. My certificate. My chip's signature    |",
+    "    |  My certificate. My chip's signature  --------------->  |",
+    "    |                  ^^^^^^^^^^^^^^^^^^^                    |",
+    "    |      THE TPM SIGNS HERE: a digest goes in, a signature  |",
+    "    |      comes out, and the private key stays where it is   |",
+    "    |  <===========  encrypted in both directions  ========>  |",
+)
+_CLIENT_S = 15.0
+
+
+def meet(stage: Stage) -> Outcome:
+    """The chip, and its self-test."""
+    health = stage.board.status()
+    begun = time.perf_counter()
+    test = stage.board.self_test(full=True)
+    time_taken = took(begun)
+    passed = test.result is SelfTestResult.PASSED
+    name = chip_words(health)
+    return Outcome(
+        (
+            Shown("The chip", "", f"{name}, TPM {health.family} revision {health.revision}"),
+            Shown(
+                "Kind",
+                "SIMULATED" if health.simulated else "REAL",
+                "a program that answers as a chip does; it protects nothing"
+                if health.simulated
+                else f"a chip on this board ({health.tcti})",
+            ),
+            Shown("Self-test", SELF_TEST[test.result], f"by its own word, after {time_taken}"),
+            Shown("So", "", "go on: it works" if passed else f"it answers 0x{test.code:x}"),
+        )
+    )
+
+
+def make_key(stage: Stage) -> Outcome:
+    """A key, made in the TPM."""
+    begun = time.perf_counter()
+    device = stage.key(DEVICE)
+    time_taken = took(begun)
+    key = keyfile.parse(content(device.folder / "key.pem"))
+    public = key_fingerprint(load_public_key(key.public_pem()))
+    return Outcome(
+        (
+            Shown("New key", "OK", f"{key.algorithm}, for the device {DEVICE}, in {time_taken}"),
+            Shown("Public half", "", f"SHA-256 {short(public)}"),
+            Shown("Private half", "INSIDE", "nobody has seen it, not even this program"),
+            Shown("The chip says", "", ", ".join(one for one in key.attributes if "TPM" in one)),
+        )
+    )
+
+
+def read_file(stage: Stage) -> Outcome:
+    """What is in the key's file."""
+    pem = content(stage.key(DEVICE).folder / "key.pem")
+    key = keyfile.parse(pem)
+    first = pem.decode("ascii").splitlines()[0]
+    return Outcome(
+        (
+            Shown("First line", "", first),
+            Shown("Size", "", f"{len(pem)} bytes"),
+            Shown("Public half", "", f"{len(key.public)} bytes, for everybody"),
+            Shown(
+                "Private half",
+                "WRAPPED",
+                f"{len(key.private)} bytes, encrypted: ... {key.private[-10:].hex(' ')}",
+            ),
+            Shown("A key in it?", *key_in(pem)),
+            Shown("Good for", "", "this one chip: it can unwrap the key, and uses it inside"),
+        )
+    )
+
+
+def ask(stage: Stage) -> Outcome:
+    """The certificate request."""
+    stage.key(DEVICE)
+    begun = time.perf_counter()
+    pem = stage.request(DEVICE)
+    time_taken = took(begun)
+    request = x509.load_pem_x509_csr(pem)
+    good = request.is_signature_valid
+    return Outcome(
+        (
+            Shown("Name", "", name_text(request.subject)),
+            Shown("Public half", "", f"SHA-256 {short(key_fingerprint(request.public_key()))}"),
+            Shown("Signature", "", f"by the chip; the whole request took {time_taken}"),
+            Shown("Checked", "OK" if good else "NO", "with nothing but the public half"),
+            Shown(
+                "Request",
+                "",
+                f"{len(pem)} bytes, SHA-256 {short(hashlib.sha256(pem).hexdigest())}",
+            ),
+        )
+    )
+
+
+def certify(stage: Stage) -> Outcome:
+    """The certificate."""
+    judgement = stage.certify(DEVICE)
+    leaf = judgement.leaf
+    assert leaf is not None  # noqa: S101 - it has been installed
+    good = sum(one.verdict == "ok" for one in judgement.verdicts)
+    return Outcome(
+        (
+            Shown("Issued to", "", name_text(leaf.subject)),
+            Shown("Issued by", "", name_text(leaf.issuer)),
+            Shown("Valid until", "", f"{leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"),
+            Shown("Fingerprint", "", f"SHA-256 {short(fingerprint(leaf))}"),
+            Shown("Installed", "OK", f"after {good} of {len(judgement.verdicts)} checks were good"),
+        )
+    )
+
+
+def shake_hands(stage: Stage) -> Outcome:
+    """A mutual-TLS connection between two sessions."""
+    from tpmconsole.session.spec import SessionSpec
+    from tpmconsole.session.status import State
+    from tpmconsole.system.processes import wait_for
+
+    device = stage.certified(DEVICE)
+    host, _, port = stage.server().address.rpartition(":")
+    board = stage.board
+    client = board.start_session(
+        SessionSpec("client", DEVICE, host, int(port), interval_s=0, count=1)
+    ).id
+    wait_for(lambda: board.sessions.show(client).state.ended, _CLIENT_S)
+    facts = board.sessions.show(client)
+    if facts.state is not State.STOPPED or facts.peer is None:
+        trouble = facts.last_error
+        raise ConsoleError(
+            trouble.title if trouble else "No handshake",
+            trouble.cause if trouble else f"the device's session is {facts.state}",
+            "try this step again",
+        )
+    begun = time.perf_counter()
+    board.tpm.sign(source(device.folder / "key.pem"), bytes(32), "sha256", "ecdsa")
+    signed = took(begun)
+    return Outcome(
+        (
+            Shown(
+                "Handshake", "OK", f"{facts.protocol_version}, in {facts.handshake_ms.last:.0f} ms"
+            ),
+            Shown("Encryption", "", facts.cipher or "-"),
+            Shown("Device saw", "", facts.peer.subject),
+            Shown("They said", "", f"PING 1, PONG 1 ({facts.messages} message)"),
+            Shown("A signature", "", f"by the chip takes {signed}, with loading the key"),
+        ),
+        _HANDSHAKE,
+    )

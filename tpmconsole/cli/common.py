@@ -1,0 +1,83 @@
+"""What the commands share: the shape of an answer, and how passwords and files are read."""
+
+from __future__ import annotations
+
+import sys
+from argparse import Namespace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tpmconsole.board import Board
+from tpmconsole.board.requests import CERTIFICATE_BYTES
+from tpmconsole.errors import ExitCode, usage_error
+from tpmconsole.secret import Secret, first_line
+from tpmconsole.system.files import read_bounded
+from tpmconsole.tpm.auth import Passwords, check_password
+
+PASSWORD_BYTES = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a command says: data for ``--json``, lines for people, and its exit code.
+
+    Attributes:
+        stream: ``data`` is many objects that may come slowly; each is printed on a line of its own.
+        changed: for a command that changes things: whether it did; the JSON has it too.
+    """
+
+    data: Any
+    lines: Iterable[str]
+    exit_code: ExitCode = ExitCode.YES
+    stream: bool = False
+    changed: bool | None = None
+
+    def to_json(self) -> Any:
+        """What ``--json`` prints."""
+        return self.data if self.changed is None else self.data | {"changed": self.changed}
+
+
+def read_password(path: Path | None) -> Secret | None:
+    """The first line of the password file, or of standard input for ``-``."""
+    if path is None:
+        return None
+    if str(path) == "-":
+        data = sys.stdin.buffer.readline(PASSWORD_BYTES)
+    else:
+        data = read_bounded(path, PASSWORD_BYTES)
+    password = first_line(data)
+    if not password:  # a key without a password is made by leaving the option out, not by accident
+        raise usage_error(
+            "No password",
+            f"{path}: its first line is empty",
+            "write the password into its first line; for a key without one leave the option out",
+        )
+    check_password(password)
+    return password
+
+
+def read_passwords(args: Namespace) -> Passwords:
+    """Every password that a command about keys was given."""
+    return Passwords(
+        key=read_password(args.password_file) if "password_file" in args else None,
+        parent=read_password(args.parent_password_file),
+        hierarchy=read_password(args.owner_password_file),
+        last_try=args.last_try if "last_try" in args else True,
+    )
+
+
+def out_file(args: Namespace) -> Path | None:
+    """Where to write, or None for nowhere or standard output."""
+    return None if str(args.out) == "-" else args.out
+
+
+def certificate_file(path: Path) -> bytes:
+    """A certificate file, or standard input for ``-``, up to one byte more than is allowed."""
+    if str(path) == "-":
+        return sys.stdin.buffer.read(CERTIFICATE_BYTES + 1)
+    return read_bounded(path, CERTIFICATE_BYTES)
+
+
+Commands = dict[str, Callable[[Board, Namespace], Answer]]

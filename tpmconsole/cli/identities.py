@@ -1,0 +1,181 @@
+"""From a request to an installed certificate."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict, replace
+
+from tpmconsole.board import Board
+from tpmconsole.cli.common import Answer, Commands, certificate_file, out_file, read_password
+from tpmconsole.errors import ExitCode, usage_error
+
+
+def _request(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.x509.request import RequestSpec
+
+    usual = board.provision.default_spec()
+    spec = RequestSpec(
+        subject=usual.subject if args.subject is None else args.subject,
+        san=tuple(args.san) or usual.san,
+        role=args.role or usual.role,
+    )
+    if args.preview:
+        lines = board.provision.preview(args.name, spec)
+        rows = (f"{label:<16} {text}" for label, text in lines)
+        return Answer({"identity": args.name, "asks": lines}, rows)
+    if args.if_missing and (kept := board.provision.same_request(args.name, spec)):
+        if out := out_file(args):
+            board.provision.hand_over(args.name, out)
+        return _requested(board, args, kept, changed=False)
+    pem = board.provision.request(
+        args.name,
+        spec,
+        read_password(args.password_file),
+        out_file(args),
+        owner_password=read_password(args.owner_password_file),
+        last_try=args.last_try,
+    )
+    return _requested(board, args, pem)
+
+
+def _renew(board: Board, args: Namespace) -> Answer:
+    pem = board.provision.renew(
+        args.name,
+        new_name=args.new_key,
+        password=read_password(args.password_file),
+        out=out_file(args),
+        owner_password=read_password(args.owner_password_file),
+        last_try=args.last_try,
+    )
+    args.name = args.new_key or args.name
+    return _requested(board, args, pem)
+
+
+def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = True) -> Answer:
+    """A request was made: what it asks for, and where it is, or itself."""
+    from cryptography import x509
+
+    from tpmconsole.x509.request import spec_of
+
+    asks = spec_of(x509.load_pem_x509_csr(pem))
+    path = str(out_file(args) or board.identities.get(args.name).request)
+    names = ", ".join((asks.subject, *asks.san))
+    lines = [f"{args.name}: asks for {names}; role {asks.role}"]
+    lines += [f"{path}: hand this request to your CA, then run: tpmconsole import {args.name} FILE"]
+    if str(args.out) == "-":
+        lines = pem.decode().splitlines()
+    data = {"identity": args.name, "request": path, "pem": pem.decode()}
+    return Answer(data | asdict(asks), lines, changed=changed)
+
+
+def _replaced(board: Board, name: str, answer: Answer) -> Answer:
+    """The answer, and which sessions go on with what was there before."""
+    from tpmconsole.board.sessions import outdated
+
+    if not answer.changed:
+        return answer
+    found = outdated(board, name)
+    more = [{"session": one.session, "command": one.command} for one in found]
+    lines = [f"{one.session} still uses what was there before: {one.command}" for one in found]
+    return replace(answer, data=answer.data | {"outdated": more}, lines=[*answer.lines, *lines])
+
+
+def _import(board: Board, args: Namespace) -> Answer:
+    if args.undo:
+        return _undo(board, args)
+    from tpmconsole.cli.answers import verdict_lines
+    from tpmconsole.x509.judge import describe
+
+    if not args.files:
+        raise usage_error("Wrong usage", "no FILE is given", "see: tpmconsole import --help")
+    bundles = [certificate_file(path) for path in args.files]
+    trust = certificate_file(args.trust) if args.trust else None
+    judgement = board.installer.judge(
+        args.name,
+        bundles,
+        trust,
+        args.role,
+        read_password(args.password_file),
+        owner_password=read_password(args.owner_password_file),
+        last_try=args.last_try,
+    )
+    install = judgement.acceptable and not args.check
+    changed = False
+    if install:
+        changed = board.installer.install(args.name, judgement)
+    elif not args.check:
+        board.installer.refuse(args.name, judgement)
+    added = [describe(one) for one in judgement.added]
+    data = {
+        "verdicts": [one.to_json() for one in judgement.verdicts],
+        "installed": install,
+        "trust_added": [one.to_json() for one in added if install],
+    }
+    exit_code = ExitCode.YES if judgement.acceptable else ExitCode.NO
+    same = install and not changed
+    lines = verdict_lines(args.name, judgement.verdicts, install, added, changed=not same)
+    return _replaced(board, args.name, Answer(data, lines, exit_code, changed=changed))
+
+
+def _undo(board: Board, args: Namespace) -> Answer:
+    if args.files or args.trust or args.check:
+        raise usage_error("Wrong usage", "--undo takes no files", "see: tpmconsole import --help")
+    facts = board.installer.undo(args.name)
+    line = f"{args.name}: back to '{facts.subject}', until {facts.not_after:%Y-%m-%d}"
+    data = {"identity": args.name, "certificate": facts.to_json()}
+    return _replaced(board, args.name, Answer(data, [line], changed=True))
+
+
+def _trust(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.answers import anchor_lines, anchor_words
+
+    if args.add is not None and args.remove is not None:
+        raise usage_error("Wrong usage", "--add and --remove at once", "use one after the other")
+    if args.add is not None:
+        return _add_trust(board, args)
+    if args.remove is None:
+        anchors = board.installer.trust(args.name)
+        return Answer([one.to_json() for one in anchors], anchor_lines(anchors))
+    anchor = board.installer.anchor(args.name, args.remove)
+    what = anchor_words(anchor)
+    if not args.yes:
+        raise usage_error("Not removed", f"'{args.name}' would no more trust {what}", "add --yes")
+    board.installer.remove_anchor(args.name, args.remove)
+    data = {"identity": args.name, "removed": anchor.to_json()}
+    line = f"{args.name}: trusts no more {what}"
+    return _replaced(board, args.name, Answer(data, [line], changed=True))
+
+
+def _add_trust(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.answers import anchor_words
+
+    data = certificate_file(args.add)
+    new = board.installer.new_anchors(args.name, data)
+    what = " and ".join(map(anchor_words, new))
+    if new and not args.yes:
+        raise usage_error("Not added", f"'{args.name}' would also trust {what}", "add --yes")
+    if new:
+        board.installer.add_anchors(args.name, data)
+    answer = {"identity": args.name, "added": [one.to_json() for one in new]}
+    line = f"{args.name}: from now on trusts {what}" if new else f"{args.name}: trusts all of it"
+    return _replaced(board, args.name, Answer(answer, [line], changed=bool(new)))
+
+
+def _demo_sign(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.answers import verdict_lines
+
+    verdicts = board.installer.demo_sign(
+        args.name, read_password(args.password_file), last_try=args.last_try
+    ).verdicts
+    data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
+    lines = verdict_lines(args.name, verdicts, installed=True)
+    return _replaced(board, args.name, Answer(data, lines, changed=True))
+
+
+COMMANDS: Commands = {
+    "request": _request,
+    "import": _import,
+    "renew": _renew,
+    "trust": _trust,
+    "demo-ca sign": _demo_sign,
+}

@@ -1,0 +1,148 @@
+"""Keys: list, create, persist, evict."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from typing import TYPE_CHECKING
+
+from tpmconsole.board import Board
+from tpmconsole.cli.common import Answer, Commands, read_password, read_passwords
+from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.inputs import parse_handle
+from tpmconsole.tpm.auth import NO_PASSWORDS
+from tpmconsole.tpm.model import Algorithm, algorithm_words
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.tpm.keyfile.software import SoftwareKey
+
+
+def _keys(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.answers import key_lines
+
+    passwords = read_passwords(args) if args.prove else NO_PASSWORDS
+    keys = board.keyring.list(args.paths, prove=args.prove, passwords=passwords)
+    return Answer(keys.to_json(), key_lines(keys))
+
+
+def _create(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.phrases import guard_words, import_warning
+
+    handle = parse_handle(args.handle) if args.handle else None
+    if args.if_missing and args.name in board.identities.names():
+        return _created_before(board.identities.get(args.name), args.algorithm, handle)
+    kind = _kind(args)
+    password = read_password(args.password_file)
+    identity = board.keyring.create(
+        args.name,
+        kind,
+        password,
+        handle,
+        noda=args.no_lockout,
+        owner_password=read_password(args.owner_password_file),
+    )
+    data = _created(identity)
+    what, where = f"{algorithm_words(identity.algorithm)} key", data["key"]
+    guard = guard_words(password=bool(password), noda=args.no_lockout)
+    if isinstance(kind, Algorithm):
+        made = f"{identity.name}: {what} made in the TPM, {where}"
+        return Answer(data, [made, guard], changed=True)
+    warning = import_warning(str(kind.path))
+    made = f"{identity.name}: {what} imported into the TPM, {where}"
+    data |= {"source": str(kind.path), "warning": " ".join(warning)}
+    return Answer(data, [made, guard, *(f"WARNING: {line}" for line in warning)], changed=True)
+
+
+def _created(identity: Identity) -> dict[str, str]:
+    handle = identity.handle
+    return {
+        "identity": identity.name,
+        "algorithm": identity.algorithm,
+        "key": str(identity.folder / "key.pem") if handle is None else f"0x{handle:08x}",
+        "origin": identity.origin,
+    }
+
+
+def _created_before(identity: Identity, algorithm: str | None, handle: int | None) -> Answer:
+    """The identity that is there already, where it is what was asked for."""
+    data = _created(identity)
+    what = f"{algorithm_words(identity.algorithm)} key"
+    differs = algorithm not in (None, identity.algorithm) or handle not in (None, identity.handle)
+    if identity.problem or differs:
+        raise ConsoleError(
+            "Name is taken",
+            identity.problem or f"'{identity.name}' has an {what}, {data['key']}",
+            "choose another name; tpmconsole never replaces a key",
+        )
+    line = f"{identity.name}: {what} is there already, {data['key']}"
+    return Answer(data, [line], changed=False)
+
+
+def _kind(args: Namespace) -> Algorithm | SoftwareKey:
+    """What to make, or the key to import; the file itself says which algorithm it is."""
+    from tpmconsole.tpm.keyfile.software import read_software_key
+
+    if args.source is None:
+        if args.from_password_file is not None:
+            raise usage_error("No file to import", "--from is missing", "add --from FILE")
+        return Algorithm(args.algorithm or Algorithm.EC_P256)
+    found = read_software_key(args.source, read_password(args.from_password_file))
+    if args.algorithm not in (None, found.algorithm.value):
+        raise usage_error(
+            "Another algorithm",
+            f"{args.source} holds an {found.algorithm.value} key, not {args.algorithm}",
+            "leave --algorithm out: the file says what it is",
+        )
+    return found
+
+
+def _persist(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.phrases import MOVED_FOR_GOOD
+
+    handle = parse_handle(args.handle)
+    board.keyring.persist(args.name, handle, read_passwords(args))
+    data = {"identity": args.name, "handle": f"0x{handle:08x}"}
+    moved = f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"
+    return Answer(data, [moved, MOVED_FOR_GOOD], changed=True)
+
+
+def _evict(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.dependents import dependents
+
+    handle = parse_handle(args.handle)
+    keys = [key for key in board.keyring.persistent() if int(key.handle, 16) == handle]
+    if not keys:
+        raise ConsoleError(
+            "No such handle", f"nothing is at 0x{handle:08x}", "run: tpmconsole keys"
+        )
+    lost = dependents(board, keys[0])
+    what = f"0x{handle:08x}: {keys[0].algorithm}, {keys[0].purpose}"
+    if not args.yes:
+        used = f"; it is needed by {'; '.join(lost)}" if lost else ""
+        raise usage_error("Not removed", f"this would be lost for good: {what}{used}", "add --yes")
+    board.keyring.evict(handle, read_password(args.owner_password_file))
+    data = {"handle": f"0x{handle:08x}", "evicted": True, "needed_by": list(lost)}
+    return Answer(
+        data, [f"removed {what}", *(f"no longer works: {one}" for one in lost)], changed=True
+    )
+
+
+def _forget(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.forgetting import forget, losses
+
+    lost = losses(board, args.name)
+    if not args.yes:
+        what = f"'{args.name}' would go, and with it: {'; '.join(lost)}"
+        raise usage_error("Not forgotten", what, "add --yes")
+    forget(board, args.name)
+    data = {"identity": args.name, "forgotten": True, "lost": list(lost)}
+    return Answer(data, [f"{args.name}: forgotten", *lost], changed=True)
+
+
+COMMANDS: Commands = {
+    "keys": _keys,
+    "create": _create,
+    "persist": _persist,
+    "evict": _evict,
+    "forget": _forget,
+}

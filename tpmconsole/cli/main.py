@@ -1,0 +1,134 @@
+"""Arguments to one function per command (``commands.py``); the only place that prints."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import Any
+
+from tpmconsole.cli.arguments import build_parser
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.logs import start_logging
+from tpmconsole.secret import leave_no_core
+from tpmconsole.settings import Settings, load_settings
+from tpmconsole.system.files import refused
+from tpmconsole.text import harmless, printable
+
+log = logging.getLogger(__name__)
+
+ERROR_CHARACTERS = 2000
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code and never raises for a failure it can name."""
+    as_json = "--json" in arguments
+    settings: Settings | None = None
+    args = Namespace()
+    # Before there is a log file, logging would print on the terminal, tracebacks and all.
+    log.addHandler(logging.NullHandler())
+    try:
+        args = build_parser().parse_args(arguments)
+        settings = load_settings(
+            state=args.state,
+            tcti=args.tcti,
+            simulate=args.simulate,
+            line=args.line,
+            mouse=args.mouse,
+            kiosk=args.kiosk,
+        )
+        start_logging(settings.log)
+        if args.command is None:
+            return _open_console(settings)
+        return _run_command(settings, args)
+    except ConsoleError as error:
+        error.remedy += _option(error.needs, args)
+        _print_error(error, as_json)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has gone; nobody is left to tell. A second flush must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.NO
+    except KeyboardInterrupt:
+        return 130
+    except Exception as error:  # the one place for what nobody foresaw: to the log, with an apology
+        log.exception("unexpected")
+        details = f"the details are in {settings.log}" if settings else str(error)
+        _print_error(_unexpected(error, details), as_json)
+        return ExitCode.UNEXPECTED
+
+
+def _open_console(settings: Settings) -> int:
+    from tpmconsole.ui.start import open_console
+
+    return open_console(settings)
+
+
+def _run_command(settings: Settings, args: Namespace) -> int:
+    from tpmconsole.board import Board
+    from tpmconsole.cli.commands import COMMANDS
+
+    leave_no_core()
+    board = Board(settings)
+    try:
+        answer = COMMANDS[_command_name(args)](board, args)
+        if args.json and not answer.stream:
+            print(json.dumps(_marked(answer.to_json(), settings), indent=2))
+        else:
+            lines = (json.dumps(one) for one in answer.data) if args.json else answer.lines
+            for line in lines:
+                print(harmless(line), flush=True)
+        if sys.stderr.isatty() and (note := board.root_note()):
+            print(f"tpmconsole: {note}", file=sys.stderr)
+        return answer.exit_code
+    finally:
+        board.close()
+
+
+def _marked(data: Any, settings: Settings) -> Any:
+    """An answer that came of the simulated TPM says so; a list has nowhere to say it."""
+    if settings.simulate and isinstance(data, dict):
+        return {"simulated": True} | data
+    return data
+
+
+def _command_name(args: Namespace) -> str:
+    action = getattr(args, "action", None)
+    return f"{args.command} {action}" if action else str(args.command)
+
+
+def _option(needs: str | None, args: Namespace) -> str:
+    """Which option of the command gives what is needed; the screen asks for it."""
+    option, end = {
+        "key": ("password_file", "; --password-file FILE gives it"),
+        "lockout": ("password_file", "; --password-file FILE gives it"),
+        "parent": ("parent_password_file", "; --parent-password-file FILE gives it"),
+        "hierarchy": ("owner_password_file", "; --owner-password-file FILE gives it"),
+        "source": ("from_password_file", "; --from-password-file FILE gives it"),
+        "consent": ("last_try", "; --last-try sends it all the same"),
+    }.get(needs or "", ("", ""))
+    there = option in args and not getattr(args, option)  # where it was given, it was no help
+    return end if there else ""
+
+
+def _print_error(error: ConsoleError, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps({"error": error.to_json()}, indent=2))
+        return
+    told = (f"tpmconsole: {error.title}: {error.cause}", f"try: {error.remedy}")
+    for line in told:
+        print(printable(line, ERROR_CHARACTERS), file=sys.stderr)
+
+
+def _unexpected(error: Exception, details: str) -> ConsoleError:
+    if isinstance(error, OSError):
+        return refused(error, "working")
+    return ConsoleError(
+        "Sorry, something unexpected happened",
+        f"{type(error).__name__}; {details}",
+        "try again; where it stays, send us that",
+        ExitCode.UNEXPECTED,
+    )

@@ -1,0 +1,113 @@
+"""Mutual-TLS sessions."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+
+from tpmconsole.board import Board
+from tpmconsole.cli.common import Answer, Commands, read_password
+from tpmconsole.errors import ExitCode
+from tpmconsole.inputs import parse_address
+
+
+def _session_start(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.answers import session_lines
+    from tpmconsole.session.spec import SessionSpec
+
+    is_client = args.role == "client"
+    host, port = parse_address(args.connect if is_client else args.listen)
+    spec = SessionSpec(
+        role=args.role,
+        identity=args.name,
+        host=host,
+        port=port,
+        protocol=args.protocol if is_client else "line",
+        interval_s=args.interval if is_client else 1.0,
+        count=args.count if is_client else None,
+        path=args.path if is_client else "/",
+        engine=args.engine,
+        min_tls=args.min_tls,
+        max_tls=args.max_tls,
+        retries=args.retries if is_client else None,
+        last_try=args.last_try,
+        crl=None if args.crl is None else str(args.crl.absolute()),
+    )
+    if args.if_missing and (running := board.sessions.running(spec)):
+        return Answer(running.to_json(), session_lines([running]), changed=False)
+    facts = board.start_session(spec, read_password(args.password_file))
+    return Answer(facts.to_json(), session_lines([facts]), changed=True)
+
+
+def _session_list(board: Board, _: Namespace) -> Answer:
+    from tpmconsole.cli.answers import session_lines
+
+    sessions = board.sessions.list()
+    return Answer([one.to_json() for one in sessions], session_lines(sessions))
+
+
+def _session_show(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.answers import session_facts_lines
+
+    facts = board.sessions.show(args.id)
+    code = ExitCode.NO if facts.state == "failed" else ExitCode.YES
+    return Answer(facts.to_json(), session_facts_lines(facts), code)
+
+
+def _session_stop(board: Board, args: Namespace) -> Answer:
+    ended = board.sessions.show(args.id).state.ended
+    facts = board.stop_session(args.id)
+    return Answer(facts.to_json(), [f"{facts.id}: {facts.state}"], changed=not ended)
+
+
+def _session_reload(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.sessions import reload
+
+    facts = reload(board, args.id)
+    return Answer(facts.to_json(), [f"{facts.id}: reloaded"], changed=True)
+
+
+def _session_install(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.sessions import install, unit
+    from tpmconsole.cli.install import told
+
+    session = board.sessions.of_identity(args.id)
+    file = None if args.password_file is None else args.password_file.absolute()
+    if args.dry_run:
+        return told(unit(board, session, file), None)
+    return told(*install(board, session, file))
+
+
+def _session_restart(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.sessions import restart
+    from tpmconsole.cli.answers import session_lines
+
+    facts = restart(board, args.id, read_password(args.password_file), last_try=args.last_try)
+    return Answer(facts.to_json(), session_lines([facts]), changed=True)
+
+
+def _session_users(board: Board, _: Namespace) -> Answer:
+    from tpmconsole.board.sessions import tpm_users
+    from tpmconsole.cli.answers import user_lines
+
+    users = tpm_users(board)
+    return Answer([one.to_json() for one in users], user_lines(users))
+
+
+def _session_events(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.answers import event_line
+
+    events = board.sessions.events(args.id, follow=args.follow)
+    return Answer(events, (event_line(one) for one in events), stream=True)
+
+
+COMMANDS: Commands = {
+    "session start": _session_start,
+    "session list": _session_list,
+    "session show": _session_show,
+    "session stop": _session_stop,
+    "session reload": _session_reload,
+    "session install": _session_install,
+    "session restart": _session_restart,
+    "session users": _session_users,
+    "session events": _session_events,
+}

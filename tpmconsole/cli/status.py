@@ -1,0 +1,49 @@
+"""The TPM itself: status, self-test, lock-out."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from dataclasses import asdict
+
+from tpmconsole.board import Board
+from tpmconsole.cli.common import Answer, Commands, read_password
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.tpm.model import SelfTestResult
+
+
+def _status(board: Board, _: Namespace) -> Answer:
+    from tpmconsole.cli.answers import status_lines
+
+    health = board.status()
+    return Answer(health.to_json(), status_lines(health))
+
+
+def _selftest(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.answers import self_test_lines
+
+    result = board.self_test(full=not args.incremental)
+    passed = result.result is SelfTestResult.PASSED
+    return Answer(asdict(result), self_test_lines(result), ExitCode.YES if passed else ExitCode.NO)
+
+
+def _lockout_reset(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.phrases import lockout_words, reset_danger
+
+    before = board.status().lockout
+    if before is None:
+        raise ConsoleError(
+            "Lock-out not told", "the TPM is in failure mode", "power the board off and on"
+        )
+    if not args.yes:
+        raise usage_error("Not reset", " ".join(reset_danger(before)), "add --yes")
+    board.keyring.reset_lockout(read_password(args.password_file))
+    after = board.status().lockout
+    data = {"lockout": asdict(after) if after else None, "forgiven": before.failed_tries}
+    return Answer(data, [lockout_words(after)], changed=before.failed_tries > 0 or before.locked)
+
+
+COMMANDS: Commands = {
+    "status": _status,
+    "selftest": _selftest,
+    "lockout reset": _lockout_reset,
+}

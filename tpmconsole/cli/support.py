@@ -1,0 +1,132 @@
+"""Diagnosis, report and simulator."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from tpmconsole.board import Board
+from tpmconsole.cli.common import Answer, Commands, out_file
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.inputs import parse_address
+from tpmconsole.system.files import write_out
+
+if TYPE_CHECKING:
+    from tpmconsole.board.tour.story import Outcome
+
+# Where a distribution installs them, below its /usr/share.
+COMPLETIONS = {
+    "bash": "bash-completion/completions/tpmconsole",
+    "zsh": "zsh/site-functions/_tpmconsole",
+}
+
+MODES_TOLD = 5
+
+
+def _doctor(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.doctor import examine, worst
+    from tpmconsole.cli.answers import doctor_lines
+
+    if args.repair:
+        return _repair(board, args)
+    servers = [parse_address(one) for one in args.server]
+    findings = list(examine(board, servers=servers))
+    code = ExitCode.NO if worst(findings) == "fail" else ExitCode.YES
+    return Answer([one.to_json() for one in findings], doctor_lines(findings), code)
+
+
+def _repair(board: Board, args: Namespace) -> Answer:
+    """Give our files back the modes that they should have, after a yes."""
+    from tpmconsole.board.doctor.modes import wrong_modes
+
+    wrong = wrong_modes(board.settings.state)
+    if wrong and not args.yes:
+        listed = "; ".join(map(str, wrong[:MODES_TOLD]))
+        more = f" and {len(wrong) - MODES_TOLD} more" if len(wrong) > MODES_TOLD else ""
+        raise usage_error("Not repaired", f"would change {listed}{more}", "add --yes")
+    changed = board.repair_modes(wrong)
+    lines = [f"{one}: done" if one.ours else f"{one}: not ours to change" for one in wrong]
+    left = len(wrong) - changed
+    code = ExitCode.NO if left else ExitCode.YES
+    data = {"repaired": [str(one.path) for one in wrong if one.ours], "left": left}
+    return Answer(data, lines or ["nothing to repair"], code, changed=changed > 0)
+
+
+def _report(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.report import make_report
+
+    report = make_report(board)
+    if out := out_file(args):
+        write_out(out, report.text.encode())
+        return Answer(report.data, [f"{out}: {len(report.text)} characters"])
+    return Answer(report.data, report.text.splitlines())
+
+
+def _tour(board: Board, _: Namespace) -> Answer:
+    from tpmconsole.board.tour.story import STEPS
+    from tpmconsole.cli.answers import tour_lines
+
+    done = _walk(board)
+    data = (STEPS[index].to_json(index + 1, outcome) for index, outcome in done)
+    return Answer(data, tour_lines(done), stream=True)
+
+
+def _walk(board: Board) -> Iterator[tuple[int, Outcome]]:
+    """Do the tour's steps one by one; whatever happens, nothing is left of it."""
+    from tpmconsole.board.tour import Tour
+    from tpmconsole.board.tour.story import STEPS
+
+    tour = Tour.beside(board.settings)
+    try:
+        for index in range(len(STEPS)):
+            yield index, tour.do(index)
+    finally:
+        tour.close()
+
+
+def _simulator_start(board: Board, _: Namespace) -> Answer:
+    was_running = board.simulator.status().running
+    board.simulator.ensure()
+    return replace(_simulator_status(board, _), changed=not was_running)
+
+
+def _simulator_stop(board: Board, args: Namespace) -> Answer:
+    users = [one.id for one in board.sessions.list() if one.simulated and not one.state.ended]
+    if users and not args.yes:
+        raise ConsoleError(
+            "Simulator in use",
+            f"{', '.join(users)} would sign no new connections",
+            "end them first (tpmconsole session stop ID), or add --yes",
+        )
+    was_running = board.simulator.stop()
+    data = board.simulator.status().to_json() | {"stopped": was_running}
+    return Answer(data, ["stopped" if was_running else "was not running"], changed=was_running)
+
+
+def _simulator_status(board: Board, _: Namespace) -> Answer:
+    status = board.simulator.status()
+    parts = ", ".join(f"{name} {pid}" for name, pid in status.pids.items())
+    lines = [f"running: {parts}" if status.running else "not running"]
+    code = ExitCode.YES if status.running else ExitCode.NO
+    return Answer(status.to_json(), lines, code)
+
+
+def _completion(_: Board, args: Namespace) -> Answer:
+    from importlib.resources import files
+
+    where = files("tpmconsole") / "share" / COMPLETIONS[args.shell]
+    script = where.read_text(encoding="utf-8")
+    return Answer({"script": script}, script.splitlines())
+
+
+COMMANDS: Commands = {
+    "completion": _completion,
+    "doctor": _doctor,
+    "report": _report,
+    "tour": _tour,
+    "simulator start": _simulator_start,
+    "simulator stop": _simulator_stop,
+    "simulator status": _simulator_status,
+}

@@ -1,0 +1,217 @@
+"""One identity's folder: its name, its files, and what they say."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.identity.record import Record, parse_record
+from tpmconsole.secret import Password
+from tpmconsole.system.files import read_bounded
+
+NAME_CHARACTERS = 64
+CERTIFICATE_BYTES = 1024 * 1024
+_SMALL_FILE_BYTES = 64 * 1024
+
+NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
+_HANDLE = re.compile(r"0x[0-9a-fA-F]{8}\s*")
+
+
+def check_name(name: str) -> str:
+    """The name, where it is good for an identity's folder.
+
+    Raises:
+        ConsoleError: it is empty, too long, begins with a dot or holds anything but letters,
+            digits, dot, underscore and hyphen.
+    """
+    remedy = "use letters, digits, '.', '_' and '-', such as gateway-1"
+    if not name:
+        raise usage_error("Name not usable", "the name is empty", remedy)
+    if len(name) > NAME_CHARACTERS:
+        cause = f"the name has {len(name)} characters, more than {NAME_CHARACTERS}"
+        raise usage_error("Name not usable", cause, remedy)
+    if not NAME.fullmatch(name):
+        why = "begins with a dot" if name.startswith(".") else "has a character that is not allowed"
+        raise usage_error("Name not usable", f"{name!a} {why}", remedy)
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """One identity as it was on the disk when we looked.
+
+    Attributes:
+        name: the folder's name.
+        algorithm: such as ``ec-p256``; ``unknown`` where identity.toml does not say.
+        created: ISO 8601 UTC, empty where unknown.
+        role: what the last request was for; None before the first.
+        handle: the persistent handle that holds the key; None where the key is a file.
+        auth: ``none`` or ``password``: what the key asks for.
+        problem: what is wrong with the folder, in words; None where nothing is.
+        origin: ``tpm``, or ``imported`` for a key that existed outside the TPM.
+        renews: the identity whose certificate its key was made to renew, if any.
+    """
+
+    name: str
+    folder: Path
+    algorithm: str
+    created: str
+    role: str | None
+    handle: int | None
+    auth: str
+    problem: str | None = None
+    origin: str = "tpm"
+    renews: str | None = None
+
+    def check_given(self, password: Password | None) -> None:
+        """Refuse to use the key without the password that it is known to have.
+
+        The TPM does not tell whether a key at a handle has one: an empty one would be sent, and
+        cost a try.
+
+        Args:
+            password: the key's; an empty one is sent all the same.
+
+        Raises:
+            ConsoleError: it is needed, and was not given.
+        """
+        if self.auth == "password" and password is None:
+            raise ConsoleError(
+                "Password needed",
+                f"the key of '{self.name}' has a password",
+                "give the key's password",
+                ExitCode.REFUSED,
+                needs="key",
+            )
+
+    @property
+    def key_pem(self) -> bytes | None:
+        """The TSS2 key file's content; None where the key is at a handle.
+
+        Raises:
+            ConsoleError: the file is missing or cannot be read.
+        """
+        if self.handle is not None:
+            return None
+        return read_bounded(self.folder / "key.pem", _SMALL_FILE_BYTES)
+
+    @property
+    def key_lost(self) -> bool:
+        """Whether its folder has no key; whether one is at a handle, only the TPM tells."""
+        return self.handle is None and not (self.folder / "key.pem").is_file()
+
+    @property
+    def made(self) -> datetime | None:
+        """When the key was made, by the board's clock of that time; None where that is unknown."""
+        try:
+            return datetime.fromisoformat(self.created).astimezone(UTC)
+        except ValueError:
+            return None
+
+    @property
+    def request(self) -> Path:
+        return self.folder / "request.pem"
+
+    @property
+    def certificate(self) -> Path:
+        return self.folder / "certificate.pem"
+
+    @property
+    def trust(self) -> Path:
+        return self.folder / "trust.pem"
+
+    @property
+    def has_request(self) -> bool:
+        return self.request.is_file()
+
+    @property
+    def has_certificate(self) -> bool:
+        return self.certificate.is_file()
+
+    @property
+    def has_trust(self) -> bool:
+        return self.trust.is_file()
+
+    @property
+    def requested(self) -> datetime | None:
+        """When the request was made; None before the first."""
+        try:
+            return datetime.fromtimestamp(self.request.stat().st_mtime, UTC)
+        except OSError:
+            return None
+
+    @property
+    def renewing(self) -> bool:
+        """Whether a request was made after the certificate was installed: it waits for its CA."""
+        try:
+            return self.request.stat().st_mtime_ns > self.certificate.stat().st_mtime_ns
+        except OSError:
+            return False
+
+    @property
+    def can_undo(self) -> bool:
+        """Whether the certificate before this one is still there to go back to."""
+        return previous(self.certificate).is_file()
+
+    @property
+    def stage(self) -> Literal["key", "request", "ready"]:
+        """How far it came: a key alone, a request as well, or all that a session needs."""
+        if self.has_certificate and self.has_trust:
+            return "ready"
+        return "request" if self.has_request else "key"
+
+
+def read_identity(folder: Path) -> Identity:
+    """What the folder says, as far as it can be read; never raises for what is in it."""
+    record, problem = read_record(folder)
+    handle, no_key = _read_handle(folder)
+    return Identity(
+        name=folder.name,
+        folder=folder,
+        algorithm=record.algorithm,
+        created=record.created,
+        role=record.role,
+        handle=handle,
+        auth=record.auth,
+        problem=no_key or problem,
+        origin=record.origin,
+        renews=record.renews,
+    )
+
+
+def read_record(folder: Path) -> tuple[Record, str | None]:
+    """identity.toml as far as it can be read, and what is wrong with it in words."""
+    try:
+        data = read_bounded(folder / "identity.toml", _SMALL_FILE_BYTES)
+    except ConsoleError as error:
+        return Record(folder.name), error.cause
+    return parse_record(data, folder.name)
+
+
+def _read_handle(folder: Path) -> tuple[int | None, str | None]:
+    """The handle in key.handle, and what is wrong with the key in words."""
+    path = folder / "key.handle"
+    if not path.exists():
+        missing = None if (folder / "key.pem").is_file() else "its key is gone: no key.pem"
+        return None, missing
+    try:
+        text = read_bounded(path, 1024).decode("ascii", "replace")
+    except ConsoleError as error:
+        return None, error.cause
+    if not _HANDLE.fullmatch(text):
+        return None, "key.handle holds no handle such as 0x81000010"
+    return int(text, 16), None
+
+
+def handle_line(handle: int) -> bytes:
+    """The content of key.handle."""
+    return f"0x{handle:08x}\n".encode()
+
+
+def previous(path: Path) -> Path:
+    """Where the file that was replaced by the one at ``path`` is kept."""
+    return path.with_name(path.name + ".previous")

@@ -1,0 +1,52 @@
+"""The certificate before: kept beside the one that replaced it, and brought back once.
+
+Every order of writing here is one after which a power cut leaves something that works.
+"""
+
+from __future__ import annotations
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.identity.identity import CERTIFICATE_BYTES, Identity, previous
+from tpmconsole.system.files import read_bounded, remove, write_atomic
+
+
+def keep_previous(identity: Identity, chain_pem: bytes) -> None:
+    """Keep an identity's certificate and trust anchors before ``chain_pem`` takes their place.
+
+    Raises:
+        ConsoleError: they cannot be read or written.
+    """
+    if not identity.has_certificate:
+        return
+    current = read_bounded(identity.certificate, CERTIFICATE_BYTES)
+    kept = previous(identity.certificate)
+    if current == chain_pem:  # installed again: what was before it stays the previous one
+        return
+    if kept.is_file() and read_bounded(kept, CERTIFICATE_BYTES) == current:
+        return  # an installation that was cut off kept both; the anchors may be new already
+    # Gone before its anchors are replaced: a kept certificate never has another's anchors.
+    remove(kept)
+    if identity.has_trust:
+        write_atomic(previous(identity.trust), read_bounded(identity.trust, CERTIFICATE_BYTES))
+    write_atomic(kept, current)
+
+
+def go_back(identity: Identity) -> None:
+    """Put what was kept in its place again.
+
+    Raises:
+        ConsoleError: nothing was kept, or it cannot be read or written.
+    """
+    if not identity.can_undo:
+        raise ConsoleError(
+            "Nothing to undo",
+            f"no earlier certificate of '{identity.name}' was kept",
+            "import the certificate you want",
+        )
+    # Certificate first: between the two, as in install, the old one is there.
+    for path in (identity.certificate, identity.trust):
+        if previous(path).is_file():
+            write_atomic(path, read_bounded(previous(path), CERTIFICATE_BYTES))
+    # Last: where we are cut off before this, undoing again does the same again.
+    for path in (identity.certificate, identity.trust):
+        remove(previous(path))

@@ -1,0 +1,57 @@
+"""A file of trust anchors: read, added to, taken from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from cryptography import x509
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.identity.identity import CERTIFICATE_BYTES
+from tpmconsole.system.files import read_bounded, remove, write_atomic
+from tpmconsole.x509.bundle import read_bundle
+from tpmconsole.x509.names import fingerprint, pem
+
+
+def kept_anchors(path: Path) -> list[x509.Certificate]:
+    """The trust anchors in a file; empty where there is none.
+
+    Raises:
+        ConsoleError: it is damaged or cannot be read.
+    """
+    if not path.is_file():
+        return []
+    return read_bundle(read_bounded(path, CERTIFICATE_BYTES))
+
+
+def add_anchors(path: Path, anchors: Sequence[x509.Certificate]) -> None:
+    """Add what is not there yet; a file that is damaged is replaced.
+
+    Raises:
+        ConsoleError: it cannot be written.
+    """
+    try:
+        known = kept_anchors(path)
+    except ConsoleError:
+        known = []
+    more = [one for one in dict.fromkeys(anchors) if one not in known]
+    if more:
+        write_atomic(path, pem([*known, *more]))
+
+
+def drop_anchor(path: Path, sha256: str) -> None:
+    """Take one out; a file without any is none.
+
+    Args:
+        sha256: its fingerprint, 64 lower-case hexadecimal digits.
+
+    Raises:
+        ConsoleError: it cannot be read or written.
+    """
+    anchors = kept_anchors(path)
+    left = [one for one in anchors if fingerprint(one) != sha256]
+    if anchors and not left:
+        remove(path)
+    elif left != anchors:
+        write_atomic(path, pem(left))

@@ -1,0 +1,298 @@
+"""Starts, stops, lists and attaches to sessions, which outlive whoever started them."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.secret import Password
+from tpmconsole.session.condition import SILENT_S, ended_without_a_word, facts_now, process_of
+from tpmconsole.session.directory import (
+    ID,
+    Order,
+    names,
+    new_folder,
+    read_facts,
+    read_order,
+    write_facts,
+)
+from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
+from tpmconsole.session.launcher import log_tail, spawn
+from tpmconsole.session.reload import wait_until_reloaded
+from tpmconsole.session.service import check_no_service, unit_name, unit_of
+from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.status import SessionFacts, State
+from tpmconsole.session.tls.engine import choose
+from tpmconsole.system.processes import Process, boot_id, end
+from tpmconsole.system.systemd import Installation
+from tpmconsole.tpm.model import Connection
+
+LOG = logging.getLogger(__name__)
+
+START_S = 25.0
+STOP_S = 3.0
+POLL_S = 0.01
+ENDED_KEPT = 50
+
+
+class Supervisor:
+    """The sessions of one state directory; any number of these may look after the same ones.
+
+    Args:
+        folder: ``sessions`` of the state directory.
+        log: the console's log, named to the user where it tells more.
+    """
+
+    def __init__(self, folder: Path, log: Path) -> None:
+        self._folder = folder
+        self._log = log
+
+    def start(
+        self,
+        spec: SessionSpec,
+        credentials: Credentials,
+        connection: Connection,
+        password: Password | None = None,
+    ) -> SessionFacts:
+        """Start a session.
+
+        Returns when a server listens, when a client's first handshake has succeeded, or when a
+        client without a count waits to try again (``last_error`` says why). Of one that fails
+        until then nothing is left.
+
+        Raises:
+            ConsoleError: why it did not start.
+        """
+        spec.check()
+        engine = choose(spec.engine, credentials.key, connection)
+        order = Order(spec, credentials, connection, engine, boot_id())
+        self._tidy()
+        folder = new_folder(self._folder, order)
+        try:
+            process = spawn(folder, order, password)
+            try:
+                self._wait_until_started(folder, process)
+            except BaseException:
+                end(process, STOP_S)
+                raise
+        except BaseException:
+            LOG.warning("%s did not start; its log ends:\n%s", folder.name, log_tail(folder))
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return self.show(folder.name)
+
+    def list(self) -> list[SessionFacts]:
+        """All sessions, the oldest first, the ended ones that are still kept among them."""
+        found = [facts_now(self._folder / name, self._log) for name in names(self._folder)]
+        return sorted(found, key=lambda facts: (facts.started, facts.id))
+
+    def show(self, session: str) -> SessionFacts:
+        """One session as it is now.
+
+        Raises:
+            ConsoleError: there is none of that name.
+        """
+        return facts_now(self._known(session), self._log)
+
+    def stop(self, session: str) -> SessionFacts:
+        """End a session; one that has ended stays as it is.
+
+        Raises:
+            ConsoleError: there is none of that name, or it does not end.
+        """
+        folder = self._known(session)
+        facts = self._begun(folder)
+        process = process_of(facts)
+        if facts.state.ended or process is None:
+            return facts
+        end(process, STOP_S)
+        if process.alive:
+            raise ConsoleError(
+                "Session does not end",
+                f"process {process.pid} hangs in the kernel, probably in the TPM's driver",
+                "try again later; restarting the board ends it for good",
+                ExitCode.UNEXPECTED,
+            )
+        try:
+            return self._after_stop(folder)
+        except ConsoleError:
+            if facts.state != State.STARTING:
+                raise
+            # Whoever was starting it has seen it end, and cleans up after it.
+            return facts.ended(State.STOPPED, now())
+
+    def reload(self, session: str) -> SessionFacts:
+        """Have a session read its certificate, trust anchors and revocation lists again.
+
+        Connections that are open go on with what they began with.
+
+        Raises:
+            ConsoleError: there is none of that name, it does not run, or systemd runs it; or what
+                the files hold now cannot be used: then it goes on as it was.
+        """
+        folder = self._known(session)
+        facts = facts_now(folder, self._log)
+        check_no_service(facts, "reload")
+        process = process_of(facts)
+        if facts.state != State.RUNNING or process is None:
+            raise ConsoleError(
+                "Not reloaded",
+                f"{session} is not running ({facts.state})",
+                "start it: it reads its files then",
+            )
+        wait_until_reloaded(folder, process)
+        return facts_now(folder, self._log)
+
+    def unit(self, session: str, password_file: Path | None) -> Installation:
+        """The systemd unit that runs a session at every boot.
+
+        Raises:
+            ConsoleError: there is none of that name, or it cannot be a service.
+        """
+        folder = self._known(session)
+        return unit_of(folder, read_order(folder)[0], password_file)
+
+    def check_ended(self, session: str) -> None:
+        """Refuse a session that runs, which systemd could not start beside itself.
+
+        Raises:
+            ConsoleError: it runs.
+        """
+        if not self.show(session).state.ended:
+            raise ConsoleError(
+                "Session runs",
+                f"{session} is running; systemd could not start it beside itself",
+                f"end it (tpmconsole session stop {session}), then install it again",
+            )
+
+    def hand_over(self, session: str) -> None:
+        """From now on systemd runs a session, which has ended."""
+        folder = self._known(session)
+        order, facts = read_order(folder)
+        write_facts(folder, order, replace(facts, unit=unit_name(session)), durable=True)
+
+    def of_identity(self, name: str) -> str:
+        """A session by its id, or the last one of an identity by the identity's name."""
+        if ID.fullmatch(name):
+            return name
+        last = [facts.id for facts in self.list() if facts.identity == name]
+        return last[-1] if last else name
+
+    def events(self, session: str, *, follow: bool = False) -> Iterator[dict[str, Any]]:
+        """What happened in a session, the oldest first.
+
+        Args:
+            follow: wait for more until the session ends.
+
+        Raises:
+            ConsoleError: there is none of that name.
+        """
+        folder = self._known(session)
+        if not follow:
+            return read_events(folder)
+        return follow_events(folder, lambda: facts_now(folder, self._log).state.ended)
+
+    def reader(self, session: str) -> EventReader:
+        """Reads a session's events as they come; whoever asks for it closes it.
+
+        Raises:
+            ConsoleError: there is none of that name.
+        """
+        return EventReader(self._known(session))
+
+    def spec(self, session: str) -> SessionSpec:
+        """What a session was told to do.
+
+        Raises:
+            ConsoleError: there is none of that name, or its file is damaged.
+        """
+        return read_order(self._known(session))[0].spec
+
+    def running(self, spec: SessionSpec) -> SessionFacts | None:
+        """A session at work that does what ``spec`` asks for, if there is one."""
+        for facts in self.list():
+            if facts.state.ended or facts.role != spec.role or facts.identity != spec.identity:
+                continue
+            order, _ = read_order(self._folder / facts.id)
+            if order.spec == spec:
+                return facts
+        return None
+
+    def pids(self) -> Iterator[int]:
+        """The process numbers of the sessions that have not ended, as they last said."""
+        for name in names(self._folder):
+            with suppress(ConsoleError):  # a damaged one is told about where it is listed
+                facts, _ = read_facts(self._folder / name)
+                if facts.pid is not None and not facts.state.ended:
+                    yield facts.pid
+
+    def any_running(self) -> bool:
+        """Whether any session is at work."""
+        return any(not facts.state.ended for facts in self.list())
+
+    def _wait_until_started(self, folder: Path, process: Process) -> None:
+        # Asked before reading: what is written before a process ends is read after.
+        deadline = time.monotonic() + START_S
+        while True:
+            alive = process.alive
+            for event in read_events(folder):
+                if event["event"] == "error" and event.get("final"):
+                    raise ConsoleError.from_json(event)
+                if event["event"] == "stopped":
+                    raise ConsoleError(
+                        "Session not started",
+                        f"{folder.name} was stopped while it was starting",
+                        "start it again",
+                    )
+                if event["event"] in ("listening", "handshake") or "retry_in_s" in event:
+                    return
+            if not alive:
+                raise ended_without_a_word(folder, self._log)
+            if time.monotonic() > deadline:
+                raise ConsoleError(
+                    "Session does not start",
+                    f"it has said nothing for {START_S:.0f} seconds; the TPM may hang",
+                    f"check the TPM (tpmconsole status), and the log {self._log}",
+                    ExitCode.NO_TPM,
+                )
+            time.sleep(POLL_S)
+
+    def _begun(self, folder: Path) -> SessionFacts:
+        """A session that has told its process number or has ended; it may be starting just now."""
+        deadline = time.monotonic() + SILENT_S
+        while True:
+            facts = facts_now(folder, self._log)
+            known = facts.state.ended or process_of(facts) is not None
+            if known or time.monotonic() > deadline:
+                return facts
+            time.sleep(POLL_S)
+
+    def _after_stop(self, folder: Path) -> SessionFacts:
+        order, facts = read_order(folder)
+        if not facts.state.ended:  # it had to be killed, or had not begun to listen to us
+            EventLog(folder).write("stopped", why="it was told to, and then killed")
+            facts = facts.ended(State.STOPPED, now())
+            write_facts(folder, order, facts, durable=True)
+        return facts
+
+    def _known(self, session: str) -> Path:
+        folder = self._folder / session
+        if not ID.fullmatch(session) or not folder.is_dir():
+            known = ", ".join(sorted(names(self._folder))) or "there are none"
+            raise ConsoleError(
+                "Unknown session", f"there is no session '{session[:40]}'", f"use one of: {known}"
+            )
+        return folder
+
+    def _tidy(self) -> None:
+        """Keep the newest of the sessions that have ended."""
+        ended = [facts.id for facts in self.list() if facts.state.ended and not facts.unit]
+        for session in ended[:-ENDED_KEPT]:
+            shutil.rmtree(self._folder / session, ignore_errors=True)

@@ -1,0 +1,104 @@
+"""The process of a session: ``python -m tpmconsole.session.process FOLDER``.
+
+It reads the key's password from its standard input once, does what the folder's session.json says,
+and writes facts and events there until it is told to end (SIGTERM) or has done what it was to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import ssl
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.secret import Secret, first_line, leave_no_core
+from tpmconsole.session.directory import read_order
+from tpmconsole.session.launcher import start_time
+from tpmconsole.session.process.lifecycle import Session
+from tpmconsole.session.tls.engine import PROVIDER
+from tpmconsole.system.processes import boot_id
+
+PASSWORD_BYTES = 4096
+
+
+def _read_password() -> Secret | None:
+    buffer, size = Secret(PASSWORD_BYTES), 0
+    with memoryview(buffer) as room:
+        while count := os.readv(0, [room[size:]]):
+            size += count
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    # A pipe brings the password alone; a unit's file (StandardInput=file:) has a line.
+    with memoryview(buffer) as room:
+        given = Secret(room[:size])
+    return first_line(given) or None
+
+
+def _settle_openssl(engine: str) -> None:
+    """Have OpenSSL read its configuration now, and nobody else after it.
+
+    Raises:
+        ConsoleError: the provider does not start.
+    """
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    except ssl.SSLError as error:
+        if engine != PROVIDER:
+            raise
+        raise ConsoleError(
+            "Provider does not start",
+            "OpenSSL's tpm2 provider could not be loaded with the session's configuration",
+            "look into the session's log, or use --engine bridge",
+        ) from error
+    finally:
+        # cryptography carries an OpenSSL of its own, which must not load the provider too.
+        os.environ.pop("OPENSSL_CONF", None)
+
+
+async def _run(session: Session) -> None:
+    code = await session.run()
+    logging.shutdown()
+    # Not by way of the interpreter's end: a thread may wait for the TPM or a name server for ever,
+    # and OpenSSL and the TSS may have their own opinion on the order of things.
+    os._exit(code)
+
+
+def main(arguments: list[str]) -> int:
+    """Run the session that a folder describes.
+
+    Args:
+        arguments: the folder.
+
+    Returns:
+        The process's exit code, where the session could not begin; else it ends by itself.
+    """
+    leave_no_core()
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
+    password = _read_password()
+    folder = Path(arguments[0])
+    os.chdir("/")
+    os.umask(0o077)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    order, facts = read_order(folder)
+    # Of this boot and a process of its own, also where systemd starts it again and again.
+    order = replace(order, boot=boot_id())
+    facts = facts.begun(os.getpid(), start_time(os.getpid()), order.spec.address)
+    session = Session(folder, order, facts, password)
+    session.live.keep(durable=True)
+    try:
+        _settle_openssl(order.engine.name)
+    except ConsoleError as error:
+        session.live.fail(error)
+        return ExitCode.NO
+    asyncio.run(_run(session))
+    return ExitCode.YES
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,209 @@
+"""The client: connects, says its messages, and comes back when the connection is lost.
+
+What ends a session and what does not, before the first message was answered:
+
+- an unknown host name, a server that is not to be trusted, one that refuses our certificate or
+  answers something else, and trouble with our own key end it: trying again changes nothing;
+- no answer, or a refused or broken connection, ends a session with a count (whoever started it
+  waits for its messages), and is tried again for ever by one without.
+
+Once a message has been answered, everything is tried again: for ever, or with a count at most
+``TRIES`` times in a row. Where a number of retries is asked for, it rules in both cases. The
+waits double from 1 s to 60 s, each spread by a random quarter so that a server that comes back does
+not meet all its clients at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import time
+from collections.abc import Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.session.process.line_protocol import content_length, get_request, response_status
+from tpmconsole.session.process.recorder import peer_facts
+from tpmconsole.session.process.running import HANDSHAKE_S, Running
+from tpmconsole.session.process.tcp import connect
+from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
+from tpmconsole.session.tls.errors import Peer, is_about_trust
+
+CONNECT_S = 10.0
+ANSWER_S = 15.0
+# With TLS 1.3 a server refuses our certificate only after our side is done (RFC 8446, E.1.6 and
+# 4.4.2.4): until it has said something, or nothing for so long, the handshake is not proved.
+PROOF_S = 1.0
+SHORTEST_WAIT_S = 1.0
+LONGEST_WAIT_S = 60.0
+SPREAD = 0.25
+TRIES = 5
+# A server may drop who is silent for longer; then each message gets a connection of its own.
+KEEP_S = 240.0
+PAGE_BYTES = 1024 * 1024
+LINE_BYTES = 8192
+
+
+def backoff_s(failures: int) -> float:
+    """How long to wait before the next try, after so many failures in a row; at least one."""
+    longest = SHORTEST_WAIT_S / (1 - SPREAD) * 2 ** min(failures - 1, 16)
+    # Not a secret: spreading only.
+    spread = random.uniform(1 - SPREAD, 1)  # noqa: S311
+    return float(min(longest, LONGEST_WAIT_S) * spread)
+
+
+class Client:
+    """Talks until its count is reached or it is cancelled.
+
+    Args:
+        running: the session.
+    """
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._spec = running.spec
+        self._live = running.live
+        self._sent = 0
+        self._failures = 0
+        self._proved = False
+
+    async def run(self) -> None:
+        """Connect and talk.
+
+        Raises:
+            ConsoleError: what ended the session.
+        """
+        while True:
+            try:
+                await self._connection()
+            except (OSError, EOFError, LineTooLongError, ConsoleError) as error:
+                trouble = self._running.explain(error, self._peer())
+                if self._is_final(error):
+                    raise trouble from error
+                await self._wait_after(trouble)
+            else:
+                self._failures = 0
+                if self._done:
+                    return
+                await self._pause()
+
+    def _peer(self) -> Peer:
+        return self._running.peer(self._spec.address)
+
+    @property
+    def _done(self) -> bool:
+        return self._spec.count is not None and self._sent >= self._spec.count
+
+    def _is_final(self, error: BaseException) -> bool:
+        self._failures += 1
+        spec = self._spec
+        if self._sent == 0:
+            hopeless = isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
+            if hopeless or (spec.count is not None and spec.retries is None):
+                return True
+        limit = TRIES if spec.retries is None and spec.count is not None else spec.retries
+        return limit is not None and self._failures > limit
+
+    async def _wait_after(self, trouble: ConsoleError) -> None:
+        wait = backoff_s(self._failures)
+        retry_at = (datetime.now(UTC) + timedelta(seconds=wait)).isoformat(timespec="milliseconds")
+        self._live.change(waiting_for="peer", retry_at=retry_at)
+        self._live.trouble(trouble, retry_in_s=round(wait, 1))
+        await asyncio.sleep(wait)
+        self._live.change(retry_at=None)
+        self._live.add(reconnects=1)
+
+    async def _pause(self) -> None:
+        await asyncio.sleep(self._spec.interval_s)
+
+    async def _connection(self) -> None:
+        spec, running = self._spec, self._running
+        self._live.event("connecting", address=spec.address)
+        self._proved = False
+        wire = await connect(spec.host, spec.port, CONNECT_S)
+        stream = TlsStream(wire, running.ready, running.thread, spec.host)
+        why = "by an error"
+        try:
+            await stream.handshake(HANDSHAKE_S)
+            self._live.change(connections=1)
+            if spec.protocol == "https":
+                await self._fetch(stream)
+            else:
+                await self._ping(stream)
+            why = "by us"
+        except asyncio.CancelledError:
+            why = "by us"
+            raise
+        finally:
+            told = self._live.facts.connections
+            self._live.change(connections=0)
+            await stream.close()
+            if told:
+                self._live.event("closed", why=why)
+
+    async def _ping(self, stream: TlsStream) -> None:
+        while True:
+            text = f"PING {self._sent + 1}"
+            start = time.perf_counter()
+            await stream.write(text.encode("ascii") + b"\n")
+            line = await self._proving(stream, self._line(stream))
+            if line != f"PONG {self._sent + 1}".encode("ascii"):
+                raise ConsoleError(
+                    "Unexpected answer",
+                    f"{self._peer()} does not answer PING with PONG",
+                    "check that a line server listens there, or use --protocol https",
+                )
+            self._told(stream, text, line.decode("ascii"), start)
+            if self._done or self._spec.interval_s > KEEP_S:
+                return
+            await self._pause()
+
+    async def _fetch(self, stream: TlsStream) -> None:
+        start = time.perf_counter()
+        # For all of it: each line in time makes no end of a header that has none.
+        async with asyncio.timeout(ANSWER_S):
+            await stream.write(get_request(self._spec.address, self._spec.path))
+            status = await self._response(stream)
+        self._told(stream, f"GET {self._spec.path}", f"HTTP {status}", start)
+
+    async def _response(self, stream: TlsStream) -> int:
+        """Read a response to its end; returns its status."""
+        status = response_status(await self._proving(stream, self._line(stream)))
+        if status is None:
+            raise ConsoleError(
+                "Unexpected answer",
+                f"{self._peer()} does not answer with HTTP",
+                "check the port, or use --protocol line",
+            )
+        length: int | None = None
+        while header := await self._line(stream):
+            length = content_length(header) if length is None else length
+        await stream.read_up_to(PAGE_BYTES if length is None else length)
+        return status
+
+    async def _line(self, stream: TlsStream) -> bytes:
+        return await stream.read_line(LINE_BYTES, ANSWER_S)
+
+    async def _proving(self, stream: TlsStream, answer: Coroutine[Any, Any, bytes]) -> bytes:
+        if self._proved:
+            return await answer
+        waiting = asyncio.ensure_future(answer)
+        try:
+            await asyncio.wait({waiting}, timeout=PROOF_S)
+            if waiting.done():
+                waiting.result()  # a refusal comes out here
+            self._live.handshake(stream, peer_facts(stream))
+            self._proved = True
+            return await waiting
+        finally:
+            waiting.cancel()
+
+    def _told(self, stream: TlsStream, text: str, answer: str, start: float) -> None:
+        self._sent += 1
+        self._failures = 0
+        self._live.add(messages=1, bytes_in=stream.bytes_in, bytes_out=stream.bytes_out)
+        stream.bytes_in = stream.bytes_out = 0
+        elapsed = round((time.perf_counter() - start) * 1000, 2)
+        self._live.event("message", text=text, answer=answer, ms=elapsed)

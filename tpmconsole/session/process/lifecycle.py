@@ -1,0 +1,252 @@
+"""A session from its order to its end, inside its own process."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
+from tpmconsole.secret import Password
+from tpmconsole.session.directory import LOG_FILE, Order
+from tpmconsole.session.process.recorder import Live
+from tpmconsole.session.process.signing_thread import SigningThread
+from tpmconsole.session.status import SessionFacts
+from tpmconsole.session.tls.errors import Peer, explain
+
+if TYPE_CHECKING:
+    from tpmconsole.session.process.prepare import Preparation, Ready
+    from tpmconsole.session.process.running import Running
+    from tpmconsole.tpm.signer import Signer
+
+LOG = logging.getLogger(__name__)
+
+PREFLIGHT_S = 18.0
+# A signature takes a slow chip a second or two; after this long the TPM hangs.
+HANGS_S = 5.0
+KEEP_EVERY_S = 1.0
+LOG_BYTES = 1024 * 1024
+CLOSE_S = 2.0
+
+
+class Session:
+    """A session from its order to its end.
+
+    Args:
+        folder: the session's.
+        order: what to do.
+        facts: what it begins with.
+        password: the key's.
+    """
+
+    def __init__(
+        self, folder: Path, order: Order, facts: SessionFacts, password: Password | None
+    ) -> None:
+        self._folder = folder
+        self._order = order
+        self._password = password
+        self._thread = SigningThread()
+        self._preparation: Preparation | None = None
+        self._running: Running | None = None
+        self._hangs = False
+        self._reload: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.live = Live(folder, order, facts)
+
+    async def run(self) -> ExitCode:
+        """Do the work until it is done, fails, or SIGTERM or SIGINT come."""
+        self._loop = loop = asyncio.get_running_loop()
+        work = loop.create_task(self._work())
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, work.cancel)
+        loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
+        keeper = loop.create_task(self._keep())
+        try:
+            await work
+            why = "its count is reached"
+        except asyncio.CancelledError:
+            why = "it was told to"
+        except ConsoleError as error:
+            self.live.fail(error)
+            return _exit_code(error)
+        except Exception as error:
+            LOG.exception("the session ends")
+            self.live.fail(explain(error, Peer("the", "peer")))
+            return ExitCode.UNEXPECTED
+        finally:
+            keeper.cancel()
+            await self._close_key()
+        self.live.stop(why)
+        return ExitCode.YES
+
+    async def _work(self) -> None:
+        ready = await self._preflight()
+        # Imported here, so that a signal that comes meanwhile finds its handler.
+        from tpmconsole.session.process.client import Client
+        from tpmconsole.session.process.running import Running
+        from tpmconsole.session.process.server import Server
+
+        spec = self._order.spec
+        self._running = Running(spec, ready, self._thread, self.live)
+        self._take(ready)
+        choice = ready.choice
+        self.live.event("started", engine=choice.name, why=choice.why, pid=os.getpid())
+        await (Server if spec.role == "server" else Client)(self._running).run()
+
+    async def _preflight(self) -> Ready:
+        # The key's process starts while this one imports what it needs.
+        opening = asyncio.ensure_future(self._thread.run(self._open_signer))
+        from tpmconsole.session.process.prepare import Preparation
+
+        self._preparation = preparation = Preparation(
+            self._folder, self._own_order, self._password, self._open_signer, self._examine
+        )
+        try:
+            async with asyncio.timeout(PREFLIGHT_S):
+                preparation.signer = await opening
+                return await self._thread.run(preparation.make)
+        except TimeoutError as error:
+            raise no_tpm(
+                f"the TPM did not answer within {PREFLIGHT_S:.0f} seconds "
+                f"({self._order.connection.tcti})",
+                "check the TPM (tpmconsole status), then start the session again",
+            ) from error
+
+    @property
+    def _own_order(self) -> Order:
+        """The order, with the files where this process finds them."""
+        if self.live.facts.unit is None:
+            return self._order
+        from tpmconsole.session.service import with_copies
+
+        return with_copies(self._folder, self._order)
+
+    def _open_signer(self) -> Signer:
+        from tpmconsole.tpm.signer import Signer
+        from tpmconsole.tpm.tcti import still_there
+
+        return Signer(
+            lambda: still_there(self._order.connection),
+            self._order.credentials.key,
+            self._password,
+            log=self._folder / LOG_FILE,
+            last_try=self._order.spec.last_try,
+        )
+
+    def _take(self, ready: Ready) -> None:
+        assert self._running is not None  # noqa: S101 - it is at work
+        self._running.ready = ready
+        self.live.change(engine=ready.choice.name, why_engine=ready.choice.why)
+        self._tell_signer()
+
+    def _tell_signer(self) -> None:
+        signer = self._preparation.signer if self._preparation is not None else None
+        self.live.change(signer_pid=signer.pid if signer is not None else None)
+
+    # A certificate that has changed, and a key that the provider has lost
+
+    def _begin_reload(self) -> None:
+        if self._running is not None and (self._reload is None or self._reload.done()):
+            self._reload = asyncio.get_running_loop().create_task(self._take_new_files())
+
+    async def _take_new_files(self) -> None:
+        """Make new connections with what the files say now; a mistake in them changes nothing."""
+        assert self._preparation is not None  # noqa: S101 - it is at work
+        try:
+            ready = await self._thread.run(self._preparation.make)
+        except ConsoleError as error:
+            kept = ConsoleError(
+                error.title,
+                f"{error.cause}; the session goes on with what it had before",
+                f"{error.remedy}, then reload the session again",
+                error.exit_code,
+            )
+            self.live.trouble(kept, reload=False)
+            return
+        self._take(ready)
+        self.live.keep()  # before the event: who waits for that reads the facts next
+        self.live.event(
+            "reloaded",
+            subject=ready.leaf.subject.rfc4514_string(),
+            not_after=ready.leaf.not_valid_after_utc.isoformat(),
+        )
+
+    def _examine(self) -> BaseException | None:
+        """Why the provider does not sign any more, and another way to sign; in the thread."""
+        assert self._preparation is not None  # noqa: S101 - it is at work
+        assert self._running is not None  # noqa: S101
+        assert self._loop is not None  # noqa: S101
+        if self._preparation.still_signs(self._running.ready):
+            return None
+        from tpmconsole.session.tls.context import EngineFailedError
+
+        try:
+            ready = self._preparation.make()
+        except EngineFailedError:
+            return ConsoleError(
+                "Provider lost the TPM",
+                "the TPM answers, but OpenSSL's tpm2 provider does not find back to it",
+                "start the session again (tpmconsole session restart ID), best with --engine auto",
+                ExitCode.NO_TPM,
+            )
+        except ConsoleError as trouble:
+            return trouble
+        asyncio.run_coroutine_threadsafe(self._changed(ready), self._loop)
+        return ConsoleError(
+            "Provider lost the key",
+            f"new connections are signed again, by the {ready.choice.name}",
+            "do nothing: it has been mended",
+        )
+
+    async def _changed(self, ready: Ready) -> None:
+        self._take(ready)
+        self.live.keep()
+        self.live.event("engine", engine=ready.choice.name, why=ready.choice.why)
+
+    async def _keep(self) -> None:
+        while True:
+            await asyncio.sleep(KEEP_EVERY_S)
+            self._watch_tpm()
+            self._tell_signer()
+            self.live.keep()
+            _bound_log()
+
+    def _watch_tpm(self) -> None:
+        hangs = self._thread.busy_s > HANGS_S
+        if hangs and not self._hangs:
+            self.live.trouble(
+                no_tpm(
+                    f"it has not answered for {HANGS_S:.0f} seconds; connections that are open "
+                    "go on, new ones wait for it",
+                    "check the TPM (tpmconsole status); the session goes on when it answers",
+                )
+            )
+        elif self._hangs and not hangs and self.live.facts.waiting_for == "tpm":
+            self.live.change(waiting_for=None)  # it has answered
+        self._hangs = hangs
+
+    async def _close_key(self) -> None:
+        if self._preparation is not None:
+            # Not in the signing thread, which may wait for the TPM.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_S):
+                    await asyncio.to_thread(self._preparation.close)
+
+
+def _exit_code(error: ConsoleError) -> ExitCode:
+    """How the process ends: refused where somebody has to give another password first.
+
+    Where the last try was not sent (``consent``) nothing was spent, and tries are forgiven: that
+    one may begin again by itself, as after any other failure.
+    """
+    return ExitCode.NO if error.needs in (None, "consent") else ExitCode.REFUSED
+
+
+def _bound_log() -> None:
+    # The TSS writes to standard error, which is the log, as long as a session lasts.
+    if os.fstat(2).st_size > LOG_BYTES:
+        os.ftruncate(2, 0)

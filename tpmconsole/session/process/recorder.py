@@ -1,0 +1,138 @@
+"""What a session knows of itself, kept fresh in its folder without wearing out the disk."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session.directory import Order, write_facts
+from tpmconsole.session.events import EventLog, now, plain
+from tpmconsole.session.status import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
+from tpmconsole.session.tls.group import negotiated_group
+
+if TYPE_CHECKING:
+    from tpmconsole.session.process.tls_stream import TlsStream
+
+LOG = logging.getLogger(__name__)
+TIMES_KEPT = 256
+
+
+class Live:
+    """A session's facts and events; used from one thread.
+
+    Args:
+        folder: the session's.
+        order: what it was told to do.
+        facts: what it begins with.
+    """
+
+    def __init__(self, folder: Path, order: Order, facts: SessionFacts) -> None:
+        self._folder = folder
+        self._order = order
+        self._events = EventLog(folder)
+        self._times: deque[float] = deque(maxlen=TIMES_KEPT)
+        self._written = facts
+        self._was_running = False
+        self.facts = facts
+
+    def change(self, **facts: Any) -> None:
+        """Change facts; they are written at the next ``keep``."""
+        self.facts = replace(self.facts, **facts)
+
+    def add(self, **amounts: int) -> None:
+        """Add to facts that count."""
+        self.change(**{name: getattr(self.facts, name) + more for name, more in amounts.items()})
+
+    def enter(self, state: State) -> None:
+        """Begin a new state, and write it at once; the last one outlasts a power cut."""
+        if self.facts.state != state:
+            self.change(state=state, since=now())
+        self.keep(durable=state.ended)
+
+    def fail(self, error: ConsoleError) -> None:
+        """Come to a bad end."""
+        self.trouble(error, final=True)
+        self.change(connections=0, waiting_for=None, retry_at=None)
+        self.enter(State.FAILED)
+
+    def stop(self, why: str) -> None:
+        """Come to a good end."""
+        # The event first: who follows them stops reading when the state says that it is over.
+        self.event("stopped", why=why)
+        self.change(connections=0, waiting_for=None, retry_at=None)
+        self.enter(State.STOPPED)
+
+    def keep(self, *, durable: bool = False) -> None:
+        """Write the facts where they have changed; a full disk does not end the session."""
+        if self.facts == self._written and not durable:
+            return
+        try:
+            write_facts(self._folder, self._order, self.facts, durable=durable)
+            self._written = self.facts
+        except ConsoleError as error:
+            LOG.warning("facts not written: %s", error)
+
+    def event(self, event: str, **facts: Any) -> None:
+        """Append an event."""
+        self._events.write(event, **facts)
+
+    def trouble(self, error: ConsoleError, **facts: Any) -> None:
+        """Tell about an error, as an event and as the last one in the facts."""
+        LOG.warning("%s (try: %s)", error, error.remedy)
+        self.change(last_error=Trouble.of(error, now()))
+        if error.exit_code == ExitCode.NO_TPM:
+            self.change(waiting_for="tpm")
+        if "final" in facts or "retry_in_s" in facts:
+            self.keep()  # before the event: who waits for that reads these next
+        self.event("error", **error.to_json(), **facts)
+
+    def handshake(self, stream: TlsStream, peer: PeerFacts, **facts: Any) -> None:
+        """Tell about a handshake."""
+        self._times.append(stream.handshake_ms)
+        cipher = stream.tls.cipher()
+        self.change(
+            protocol_version=stream.tls.version(),
+            cipher=cipher[0] if cipher else None,
+            group=negotiated_group(stream.tls),
+            resumed=stream.tls.session_reused,
+            peer=peer,
+            handshakes=self.facts.handshakes + 1,
+            waiting_for=None,
+            retry_at=None,
+            handshake_ms=HandshakeTimes.of(tuple(self._times)),
+        )
+        # Whoever waits for this session to start finds the facts when it sees the event.
+        if self.facts.handshakes == 1:
+            self.enter(State.RUNNING)
+        self.event(
+            "handshake",
+            protocol_version=self.facts.protocol_version,
+            cipher=self.facts.cipher,
+            group=self.facts.group,
+            peer={"subject": peer.subject, "issuer": peer.issuer}
+            | {"not_after": peer.not_after, "fingerprint": peer.fingerprint},
+            ms=self.facts.handshake_ms.last,
+            resumed=self.facts.resumed,
+            **facts,
+        )
+
+
+def peer_facts(stream: TlsStream) -> PeerFacts:
+    """Whom a connection's certificate names."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes
+
+    encoded = stream.tls.getpeercert(binary_form=True)
+    if not encoded:
+        raise ValueError("the peer has no certificate")
+    certificate = x509.load_der_x509_certificate(encoded)
+    return PeerFacts(
+        subject=plain(certificate.subject.rfc4514_string()),
+        issuer=plain(certificate.issuer.rfc4514_string()),
+        not_after=certificate.not_valid_after_utc.isoformat(),
+        fingerprint=certificate.fingerprint(hashes.SHA256()).hex(),
+    )

@@ -1,0 +1,55 @@
+"""What client and server share while a session runs."""
+
+from __future__ import annotations
+
+import ssl
+from dataclasses import dataclass
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.session.events import plain
+from tpmconsole.session.process.prepare import Ready
+from tpmconsole.session.process.recorder import Live
+from tpmconsole.session.process.signing_thread import SigningThread
+from tpmconsole.session.spec import SessionSpec
+from tpmconsole.session.tls.engine import PROVIDER
+from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls.provider import GOOD_SINCE, version_numbers
+
+HANDSHAKE_S = 30.0  # a slow chip needs a second or two for an RSA signature, and others may wait
+BAD_SIGNATURE = 7  # X509_V_ERR_CERT_SIGNATURE_FAILURE
+
+
+@dataclass(slots=True)
+class Running:
+    """A session at work.
+
+    Attributes:
+        ready: what new connections are made with; those that are open keep what they began with.
+    """
+
+    spec: SessionSpec
+    ready: Ready
+    thread: SigningThread
+    live: Live
+
+    def peer(self, address: str) -> Peer:
+        """Whoever is at the other end of a connection."""
+        who = "client" if self.spec.role == "server" else "server"
+        return Peer(who, address, plain(self.ready.leaf.issuer.rfc4514_string()))
+
+    def explain(self, error: BaseException, peer: Peer) -> ConsoleError:
+        """What went wrong with a peer, for people."""
+        choice = self.ready.choice
+        if (
+            choice.name == PROVIDER
+            and isinstance(error, ssl.SSLCertVerificationError)
+            and error.verify_code == BAD_SIGNATURE
+            and version_numbers(choice.module_version or "") < GOOD_SINCE
+        ):
+            return ConsoleError(
+                "Peer not verified",
+                f"{peer}: tpm2-openssl {choice.module_version} verifies its certificates in the "
+                "TPM, which lacks their algorithm or has no room",
+                "use --engine bridge, which verifies in software",
+            )
+        return explain(error, peer)

@@ -1,0 +1,204 @@
+"""The server: answers many clients at once, and none of them can harm the others."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.session.process.line_protocol import (
+    HEADER_LINES,
+    LINE_BYTES,
+    TOO_LONG,
+    answer,
+    http_request,
+    http_response,
+)
+from tpmconsole.session.process.recorder import peer_facts
+from tpmconsole.session.process.running import HANDSHAKE_S, Running
+from tpmconsole.session.process.tcp import Wire, listen
+from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
+from tpmconsole.session.spec import address_text
+from tpmconsole.session.status import State
+from tpmconsole.session.tls.errors import Peer
+
+CLIENTS = 256
+IDLE_S = 600.0
+HEADER_S = 10.0
+BACKLOG = 128
+ACCEPT_AGAIN_S = 1.0
+
+
+class Server:
+    """Listens until it is cancelled.
+
+    Args:
+        running: the session.
+        idle_s: seconds a client may say nothing.
+        clients: how many may be connected at once.
+    """
+
+    def __init__(self, running: Running, *, idle_s: float = IDLE_S, clients: int = CLIENTS) -> None:
+        self._running = running
+        self._live = running.live
+        self._idle_s = idle_s
+        self._clients = clients
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._since = time.monotonic()
+
+    async def run(self) -> None:
+        """Listen and serve.
+
+        Raises:
+            ConsoleError: the address cannot be listened on.
+        """
+        spec = self._running.spec
+        try:
+            listeners = await listen(spec.host, spec.port, BACKLOG)
+        except OSError as error:
+            raise self._running.explain(error, Peer("address", spec.address)) from error
+        host, port = listeners[0].getsockname()[:2]
+        self._live.change(address=address_text(host, port))
+        self._live.enter(State.RUNNING)
+        self._live.event("listening", address=self._live.facts.address)
+        try:
+            await asyncio.gather(*map(self._accept_from, listeners))
+        finally:
+            for listener in listeners:
+                listener.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept_from(self, listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, name = await asyncio.get_running_loop().sock_accept(listener)
+            except OSError as error:
+                # No more descriptors, for example: existing clients are served on.
+                self._live.trouble(
+                    self._running.explain(error, Peer("address", self._live.facts.address))
+                )
+                await asyncio.sleep(ACCEPT_AGAIN_S)
+                continue
+            self._accept(Wire(connection), self._running.peer(address_text(*name[:2])))
+
+    def _accept(self, wire: Wire, client: Peer) -> None:
+        if len(self._tasks) >= self._clients:
+            wire.drop()
+            self._live.trouble(
+                ConsoleError(
+                    "Client turned away",
+                    f"{client}: {self._clients} clients are connected already",
+                    "end some of them",
+                )
+            )
+            return
+        task = asyncio.get_running_loop().create_task(self._serve(wire, client))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, wire: Wire, client: Peer) -> None:
+        running = self._running
+        stream = TlsStream(wire, running.ready, running.thread)
+        self._live.add(connections=1)
+        greeted, why = False, "by the client"
+        try:
+            await stream.handshake(HANDSHAKE_S)
+            _refuse_resumed(stream, client)
+            greeted = True
+            self._live.handshake(stream, peer_facts(stream), client=client.address)
+            await self._talk(stream, client)
+        except EOFError as error:
+            if not greeted:
+                self._live.trouble(running.explain(error, client))
+        except TimeoutError as error:
+            why = "it said nothing for too long"
+            if not greeted:
+                self._live.trouble(running.explain(error, client))
+        except LineTooLongError:
+            why = "it sent too long a line"
+        except Exception as error:  # noqa: BLE001 - one client must not end the others
+            why = "by an error"
+            self._live.trouble(running.explain(error, client))
+        finally:
+            try:
+                await stream.close()
+            finally:
+                # Not before: until it is closed it takes a client's place.
+                self._live.add(connections=-1)
+        if greeted:
+            self._live.event("closed", client=client.address, why=why)
+
+    async def _talk(self, stream: TlsStream, client: Peer) -> None:
+        first = True
+        while True:
+            try:
+                line = await stream.read_line(LINE_BYTES, self._idle_s)
+            except LineTooLongError:
+                await self._say(stream, TOO_LONG)
+                raise
+            start = time.perf_counter()
+            request = http_request(line) if first else None
+            if request is not None:
+                await self._answer_http(stream, client, *request)
+                return
+            first = False
+            said = answer(line, self._status())
+            await self._say(stream, said)
+            self._count(stream)
+            self._live.event(
+                "message",
+                client=client.address,
+                text=line[:80].decode("ascii", "replace"),
+                answer=said,
+                ms=round((time.perf_counter() - start) * 1000, 2),
+            )
+
+    async def _answer_http(self, stream: TlsStream, client: Peer, method: str, path: str) -> None:
+        for _ in range(HEADER_LINES):
+            if not await stream.read_line(LINE_BYTES * 8, HEADER_S):
+                break
+        status, response = http_response(method, path, self._page(stream))
+        await stream.write(response)
+        self._count(stream)
+        self._live.event(
+            "message", client=client.address, text=f"{method} {path}", answer=f"HTTP {status}"
+        )
+
+    async def _say(self, stream: TlsStream, text: str) -> None:
+        await stream.write(text.encode("ascii") + b"\n")
+
+    def _count(self, stream: TlsStream) -> None:
+        self._live.add(messages=1, bytes_in=stream.bytes_in, bytes_out=stream.bytes_out)
+        stream.bytes_in = stream.bytes_out = 0
+
+    def _status(self) -> str:
+        facts = self._live.facts
+        return (
+            f"OK clients={facts.connections} handshakes={facts.handshakes} "
+            f"messages={facts.messages} uptime_s={time.monotonic() - self._since:.0f}"
+        )
+
+    def _page(self, stream: TlsStream) -> str:
+        peer, cipher = peer_facts(stream), stream.tls.cipher()
+        return (
+            f"{self._running.spec.identity}, whose key is in a TPM, greets {peer.subject}.\n"
+            f"{stream.tls.version()}, {cipher[0] if cipher else '-'}\n"
+            f"{self._status()}\n"
+        )
+
+
+def _refuse_resumed(stream: TlsStream, client: Peer) -> None:
+    """Turn a client away that proved no key: where OpenSSL could not be kept from remembering it.
+
+    Raises:
+        ConsoleError: it took up an earlier session.
+    """
+    if stream.tls.session_reused:
+        raise ConsoleError(
+            "Client turned away",
+            f"{client} took up an earlier session, and so proved no key",
+            "switch session resumption off in the client, or let it speak TLS 1.3",
+        )

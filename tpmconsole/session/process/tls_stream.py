@@ -1,0 +1,197 @@
+"""One TLS connection on asyncio, its handshake in the signing thread.
+
+asyncio's own TLS would sign in the event loop, where a TPM that hangs stops every connection, and
+keeps a server's failed handshakes to itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tpmconsole.session.process.prepare import Ready
+    from tpmconsole.session.process.signing_thread import SigningThread
+    from tpmconsole.session.process.tcp import Wire
+
+_CHUNK = 16 * 1024
+_FAREWELL_S = 0.5
+
+
+class LineTooLongError(Exception):
+    """A peer sent more than a line may have without ending it."""
+
+
+class TlsStream:
+    """A connection.
+
+    Args:
+        wire: the plain connection; closed with this.
+        ready: our context, and whom to ask for the real cause where a handshake fails.
+        thread: where the handshake runs.
+        host: whom a client verifies; None for a server.
+
+    Attributes:
+        handshake_ms: how long it took.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        ready: Ready,
+        thread: SigningThread,
+        host: str | None = None,
+    ) -> None:
+        self._wire = wire
+        self._engine, self._thread = ready.engine, thread
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = ready.context.wrap_bio(
+            self._incoming, self._outgoing, server_side=host is None, server_hostname=host
+        )
+        self._buffer = bytearray()
+        self._is_lent = False
+        self.bytes_in = 0
+        self.bytes_out = 0
+        self.handshake_ms = 0.0
+
+    async def handshake(self, timeout_s: float) -> None:
+        """Shake hands.
+
+        Args:
+            timeout_s: for all of it.
+
+        Raises:
+            TimeoutError: not in time.
+            ConsoleError: our key could not sign.
+            OSError, EOFError: the network or TLS (ssl.SSLError) failed; the peer has been told.
+        """
+        start = time.perf_counter()
+        async with asyncio.timeout(timeout_s):
+            while not await self._try():
+                await self._flush()
+                await self._receive()
+            await self._flush()
+        self.handshake_ms = (time.perf_counter() - start) * 1000
+
+    async def _try(self) -> bool:
+        # Given up while it waits, the thread goes on: then nobody else may touch the connection.
+        self._is_lent = True
+        try:
+            done = await self._thread.run(self._step)
+        except asyncio.CancelledError:
+            raise
+        except BaseException:
+            self._is_lent = False
+            raise
+        self._is_lent = False
+        return done
+
+    def _step(self) -> bool:
+        try:
+            self.tls.do_handshake()
+        except ssl.SSLWantReadError:
+            return False
+        except ssl.SSLError as error:
+            failure = self._engine.cause_of(error)
+            if failure is not None:
+                raise failure from None
+            raise
+        return True
+
+    async def read_line(self, limit: int, timeout_s: float) -> bytes:
+        """The next line without its end; empty bytes and the end of the stream are told apart.
+
+        Args:
+            limit: bytes of the longest line.
+            timeout_s: until the line is there.
+
+        Raises:
+            TimeoutError: not in time.
+            EOFError: the peer has ended the connection.
+            LineTooLongError: it is longer; what was received of it stays.
+            OSError: the network or TLS failed.
+        """
+        async with asyncio.timeout(timeout_s):
+            while b"\n" not in self._buffer:
+                if len(self._buffer) > limit:
+                    raise LineTooLongError
+                await self._fill()
+        line, _, rest = self._buffer.partition(b"\n")
+        if len(line) > limit:
+            raise LineTooLongError
+        self._buffer = bytearray(rest)
+        return bytes(line).removesuffix(b"\r")
+
+    async def read_up_to(self, count: int) -> int:
+        """Read and throw away so many bytes, or what comes until the peer ends the connection.
+
+        Returns:
+            How many there were.
+
+        Raises:
+            OSError: the network or TLS failed.
+        """
+        got = 0
+        with suppress(EOFError):
+            while got + len(self._buffer) < count:
+                got += len(self._buffer)
+                self._buffer.clear()
+                await self._fill()
+        taken = min(len(self._buffer), count - got)
+        del self._buffer[:taken]
+        return got + taken
+
+    async def write(self, data: bytes) -> None:
+        """Send bytes.
+
+        Raises:
+            OSError: the network failed.
+        """
+        self.tls.write(data)
+        self.bytes_out += len(data)
+        await self._flush()
+
+    async def close(self) -> None:
+        """Say goodbye as far as the peer listens, and close."""
+        if self._is_lent:
+            self.drop()
+            return
+        with suppress(OSError, ValueError):
+            self.tls.unwrap()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FAREWELL_S):
+                await self._flush()
+        await self._wire.close(_FAREWELL_S)
+
+    def drop(self) -> None:
+        """Close at once."""
+        self._wire.drop()
+
+    async def _fill(self) -> None:
+        try:
+            data = self.tls.read(_CHUNK)
+        except ssl.SSLWantReadError:
+            # Reading can make TLS answer (a key update, RFC 8446, 4.6.3).
+            await self._flush()
+            await self._receive()
+            return
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
+            raise EOFError from error
+        if not data:
+            raise EOFError
+        self.bytes_in += len(data)
+        self._buffer += data
+
+    async def _receive(self) -> None:
+        data = await self._wire.receive()
+        if data:
+            self._incoming.write(data)
+        else:
+            self._incoming.write_eof()
+
+    async def _flush(self) -> None:
+        if self._outgoing.pending:
+            await self._wire.send(self._outgoing.read())

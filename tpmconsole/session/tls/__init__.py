@@ -1,0 +1,1 @@
+"""OpenSSL: contexts, engines, and its errors in plain words."""

@@ -1,0 +1,74 @@
+"""Lists of revoked certificates (CRLs, RFC 5280, 5): peers that stand on one are refused."""
+
+from __future__ import annotations
+
+import os
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.system.files import read_bounded
+
+CRL_BYTES = 32 * 1024 * 1024
+_BEGIN, _END = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----"
+_FETCH = "fetch a new one from its CA, then reload the session (session reload ID)"
+
+
+def read_lists(path: Path) -> list[x509.CertificateRevocationList]:
+    """The lists in a file, PEM or DER.
+
+    Raises:
+        ConsoleError: it cannot be read, or holds none.
+    """
+    data = read_bounded(path, CRL_BYTES)
+    try:
+        if _BEGIN not in data:
+            return [x509.load_der_x509_crl(data)]
+        blocks = [_BEGIN + rest.partition(_END)[0] + _END for rest in data.split(_BEGIN)[1:]]
+        return [x509.load_pem_x509_crl(block) for block in blocks]
+    except ValueError as error:
+        raise ConsoleError(
+            "Revocation list not loaded",
+            f"{path} holds no certificate revocation list (CRL) that can be read",
+            "give the CA's CRL, PEM or DER",
+        ) from error
+
+
+def demand_unrevoked(context: ssl.SSLContext, path: Path) -> None:
+    """Refuse every peer whose certificate a list in the file revokes.
+
+    So is one whose issuer has no list there, or one that has expired: nobody knows of it whether it
+    is revoked. Only the peer's own certificate is looked up, not its intermediates'.
+
+    Raises:
+        ConsoleError: the file holds no list, or one that has expired already.
+    """
+    lists = read_lists(path)
+    for one in lists:
+        end = one.next_update_utc
+        if end is not None and end < datetime.now(UTC):
+            raise ConsoleError(
+                "Revocation list expired",
+                f"{path}: the list of {one.issuer.rfc4514_string()} ended {end:%Y-%m-%d}; "
+                "with it every peer would be refused",
+                _FETCH,
+            )
+    # A file that is only in memory: OpenSSL reads PEM, and wants a path.
+    descriptor = os.memfd_create("revoked")
+    try:
+        with os.fdopen(os.dup(descriptor), "wb") as file:
+            file.writelines(one.public_bytes(Encoding.PEM) for one in lists)
+        context.load_verify_locations(f"/proc/self/fd/{descriptor}")
+    except ssl.SSLError as error:
+        raise ConsoleError(
+            "Revocation list not loaded",
+            f"OpenSSL refuses {path}: {(error.reason or str(error)).replace('_', ' ').lower()}",
+            _FETCH,
+        ) from error
+    finally:
+        os.close(descriptor)
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF

@@ -1,0 +1,127 @@
+"""Which engine signs for a session, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session.tls.provider import Module, configuration, find_module
+from tpmconsole.tpm.model import Connection, KeySource
+
+PROVIDER, BRIDGE = "provider", "bridge"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """The engine of a session.
+
+    Attributes:
+        name: ``provider`` or ``bridge``.
+        why: why this one, in words.
+        openssl_conf: the OpenSSL configuration the session's process needs; None for none.
+        module_version: of tpm2-openssl, where it was looked at.
+    """
+
+    name: str
+    why: str
+    openssl_conf: str | None = None
+    module_version: str | None = None
+
+
+def choose(spec_engine: str, key: KeySource, connection: Connection) -> EngineChoice:
+    """Choose the engine.
+
+    By itself: the provider where it is 1.2 or newer and the key is a file; else the bridge; else
+    the provider all the same, an older one where tpm2-abrmd makes it work.
+
+    Args:
+        spec_engine: ``auto``, or the one that is asked for.
+
+    Raises:
+        ConsoleError: neither can serve this key here, or not the one that was asked for.
+    """
+    if spec_engine == BRIDGE:
+        reason = _why_no_bridge(key)
+        if reason:
+            raise _impossible(f"the bridge cannot be used: {reason}")
+        return EngineChoice(BRIDGE, "--engine bridge")
+    if spec_engine == PROVIDER:
+        module, reason = _provider(connection)
+        if reason:
+            raise _impossible(f"the provider cannot be used: {reason}")
+        return _with_provider(module, "--engine provider")
+    return _by_itself(key, connection)
+
+
+def _by_itself(key: KeySource, connection: Connection) -> EngineChoice:
+    no_bridge = _why_no_bridge(key)
+    if key.handle is not None and not no_bridge:
+        return EngineChoice(BRIDGE, "the key is at a persistent handle, which it uses directly")
+    module, no_provider = _provider(connection)
+    if module.good and not no_provider:
+        kind = "the key is a file" if key.handle is None else f"the bridge cannot: {no_bridge}"
+        return _with_provider(module, f"tpm2-openssl is 1.2 or newer and {kind}")
+    if not no_bridge:
+        if module.version:
+            why = f"tpm2-openssl {module.version} is older than 1.2"
+        else:
+            why = f"no provider: {module.reason}"
+        return EngineChoice(BRIDGE, why, module_version=module.version)
+    if not no_provider:
+        return _with_provider(module, f"the bridge cannot be used: {no_bridge}")
+    raise _impossible(f"provider: {no_provider}; bridge: {no_bridge}")
+
+
+def instead_of_provider(spec_engine: str, key: KeySource) -> str | None:
+    """Why the bridge takes over where the provider fails; None where it cannot, or may not."""
+    if spec_engine != "auto" or _why_no_bridge(key):
+        return None
+    return "the provider failed where it was to prove itself"
+
+
+def _with_provider(module: Module, why: str) -> EngineChoice:
+    if not module.good:
+        why += f"; tpm2-openssl {module.version} needs tpm2-abrmd, which is used"
+    return EngineChoice(PROVIDER, why, configuration(module), module.version)
+
+
+def _provider(connection: Connection) -> tuple[Module, str]:
+    """The module, and why it cannot serve; the reason is empty where it can."""
+    module = find_module(connection)
+    if module.version is None:
+        return module, module.reason
+    if not module.good and not connection.tcti.startswith("tabrmd"):
+        return module, (
+            f"tpm2-openssl {module.version} is older than 1.2 and does TLS only through "
+            f"tpm2-abrmd, not through {connection.tcti.partition(':')[0]}"
+        )
+    return module, ""
+
+
+def _why_no_bridge(key: KeySource) -> str:
+    from tpmconsole.session.tls.bridge import sign_only, unavailable
+
+    reason = unavailable()
+    if reason:
+        return reason
+    return sign_only().cause if _is_sign_only_rsa(key) else ""
+
+
+def _is_sign_only_rsa(key: KeySource) -> bool:
+    # A handle's attributes are in the TPM; there the session's pre-flight finds out.
+    if key.pem is None:
+        return False
+    from tpmconsole.tpm import keyfile
+    from tpmconsole.tpm.keyfile import public_area
+
+    area = public_area.decode(keyfile.parse(key.pem).public)
+    return area.type == public_area.RSA and not area.attributes & public_area.DECRYPT
+
+
+def _impossible(cause: str) -> ConsoleError:
+    return ConsoleError(
+        "No engine for this key",
+        cause,
+        "install tpm2-openssl 1.2 or newer, or use tpm2-abrmd, or an EC key with --engine bridge",
+        ExitCode.NO,
+    )

@@ -1,0 +1,1 @@
+"""The Linux board below us; it knows no TPM."""

@@ -1,0 +1,105 @@
+"""The passwords that using a key may need, and what every TPM says of one before it is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tpmconsole.errors import usage_error
+from tpmconsole.secret import Password, Secret
+from tpmconsole.tpm.model import Lockout
+
+PASSWORD_BYTES = 64  # TPM2B_AUTH (Part 2, 10.4.5): the largest digest a TPM has
+
+
+@dataclass(frozen=True, slots=True)
+class Passwords:
+    """What is known to use a key; None where no password is known.
+
+    Attributes:
+        key: the key's. Where it is None, a try that counts is not made for a key that says it has
+            one; empty to try all the same.
+        parent: its parent's, where that is a persistent key.
+        hierarchy: its hierarchy's, where the parent is the hierarchy's primary key.
+        lockout: the lockout authorisation, which resets the lock-out and does nothing else.
+        source: what a file made elsewhere is encrypted with; the TPM never sees it.
+        last_try: send them also where a wrong one would lock the TPM.
+    """
+
+    key: Password | None = field(default=None, repr=False)
+    parent: Password | None = field(default=None, repr=False)
+    hierarchy: Password | None = field(default=None, repr=False)
+    lockout: Password | None = field(default=None, repr=False)
+    source: Password | None = field(default=None, repr=False)
+    last_try: bool = True
+
+    def to_wire(self) -> dict[str, Any]:
+        """What the worker is sent."""
+        return {
+            "key": secret(self.key),
+            "parent": secret(self.parent),
+            "hierarchy": secret(self.hierarchy),
+            "last_try": self.last_try,
+        }
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Passwords:
+        """What the console sent with a job.
+
+        Raises:
+            ConsoleError: one is longer than any TPM takes.
+        """
+        passwords = cls(**data)
+        for one in (passwords.key, passwords.parent, passwords.hierarchy):
+            check_password(one)
+        return passwords
+
+
+NO_PASSWORDS = Passwords()
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What a wrong password would cost, known before one is asked for.
+
+    Attributes:
+        needs: whose password, as in ``ConsoleError``.
+        counts: whether it spends one of the TPM's tries; None where that is not known.
+        lockout: the TPM's state now; None where it does not tell.
+    """
+
+    needs: str
+    counts: bool | None = None
+    lockout: Lockout | None = None
+
+    @property
+    def last(self) -> bool:
+        """Whether a wrong one would lock the TPM."""
+        return (
+            self.counts is not False and self.lockout is not None and self.lockout.tries_left == 1
+        )
+
+    @property
+    def locked(self) -> bool:
+        """Whether the right one would be refused, too."""
+        return self.counts is True and self.lockout is not None and self.lockout.locked
+
+
+def secret(value: Password | None) -> Secret | None:
+    """As one that may be wiped, and travels as one; what is one already is the same one."""
+    return value if value is None or isinstance(value, Secret) else Secret(value)
+
+
+def check_password(password: Password | None) -> None:
+    """Refuse a password that no TPM takes, before anything is loaded or sent.
+
+    Raises:
+        ConsoleError: it is too long.
+    """
+    if password is not None and len(password) > PASSWORD_BYTES:
+        raise usage_error(
+            "Password too long",
+            f"it has {len(password)} bytes in UTF-8, a TPM takes at most {PASSWORD_BYTES}",
+            "use a shorter password",
+        )

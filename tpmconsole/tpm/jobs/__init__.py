@@ -1,1 +1,0 @@
-"""What the worker can do. These modules load the TSS: for child processes only."""

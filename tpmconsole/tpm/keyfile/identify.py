@@ -1,0 +1,124 @@
+"""What a file is that is no TSS2 key."""
+
+from __future__ import annotations
+
+from tpmconsole.text import printable
+from tpmconsole.tpm.keyfile.pem import blocks
+
+_LABELS = {
+    "PRIVATE KEY": "a private key (PKCS#8)",
+    "ENCRYPTED PRIVATE KEY": "an encrypted private key (PKCS#8)",
+    "RSA PRIVATE KEY": "an RSA private key (PKCS#1)",
+    "EC PRIVATE KEY": "an EC private key (SEC 1)",
+    "EC PARAMETERS": "EC parameters",
+    "DSA PRIVATE KEY": "a DSA private key",
+    "OPENSSH PRIVATE KEY": "an OpenSSH private key",
+    "SSH2 PUBLIC KEY": "an SSH public key",
+    "PUBLIC KEY": "a public key",
+    "RSA PUBLIC KEY": "an RSA public key (PKCS#1)",
+    "CERTIFICATE": "a certificate",
+    "X509 CERTIFICATE": "a certificate",
+    "TRUSTED CERTIFICATE": "a certificate",
+    "CERTIFICATE REQUEST": "a certificate signing request",
+    "NEW CERTIFICATE REQUEST": "a certificate signing request",
+    "X509 CRL": "a certificate revocation list",
+    "PKCS7": "a PKCS#7 bundle",
+    "CMS": "a CMS message",
+    "DH PARAMETERS": "DH parameters",
+    "PGP PRIVATE KEY BLOCK": "an OpenPGP private key",
+    "PGP PUBLIC KEY BLOCK": "an OpenPGP public key",
+    "TSS KEY BLOB": "a key of a TPM 1.2",
+    "TSS2 KEY BLOB": "a TSS2 key in the format from before 2019 (TSS2 KEY BLOB)",
+}
+_MAGICS = (
+    (b"\xba\xdc\xc0\xde", "a TPM context or handle that tpm2-tools saved"),
+    (b"\xff\xfe", "UTF-16 text"),
+    (b"\xfe\xff", "UTF-16 text"),
+    (b"\x7fELF", "a program"),
+    (b"\x1f\x8b", "gzip data"),
+    (b"PK\x03\x04", "a zip archive"),
+    (b"\xfe\xed\xfe\xed", "a Java key store"),
+)
+
+
+def describe(data: bytes, text: str) -> str:
+    """What a file is, with its article.
+
+    Args:
+        data: its content.
+        text: the same, as ``pemblocks.normalised`` makes it.
+    """
+    if not data:
+        return "empty"
+    for block in blocks(text):
+        if block.label != "EC PARAMETERS":  # OpenSSL writes them before the key itself
+            return _labelled(block.label, block.body)
+    for magic, words in _MAGICS:
+        if data.startswith(magic):
+            return words
+    if data[0] == 0x30 and (known := describe_der(data)):
+        return known
+    if _is_public_area(data):
+        return "a public area alone (TPM2B_PUBLIC, as tpm2_create -u writes it)"
+    return "text" if _is_text(data) else "binary data"
+
+
+def describe_der(der: bytes) -> str | None:
+    """What DER without a label is, with its article; None where it is not known here."""
+    from cryptography import x509
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.serialization import pkcs7
+
+    readers = (
+        (x509.load_der_x509_certificate, "a certificate"),
+        (x509.load_der_x509_csr, "a certificate signing request"),
+        (x509.load_der_x509_crl, "a certificate revocation list"),
+        (serialization.load_der_public_key, "a public key"),
+        (_load_private_key, "a private key"),
+        (pkcs7.load_der_pkcs7_certificates, "a PKCS#7 bundle"),
+    )
+    for read, words in readers:
+        try:
+            read(der)
+        except TypeError:  # cryptography: a password is needed
+            return "an encrypted private key (PKCS#8)"
+        except Exception:  # noqa: BLE001, S112 - whatever a reader raises, it is not its format
+            continue
+        return words
+    return None
+
+
+def _load_private_key(der: bytes) -> object:
+    from cryptography.hazmat.primitives.serialization import load_der_private_key
+
+    # Testing an RSA key of somebody else's for consistency can take seconds.
+    return load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
+
+
+def _labelled(label: str, body: str | None) -> str:
+    words = _LABELS.get(label) or f"a PEM file with the label '{printable(label, 40)}'"
+    if body is None:
+        return f"{words} without its last line"
+    if "Proc-Type: 4,ENCRYPTED" in body:
+        return f"{words}, encrypted"
+    return words
+
+
+def _is_public_area(data: bytes) -> bool:
+    from tpmconsole.tpm.keyfile.public_area import PublicAreaError, decode
+
+    if int.from_bytes(data[:2], "big") != len(data) - 2:
+        return False
+    try:
+        decode(data[2:])
+    except PublicAreaError:
+        return False
+    return True
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return all(character.isprintable() or character in "\t\n\r\f" for character in text)

@@ -1,0 +1,1 @@
+"""The process that owns the ESAPI context, and the way to it."""

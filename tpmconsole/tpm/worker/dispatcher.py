@@ -1,0 +1,253 @@
+"""The one lane to the TPM: one job at a time, each with its deadline; a broken worker is replaced.
+
+Only the standard library is imported here: the console's first paint waits for this module.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.tpm.model import Connection
+from tpmconsole.tpm.responses import is_transport
+from tpmconsole.tpm.worker.process import (
+    DeadlineMissedError,
+    NeverBegunError,
+    WorkerEndedError,
+    WorkerProcess,
+    closing,
+)
+
+LOG = logging.getLogger(__name__)
+
+START_S = 30.0  # imports from a slow flash disk
+# How long a TPM that only says "later" is asked again: this part of the deadline, and at most.
+PATIENCE, LONGEST_PATIENCE_S = 0.4, 20.0
+CLOSE_S = 0.5  # for a running call to notice that everything ends
+
+
+@dataclass(frozen=True, slots=True)
+class Activity:
+    """What the TPM is doing now.
+
+    Attributes:
+        label: in words ("making an RSA key").
+        since: ``time.monotonic()`` when it began.
+    """
+
+    label: str
+    since: float
+
+
+class Lane:
+    """The one lane to the TPM: one job at a time, each with its deadline.
+
+    Args:
+        connect: finds out which TPM; called again whenever the connection was lost.
+        log: the log file; the worker's standard error goes there.
+    """
+
+    def __init__(self, connect: Callable[[], Connection], log: Path) -> None:
+        self._connect = connect
+        self._log = log
+        self._turn = threading.Lock()  # held while a job runs
+        self._guard = threading.Lock()  # for the two fields below, never held for long
+        self._worker: WorkerProcess | None = None
+        self._closed = False
+        self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC)
+        self._lost = True
+        # What killed workers have left in a TPM without a resource manager, by its TCTI.
+        self._left: dict[str, list[tuple[int, str]]] = {}
+        self.connection: Connection | None = None
+        self.activity: Activity | None = None
+
+    @property
+    def worker_pid(self) -> int | None:
+        """The process that does the jobs; None while there is none."""
+        worker = self._worker
+        return None if worker is None else worker.process.pid
+
+    def call(
+        self,
+        job: str,
+        label: str,
+        deadline_s: float,
+        arguments: Mapping[str, Any] | None = None,
+        *,
+        repeatable: bool = True,
+    ) -> Any:
+        """Run one job when its turn comes; its deadline counts from then on.
+
+        Args:
+            job: its name in the worker.
+            label: what it does, in words, for the screen.
+            deadline_s: seconds it may take; more where the TPM goes on answering its commands.
+            arguments: what the job gets.
+            repeatable: whether it may run again where the connection broke under it. A job that
+                is not is preceded by a question that finds a broken connection first.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached, does not answer in time, or refuses.
+        """
+        with self._turn, self._active(label):
+            if not repeatable:
+                self._repaired("ping", label, deadline_s, {})
+                return self._once(job, label, deadline_s, arguments or {})
+            return self._repaired(job, label, deadline_s, arguments or {})
+
+    @contextmanager
+    def _active(self, label: str) -> Iterator[None]:
+        self.activity = Activity(label, time.monotonic())
+        try:
+            yield
+        finally:
+            self.activity = None
+
+    def _repaired(self, job: str, label: str, deadline_s: float, arguments: Any) -> Any:
+        """Run a job; once more where a connection that had been good broke (a restarted daemon)."""
+        worker = self._worker
+        proven = worker is not None and worker.proven
+        try:
+            return self._once(job, label, deadline_s, arguments)
+        except ConsoleError as error:
+            if not (proven and is_transport(error.response_code)):
+                raise
+            LOG.warning("%s: %s; connecting again", label, error)
+            return self._once(job, label, deadline_s, arguments)
+
+    def _once(
+        self, job: str, label: str, deadline_s: float, arguments: Any, *, again: bool = True
+    ) -> Any:
+        """Run a job on the worker there is, or on a new one."""
+        worker = self._chosen()
+        try:
+            patience_s = min(PATIENCE * deadline_s, LONGEST_PATIENCE_S)
+            message = {"job": job, "arguments": arguments, "patience_s": patience_s}
+            return self._asked(worker, message, deadline_s)
+        except DeadlineMissedError as error:
+            raise self._missed(worker, label, error.seconds) from None
+        except WorkerEndedError as error:
+            gone = self._gone(worker, label)
+            if self._closed or not again or not isinstance(error, NeverBegunError):
+                raise gone from None
+        return self._once(job, label, deadline_s, arguments, again=False)
+
+    def _asked(self, worker: WorkerProcess, message: dict[str, Any], deadline_s: float) -> Any:
+        assert self.connection is not None  # noqa: S101 - the worker was chosen for it
+        try:
+            self._introduce(worker, self.connection)
+            result = worker.ask(message, deadline_s)
+        except ConsoleError as error:
+            if is_transport(error.response_code):
+                self._lost = True
+            # GLib keeps a broken bus connection for the life of its process.
+            if not worker.ready or (self._lost and worker.proven):
+                self._discard(worker)
+            raise
+        worker.proven = True
+        return result
+
+    def _missed(self, worker: WorkerProcess, label: str, seconds: float) -> ConsoleError:
+        self._discard(worker)
+        LOG.warning("no answer to '%s' within %g s; worker killed", label, seconds)
+        return ConsoleError(
+            "TPM does not answer",
+            f"no answer within {seconds:g} s while {label}",
+            "try again; if it stays silent, restart its resource manager or the board",
+            ExitCode.NO_TPM,
+        )
+
+    def _gone(self, worker: WorkerProcess, label: str) -> ConsoleError:
+        how = worker.how_it_ended()
+        self._discard(worker)
+        if self._closed:
+            return closing()
+        LOG.warning("the TPM worker is gone while %s: %s", label, how)
+        return ConsoleError(
+            "TPM worker gone",
+            f"{how} while {label}",
+            f"try again: a new one is started; {self._log} may say why",
+            ExitCode.UNEXPECTED,
+        )
+
+    def _running(self) -> WorkerProcess:
+        with self._guard:
+            if self._closed:
+                raise closing()
+            worker = self._worker
+            if worker is not None and not worker.alive:
+                LOG.warning("the TPM worker is gone: %s", worker.how_it_ended())
+                worker = None
+                self._lost = True
+            if worker is None:
+                worker = self._worker = WorkerProcess(self._log, self._wake_out)
+            return worker
+
+    def _chosen(self) -> WorkerProcess:
+        """A worker for the TPM that is to be used; it loads the TSS while we find out which."""
+        worker = self._running()
+        if self._lost or self.connection is None:
+            self.connection = self._connect()
+            self._lost = False
+        if worker.connection not in (None, self.connection):
+            # GLib has one bus for each process: asked for another TPM, it would take the old one.
+            self._drop(worker)
+            worker = self._running()
+        return worker
+
+    def _introduce(self, worker: WorkerProcess, connection: Connection) -> None:
+        """Tell a worker which TPM it is to use."""
+        worker.wait_ready(START_S)
+        if worker.connection is None:
+            where = {
+                "tcti": connection.tcti,
+                "environment": dict(connection.environment),
+                "held": self._left.pop(connection.tcti, []),
+            }
+            worker.ask({"job": "connect", "arguments": where}, START_S)
+            worker.connection = connection
+
+    def _discard(self, worker: WorkerProcess) -> None:
+        self._lost = True
+        self._drop(worker)
+
+    def _drop(self, worker: WorkerProcess) -> None:
+        worker.kill()
+        if worker.held and worker.connection:
+            self._left[worker.connection.tcti] = worker.held
+        with self._guard:
+            if self._worker is worker:
+                self._worker = None
+
+    def renew(self) -> None:
+        """End the worker, and with it its memory; the next job gets another one."""
+        with self._turn:
+            worker = self._worker
+            if worker is not None:
+                worker.leave()
+                self._drop(worker)
+
+    def close(self) -> None:
+        """End the worker; a running job fails within a second, later ones at once."""
+        with self._guard:
+            if self._closed:
+                return
+            self._closed = True
+            worker, self._worker = self._worker, None
+            os.write(self._wake_in, b"x")
+        # The running call leaves its pipes before they are closed; unless it sits in connect().
+        idle = self._turn.acquire(timeout=CLOSE_S)
+        if worker is not None:
+            worker.leave()
+        if idle:
+            os.close(self._wake_in)
+            os.close(self._wake_out)
+            self._turn.release()

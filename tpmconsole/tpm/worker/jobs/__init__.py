@@ -1,0 +1,37 @@
+"""The worker's jobs by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tpmconsole.tpm.worker.jobs import (
+    check_key,
+    create,
+    health,
+    held_key,
+    importing,
+    lockout,
+    persistent,
+    selftest,
+)
+
+JOBS: Mapping[str, Callable[..., Any]] = {
+    "ping": health.ping,
+    "health": health.health,
+    "room": health.room,
+    "self_test": selftest.self_test,
+    "reset_lockout": lockout.reset_lockout,
+    "create": create.create,
+    "import_key": importing.import_key,
+    "sign": create.sign,
+    "usable": check_key.usable,
+    "persistent_keys": persistent.persistent_keys,
+    "public_pem": persistent.public_pem,
+    "persist": persistent.persist,
+    "evict": persistent.evict,
+    "held_public_key": held_key.public_key,
+    "held_sign": held_key.sign,
+    "held_raw_rsa": held_key.raw_rsa,
+    "held_release": held_key.release,
+}

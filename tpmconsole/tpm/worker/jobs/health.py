@@ -1,0 +1,227 @@
+"""The TPM's state, in few commands."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from tpm2_pytss import ESAPI, TPM2_CAP, TPM2_PT, TPM2_PT_HR, TPML_PCR_SELECTION, TSS2_Exception
+from tpm2_pytss.constants import TPM2_PT_FIRMWARE, TPM2_PT_VENDOR
+
+from tpmconsole.tpm import tcg
+from tpmconsole.tpm.handles import PERSISTENT_FIRST
+from tpmconsole.tpm.model import Clock, Hierarchy, Lockout, Room, SelfTestResult, TpmHealth
+from tpmconsole.tpm.responses import Code, base, is_from_tpm
+from tpmconsole.tpm.worker.jobs import capability
+from tpmconsole.tpm.worker.jobs.context import Context
+from tpmconsole.tpm.worker.jobs.selftest import read_result
+
+_TRANSIENT_FIRST = 0x80000000
+_PCRS_AT_ONCE = 8  # TPM2_PCR_Read gives no more digests (TPML_DIGEST)
+_SIMULATORS = ("swtpm", "mssim", "libtpms")
+
+_VENDOR_STRINGS = tuple(int(TPM2_PT_VENDOR.STRING_1) + number for number in range(4))
+
+# TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
+_OWNER_AUTH, _ENDORSEMENT_AUTH, _LOCKOUT_AUTH, _IN_LOCKOUT = 1 << 0, 1 << 1, 1 << 2, 1 << 9
+_PLATFORM_ON, _OWNER_ON, _ENDORSEMENT_ON = 1 << 0, 1 << 1, 1 << 2
+
+
+def ping(context: Context) -> None:
+    """Find out whether the TPM answers, with one short command."""
+    context.run(lambda esapi: esapi.get_capability(TPM2_CAP.TPM_PROPERTIES, TPM2_PT.FIXED, 1))
+
+
+def health(context: Context, brief: bool) -> dict[str, Any]:
+    """All of ``TpmHealth``, as JSON; in failure mode what the TPM still tells.
+
+    Args:
+        brief: without the PCRs, which take more commands than all the rest.
+    """
+    return asdict(context.run(lambda esapi: _read(context, esapi, brief=brief)))
+
+
+def _read(context: Context, esapi: ESAPI, *, brief: bool) -> TpmHealth:
+    tested, tcti = read_result(esapi), context.tcti
+    fixed: dict[int, int] = context.constant.get("fixed") or {}
+    if not fixed or tested.result is SelfTestResult.FAILED:  # then it tells less, and reversed
+        fixed = capability.properties(esapi, TPM2_PT.FIXED)
+    failed = tested.result is SelfTestResult.FAILED
+    details: dict[str, Any] = _NOTHING
+    if not failed:
+        try:
+            details = _details(context, esapi, brief=brief)
+            context.constant["fixed"] = fixed
+        except TSS2_Exception as error:
+            if not is_from_tpm(int(error.rc)) or base(int(error.rc)) != Code.FAILURE:
+                raise
+            failed = True
+            tested = read_result(esapi)
+    if failed:
+        fixed = _right_way_round(fixed)
+    code, vendor = _text(fixed, TPM2_PT.MANUFACTURER), _vendor(fixed)
+    return TpmHealth(
+        tcti=tcti,
+        tcti_why="",
+        simulated=_is_simulated(tcti, code, vendor),
+        mode="failure" if failed else "operational",
+        manufacturer=code,
+        manufacturer_name=tcg.manufacturer(code, vendor),
+        vendor=vendor,
+        firmware=_firmware(fixed, code),
+        family=_text(fixed, TPM2_PT.FAMILY_INDICATOR),
+        revision=_revision(fixed),
+        self_test=tested,
+        **details,
+    )
+
+
+_NOTHING: dict[str, Any] = {
+    "lockout": None,
+    "hierarchies": {},
+    "persistent": None,
+    "transient": None,
+    "algorithms": (),
+    "curves": (),
+    "pcrs": {},
+    "clock": None,
+}
+
+
+def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
+    """What only a working TPM tells."""
+    state = capability.properties(esapi, TPM2_PT.VAR)
+    if "algorithms" not in context.constant:
+        context.constant |= {
+            "algorithms": tuple(tcg.algorithm(one) for one in capability.algorithms(esapi)),
+            "curves": tuple(tcg.curve(one) for one in capability.curves(esapi)),
+        }
+    return {
+        "lockout": _lockout(state),
+        "hierarchies": _hierarchies(state),
+        "persistent": _persistent_room(state),
+        "transient": Room(
+            len(capability.handles(esapi, _TRANSIENT_FIRST)),
+            state.get(TPM2_PT_HR.TRANSIENT_AVAIL, 0),
+        ),
+        "algorithms": context.constant["algorithms"],
+        "curves": context.constant["curves"],
+        "pcrs": {} if brief else _pcrs(esapi),
+        "clock": _clock(esapi),
+        "persistent_handles": tuple(
+            f"0x{one:08x}" for one in capability.handles(esapi, PERSISTENT_FIRST)
+        ),
+    }
+
+
+def room(context: Context) -> dict[str, int]:
+    """The room for persistent keys, as JSON; the one command of ``health`` that tells it."""
+    read = context.run(lambda esapi: capability.properties(esapi, TPM2_PT.VAR))
+    return asdict(_persistent_room(read))
+
+
+def _persistent_room(state: Mapping[int, int]) -> Room:
+    return Room(state.get(TPM2_PT_HR.PERSISTENT, 0), state.get(TPM2_PT_HR.PERSISTENT_AVAIL, 0))
+
+
+def _lockout(state: Mapping[int, int]) -> Lockout:
+    return Lockout(
+        locked=bool(state.get(TPM2_PT.PERMANENT, 0) & _IN_LOCKOUT),
+        failed_tries=state.get(TPM2_PT.LOCKOUT_COUNTER, 0),
+        max_tries=state.get(TPM2_PT.MAX_AUTH_FAIL, 0),
+        interval_s=state.get(TPM2_PT.LOCKOUT_INTERVAL, 0),
+        recovery_s=state.get(TPM2_PT.LOCKOUT_RECOVERY, 0),
+    )
+
+
+def _hierarchies(state: Mapping[int, int]) -> dict[str, Hierarchy]:
+    auth, on = state.get(TPM2_PT.PERMANENT, 0), state.get(TPM2_PT.STARTUP_CLEAR, 0)
+    return {
+        "owner": Hierarchy(bool(auth & _OWNER_AUTH), bool(on & _OWNER_ON)),
+        "endorsement": Hierarchy(bool(auth & _ENDORSEMENT_AUTH), bool(on & _ENDORSEMENT_ON)),
+        "lockout": Hierarchy(bool(auth & _LOCKOUT_AUTH)),
+        "platform": Hierarchy(None, bool(on & _PLATFORM_ON)),
+    }
+
+
+def _pcrs(esapi: ESAPI) -> dict[str, dict[int, str]]:
+    found: dict[str, dict[int, str]] = {}
+    for number, indices in capability.banks(esapi):
+        values = found[tcg.bank(number)] = {}
+        for start in range(0, len(indices), _PCRS_AT_ONCE):
+            some = indices[start : start + _PCRS_AT_ONCE]
+            _, _, digests = esapi.pcr_read(_selection(number, some))
+            values |= {
+                index: bytes(digest).hex() for index, digest in zip(some, digests, strict=False)
+            }
+    return found
+
+
+def _selection(bank: int, indices: tuple[int, ...]) -> TPML_PCR_SELECTION:
+    bits = sum(1 << index for index in indices)
+    # Marshalled by hand (Part 2, 10.9.7): tpm2_pytss only parses names, and not of all banks.
+    size = max(3, (bits.bit_length() + 7) // 8)
+    packed = struct.pack(">IHB", 1, bank, size) + bits.to_bytes(size, "little")
+    selection, _ = TPML_PCR_SELECTION.unmarshal(packed)
+    return selection
+
+
+def _clock(esapi: ESAPI) -> Clock:
+    now = esapi.read_clock()
+    info = now.clockInfo
+    return Clock(
+        clock_ms=int(info.clock),
+        time_ms=int(now.time),
+        reset_count=int(info.resetCount),
+        restart_count=int(info.restartCount),
+        safe=bool(info.safe),
+    )
+
+
+def _text(fixed: Mapping[int, int], *numbers: int) -> str:
+    """Four letters a property; what is no printable ASCII is left out."""
+    raw = b"".join(struct.pack(">I", fixed.get(number, 0)) for number in numbers)
+    shown = "".join(chr(one) for one in raw if 0x20 <= one < 0x7F)
+    return " ".join(shown.split())
+
+
+def _right_way_round(fixed: dict[int, int]) -> dict[int, int]:
+    """Letters in their order.
+
+    In failure mode the reference code gives each four of them reversed on little-endian machines
+    (libtpms does, and so may chips made of that code).
+    """
+    texts = (TPM2_PT.MANUFACTURER, *_VENDOR_STRINGS)
+    swapped = fixed | {
+        number: int.from_bytes(fixed.get(number, 0).to_bytes(4, "big"), "little")
+        for number in texts
+    }
+    reversed_ = _text(fixed, TPM2_PT.MANUFACTURER) not in tcg.MANUFACTURERS
+    return swapped if reversed_ and _text(swapped, texts[0]) in tcg.MANUFACTURERS else fixed
+
+
+def _vendor(fixed: Mapping[int, int]) -> str:
+    return _text(fixed, *_VENDOR_STRINGS)
+
+
+def _firmware(fixed: Mapping[int, int], code: str) -> str:
+    high, low = (
+        fixed.get(TPM2_PT_FIRMWARE.VERSION_1, 0),
+        fixed.get(TPM2_PT_FIRMWARE.VERSION_2, 0),
+    )
+    return tcg.firmware(code, high, low)
+
+
+def _revision(fixed: Mapping[int, int]) -> str:
+    """The specification's revision: 164 is published as 1.64; empty where it is not told."""
+    revision = fixed.get(TPM2_PT.REVISION, 0)
+    return f"{revision / 100:.2f}" if revision else ""
+
+
+def _is_simulated(tcti: str, code: str, vendor: str) -> bool:
+    """A TPM that the kernel drives is the board's own, also where the board itself is emulated."""
+    if tcti.startswith("device:"):
+        return False
+    return tcti.split(":", 1)[0] in _SIMULATORS or (code == "IBM" and vendor == "SW TPM")

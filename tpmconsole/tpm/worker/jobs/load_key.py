@@ -1,0 +1,269 @@
+"""Keys put into the TPM for as long as they are needed, and taken out again whatever happens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+from tpm2_pytss import (
+    ESAPI,
+    ESYS_TR,
+    TPM2_ALG,
+    TPM2B_DATA,
+    TPM2B_ENCRYPTED_SECRET,
+    TPM2B_PRIVATE,
+    TPM2B_PUBLIC,
+    TPM2B_SENSITIVE_CREATE,
+    TPML_PCR_SELECTION,
+    TPMT_PUBLIC,
+    TPMT_SYM_DEF_OBJECT,
+    TSS2_Exception,
+)
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.secret import Password
+from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords
+from tpmconsole.tpm.errors import KeyTroubleError
+from tpmconsole.tpm.handles import PERSISTENT_FIRST, PERSISTENT_LAST, check_persistent
+from tpmconsole.tpm.keyfile.key import TssKey
+from tpmconsole.tpm.model import KeyKind
+from tpmconsole.tpm.responses import Code, base, is_from_tpm, is_transport
+from tpmconsole.tpm.worker.jobs import capability, dictionary_attack
+from tpmconsole.tpm.worker.jobs.auth_values import authorised
+from tpmconsole.tpm.worker.jobs.templates import storage_key
+
+# TSS2_ESYS_RC_BAD_TR: the TSS knows no such object.
+ESYS_BAD_TR = 0x70018
+
+# A key file whose parent is one of these means the hierarchy's primary key.
+HIERARCHIES = {
+    0x40000001: ESYS_TR.OWNER,
+    0x40000007: ESYS_TR.NULL,
+    0x4000000B: ESYS_TR.ENDORSEMENT,
+    0x4000000C: ESYS_TR.PLATFORM,
+}
+HIERARCHY_NAMES = {
+    ESYS_TR.OWNER: "owner",
+    ESYS_TR.NULL: "null",
+    ESYS_TR.ENDORSEMENT: "endorsement",
+    ESYS_TR.PLATFORM: "platform",
+}
+
+
+@contextmanager
+def released(release: Callable[[], object]) -> Iterator[None]:
+    """Give something back at the end whatever happens, unless the way to the TPM broke."""
+    broken = False
+    try:
+        yield
+    except TSS2_Exception as error:
+        broken = is_transport(int(error.rc))
+        raise
+    finally:
+        if not broken:  # else nothing gets through, and the first error shall be the one told
+            release()
+
+
+@contextmanager
+def flushed(esapi: ESAPI, handle: ESYS_TR) -> Iterator[ESYS_TR]:
+    """Take a loaded object out of the TPM at the end."""
+    esapi.hold(handle)
+    with released(lambda: esapi.release(handle)):
+        yield handle
+
+
+@contextmanager
+def persistent(esapi: ESAPI, handle: int) -> Iterator[ESYS_TR]:
+    """A persistent key as the TSS knows it, until the end.
+
+    Raises:
+        ConsoleError: the handle is none of a persistent key, or there is nothing there.
+    """
+    check_persistent(handle)
+    try:
+        found = esapi.tr_from_tpmpublic(handle)
+    except TSS2_Exception as error:
+        rc = int(error.rc)
+        if not is_from_tpm(rc) or base(rc) != Code.HANDLE:
+            raise
+        raise ConsoleError(
+            "No such key",
+            f"there is nothing at 0x{handle:08x}",
+            "look at the Keys screen for the handles in use",
+            ExitCode.REFUSED,
+            response_code=rc,
+        ) from error
+    with released(lambda: _forget(esapi, found)):
+        yield found
+
+
+def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
+    """Drop the TSS's own note of a key; tpm2-tss 4 has done so already where it was evicted."""
+    try:
+        esapi.tr_close(handle)
+    except TSS2_Exception as error:
+        if int(error.rc) != ESYS_BAD_TR:
+            raise
+
+
+@contextmanager
+def hierarchy_password(
+    esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None
+) -> Iterator[None]:
+    """A hierarchy's password set for some commands; a refusal of it in words.
+
+    Raises:
+        KeyTroubleError: the hierarchy has a password that is not this one.
+    """
+    try:
+        with authorised(esapi, hierarchy, password):
+            yield
+    except TSS2_Exception as error:
+        if not refuses_password(error):
+            raise
+        name = HIERARCHY_NAMES[hierarchy]
+        if password:
+            raise KeyTroubleError(
+                "wrong-password",
+                f"the TPM refused the password of its {name} hierarchy",
+                "check the password and try again",
+                response_code=int(error.rc),
+                needs="hierarchy",
+            ) from error
+        raise KeyTroubleError(
+            "needs-password",
+            f"the TPM's {name} hierarchy has a password",
+            f"give the {name} password",
+            response_code=int(error.rc),
+            needs="hierarchy",
+        ) from error
+
+
+def refuses_password(error: TSS2_Exception) -> bool:
+    """Whether the TPM says that an authorisation is wrong."""
+    rc = int(error.rc)
+    return is_from_tpm(rc) and base(rc) in (Code.AUTH_FAIL, Code.BAD_AUTH)
+
+
+@contextmanager
+def primary(
+    esapi: ESAPI,
+    hierarchy: ESYS_TR = ESYS_TR.OWNER,
+    password: Password | None = None,
+    *,
+    rsa: bool = False,
+) -> Iterator[ESYS_TR]:
+    """A hierarchy's primary key, made again from the hierarchy's seed.
+
+    Args:
+        password: the hierarchy's.
+        rsa: RSA's primary key also where the TPM has elliptic curves.
+
+    Raises:
+        KeyTroubleError: the hierarchy's password is needed.
+    """
+    rsa = rsa or not capability.has_algorithm(esapi, TPM2_ALG.ECC)
+    with hierarchy_password(esapi, hierarchy, password):
+        handle, *_ = esapi.create_primary(
+            primary_handle=hierarchy,
+            in_sensitive=TPM2B_SENSITIVE_CREATE(),
+            in_public=storage_key(rsa=rsa),
+            outside_info=TPM2B_DATA(),
+            creation_pcr=TPML_PCR_SELECTION(),
+            session1=ESYS_TR.PASSWORD,
+        )
+    with flushed(esapi, handle):
+        yield handle
+
+
+@contextmanager
+def parent_of(esapi: ESAPI, key: TssKey, passwords: Passwords) -> Iterator[ESYS_TR]:
+    """The parent that a key file names.
+
+    Raises:
+        KeyTroubleError: the parent lasted only until a restart, or has a password that was not
+            given or is another one.
+        TSS2_Exception: there is no such parent.
+    """
+    hierarchy = HIERARCHIES.get(key.parent)
+    if hierarchy is not None:
+        with primary(esapi, hierarchy, passwords.hierarchy, rsa=key.rsa_parent) as parent:
+            yield parent
+    elif PERSISTENT_FIRST <= key.parent <= PERSISTENT_LAST:
+        with persistent(esapi, key.parent) as parent:
+            given = passwords.parent is not None
+            with (
+                _unlocked(esapi, parent, key.parent, passwords)
+                if given
+                else dictionary_attack.sparing(esapi, parent, key.parent)
+            ):
+                yield parent
+    else:
+        raise KeyTroubleError(
+            "parent-missing",
+            f"the key's parent 0x{key.parent:08x} lasted only until the TPM's last restart",
+            "make the key again under the owner hierarchy or a persistent parent",
+        )
+
+
+@contextmanager
+def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Passwords) -> Iterator[None]:
+    """Use a persistent parent with its password.
+
+    Raises:
+        KeyTroubleError: it is not its password, or would be sent as the last try.
+    """
+    what = f"the key's parent 0x{handle:08x}"
+    if not passwords.last_try:
+        dictionary_attack.check_last(esapi, dictionary_attack.area_of(esapi, parent), what)
+    try:
+        with authorised(esapi, parent, passwords.parent):
+            yield
+    except TSS2_Exception as error:
+        if not refuses_password(error):
+            raise
+        counted = base(int(error.rc)) == Code.AUTH_FAIL
+        raise KeyTroubleError(
+            "wrong-password",
+            f"the TPM refused the password of {what}"
+            + (", and counted the try towards the lock-out" if counted else ""),
+            "check the password before the next try",
+            response_code=int(error.rc),
+            needs="parent",
+        ) from error
+
+
+@contextmanager
+def loaded(esapi: ESAPI, key: TssKey, passwords: Passwords = NO_PASSWORDS) -> Iterator[ESYS_TR]:
+    """A key file's key in the TPM; its parent is gone from there when this begins.
+
+    Raises:
+        KeyTroubleError: it is sealed data, or its parent cannot be used.
+        TSS2_Exception: the TPM refuses the key or has no room.
+    """
+    if key.kind is KeyKind.SEALED:
+        raise KeyTroubleError(
+            "cannot-sign", "the file holds sealed data, no key", "choose a file with a key"
+        )
+    with ExitStack() as stack:
+        with parent_of(esapi, key, passwords) as parent:
+            handle = esapi.load(parent, _private(esapi, key, parent), public_of(key))
+            # Registered before the parent goes: that may fail too.
+            stack.enter_context(flushed(esapi, handle))
+        yield handle
+
+
+def public_of(key: TssKey) -> TPM2B_PUBLIC:
+    """A key file's public area for the TSS."""
+    area, _ = TPMT_PUBLIC.unmarshal(key.public)
+    return TPM2B_PUBLIC(publicArea=area)
+
+
+def _private(esapi: ESAPI, key: TssKey, parent: ESYS_TR) -> TPM2B_PRIVATE:
+    """The private part as TPM2_Load wants it; an importable key is imported for it."""
+    private = TPM2B_PRIVATE(key.private)
+    if key.kind is not KeyKind.IMPORTABLE or key.secret is None:
+        return private
+    secret, _ = TPM2B_ENCRYPTED_SECRET.unmarshal(key.secret)
+    no_inner_wrapper = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
+    return esapi.import_(parent, b"", public_of(key), private, secret, no_inner_wrapper)

@@ -1,0 +1,248 @@
+"""A key opened: in the TPM, ready to sign with its password."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from tpm2_pytss import (
+    ESAPI,
+    ESYS_TR,
+    TPM2_ALG,
+    TPMT_RSA_DECRYPT,
+    TPMT_SIG_SCHEME,
+    TSS2_Exception,
+)
+
+from tpmconsole.errors import usage_error
+from tpmconsole.secret import Password
+from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords
+from tpmconsole.tpm.errors import KeyTroubleError
+from tpmconsole.tpm.keyfile import public_area
+from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.responses import explain
+from tpmconsole.tpm.worker.jobs import dictionary_attack
+from tpmconsole.tpm.worker.jobs.auth_values import authorised
+from tpmconsole.tpm.worker.jobs.load_key import loaded, persistent, refuses_password
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+_RESTRICTED, _X509_ONLY = 1 << 16, 1 << 19
+# Empty: tpm2_encodeobject writes "has a password" into the files of keys that have none.
+_GIVE_IT = "give the key's password, an empty one where you know of none"
+_HASHES = {
+    "sha256": (TPM2_ALG.SHA256, 32),
+    "sha384": (TPM2_ALG.SHA384, 48),
+    "sha512": (TPM2_ALG.SHA512, 64),
+}
+_SCHEMES = {
+    "ecdsa": (TPM2_ALG.ECDSA, public_area.ECC),
+    "rsassa": (TPM2_ALG.RSASSA, public_area.RSA),
+    "rsapss": (TPM2_ALG.RSAPSS, public_area.RSA),
+}
+
+
+class LoadedKey:
+    """A key that is in the TPM now.
+
+    Attributes:
+        area: its public area.
+        password: what it is used with.
+    """
+
+    def __init__(
+        self,
+        esapi: ESAPI,
+        handle: ESYS_TR,
+        area: public_area.PublicArea,
+        password: Password | None,
+        *,
+        says_none: bool,
+    ) -> None:
+        self._esapi = esapi
+        self._handle = handle
+        self.password = password
+        self._says_none = says_none
+        self.area = area
+
+    def sign(self, digest: bytes, hash_name: str, scheme: str) -> bytes:
+        """Sign a digest (TPM2_Sign); ECDSA's answer as DER.
+
+        Raises:
+            ConsoleError: key, hash and scheme do not fit together.
+            TSS2_Exception: the TPM refuses.
+        """
+        check_can_sign(self.area)
+        asked = TPMT_SIG_SCHEME()
+        asked.scheme, asked.details.any.hashAlg = self._fitting(digest, hash_name, scheme)
+        with self._authorised():
+            return bytes(self._esapi.sign(self._handle, digest, asked))
+
+    @contextmanager
+    def _authorised(self) -> Iterator[None]:
+        try:
+            with authorised(self._esapi, self._handle, self.password):
+                yield
+        except TSS2_Exception as error:
+            if refuses_password(error):
+                trouble = _password_trouble(error, self.password, says_none=self._says_none)
+                if not self.area.has_noda and dictionary_attack.left(self._esapi) <= 0:
+                    trouble = _locked(trouble)
+                raise trouble from error
+            raise
+
+    def _fitting(self, digest: bytes, hash_name: str, scheme: str) -> tuple[int, int]:
+        hash_number, length = _HASHES.get(hash_name, (0, 0))
+        scheme_number, kind = _SCHEMES.get(scheme, (0, 0))
+        if len(digest) != length or kind != self.area.type:
+            raise usage_error(
+                "Not signed",
+                f"{scheme}, {hash_name}, {len(digest)} bytes: not for {self.area.algorithm}",
+                "use ecdsa with an EC key, rsassa or rsapss with an RSA key, and a whole digest",
+            )
+        return scheme_number, hash_number
+
+    def raw_rsa(self, data: bytes) -> bytes:
+        """The private operation on padded data as long as the modulus (TPM2_RSA_Decrypt).
+
+        Raises:
+            ConsoleError: the key is no RSA key that may decrypt.
+            TSS2_Exception: the TPM refuses.
+        """
+        if self.area.type != public_area.RSA or not self.area.attributes & public_area.DECRYPT:
+            raise KeyTroubleError(
+                "cannot-sign",
+                f"{self.area.algorithm} without the decrypt attribute has no raw operation",
+                "make a new RSA key here, or use tpm2-openssl 1.2 or newer (engine provider)",
+            )
+        no_padding = TPMT_RSA_DECRYPT(scheme=TPM2_ALG.NULL)
+        with self._authorised():
+            done = bytes(self._esapi.rsa_decrypt(self._handle, data, no_padding))
+        return done.rjust(len(data), b"\0")
+
+    def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+        """The public key.
+
+        Raises:
+            ConsoleError: it has none that is known here.
+        """
+        return public_key_of(self.area)
+
+
+def _password_trouble(
+    error: TSS2_Exception, password: Password | None, *, says_none: bool
+) -> KeyTroubleError:
+    """Why the TPM refused the authorisation: tell the wrong password from the missing one."""
+    words = explain(int(error.rc))
+    if not password:
+        answer, cause = "needs-password", "the key has a password"
+        remedy = _GIVE_IT
+    elif says_none:
+        answer, cause = "wrong-password", f"{words.cause}; the key's file says that it has none"
+        remedy = "try without a password"
+    else:
+        answer, cause, remedy = "wrong-password", words.cause, words.remedy
+    return KeyTroubleError(answer, cause, remedy, response_code=int(error.rc), needs="key")
+
+
+def _locked(trouble: KeyTroubleError) -> KeyTroubleError:
+    """The same where it was the last try."""
+    return KeyTroubleError(
+        trouble.answer,
+        f"{trouble.cause}; it was the last: the TPM is locked now, for the right password, too",
+        "wait until tries are forgiven (status shows how long), or reset the lock-out",
+        response_code=trouble.response_code,
+        needs=trouble.needs,
+    )
+
+
+def public_key_of(area: public_area.PublicArea) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
+    """The public key in a public area.
+
+    Raises:
+        ConsoleError: it has none that is known here.
+    """
+    try:
+        return area.public_key()
+    except public_area.PublicAreaError as error:
+        raise KeyTroubleError("unsupported", str(error), "use an EC or RSA key") from error
+
+
+def check_can_sign(area: public_area.PublicArea) -> None:
+    """Refuse a key that can never sign what we give it.
+
+    Raises:
+        ConsoleError: it does not sign, or only what the TPM itself has made.
+    """
+    if not area.attributes & public_area.SIGN:
+        cause = "it was made to decrypt or to store, not to sign"
+    elif area.attributes & (_RESTRICTED | _X509_ONLY):
+        cause = "it signs only what the TPM itself has made (an attestation key)"
+    elif area.type not in (public_area.RSA, public_area.ECC):
+        cause = f"{area.algorithm} does not sign for others"
+    else:
+        return
+    raise KeyTroubleError("cannot-sign", cause, "use a key made for signing")
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A key and what is known to use it."""
+
+    source: KeySource
+    passwords: Passwords = NO_PASSWORDS
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Access:
+        """What the console sent with a job.
+
+        Raises:
+            ConsoleError: a password is longer than any TPM takes.
+        """
+        return cls(KeySource(**data["source"]), Passwords.of(data["passwords"]))
+
+    def check_last(self, esapi: ESAPI, area: public_area.PublicArea) -> None:
+        """Stop before the password is sent as the last try, unless that is wanted.
+
+        Raises:
+            KeyTroubleError: it would be the last try.
+        """
+        if self.passwords.key is not None and not self.passwords.last_try:
+            dictionary_attack.check_last(esapi, area, "the key")
+
+
+@contextmanager
+def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
+    """A key in the TPM and its password; flushed at the end whatever happens.
+
+    Raises:
+        ConsoleError: the file is damaged.
+        KeyTroubleError: a password is needed or might be, and only one try is left; or the parent
+            cannot be used.
+        TSS2_Exception: the TPM refuses.
+    """
+    source = access.source
+    says_none = False
+    with ExitStack() as stack:
+        if source.pem is not None:
+            key = keyfile.parse(source.pem)
+            says_none = key.empty_auth
+            if access.passwords.key is None and not key.empty_auth and not key.has_noda:
+                raise KeyTroubleError(
+                    "needs-password", "the key has a password", _GIVE_IT, needs="key"
+                )
+            area = key.area
+            access.check_last(esapi, area)
+            handle = stack.enter_context(loaded(esapi, key, access.passwords))
+        else:
+            assert source.handle is not None  # noqa: S101 - a source is one or the other
+            handle = stack.enter_context(persistent(esapi, source.handle))
+            area = dictionary_attack.area_of(esapi, handle)
+            if access.passwords.key is None:  # whether it has one, only trying would tell
+                dictionary_attack.check_guess(esapi, area, "the key")
+            access.check_last(esapi, area)
+        yield LoadedKey(esapi, handle, area, access.passwords.key, says_none=says_none)

@@ -1,0 +1,163 @@
+"""Keys kept inside the TPM: listed, put there, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
+
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.secret import Password
+from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.auth import Passwords, check_password
+from tpmconsole.tpm.handles import (
+    ENDORSEMENT_FIRST,
+    ENDORSEMENT_LAST,
+    PERSISTENT_FIRST,
+    SRK,
+    check_for_new_key,
+    check_owners,
+)
+from tpmconsole.tpm.keyfile import public_area
+from tpmconsole.tpm.keyfile.key import TssKey
+from tpmconsole.tpm.model import PersistentKey
+from tpmconsole.tpm.worker.jobs import capability, dictionary_attack
+from tpmconsole.tpm.worker.jobs.context import Context
+from tpmconsole.tpm.worker.jobs.load_key import hierarchy_password, loaded, persistent
+from tpmconsole.tpm.worker.jobs.open_key import public_key_of
+
+_RESTRICTED = 1 << 16
+_ALLOWED_HIERARCHIES = (0x40000001, 0x4000000B)
+
+
+def persistent_keys(context: Context) -> list[dict[str, Any]]:
+    """All keys at persistent handles; nothing is loaded, no password tried."""
+
+    def work(esapi: ESAPI) -> list[dict[str, Any]]:
+        keys = []
+        for handle in capability.handles(esapi, PERSISTENT_FIRST):
+            with persistent(esapi, handle) as found:
+                public, name, _ = esapi.read_public(found)
+                area = public_area.decode(public.publicArea.marshal())
+                keys.append(asdict(_described(handle, area, bytes(name).hex())))
+        return keys
+
+    return context.run(work)
+
+
+def _described(handle: int, area: public_area.PublicArea, name: str) -> PersistentKey:
+    return PersistentKey(
+        handle=f"0x{handle:08x}",
+        algorithm=area.algorithm,
+        attributes=area.words,
+        name=name,
+        purpose=_purpose(handle, area),
+        # Whether a password is empty, the TPM does not tell.
+        auth=None if area.attributes & public_area.USER_WITH_AUTH else "policy",
+        public_pem=_pem(area).decode("ascii") if area.has_public_key else None,
+        counts_towards_lockout=not area.has_noda,
+        origin=area.origin,
+    )
+
+
+def _purpose(handle: int, area: public_area.PublicArea) -> str:
+    signs = bool(area.attributes & public_area.SIGN)
+    decrypts = bool(area.attributes & public_area.DECRYPT)
+    if area.attributes & _RESTRICTED:
+        if signs:
+            return "attestation key"
+        if ENDORSEMENT_FIRST <= handle <= ENDORSEMENT_LAST:
+            return "endorsement key (EK)"
+        return "storage root key (SRK)" if handle == SRK else "storage key"
+    if area.type == public_area.KEYEDHASH and not signs:
+        return "sealed data"
+    if signs:
+        return "signing and decryption key" if decrypts else "signing key"
+    return "decryption key"
+
+
+def _pem(area: public_area.PublicArea) -> bytes:
+    key = public_key_of(area)
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def public_pem(context: Context, handle: int) -> bytes:
+    """The public key at a persistent handle, SubjectPublicKeyInfo PEM."""
+
+    def work(esapi: ESAPI) -> bytes:
+        with persistent(esapi, handle) as found:
+            return _pem(dictionary_attack.area_of(esapi, found))
+
+    return context.run(work)
+
+
+def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, Any]) -> None:
+    """Put a copy of a key file's key at a handle; refused early where it cannot work."""
+    known = Passwords.of(passwords)
+    check_for_new_key(handle)
+    key = keyfile.parse(pem)
+    if key.parent >> 24 == 0x40 and key.parent not in _ALLOWED_HIERARCHIES:
+        raise usage_error(
+            "Key not for a handle",
+            f"its parent 0x{key.parent:08x} is outside the owner's hierarchies",
+            "make the key again under the owner hierarchy",
+        )
+
+    def work(esapi: ESAPI) -> None:
+        if handle in capability.handles(esapi, handle):
+            if _holds(esapi, handle, key):
+                return  # an earlier try put it there, and its answer was lost
+            raise _in_use(handle)
+        if capability.properties(esapi, TPM2_PT.VAR).get(TPM2_PT_HR.PERSISTENT_AVAIL) == 0:
+            raise _full()
+        with (
+            loaded(esapi, key, known) as found,
+            hierarchy_password(esapi, ESYS_TR.OWNER, known.hierarchy),
+        ):
+            kept = esapi.evict_control(ESYS_TR.OWNER, found, handle)
+            esapi.tr_close(kept)
+
+    context.run(work)
+
+
+def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
+    """Whether this very key is at a handle."""
+    with persistent(esapi, handle) as found:
+        return dictionary_attack.area_of(esapi, found).name == public_area.decode(key.public).name
+
+
+def evict(context: Context, handle: int, owner_password: Password | None) -> None:
+    """Remove the key at a handle, for good."""
+    check_password(owner_password)
+    check_owners(handle)
+
+    def work(esapi: ESAPI) -> None:
+        # The TSS keeps its note of an evicted key, and would hold it against the next one there.
+        with (
+            persistent(esapi, handle) as found,
+            hierarchy_password(esapi, ESYS_TR.OWNER, owner_password),
+        ):
+            esapi.evict_control(ESYS_TR.OWNER, found, handle)
+
+    context.run(work)
+
+
+def _in_use(handle: int) -> ConsoleError:
+    return ConsoleError(
+        "Handle in use",
+        f"there is another key at 0x{handle:08x}",
+        "choose a free handle: the list of keys has those in use",
+        ExitCode.REFUSED,
+    )
+
+
+def _full() -> ConsoleError:
+    return ConsoleError(
+        "No room in the TPM",
+        "its memory for persistent keys is full",
+        "evict a persistent key that is no longer needed (Keys screen)",
+        ExitCode.REFUSED,
+    )

@@ -1,0 +1,161 @@
+"""Between the console and its TPM worker: jobs one way, answers the other, and those decoded.
+
+An answer is a line of JSON. A job is the length of its JSON, that JSON, and then its secrets as
+they are: no decoder sees them, which would leave copies that nobody can wipe.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from tpmconsole.secret import Password, Secret
+from tpmconsole.tpm.model import (
+    Clock,
+    Hierarchy,
+    Lockout,
+    PersistentKey,
+    Room,
+    SelfTest,
+    SelfTestResult,
+    TpmHealth,
+)
+
+# Far above any answer; more means that something else writes into the pipe.
+LINE_LIMIT = 4 * 1024 * 1024
+_BYTES, _SECRET = "$bytes", "$secret"
+_LENGTH_BYTES = 4
+
+
+def encode(message: dict[str, Any]) -> bytes:
+    """A message as one line; bytes anywhere in it survive."""
+    return json.dumps(message, default=_from_bytes, separators=(",", ":")).encode() + b"\n"
+
+
+def decode(line: bytes) -> dict[str, Any]:
+    """The message that ``encode`` made.
+
+    Raises:
+        ValueError: the line is no message.
+    """
+    message = json.loads(line, object_hook=_to_bytes)
+    if not isinstance(message, dict):
+        raise ValueError("not a message")  # noqa: TRY004 - bad data, not a bad call
+    return message
+
+
+def _from_bytes(value: Any) -> dict[str, str]:
+    if isinstance(value, bytes):
+        return {_BYTES: base64.b64encode(value).decode("ascii")}
+    raise TypeError(f"{type(value).__name__} does not travel")
+
+
+def _to_bytes(value: dict[str, Any]) -> Any:
+    return base64.b64decode(value[_BYTES]) if _BYTES in value else value
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the worker is to do; its secrets are in the message, too."""
+
+    message: dict[str, Any]
+    secrets: Sequence[Secret]
+
+    def wipe(self) -> None:
+        """Zero its secrets."""
+        for one in self.secrets:
+            one.wipe()
+
+
+class Source(Protocol):
+    """A raw file: nothing stays in a buffer of its own."""
+
+    def readinto(self, buffer: Any, /) -> int | None: ...
+
+
+def pack(message: dict[str, Any]) -> list[Password]:
+    """A job's parts, to be written one after the other."""
+    secrets: list[Secret] = []
+
+    def replaced(value: Any) -> dict[str, Any]:
+        if isinstance(value, Secret):
+            secrets.append(value)
+            return {_SECRET: len(value)}
+        return _from_bytes(value)
+
+    text = json.dumps(message, default=replaced, separators=(",", ":")).encode()
+    return [len(text).to_bytes(_LENGTH_BYTES, "big") + text, *secrets]
+
+
+def read_job(source: Source) -> Job:
+    """The next job that ``pack`` made.
+
+    Raises:
+        EOFError: there is none any more.
+        ValueError: what comes is no job.
+    """
+    length = int.from_bytes(_filled(source, bytearray(_LENGTH_BYTES)), "big")
+    if length > LINE_LIMIT:
+        raise ValueError("not a job")
+    secrets: list[Secret] = []
+
+    def restored(value: dict[str, Any]) -> Any:
+        if _SECRET not in value:
+            return _to_bytes(value)
+        secrets.append(Secret(value[_SECRET]))  # in the order in which they were replaced
+        return secrets[-1]
+
+    message = json.loads(_filled(source, bytearray(length)), object_hook=restored)
+    for one in secrets:
+        _filled(source, one)
+    return Job(message, secrets)
+
+
+def _filled(source: Source, buffer: bytearray) -> bytearray:
+    rest = memoryview(buffer)
+    while rest:
+        count = source.readinto(rest)
+        if not count:
+            raise EOFError
+        rest = rest[count:]
+    return buffer
+
+
+def self_test(data: dict[str, Any]) -> SelfTest:
+    """The worker's answer as a ``SelfTest``."""
+    return SelfTest(
+        **data
+        | {"result": SelfTestResult(data["result"]), "untested": tuple(data.get("untested", ()))}
+    )
+
+
+def persistent_key(data: dict[str, Any]) -> PersistentKey:
+    """The worker's answer as a ``PersistentKey``."""
+    return PersistentKey(**data | {"attributes": tuple(data["attributes"])})
+
+
+def health(data: dict[str, Any]) -> TpmHealth:
+    """The worker's answer as a ``TpmHealth``."""
+    lockout, clock = data["lockout"], data["clock"]
+    handles = data["persistent_handles"]
+    return TpmHealth(
+        **data
+        | {
+            "self_test": self_test(data["self_test"]),
+            "lockout": lockout and Lockout(**lockout),
+            "hierarchies": {name: Hierarchy(**one) for name, one in data["hierarchies"].items()},
+            "persistent": data["persistent"] and Room(**data["persistent"]),
+            "transient": data["transient"] and Room(**data["transient"]),
+            "algorithms": tuple(data["algorithms"]),
+            "curves": tuple(data["curves"]),
+            "pcrs": {
+                bank: {int(index): digest for index, digest in values.items()}
+                for bank, values in data["pcrs"].items()
+            },
+            "clock": clock and Clock(**clock),
+            "persistent_handles": handles if handles is None else tuple(handles),
+        }
+    )

@@ -1,0 +1,152 @@
+"""Actions that may need a password: it is asked for when the TPM wants it, then they go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from tpmconsole.board.attempt_cost import guard
+from tpmconsole.board.phrases import locked_words
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.secret import Secret
+from tpmconsole.tpm.auth import Guard, Passwords
+from tpmconsole.tpm.model import KeySource, Usability
+from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.dialogs.password import PasswordDialog, Question
+from tpmconsole.ui.pages.page import Page
+
+TITLES = {
+    "key": "Password of {name}",
+    "parent": "Password of the parent of {name}",
+    "hierarchy": "Password of the TPM's hierarchy",
+    "lockout": "Lockout password of the TPM",
+    "source": "Passphrase of {name}",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something done with a key.
+
+    Attributes:
+        label: for the status line while it runs.
+        name: the key, or the file, as the user knows it.
+        work: runs in a thread with the passwords known so far. Where it needs another one it
+            raises a ConsoleError, or returns a Usability, whose ``needs`` says whose.
+        done: called in the event loop with what ``work`` returned at last.
+        source: the key, for telling what a wrong password would cost; runs in a thread.
+        again: called when the user has read why it failed, to ask for what it needs once more.
+    """
+
+    label: str
+    name: str
+    work: Callable[[Passwords], Any]
+    done: Callable[[Any], None]
+    source: Callable[[], KeySource | None] = lambda: None
+    again: Callable[[], None] | None = None
+
+
+def do(page: Page, action: Action, ask_first: str | None = None) -> None:
+    """Do it, asking for every password that is missing or wrong; Esc in a dialog gives it up.
+
+    Args:
+        ask_first: whose password is known to be needed; else nothing is asked before the TPM has
+            said so.
+    """
+    doing = _Doing(page, action)
+    if ask_first is None:
+        doing.run()
+    else:
+        doing.ask(ask_first)
+
+
+class _Doing:
+    """One action under way, and the passwords it has been given."""
+
+    def __init__(self, page: Page, action: Action) -> None:
+        self._page = page
+        self._action = action
+        self._known = Passwords(last_try=False)
+        self._answer: Usability | None = None
+
+    def run(self) -> None:
+        """Do it with what is known."""
+        known = self._known
+        self._page.job(
+            self._action.label, lambda: self._action.work(known), self._done, self._failed
+        )
+
+    def ask(self, needs: str, why: str = "") -> None:
+        """Ask for one more password, after finding out what a wrong one would cost."""
+        self._page.job(
+            "asking the TPM",
+            lambda: guard(self._page.board, needs, self._action.source()),
+            lambda found: self._show(found, why),
+        )
+
+    def _done(self, result: Any) -> None:
+        if isinstance(result, Usability):
+            self._answer = result
+            if self._asks(result.needs, result.reason):
+                return
+        self._action.done(result)
+
+    def _failed(self, error: ConsoleError) -> None:
+        if not self._asks(error.needs, f"{error.cause}; {error.remedy}"):
+            self._page.console.show_error(error, self._action.again)
+
+    def _asks(self, needs: str | None, why: str) -> bool:
+        """Ask for what is needed; False where it is no password that would help."""
+        if needs == "consent":
+            self._ask_consent(why)
+        elif needs in TITLES:
+            self.ask(needs, why)
+        else:
+            return False
+        return True
+
+    def _show(self, found: Guard, why: str) -> None:
+        refused = getattr(self._known, found.needs) is not None
+        if refused:
+            self._page.console.refresh_health(silent=True)  # it may have cost a try
+        if found.locked:
+            self._page.console.show_error(
+                ConsoleError("TPM locked out", *locked_words(found.lockout), ExitCode.REFUSED)
+            )
+            return
+        question = Question(
+            TITLES[found.needs].format(name=self._action.name),
+            found,
+            why,
+            refused,
+            may_be_empty=found.needs in ("key", "parent"),
+        )
+        self._page.app.push_screen(
+            PasswordDialog(question), lambda typed: self._typed(found, typed)
+        )
+
+    def _typed(self, found: Guard, typed: Secret | None) -> None:
+        if typed is None:
+            self._give_up()
+            return
+        # The dialog has asked again where it was the last try.
+        changes: dict[str, Any] = {found.needs: typed, "last_try": found.last}
+        self._known = replace(self._known, **changes)
+        self.run()
+
+    def _ask_consent(self, why: str) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._known = replace(self._known, last_try=True)
+                self.run()
+            else:
+                self._give_up()
+
+        self._page.app.push_screen(ConfirmDialog("One try left", why, "Send it now?"), answered)
+
+    def _give_up(self) -> None:
+        if self._answer is not None:  # which is then all that is known of the key
+            self._action.done(self._answer)
+        else:
+            self._page.console.main.say("not done: no password was given")

@@ -1,0 +1,142 @@
+"""Work that must not run in the event loop: each job has a thread and reports by a message.
+
+Daemon threads of our own rather than Textual's workers: those run in asyncio's executor, which is
+joined at exit, so that one hung call would keep the console from closing.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.system.files import refused
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class Job:
+    """One piece of work.
+
+    Attributes:
+        label: what it does, for the status line ("making a key"); empty for silent refreshes.
+        work: runs in the thread; must not touch a widget.
+        done: called in the event loop with what ``work`` returned.
+        failed: the same for its error; None leaves it to the console, which shows a dialog.
+    """
+
+    label: str
+    work: Callable[[], Any]
+    done: Callable[[Any], None] | None = None
+    failed: Callable[[ConsoleError], None] | None = None
+    since: float = field(default_factory=time.monotonic)
+
+
+class JobFinished(Message):
+    """Posted from the job's thread; exactly one of ``result`` and ``error`` counts."""
+
+    def __init__(self, job: Job, result: Any, error: ConsoleError | None) -> None:
+        super().__init__()
+        self.job = job
+        self.result = result
+        self.error = error
+
+
+class JobNews(Message):
+    """Posted from a job's thread: what it has so far."""
+
+    def __init__(self, progress: Progress, news: Any) -> None:
+        super().__init__()
+        self.progress = progress
+        self.news = news
+
+
+class Progress:
+    """How a long job tells what it has so far, and is told to stop.
+
+    Args:
+        target: who passes ``JobNews`` on.
+        heard: called in the event loop with each piece of news, before the job's ``done``; not
+            once it was stopped.
+    """
+
+    def __init__(self, target: MessagePump, heard: Callable[[Any], None]) -> None:
+        self._target = target
+        self._stop = threading.Event()
+        self.heard = heard
+
+    def tell(self, news: Any) -> None:
+        """Give news; for the job's thread."""
+        self._target.post_message(JobNews(self, news))
+
+    def stop(self) -> None:
+        """Let the job end early."""
+        self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        return self._stop.is_set()
+
+
+class Jobs:
+    """The jobs under way.
+
+    Args:
+        target: who gets ``JobFinished``.
+        log_file: named where something unexpected went into it.
+    """
+
+    def __init__(self, target: MessagePump, log_file: Path) -> None:
+        self._target = target
+        self._log_file = log_file
+        self.running: list[Job] = []
+
+    @property
+    def visible(self) -> Job | None:
+        """The oldest running job that has a label."""
+        return next((job for job in self.running if job.label), None)
+
+    def start(self, job: Job) -> None:
+        """Run a job; its outcome comes as a message."""
+        self.running.append(job)
+        thread = threading.Thread(target=self._run, args=(job,), name=job.label, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no memory, or the user's limit of processes is reached
+            trouble = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+            error = refused(trouble, job.label or "refreshing")
+            self._target.post_message(JobFinished(job, None, error))
+
+    def finish(self, job: Job) -> None:
+        """Forget a job whose message has arrived."""
+        self.running.remove(job)
+
+    def _run(self, job: Job) -> None:
+        result, error = None, None
+        try:
+            result = job.work()
+        except ConsoleError as known:
+            error = known
+        except OSError as trouble:
+            log.exception("job failed: %s", job.label)
+            error = refused(trouble, job.label or "refreshing")
+        except Exception as unknown:  # the edge of the thread: nobody else would see it
+            log.exception("job failed: %s", job.label)
+            error = ConsoleError(
+                "Sorry, something unexpected happened",
+                f"{type(unknown).__name__} while {job.label or 'refreshing'}",
+                f"try again; where it stays, send us {self._log_file}",
+                ExitCode.UNEXPECTED,
+            )
+        self._target.post_message(JobFinished(job, result, error))

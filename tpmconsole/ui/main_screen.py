@@ -1,0 +1,296 @@
+"""The one screen: bars around five pages, and where every key press is looked up."""
+
+from __future__ import annotations
+
+import gc
+import socket
+from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
+
+from textual import events
+from textual.app import ComposeResult
+from textual.screen import Screen
+from textual.timer import Timer
+from textual.widgets import ContentSwitcher
+
+from tpmconsole.board.phrases import chip_words
+from tpmconsole.system.files import refused
+from tpmconsole.system.tidy import tidy
+from tpmconsole.ui.background import Job
+from tpmconsole.ui.command import Command, find, key_name
+from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.preload import AFTER_S, import_ahead
+from tpmconsole.ui.rows import Fact, Heading
+from tpmconsole.ui.terminal.driver import repaint
+from tpmconsole.ui.widgets.bars import KeyBar, PageBar, StatusBar, TitleBar
+
+if TYPE_CHECKING:
+    from tpmconsole.ui.app import ConsoleApp
+
+
+class PageName(NamedTuple):
+    """A page before it is needed: its module is imported when it is first opened.
+
+    Attributes:
+        title: its name in the page bar.
+        module: where it is, below ``ui.pages``.
+        about: what it is for, the first sentence of its help.
+    """
+
+    title: str
+    module: str
+    about: str
+
+    def make(self, index: int) -> Page:
+        """The page itself."""
+        module = import_module(f"tpmconsole.ui.pages.{self.module}")
+        page: Page = getattr(module, f"{self.title}Page")(id=f"page-{index}")
+        return page
+
+
+PAGES = (
+    PageName("Overview", "overview", "the TPM's health in one glance"),
+    PageName(
+        "Keys",
+        "keys.page",
+        "key files and persistent handles, and whether this TPM can use them",
+    ),
+    PageName(
+        "Provision",
+        "provision.page",
+        "from a key in the TPM to an installed certificate",
+    ),
+    PageName("Sessions", "sessions.page", "mutual TLS with a key that stays in the TPM"),
+    PageName("Doctor", "doctor", "what is wrong, and what to do about it"),
+    PageName("Tour", "tour", "why a key belongs into a TPM, told by doing it"),
+)
+TOUR = len(PAGES) - 1
+
+
+class MainScreen(Screen[None]):
+    """Title line, page line, the page, status line, key line."""
+
+    AUTO_FOCUS = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._current = 0
+        self._message = ("", False)
+        self._ticker: Timer | None = None
+
+    @property
+    def console(self) -> ConsoleApp:
+        from tpmconsole.ui.app import ConsoleApp
+
+        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
+        return self.app
+
+    @property
+    def whole(self) -> bool:
+        """Whether it has all its bars: not yet before it is mounted, no more when it closes."""
+        return all(self.query(bar) for bar in (TitleBar, PageBar, StatusBar, KeyBar))
+
+    @property
+    def page(self) -> Page:
+        """The page in front."""
+        return self.query_one(f"#page-{self._current}", Page)
+
+    def compose(self) -> ComposeResult:
+        yield TitleBar()
+        yield PageBar()
+        self._current = self._first
+        with ContentSwitcher(id="pages", initial=f"page-{self._first}"):
+            yield PAGES[self._first].make(self._first)
+        yield StatusBar()
+        yield KeyBar()
+
+    def on_mount(self) -> None:
+        self._ticker = self.set_interval(1.0, self._show_status, pause=True)
+        self._show_title()
+        self._show_pages()
+        self.page.opened()
+        self._focus_page()
+        self.show_keys()
+        self.console.start_job(Job("", partial(tidy, self.console.board.settings)))
+        self.set_timer(AFTER_S, lambda: self.console.start_job(Job("", import_ahead)))
+        self.call_after_refresh(gc.enable)  # off since the start: see tpmconsole.__main__
+
+    def on_resize(self) -> None:
+        self._show_title()
+        self.show_keys()
+
+    # Pages
+
+    async def open_page(self, index: int) -> None:
+        """Bring a page to the front; it is made when it is first wanted."""
+        pages = self.query_one("#pages", ContentSwitcher)
+        if not self.query(f"#page-{index}"):
+            try:
+                page = PAGES[index].make(index)
+            except OSError as error:  # no file descriptor left for its module
+                self.console.show_error(refused(error, f"opening {PAGES[index].title}"))
+                return
+            await pages.mount(page)
+        if index != self._current:
+            self.say("")  # what was said of another page, and of its keys, is not about this one
+        self._current = index
+        pages.current = f"page-{index}"
+        self._show_pages()
+        self._focus_page()
+        self.page.opened()
+        self.show_keys()
+
+    @property
+    def _first(self) -> int:
+        return TOUR if self.console.board.settings.kiosk else 0
+
+    def open_first(self) -> None:
+        """Go back to the page that the console opened with."""
+        self._open_later(self._first)
+
+    def _open_later(self, index: int) -> None:
+        self.call_later(self.open_page, index)
+
+    def _focus_page(self) -> None:
+        # Hiding the focused widget drops the focus; without one the next arrow key would be lost.
+        target = self.page.focus_target()
+        self.set_focus(target if target is not None else self.page)
+
+    # Bars
+
+    def say(self, message: str, *, bad: bool = False) -> None:
+        """Put a message into the status line."""
+        self._message = (message, bad)
+        self._show_status()
+
+    def jobs_changed(self) -> None:
+        """A job has started or ended."""
+        if self._ticker is not None:
+            # Only a running job may cost bytes while nobody types.
+            if self.console.jobs.visible:
+                self._ticker.resume()
+            else:
+                self._ticker.pause()
+        self._show_status()
+
+    def health_changed(self) -> None:
+        """The TPM has answered, or has not."""
+        self._show_title()
+        for page in self.query(Page):
+            page.health_changed()
+        self.show_keys()
+
+    def show_keys(self) -> None:
+        """Show the keys that do something now."""
+        self.query_one(KeyBar).present(self._of_page(), self.commands())
+
+    def _show_status(self) -> None:
+        job = self.console.jobs.visible
+        message, bad = self._message
+        self.query_one(StatusBar).present(
+            job.label if job else None, job.since if job else 0.0, message, bad
+        )
+
+    def _show_title(self) -> None:
+        health, gone = self.console.health, self.console.no_tpm
+        chip, mark = "", ""
+        if health:
+            chip = chip_words(health)
+            mark = "SIMULATED" if health.simulated else ""
+        elif gone:
+            mark = "NO TPM"
+        self.query_one(TitleBar).present(socket.gethostname(), chip, mark)
+
+    def _show_pages(self) -> None:
+        self.query_one(PageBar).present([page.title for page in PAGES], self._current)
+
+    # Keys
+
+    def commands(self) -> tuple[Command, ...]:
+        """What every page has."""
+        return self._for_whom(self._everywhere())
+
+    def _everywhere(self) -> tuple[Command, ...]:
+        pages = tuple(
+            Command(
+                str(index + 1),
+                "",
+                f"{page.title}: {page.about}",
+                partial(self._open_later, index),
+                aliases=(f"f{index + 1}",),
+                kiosk=True,
+            )
+            for index, page in enumerate(PAGES)
+        )
+        return (
+            *pages,
+            Command("question_mark", "Help", "what the keys do", self.show_help, kiosk=True),
+            Command("ctrl+l", "", "paint the screen again", self.repaint, kiosk=True),
+            Command("f10", "", "leave the console", self.ask_to_leave),
+            Command(
+                "q",
+                "Quit",
+                "leave the console; sessions go on",
+                self.ask_to_leave,
+                aliases=("ctrl+c",),
+            ),
+        )
+
+    def _of_page(self) -> tuple[Command, ...]:
+        return self._for_whom(self.page.commands())
+
+    def _for_whom(self, commands: tuple[Command, ...]) -> tuple[Command, ...]:
+        """All of them; for a visitor only those meant for one."""
+        kiosk = self.console.board.settings.kiosk
+        return tuple(one for one in commands if one.kiosk or not kiosk)
+
+    def on_key(self, event: events.Key) -> None:
+        if self.obey(event.key):
+            event.stop()
+            event.prevent_default()
+
+    def obey(self, key: str) -> bool:
+        """Do what a key means now; returns whether it means anything."""
+        own = self._of_page()
+        command = find((*own, *self.commands()), key)
+        if command is None:
+            return False
+        if command in own:
+            self.say("")  # what was said is about the command before
+        try:
+            command.run()
+        except OSError as error:  # no file descriptor left for a dialog's module
+            self.console.show_error(refused(error, f"trying to {command.help}"))
+        return True
+
+    def repaint(self) -> None:
+        """Paint everything again: somebody else wrote on the line."""
+        repaint(self.app)
+
+    def ask_to_leave(self) -> None:
+        """Leave; where a job is running, only after a yes."""
+        job = self.console.jobs.visible
+        if job is None:
+            self.console.leave()
+            return
+        self.app.push_screen(
+            ConfirmDialog("Leave", f"{job.label} is still running", "Stop it and leave?"),
+            lambda yes: self.console.leave() if yes else None,
+        )
+
+    def show_help(self) -> None:
+        """The keys of this page and of every page, and the words of the field."""
+        name = PAGES[self._current]
+        facts: list[Fact | Heading] = [
+            Heading(f"{name.title}: {name.about}"),
+            *(Fact(_keys_of(one), "", one.help) for one in self._of_page()),
+            Heading("Everywhere"),
+            *(Fact(_keys_of(one), "", one.help) for one in self.commands()),
+        ]
+        self.console.show_text("Help", "", facts)
+
+
+def _keys_of(command: Command) -> str:
+    return " ".join(key_name(key) for key in command.keys)

@@ -1,0 +1,229 @@
+"""Page 5: every probe with its finding, its evidence and its remedy, as they come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.message import Message
+from textual.widget import Widget
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.inputs import user_path
+from tpmconsole.system.files import write_out
+from tpmconsole.ui.command import Command
+from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
+from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
+from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from tpmconsole.board.doctor import Finding
+    from tpmconsole.board.doctor.modes import WrongMode
+
+COLUMNS = (("PROBE", 12), ("STATE", 8), ("FINDING", 54))
+MODES_SHOWN = 6
+REPORT = "~/tpmconsole-report.txt"
+_TROUBLE = ("fail", "warn")
+
+
+class Probed(Message):
+    """A probe has finished; posted from the job's thread."""
+
+    def __init__(self, run: int, finding: Finding) -> None:
+        super().__init__()
+        self.run = run
+        self.finding = finding
+
+
+class DoctorPage(Page):
+    """What was looked at, what was found, and what to do about it."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._findings: list[Finding] = []
+        self._new: list[Finding] = []
+        self._shown: Sequence[Finding] = []
+        self._run = 0
+        self._examining = False
+
+    def compose(self) -> ComposeResult:
+        yield Table(COLUMNS, state_column=1)
+        yield Facts(classes="detail", state_width=0)
+
+    def commands(self) -> tuple[Command, ...]:
+        def idle() -> bool:
+            return self.console.jobs.visible is None
+
+        def chosen() -> bool:
+            return self._chosen() is not None
+
+        def troubled() -> bool:
+            return any(one.state in _TROUBLE for one in self._shown)
+
+        def open_to_others() -> bool:
+            return idle() and any(
+                one.probe == "files" and one.state == "fail" for one in self._findings
+            )
+
+        return (
+            Command(
+                "r", "Run again", "look at everything again", self.refresh_data, idle, kiosk=True
+            ),
+            Command("n", "Next", "go to the next warn or fail", self._next, troubled, kiosk=True),
+            # Not for visitors: lines of logs and the names of programs may be among it.
+            Command("enter", "Evidence", "all that a probe has seen", self._show_all, chosen),
+            Command(
+                "m",
+                "Repair modes",
+                "give our files the modes that they should have",
+                self._ask_to_repair,
+                open_to_others,
+            ),
+            Command("w", "Write report", "everything for support, in one file", self._write, idle),
+        )
+
+    def focus_target(self) -> Widget:
+        return self.query_one(Table)
+
+    # Examining
+
+    def refresh_data(self) -> None:
+        from tpmconsole.board.doctor import examine
+
+        if self._examining:
+            return
+        self._examining, self._new, self._run = True, [], self._run + 1
+        run = self._run
+
+        def work() -> list[Finding]:
+            found = []
+            for one in examine(self.board):
+                found.append(one)
+                self.post_message(Probed(run, one))
+            return found
+
+        self.job("examining the board", work, self._examined, self._not_examined)
+
+    def on_probed(self, message: Probed) -> None:
+        if message.run != self._run or not self._examining:
+            return  # its last answer was here before it
+        self._new.append(message.finding)
+        # What the last examination said stands until this one says something else.
+        self._present([*self._new, *self._findings[len(self._new) :]])
+
+    def _examined(self, findings: Any) -> None:
+        self._examining = False
+        self._findings = findings
+        self._present(findings)
+        bad, odd = (sum(one.state == state for one in findings) for state in ("fail", "warn"))
+        if self.console.main.page is self:
+            told = f"fail {bad}, warn {odd}: n goes to the next" if bad or odd else "all is well"
+            self.console.main.say(told, bad=bad > 0)
+        self.console.main.show_keys()
+
+    def _not_examined(self, error: ConsoleError) -> None:
+        self._examining = False
+        self.console.show_error(error)
+
+    # Showing
+
+    def _present(self, findings: Sequence[Finding]) -> None:
+        table, self._shown = self.query_one(Table), findings
+        table.present([(one.probe, one.state.upper(), one.finding) for one in findings])
+        self._show_detail()
+
+    def _chosen(self) -> Finding | None:
+        row = self.query_one(Table).chosen
+        return None if row is None else self._shown[row]
+
+    def on_table_moved(self) -> None:
+        self._show_detail()
+
+    def _show_detail(self) -> None:
+        one = self._chosen()
+        if one is None:
+            return
+        # What the row shows in full is not shown again, and of the evidence only a line: each move
+        # of the cursor would have to send it. Enter shows everything.
+        cut = not self.query_one(Table).fits(one.finding)
+        facts = [Fact("Finding", "", one.finding)] if cut else []
+        if one.evidence and not cut:
+            facts.append(Fact("Seen", "", one.evidence[0]))
+        if one.remedy:
+            facts.append(Fact("Try", "", one.remedy))
+        self.query_one(Facts).present(facts)
+
+    def _next(self) -> None:
+        """Move the cursor to the next row that is not well; after the last comes the first."""
+        table = self.query_one(Table)
+        here = table.cursor_row
+        rows = [number for number, one in enumerate(self._shown) if one.state in _TROUBLE]
+        table.move_cursor(row=next((row for row in rows if row > here), rows[0]))
+
+    def _show_all(self) -> None:
+        one = self._chosen()
+        if one is None:
+            return
+        facts = [Fact("Finding", "", one.finding)]
+        facts += [
+            Fact("Seen" if number == 0 else "", "", line)
+            for number, line in enumerate(one.evidence)
+        ]
+        facts.append(Fact("Try", "", one.remedy or "nothing has to be done"))
+        title = f"{one.probe}: {one.state.upper()}"
+        self.app.push_screen(TextDialog(title, "", facts, state_width=0))
+
+    # What the keys do
+
+    def _ask_to_repair(self) -> None:
+        from tpmconsole.board.doctor.modes import wrong_modes
+
+        self.job("looking at modes", lambda: wrong_modes(self.board.settings.state), self._confirm)
+
+    def _confirm(self, wrong: Any) -> None:
+        ours: list[WrongMode] = [one for one in wrong if one.ours]
+        if not ours:
+            self.console.main.say("nothing that this user could repair", bad=bool(wrong))
+            return
+        shown = [str(one) for one in ours[:MODES_SHOWN]]
+        more = [f"and {len(ours) - MODES_SHOWN} more"] if len(ours) > MODES_SHOWN else []
+
+        def go(yes: bool | None) -> None:
+            if yes:
+                self.job("repairing modes", lambda: self.board.repair_modes(ours), self._repaired)
+
+        self.app.push_screen(
+            ConfirmDialog("Repair modes", "\n".join([*shown, *more]), "Take others' access away?"),
+            go,
+        )
+
+    def _repaired(self, count: Any) -> None:
+        self.console.main.say(f"{count} modes repaired")
+        self.refresh_data()
+
+    def _write(self, typed: str = REPORT) -> None:
+        from tpmconsole.board.report import make_report
+
+        def go(values: Mapping[str, str] | None) -> None:
+            if values:
+                path = user_path(values["path"])
+                ask_replace(self, path, partial(write, path, values["path"]))
+
+        def write(path: Path, typed: str) -> None:
+            self.job(
+                "writing the report",
+                lambda: write_out(path, make_report(self.board).text.encode()),
+                lambda _: self.console.main.say(f"{path} written"),
+                lambda error: self.console.show_error(error, partial(self._write, typed)),
+            )
+
+        hint = "where the report is written"
+        field = Field("path", "File", typed, hint, check=check_path)
+        self.app.push_screen(FormDialog("Write the report", [field]), go)

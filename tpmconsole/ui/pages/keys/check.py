@@ -1,0 +1,164 @@
+"""Whether this TPM can use a key: one, with the passwords it takes, or all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole.board.attempt_cost import guard
+from tpmconsole.board.check_keys import guarded_parents, prove_all
+from tpmconsole.board.keys import KEY_BYTES
+from tpmconsole.errors import ConsoleError
+from tpmconsole.secret import Password
+from tpmconsole.system.files import read_bounded
+from tpmconsole.tpm.auth import Guard
+from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
+from tpmconsole.ui.ask_auth import Action, do
+from tpmconsole.ui.background import Job, Progress
+from tpmconsole.ui.dialogs.password import PasswordDialog, Question
+from tpmconsole.ui.pages.keys.details import title
+from tpmconsole.ui.pages.page import Page
+
+if TYPE_CHECKING:
+    Key = KeyFile | PersistentKey
+
+Answered = Callable[["Key", Usability], None]
+
+
+def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered: Answered) -> None:
+    """Let the TPM sign with a key, after asking for the password where one may be needed.
+
+    Args:
+        persistent: the keys at the TPM's handles, among them perhaps its parent.
+    """
+    needs = "key" if _may_have_password(key) else None
+    if needs is None and any(guarded_parents([key], persistent)):
+        needs = "parent"
+    action = Action(
+        "letting the TPM sign",
+        title(key),
+        lambda passwords: page.board.keyring.prove(key, passwords),
+        lambda answer: answered(key, answer),
+        source=lambda: source_of(key),
+    )
+    do(page, action, needs)
+
+
+def _may_have_password(key: Key) -> bool:
+    """A key in the TPM does not tell; an empty password is no harmless way to find out."""
+    unknown = key.auth is None and isinstance(key, PersistentKey)
+    return key.auth == "password" or (unknown and key.counts_towards_lockout is True)
+
+
+def source_of(key: Key) -> KeySource:
+    """The key for the TPM.
+
+    Raises:
+        ConsoleError: its file cannot be read.
+    """
+    if isinstance(key, PersistentKey):
+        return KeySource(handle=int(key.handle, 16))
+    return KeySource(pem=read_bounded(Path(key.path), KEY_BYTES))
+
+
+class TryingAll:
+    """One round over many keys, which can be stopped.
+
+    Args:
+        keys: in the order in which they are tried.
+        persistent: the keys at the TPM's handles, among them perhaps parents.
+        answered: gets each answer.
+        done: called once at the end, with how many were tried.
+    """
+
+    def __init__(
+        self,
+        page: Page,
+        keys: Sequence[Key],
+        persistent: Sequence[PersistentKey],
+        answered: Answered,
+        done: Callable[[int], None],
+    ) -> None:
+        self._page = page
+        self._keys = keys
+        self._answered = answered
+        self._done = done
+        self._to_ask = list(guarded_parents(keys, persistent))
+        self._parents: dict[str, Password] = {}
+        self._left_out: set[str] = set()
+        self._count = 0
+        self._job: Job | None = None
+        self._progress = Progress(page.app, self._heard)
+
+    @property
+    def running(self) -> bool:
+        """Whether the TPM is being asked."""
+        return self._job is not None
+
+    def start(self) -> None:
+        """Ask for the passwords of parents, then begin."""
+        if not self._to_ask:
+            self._run()
+            return
+        key = self._to_ask.pop(0)
+        self._page.job(
+            "asking the TPM",
+            lambda: guard(self._page.board, "parent", source_of(key)),
+            lambda found: self._ask(str(key.parent), found),
+        )
+
+    def stop(self) -> None:
+        """End after the key that is being tried."""
+        self._progress.stop()
+
+    def _ask(self, parent: str, found: Guard) -> None:
+        if found.locked or found.last:  # a round over many keys is no reason to risk that
+            self._typed(parent, None)
+            return
+        question = Question(
+            f"Password of the parent {parent}",
+            found,
+            "Keys are below it, and the TPM does not tell whether it has a password. "
+            "Esc leaves these keys out.",
+            may_be_empty=True,
+        )
+        self._page.app.push_screen(
+            PasswordDialog(question), lambda typed: self._typed(parent, typed)
+        )
+
+    def _typed(self, parent: str, typed: Password | None) -> None:
+        if typed is None:
+            self._left_out.add(parent)
+        else:
+            self._parents[parent] = typed
+        self.start()
+
+    def _run(self) -> None:
+        self._job = self._page.job(self._label(), self._work, self._ended, self._failed)
+
+    def _label(self) -> str:
+        return f"trying keys, {self._count} of {len(self._keys)} (Esc stops)"
+
+    def _work(self) -> None:
+        keyring = self._page.board.keyring
+        for answer in prove_all(keyring, self._keys, self._parents, self._left_out):
+            self._progress.tell(answer)
+            if self._progress.stopped:
+                return
+
+    def _heard(self, news: Any) -> None:
+        key, answer = news
+        self._count += 1
+        if self._job is not None:
+            self._job.label = self._label()
+        self._answered(key, answer)
+        self._page.console.main.jobs_changed()
+
+    def _failed(self, error: ConsoleError) -> None:
+        self._job = None
+        self._page.console.show_error(error)
+
+    def _ended(self, _: Any) -> None:
+        self._job = None
+        self._done(self._count)

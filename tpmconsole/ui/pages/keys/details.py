@@ -1,0 +1,110 @@
+"""What is shown of a key: its row, the detail pane, and everything about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tpmconsole.board.dependents import fingerprint
+from tpmconsole.board.phrases import USABLE, auth_word, guard_words, mode_words
+from tpmconsole.text import printable
+from tpmconsole.tpm.model import KeyFile, KeyKind, Usability
+from tpmconsole.ui.rows import Fact
+
+if TYPE_CHECKING:
+    from tpmconsole.tpm.model import PersistentKey
+
+    Key = KeyFile | PersistentKey
+
+COLUMNS = (("WHERE", 29), ("ALGORITHM", 9), ("PASSWORD", 8), ("IDENTITY", 15), ("USABLE", 9))
+_NOT_ASKED = "not asked yet: u asks the TPM"
+
+
+def place(key: Key) -> str:
+    """Where a key is: a path or a handle."""
+    return key.path if isinstance(key, KeyFile) else key.handle
+
+
+def title(key: Key) -> str:
+    """A key as people call it."""
+    return key.identity or printable(Path(place(key)).name)
+
+
+def row(key: Key, answer: Usability | None, folder: Path) -> list[str]:
+    """A key in the table; ``folder`` goes without saying."""
+    return [
+        printable(place(key).removeprefix(f"{folder}/")),
+        key.algorithm or "-",
+        auth_word(key.auth),
+        key.identity or "-",
+        usable_word(key, answer),
+    ]
+
+
+def usable_word(key: Key, answer: Usability | None) -> str:
+    """The answer in a word; ``?`` where nobody asked."""
+    if isinstance(key, KeyFile) and key.kind not in (KeyKind.LOADABLE, KeyKind.IMPORTABLE):
+        return "NO"
+    return "?" if answer is None else USABLE.get(answer.answer, "NO")
+
+
+def facts(key: Key, answer: Usability | None) -> list[Fact]:
+    """The detail pane."""
+    reason = answer.reason if answer else _NOT_ASKED
+    lines = []
+    if isinstance(key, KeyFile):
+        reason = key.reason or reason
+        parent = f", parent {key.parent}" if key.parent else ""
+        lines = [Fact("Kind", "", f"{_algorithm(key)}{key.kind.value}{parent}{_origin(key)}")]
+    else:
+        lines = [Fact("Purpose", "", f"{_algorithm(key)}{key.purpose}{_origin(key)}")]
+    lines += [
+        Fact("Attributes", "", ", ".join(key.attributes) or "-"),
+        Fact("Wrong try", "", _guard(key)),
+        Fact("Usable", usable_word(key, answer), reason),
+    ]
+    if isinstance(key, KeyFile) and (open_to_others := mode_words(key.mode)):
+        lines.append(Fact("File", "WARN", f"{open_to_others} (m does it)"))
+    return lines
+
+
+def _algorithm(key: Key) -> str:
+    return f"{key.algorithm}, " if key.algorithm else ""
+
+
+def _origin(key: Key) -> str:
+    return ", IMPORTED: existed outside the TPM" if key.origin == "imported" else ""
+
+
+def _guard(key: Key) -> str:
+    """Whether a wrong password counts, and why."""
+    if key.auth in ("none", "password") and key.counts_towards_lockout is not None:
+        return guard_words(password=key.auth == "password", noda=not key.counts_towards_lockout)
+    return {
+        True: "counts towards the lock-out, if the key has a password",
+        False: "does not count towards the lock-out",
+        None: "unknown",
+    }[key.counts_towards_lockout]
+
+
+def all_facts(key: Key, answer: Usability | None, used_by: Sequence[str]) -> list[Fact]:
+    """Everything about a key but its public key in PEM."""
+    mode = f", mode {key.mode}" if isinstance(key, KeyFile) and key.mode else ""
+    # The folder of the identities goes without saying: each line costs bytes.
+    ours = isinstance(key, KeyFile) and key.identity
+    where = f"identities/{key.identity}/key.pem" if ours else printable(place(key))
+    lines = [Fact("Where", "", where + mode)]
+    lines += [one for one in facts(key, answer) if one.text != _NOT_ASKED]
+    if isinstance(key, KeyFile):
+        lines += [Fact("Policy", "", printable("; ".join(key.policy)))] if key.policy else []
+        described = printable(key.description) if key.description else ""
+        lines += [Fact("Description", "", described)] if described else []
+        lines += [Fact("Remark", "WARN", printable(one)) for one in key.remarks]
+    else:
+        lines.append(Fact("Name", "", key.name))
+    users = [printable(one) for one in used_by] or ["nothing that is known here"]
+    lines += [Fact("Used by" if number == 0 else "", "", one) for number, one in enumerate(users)]
+    if key.public_pem:
+        lines.append(Fact("SHA-256", "", fingerprint(key.public_pem)))
+    return lines

@@ -1,0 +1,218 @@
+"""Forms that more than one page offers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole.board.phrases import BETTER_MADE_HERE, import_warning
+from tpmconsole.errors import usage_error
+from tpmconsole.inputs import parse_handle, user_path
+from tpmconsole.tpm.auth import Passwords, check_password, secret
+from tpmconsole.tpm.handles import check_for_new_key
+from tpmconsole.tpm.model import Algorithm
+from tpmconsole.ui.ask_auth import Action, do
+from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.pages.page import Page
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.tpm.keyfile.software import SoftwareKey
+
+NOTHING: Mapping[str, str] = {}
+NOT_COUNTED = "do not count"
+GUARDS = ("count towards the lock-out", NOT_COUNTED)
+GUARD_HINT = (
+    "Where they count, guessing ends after a few, for all such keys of this TPM. "
+    "Where not, whoever has the board may guess without end."
+)
+
+
+def check_path(values: Mapping[str, str]) -> None:
+    """Let a form's field ``path`` refuse what cannot be one.
+
+    Raises:
+        ConsoleError: it is none.
+    """
+    user_path(values["path"])
+
+
+def _check_handle(values: Mapping[str, str]) -> None:
+    if values["handle"]:
+        check_for_new_key(parse_handle(values["handle"]))
+
+
+def ask_replace(page: Page, path: Path, write: Callable[[], None]) -> None:
+    """Write a file; where one is there already, only after a yes."""
+
+    def found(there: Any) -> None:
+        if not there:
+            write()
+            return
+        page.app.push_screen(
+            ConfirmDialog("File is there", f"{path} would be replaced", "Replace it?"),
+            lambda yes: write() if yes else None,
+        )
+
+    page.job("", path.exists, found)
+
+
+def name_field(page: Page, value: str = "") -> Field:
+    """Asks for the name of a new identity."""
+
+    def check(values: Mapping[str, str]) -> None:
+        page.board.identities.reserve(values["name"])
+
+    return Field("name", "Name", value, "of the identity: letters, digits, . _ -", check=check)
+
+
+def password_fields() -> tuple[Field, Field]:
+    """Ask for a new key's password, twice."""
+
+    def check(values: Mapping[str, str]) -> None:
+        check_password(values["password"].encode())
+
+    def check_again(values: Mapping[str, str]) -> None:
+        if values["password"] != values["again"]:
+            raise usage_error("Passwords differ", "the two passwords differ", "type them again")
+
+    hint = "empty: none; at most 64 bytes"
+    return (
+        Field("password", "Password", secret=True, hint=hint, check=check),
+        Field(
+            *("again", "Again"),
+            secret=True,
+            hint="the same password",
+            with_="password",
+            check=check_again,
+        ),
+    )
+
+
+def ask_create(
+    page: Page, done: Callable[[Any], None], before: Mapping[str, str] = NOTHING
+) -> None:
+    """Ask for a name, an algorithm and a password, and make the key.
+
+    Args:
+        done: gets the new identity.
+        before: what was typed the last time, when it failed.
+    """
+
+    def go(values: Mapping[str, str] | None) -> None:
+        if values:
+            algorithm = {one.words: one for one in Algorithm}[values["algorithm"]]
+            again = partial(ask_create, page, done, _not_secret(values))
+            label = f"making an {algorithm.words} key"
+            _make(page, values, lambda _: algorithm, label, done, again)
+
+    algorithm = Field(
+        "algorithm",
+        "Algorithm",
+        before.get("algorithm", ""),
+        choices=tuple(one.words for one in Algorithm),
+        hint="left and right change it; RSA may take a chip a minute",
+    )
+    fields = [name_field(page, before.get("name", "")), algorithm, *_key_fields(before)]
+    page.app.push_screen(FormDialog("New key in the TPM", fields), go)
+
+
+def ask_import(
+    page: Page, done: Callable[[Any], None], before: Mapping[str, str] = NOTHING
+) -> None:
+    """Ask for a private key that was made elsewhere, and wrap it into the TPM.
+
+    Args:
+        done: gets the new identity.
+        before: what was typed the last time, when it failed.
+    """
+    from tpmconsole.tpm.keyfile.software import read_software_key
+
+    def check(values: Mapping[str, str]) -> None:
+        user_path(values["source"])
+
+    def go(values: Mapping[str, str] | None) -> None:
+        if not values:
+            return
+        path = user_path(values["source"])
+
+        def imported(identity: Any) -> None:
+            done(identity)
+            warning = "\n\n".join(import_warning(str(path.absolute())))
+            page.console.show_text(f"{identity.name}: imported", warning)
+
+        _make(
+            page,
+            values,
+            lambda passwords: read_software_key(path, passwords.source),
+            f"importing {path.name}",
+            imported,
+            partial(ask_import, page, done, _not_secret(values)),
+        )
+
+    hint = "PEM or DER: PKCS#8, EC or RSA; encrypted or not"
+    source = Field("source", "File", before.get("source", ""), hint, check=check)
+    page.app.push_screen(
+        FormDialog(
+            "Import a key made elsewhere",
+            [name_field(page, before.get("name", "")), source, *_key_fields(before)],
+            notice=f"WARNING: {BETTER_MADE_HERE}.",
+        ),
+        go,
+    )
+
+
+def _key_fields(before: Mapping[str, str]) -> list[Field]:
+    """What every new key is asked about, after its name; passwords are typed anew."""
+    return [
+        *password_fields(),
+        Field(
+            "guard",
+            "Wrong ones",
+            before.get("guard", ""),
+            choices=GUARDS,
+            hint=GUARD_HINT,
+            with_="password",
+        ),
+        Field(
+            "handle",
+            "Handle",
+            before.get("handle", ""),
+            hint="empty: a key file; or 0x81000010 to keep the key inside the TPM",
+            check=_check_handle,
+        ),
+    ]
+
+
+def _not_secret(values: Mapping[str, str]) -> dict[str, str]:
+    """What a form may be filled with again."""
+    return {name: value for name, value in values.items() if name not in ("password", "again")}
+
+
+def _make(
+    page: Page,
+    values: Mapping[str, str],
+    kind: Callable[[Passwords], Algorithm | SoftwareKey],
+    label: str,
+    done: Callable[[Any], None],
+    again: Callable[[], None],
+) -> None:
+    """Make the identity, with the passwords that this turns out to need."""
+    handle = parse_handle(values["handle"]) if values["handle"] else None
+    password = secret(values["password"].encode() or None)
+
+    def work(passwords: Passwords) -> Identity:
+        return page.board.keyring.create(
+            values["name"],
+            kind(passwords),
+            password,
+            handle,
+            noda=values["guard"] == NOT_COUNTED,
+            owner_password=passwords.hierarchy,
+        )
+
+    name = values.get("source", values["name"])
+    do(page, Action(label, name, work, done, again=again))

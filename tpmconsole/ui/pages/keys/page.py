@@ -1,0 +1,185 @@
+"""Page 2: key files and persistent handles, and whether this TPM can use them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from tpmconsole.board.dependents import users
+from tpmconsole.board.phrases import mode_words
+from tpmconsole.inputs import user_path
+from tpmconsole.tpm.model import KeyFile, PersistentKey, Usability
+from tpmconsole.ui.command import Command
+from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.pages.keys.actions import ask_evict, ask_persist
+from tpmconsole.ui.pages.keys.check import TryingAll, try_one
+from tpmconsole.ui.pages.keys.details import all_facts, place, title
+from tpmconsole.ui.pages.keys.forms import ask_create, ask_import
+from tpmconsole.ui.pages.keys.list import KeyListPage
+
+if TYPE_CHECKING:
+    Key = KeyFile | PersistentKey
+
+
+class KeysPage(KeyListPage):
+    """What can be done with the keys of the list."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._trying: TryingAll | None = None
+
+    def commands(self) -> tuple[Command, ...]:
+        chosen, idle = self.chosen, self._idle
+        if self.typing:
+            return (
+                Command("escape", "Show all", "show all keys again", self.show_all),
+                Command("enter", "Done", "keep the filter", self.end_typing),
+            )
+        return (
+            Command("escape", "Stop", "stop trying keys", self._stop, self._is_trying),
+            Command("escape", "Show all", "show all keys again", self.show_all, self.narrowed),
+            Command("c", "Create", "make a key in the TPM, as a new identity", self._create),
+            Command(
+                "u",
+                "Usable?",
+                "let this TPM sign with the key, and verify",
+                self._try,
+                lambda: chosen() is not None and idle(),
+            ),
+            Command("enter", "Details", "everything about the key", self._details, kiosk=True),
+            Command(
+                "slash", "Filter", "show only keys whose row has what is typed", self.start_typing
+            ),
+            Command(
+                "a",
+                "Try all",
+                "let this TPM sign with every key that is shown; Esc stops it",
+                self._try_all,
+                lambda: bool(self.view.shown) and idle(),
+            ),
+            Command(
+                "p",
+                "Persist",
+                "move an identity's key into the TPM, to a persistent handle",
+                self._persist,
+                lambda: isinstance(key := chosen(), KeyFile) and key.identity is not None,
+            ),
+            Command(
+                "e",
+                "Evict",
+                "remove a persistent key from the TPM, for good",
+                self._evict,
+                lambda: isinstance(chosen(), PersistentKey),
+            ),
+            Command(
+                "m",
+                "Private",
+                "let nobody else read the key file (chmod 600)",
+                self._make_private,
+                self._is_open_to_others,
+            ),
+            Command(
+                "i",
+                "Import",
+                "wrap a private key that was made elsewhere into the TPM",
+                self._import,
+            ),
+            Command("o", "Open", "list the key files of another folder", self._open),
+            Command("s", "Sort", "sort by the next column", self.sort),
+            Command("r", "Refresh", "read the list again", self.refresh_data, kiosk=True),
+        )
+
+    def _changed(self, message: str) -> None:
+        self.answers.clear()  # what stood at a handle may be another key by now
+        self.console.main.say(message)
+        self.refresh_data()
+
+    # What the keys do
+
+    def _create(self) -> None:
+        ask_create(self, lambda identity: self._changed(f"{identity.name}: key made in the TPM"))
+
+    def _import(self) -> None:
+        ask_import(self, lambda identity: self._changed(f"{identity.name}: key imported"))
+
+    def _try(self) -> None:
+        key = self.chosen()
+        if key is not None:
+            try_one(self, key, self.persistent, self._one_answered)
+
+    def _one_answered(self, key: Key, answer: Usability) -> None:
+        self.console.refresh_health(silent=True)  # a wrong password has cost a try
+        self.console.main.say(f"{title(key)}: {answer.reason}", bad=not answer.usable)
+        self.answered(key, answer)
+
+    def _idle(self) -> bool:
+        return self.console.jobs.visible is None
+
+    def _is_trying(self) -> bool:
+        return self._trying is not None and self._trying.running
+
+    def _try_all(self) -> None:
+        keys = list(self.view.shown)
+        self._trying = TryingAll(self, keys, self.persistent, self.answered, self._tried_all)
+        self._trying.start()
+
+    def _tried_all(self, count: int) -> None:
+        usable = sum(answer.usable for answer in self.answers.values())
+        self.console.main.say(f"{count} keys tried; known as usable: {usable}")
+        self.console.refresh_health(silent=True)
+
+    def _stop(self) -> None:
+        if self._trying is not None:
+            self._trying.stop()
+
+    def _persist(self) -> None:
+        key = self.chosen()
+        if key is not None and key.identity is not None:
+            ask_persist(self, key.identity, self._changed)
+
+    def _evict(self) -> None:
+        key = self.chosen()
+        if isinstance(key, PersistentKey):
+            ask_evict(self, key, self._changed)
+
+    def _is_open_to_others(self) -> bool:
+        key = self.chosen()
+        return isinstance(key, KeyFile) and mode_words(key.mode) is not None
+
+    def _make_private(self) -> None:
+        key = self.chosen()
+        if isinstance(key, KeyFile):
+            self.job(
+                "changing the file's mode",
+                lambda: self.board.keyring.make_private(key),
+                lambda _: self._changed(f"only its owner may read {title(key)} now"),
+            )
+
+    def _details(self) -> None:
+        key = self.chosen()
+        if key is not None:
+            self.job(
+                "",
+                lambda: users(self.board, key),
+                lambda used_by: self.console.show_text(
+                    title(key),
+                    key.public_pem or "",
+                    all_facts(key, self.answers.get(place(key)), used_by),
+                ),
+            )
+
+    def _open(self) -> None:
+        def go(values: Mapping[str, str] | None) -> None:
+            if values is not None:
+                self.folder = user_path(values["path"]) if values["path"] else None
+                self.view.replace([])
+                self.present()
+                self.refresh_data()
+
+        def check(values: Mapping[str, str]) -> None:
+            if values["path"]:
+                user_path(values["path"])
+
+        hint = "empty: the identities"
+        field = Field("path", "Folder", str(self.folder or ""), hint, check=check)
+        self.app.push_screen(FormDialog("List the keys of a folder", [field]), go)

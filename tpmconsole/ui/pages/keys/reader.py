@@ -1,0 +1,46 @@
+"""Reading the list of keys in a thread, a handful at a time, so that the first are seen at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tpmconsole.ui.background import Progress
+
+if TYPE_CHECKING:
+    from tpmconsole.board.keys import KeyList, Keyring
+
+Item = TypeVar("Item")
+
+FIRST, MOST = 20, 250  # a screenful; as many as the table adds at once
+PAUSE_S = 0.2
+
+
+def handfuls(
+    items: Iterable[Item], clock: Callable[[], float] = time.monotonic
+) -> Iterator[list[Item]]:
+    """Items together as they come: a screenful first, then what came in a fifth of a second."""
+    held: list[Item] = []
+    most, since = FIRST, clock()
+    for item in items:
+        held.append(item)
+        if len(held) >= most or clock() - since > PAUSE_S:
+            yield held
+            held, most, since = [], MOST, clock()
+    if held:
+        yield held
+
+
+def read(keyring: Keyring, paths: Sequence[Path], progress: Progress) -> KeyList:
+    """Tell the key files as they are read, and answer what is inside the TPM.
+
+    Args:
+        paths: files and folders; none for the identities.
+    """
+    for some in handfuls(keyring.files(paths)):
+        progress.tell(some)
+        if progress.stopped:
+            break
+    return keyring.inside()

@@ -1,0 +1,237 @@
+"""Page 1: health in one glance."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widget import Widget
+
+from tpmconsole import clock
+from tpmconsole.board.phrases import (
+    SELF_TEST,
+    chip_words,
+    lockout_details,
+    lockout_state,
+    persistent_words,
+    self_test_details,
+    self_test_words,
+)
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
+from tpmconsole.tpm.responses import Code, explain
+from tpmconsole.ui.command import Command
+from tpmconsole.ui.pages.lockout import ask_reset
+from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.rows import Fact, Heading
+from tpmconsole.ui.widgets.details import Facts
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.summary import Summary
+    from tpmconsole.session.status import SessionFacts
+
+POLL_S = 5.0
+
+
+class OverviewPage(Page):
+    """Chip, self-test, lock-out, room, identities, sessions."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        # Not read yet: "none" would be a claim.
+        self._identities: list[Summary] | None = None
+        self._sessions: list[SessionFacts] | None = None
+
+    def on_mount(self) -> None:
+        self._present()
+        self.set_interval(POLL_S, self._poll)
+
+    def _poll(self) -> None:
+        """Every few seconds, and only while somebody can see it; no news costs no bytes."""
+        busy = self.console.jobs.running
+        if self.console.main.page is self and self.app.screen is self.console.main and not busy:
+            self.console.refresh_health(silent=True)
+            self.job("", self._read_lists, self._lists_read)
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll():
+            yield Facts()
+
+    def commands(self) -> tuple[Command, ...]:
+        return (
+            Command(
+                "t",
+                "Self-test",
+                "let the TPM test everything again",
+                lambda: self._self_test(full=True),
+                self._can_test,
+                kiosk=True,
+            ),
+            Command(
+                "i",
+                "",
+                "let the TPM test what it has not tested yet (incremental)",
+                lambda: self._self_test(full=False),
+                self._can_test,
+                kiosk=True,
+            ),
+            Command(
+                "l",
+                "Lock-out",
+                "forget all wrong passwords: resets the TPM's lock-out",
+                lambda: ask_reset(self),
+                self._can_reset,
+            ),
+            Command(
+                "s",
+                "Simulate",
+                "use the simulated TPM",
+                self._simulate,
+                lambda: self.console.no_tpm is not None,
+            ),
+            Command(
+                "r",
+                "Refresh",
+                "ask the TPM and read the identities again",
+                self.refresh_data,
+                kiosk=True,
+            ),
+        )
+
+    def focus_target(self) -> Widget:
+        return self.query_one(VerticalScroll)
+
+    def refresh_data(self) -> None:
+        self.console.refresh_health()
+        self.job("", self._read_lists, self._lists_read)
+
+    def health_changed(self) -> None:
+        self._present()
+
+    # What the keys do
+
+    def _can_test(self) -> bool:
+        return self.console.health is not None and self.console.jobs.visible is None
+
+    def _can_reset(self) -> bool:
+        health = self.console.health
+        lockout = health.lockout if health else None
+        return lockout is not None and (lockout.locked or lockout.failed_tries > 0)
+
+    def _self_test(self, *, full: bool) -> None:
+        kind = "full" if full else "incremental"
+        self.job(
+            f"running the {kind} self-test", lambda: self.board.self_test(full=full), self._tested
+        )
+
+    def _tested(self, result: SelfTest) -> None:
+        passed = result.result is SelfTestResult.PASSED
+        self.console.main.say(f"self-test {self_test_words(result)}", bad=not passed)
+        self.console.refresh_health()
+
+    def _simulate(self) -> None:
+        self.board.use_simulator()
+        self.console.refresh_health()
+
+    # The lists
+
+    def _read_lists(self) -> tuple[list[Summary], list[SessionFacts]]:
+        return self.board.summaries(), self.board.sessions.list()
+
+    def _lists_read(self, lists: Any) -> None:
+        self._identities, self._sessions = lists
+        self._present()
+
+    def _present(self) -> None:
+        health, gone = self.console.health, self.console.no_tpm
+        items: list[Fact | Heading] = [Fact("TPM", "", "asking ...")]
+        if health:
+            items = [*health_facts(health)]
+        elif gone:
+            items = [*no_tpm_facts(gone)]
+        items += clock_facts(self._identities or [])
+        if self._identities is not None and self._sessions is not None:
+            items += identity_facts(self._identities)
+            items += session_facts(self._sessions)
+        self.query_one(Facts).present(items)
+
+
+def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
+    """The board's clock, only where it cannot be believed."""
+    now = clock.now()
+    if not clock.fault(now) and all(one.state != "NO CLOCK" for one in identities):
+        return []
+    text = f"{clock.moment(now)}, not believable: no certificate can be judged; {clock.SET_IT}"
+    return [Fact("Clock", "NO CLOCK", text)]
+
+
+def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:
+    """The identities, each on a line."""
+    rows = [
+        Fact(one.name, one.state, f"{algorithm_words(one.algorithm):<9} {one.detail}")
+        for one in identities
+    ]
+    return [
+        Heading("Identities"),
+        *(rows or [Fact("", "NONE", "make the first one on page 3, Provision")]),
+    ]
+
+
+def session_facts(sessions: Sequence[SessionFacts]) -> list[Fact | Heading]:
+    """The sessions, each on a line."""
+    rows = [
+        Fact(
+            one.id,
+            one.word.upper(),
+            f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip(),
+        )
+        for one in sessions
+    ]
+    return [Heading("Sessions"), *(rows or [Fact("", "NONE", "start one on page 4, Sessions")])]
+
+
+def health_facts(health: TpmHealth) -> list[Fact]:
+    """The TPM's health in rows of label, state and details."""
+    failed = health.mode == "failure"
+    mark = "SIMULATED" if health.simulated else ""
+    version = f", TPM {health.family} rev {health.revision}" if health.family else ""
+    facts = [
+        Fact("TPM", "FAILED" if failed else "OK", f"{chip_words(health)}{version}"),
+        Fact("Firmware", "", health.firmware),
+        Fact(
+            "Self-test",
+            SELF_TEST[health.self_test.result],
+            self_test_details(health.self_test),
+        ),
+    ]
+    if failed:
+        error = explain(Code.FAILURE)
+        facts += [Fact("Why", "", error.cause), Fact("Try", "", error.remedy)]
+    if health.lockout:
+        details = lockout_details(health.lockout)
+        if health.lockout.locked:
+            details += "; protected keys are refused until then, or until it is reset (l)"
+        facts.append(Fact("Lock-out", lockout_state(health.lockout), details))
+    if health.persistent and health.transient:
+        room = health.persistent.available
+        details = (
+            f"{persistent_words(health.persistent)}; "
+            f"{health.transient.available} transient slots free"
+        )
+        facts.append(Fact("Room", "OK" if room else "FULL", details))
+    if health.hierarchies:  # not told in failure mode
+        names = [name for name, one in health.hierarchies.items() if one.auth_set]
+        facts.append(Fact("Passwords", "", f"set for: {', '.join(names)}" if names else "none set"))
+    return [*facts, Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})")]
+
+
+def no_tpm_facts(error: ConsoleError) -> list[Fact]:
+    """What was looked for, why each failed, and what to do."""
+    first, *more = error.cause.split("; ")
+    return [
+        Fact("TPM", "NO TPM", first),
+        *(Fact("", "", cause) for cause in more),
+        Fact("Try", "", f"{error.remedy}; s: use the simulated TPM"),
+    ]

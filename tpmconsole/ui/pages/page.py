@@ -1,0 +1,86 @@
+"""What the five pages have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from textual import on
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.content import Content
+from textual.widget import Widget
+
+from tpmconsole.errors import ConsoleError
+from tpmconsole.ui.background import Job
+from tpmconsole.ui.command import Command
+from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.ui.app import ConsoleApp
+
+
+class Page(Vertical):
+    """One page between the bars."""
+
+    @property
+    def console(self) -> ConsoleApp:
+        from tpmconsole.ui.app import ConsoleApp
+
+        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
+        return self.app
+
+    @property
+    def board(self) -> Board:
+        return self.console.board
+
+    def compose(self) -> ComposeResult:
+        raise NotImplementedError
+
+    def commands(self) -> tuple[Command, ...]:
+        """What can be done here, in the order of the key line."""
+        return ()
+
+    def opened(self) -> None:
+        """The page has come to the front."""
+        self.refresh_data()
+
+    def refresh_data(self) -> None:
+        """Read again what the page shows, off the event loop."""
+
+    def health_changed(self) -> None:
+        """The TPM has answered how it is, or that it cannot be reached."""
+
+    def focus_target(self) -> Widget | None:
+        """Who gets the keys when the page opens."""
+        return None
+
+    @on(Table.Moved)
+    def show_position(self) -> None:
+        """Say where in its list the cursor is; a scroll bar would cost bytes at every move."""
+        table = self.query_one(Table)
+        text = self.position(table.cursor_row, table.row_count)
+        self.query_one(Facts).border_title = Content(text)
+
+    def position(self, row: int, count: int) -> str:
+        """What is said of it."""
+        return f"{min(row + 1, count)} of {count}"
+
+    @on(Table.Pressed)
+    def obey_enter(self) -> None:
+        """A table takes Enter for itself; it means here what it means everywhere."""
+        self.console.main.obey("enter")
+
+    def job(
+        self,
+        label: str,
+        work: Callable[[], Any],
+        done: Callable[[Any], None] | None = None,
+        failed: Callable[[ConsoleError], None] | None = None,
+    ) -> Job:
+        """Start work in a thread; ``done`` and ``failed`` are called in the event loop."""
+        job = Job(label, work, done, failed)
+        self.console.start_job(job)
+        return job

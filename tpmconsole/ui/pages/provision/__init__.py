@@ -1,0 +1,1 @@
+"""Page 3: from a key to an installed certificate."""

@@ -1,0 +1,266 @@
+"""Step 4 of the walk: a certificate from a file or pasted, its verdicts, and a yes to install."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from tpmconsole.board.requests import CERTIFICATE_BYTES
+from tpmconsole.errors import ConsoleError
+from tpmconsole.system.files import read_bounded
+from tpmconsole.tpm.auth import Passwords
+from tpmconsole.ui.ask_auth import Action, do
+from tpmconsole.ui.dialogs.files import FilesSheet
+from tpmconsole.ui.dialogs.menu import MenuDialog, Option
+from tpmconsole.ui.dialogs.message import ErrorDialog
+from tpmconsole.ui.dialogs.paste import PasteDialog
+from tpmconsole.ui.dialogs.review import ReviewDialog
+from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.pages.provision.outdated import tell_outdated
+from tpmconsole.ui.pages.provision.request import ROLES
+from tpmconsole.ui.pages.provision.steps import COMPARE, anchor_facts, verdict_facts
+from tpmconsole.ui.rows import Fact
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.summary import Summary
+    from tpmconsole.x509.judge import CertificateFacts, Judgement
+
+Taken = Callable[[bytes], None]
+Back = Callable[[], None]
+
+
+def _nowhere() -> None:
+    """Back to the page: whatever was open has closed by itself."""
+
+
+def ask_certificate(
+    page: Page, title: str, taken: Taken, *, roots: bytes = b"", back: Back = _nowhere
+) -> None:
+    """Ask where a certificate comes from, and read it.
+
+    Args:
+        taken: called with what was read.
+        roots: roots that came with a bundle; offered first where there are any.
+        back: called where nothing was read.
+    """
+
+    def choose(typed: str = "") -> None:
+        page.app.push_screen(FilesSheet(title, typed), read)
+
+    def read(path: Path | None) -> None:
+        if path is None:
+            back()
+            return
+        page.job(
+            "reading the file",
+            lambda: read_bounded(path, CERTIFICATE_BYTES),
+            taken,
+            lambda error: page.console.show_error(error, partial(choose, str(path))),
+        )
+
+    def pasted(data: bytes | None) -> None:
+        if data is None:
+            back()
+        else:
+            taken(data)
+
+    def go(key: str | None) -> None:
+        if key == "b":
+            taken(roots)
+        elif key == "f":
+            choose()
+        elif key == "p":
+            page.app.push_screen(PasteDialog(title), pasted)
+        else:
+            back()
+
+    options = [
+        Option("f", "File", "removable disks first"),
+        Option("p", "Paste", "the PEM, through the terminal"),
+    ]
+    if roots:
+        options.insert(0, Option("b", "From the bundle", "the root that the CA sent along"))
+    page.app.push_screen(MenuDialog(title, options), go)
+
+
+def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowhere) -> None:
+    """Show the CAs in a file by name and fingerprint; only ``y`` trusts them.
+
+    Args:
+        yes: called with them as PEM.
+        back: called where nobody is to be trusted.
+    """
+
+    def read() -> tuple[list[CertificateFacts], bytes]:
+        from tpmconsole.x509.bundle import read_bundle
+        from tpmconsole.x509.names import pem
+
+        return page.board.installer.new_anchors(name, data), pem(read_bundle(data))
+
+    def show(anchors: list[CertificateFacts], pem: bytes) -> None:
+        if not anchors:
+            page.console.main.say(f"{name} trusts all of these already")
+            back()
+            return
+        facts = [fact for one in anchors for fact in anchor_facts(one, new=True)]
+        danger = " Whoever has this CA can pose as every peer." * any(one.ca for one in anchors)
+        facts += [Fact(), Fact("", "", f"{COMPARE}{danger}")]
+        page.app.push_screen(
+            ReviewDialog(f"Trust this for {name}?", facts, [("y", "Trust"), ("n", "No")]),
+            lambda key: yes(pem) if key == "y" else back(),
+        )
+
+    def failed(error: ConsoleError) -> None:
+        page.app.push_screen(ErrorDialog(error), lambda _: back())
+
+    page.job("reading the CA", read, lambda found: show(*found), failed)
+
+
+class Importing:
+    """One certificate, from where it is to where it works.
+
+    Args:
+        page: where it is asked for.
+        identity: whose it is.
+        changed: called with what to say when it is over.
+    """
+
+    def __init__(self, page: Page, identity: Summary, changed: Callable[[str], None]) -> None:
+        self._page = page
+        self._identity = identity
+        self._changed = changed
+        self._role = identity.role or ROLES[0]
+        self._bundles: list[bytes] = []
+        self._trust = b""
+        self._passwords = Passwords()
+
+    def start(self) -> None:
+        """Ask for the certificate."""
+        ask_certificate(self._page, f"Certificate of {self._identity.name}", self._add)
+
+    def _add(self, bundle: bytes, back: Back = _nowhere) -> None:
+        """Take what was read, where there is a certificate in it."""
+
+        def read() -> None:
+            from tpmconsole.x509.bundle import read_bundle
+
+            read_bundle(bundle)
+
+        def good(_: None) -> None:
+            self._bundles.append(bundle)
+            self._judge()
+
+        def failed(error: ConsoleError) -> None:
+            self._page.app.push_screen(ErrorDialog(error), lambda _: back())
+
+        self._page.job("", read, good, failed)
+
+    def _judge(self) -> None:
+        """Without the key's password first: all but the proof can be said, and it costs no try."""
+        self._page.job("checking the certificate", self._judged, self._show)
+
+    def _judged(self) -> tuple[Judgement, list[CertificateFacts]]:
+        from tpmconsole.x509.judge import describe
+
+        judgement = self._page.board.installer.judge(
+            self._identity.name,
+            self._bundles,
+            self._trust or None,
+            self._role,
+            self._passwords.key,
+            owner_password=self._passwords.hierarchy,
+            last_try=self._passwords.last_try,
+        )
+        return judgement, [describe(one) for one in judgement.added]
+
+    def _show(self, found: tuple[Judgement, list[CertificateFacts]]) -> None:
+        judgement, added = found
+        answers = [("t", "Trust"), ("a", "Add"), ("o", f"Role: {self._role}")]
+        if judgement.acceptable:
+            answers.insert(0, ("y", "Install"))
+        if any(one.check == "key-proof" and one.verdict == "warn" for one in judgement.verdicts):
+            answers.append(("p", "Password"))
+        end = "y installs it" if judgement.acceptable else "not installed: nothing was changed"
+        self._page.app.push_screen(
+            ReviewDialog(
+                f"Certificate of {self._identity.name}",
+                verdict_facts(judgement.verdicts, added, end),
+                answers,
+            ),
+            lambda key: self._answered(found, key),
+        )
+
+    def _answered(self, found: tuple[Judgement, list[CertificateFacts]], key: str | None) -> None:
+        def back() -> None:
+            self._show(found)
+
+        if key == "y":
+            self._install(found[0])
+        elif key == "t":
+            self._ask_trust(back)
+        elif key == "a":
+            ask_certificate(
+                self._page, "One more of its chain", lambda data: self._add(data, back), back=back
+            )
+        elif key == "o":
+            self._role = ROLES[(ROLES.index(self._role) + 1) % len(ROLES)]
+            self._judge()
+        elif key == "p":
+            self._prove()
+        else:
+            self._refuse(found[0])
+
+    def _install(self, judgement: Judgement) -> None:
+        name, board = self._identity.name, self._page.board
+
+        def installed(_: Any) -> None:
+            self._changed(f"{name}: certificate installed; page 4 starts a session")
+            tell_outdated(self._page, name)
+
+        self._page.job(
+            "installing the certificate",
+            lambda: board.installer.install(name, judgement),
+            installed,
+        )
+
+    def _refuse(self, judgement: Judgement) -> None:
+        name, board = self._identity.name, self._page.board
+        self._page.job("", lambda: board.installer.refuse(name, judgement))
+        self._changed(f"{name}: certificate not installed, nothing was changed")
+
+    def _ask_trust(self, back: Back) -> None:
+        page, name = self._page, self._identity.name
+
+        def yes(pem: bytes) -> None:
+            self._trust += pem
+            self._judge()
+
+        def taken(data: bytes) -> None:
+            ask_trust(page, name, data, yes, back)
+
+        page.job(
+            "",
+            lambda: page.board.installer.roots_in(self._bundles),
+            lambda roots: ask_certificate(page, "The CA to trust", taken, roots=roots, back=back),
+        )
+
+    def _prove(self) -> None:
+        name, board = self._identity.name, self._page.board
+
+        def work(known: Passwords) -> Any:
+            self._passwords = known
+            return self._judged()
+
+        do(
+            self._page,
+            Action(
+                "letting the key sign",
+                name,
+                work,
+                self._show,
+                lambda: board.source(board.identities.get(name)),
+            ),
+            "key",
+        )

@@ -1,0 +1,170 @@
+"""Step 3 of the walk: the request to its CA, by disk, screen, clipboard or camera."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from tpmconsole.board.phrases import disks_words, size_words
+from tpmconsole.inputs import user_path
+from tpmconsole.system.disks import Disk, Disks, disks_in_time
+from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.menu import MenuDialog, Option
+from tpmconsole.ui.dialogs.qr import BAR_LINES, QrCode, QrSheet, qr_code
+from tpmconsole.ui.dialogs.review import ReviewDialog
+from tpmconsole.ui.dialogs.sheet import PemSheet
+from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
+from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.terminal import clipboard
+
+MOST_DISKS = 5
+THEN_IMPORT = "when it has sent the certificate, press i"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """What is needed to offer the ways: the request, its code, and where it could be written."""
+
+    pem: str
+    code: QrCode | None
+    disks: Disks
+
+
+class Handing:
+    """Offers the ways from which one is chosen, as often as one likes.
+
+    Args:
+        page: where it is asked for.
+        name: the identity.
+        demo: lets the simulator's CA sign it; None where there is none.
+    """
+
+    def __init__(self, page: Page, name: str, demo: Callable[[], None] | None) -> None:
+        self._page = page
+        self._name = name
+        self._demo = demo
+
+    def start(self) -> None:
+        """Read the request, look for disks, and ask."""
+        self._page.job("looking for disks", self._prepare, self._ask)
+
+    def _prepare(self) -> Ready:
+        pem = self._page.board.provision.request_pem(self._name)
+        files = not self._page.board.settings.kiosk
+        disks = disks_in_time() if files else Disks()
+        return Ready(pem.decode("ascii", "replace").strip() + "\n", qr_code(pem), disks)
+
+    def _ask(self, ready: Ready) -> None:
+        disks = {str(at + 1): disk for at, disk in enumerate(ready.disks.mounted[:MOST_DISKS])}
+        ways: dict[str, Callable[[], None]] = {
+            "f": self._ask_path,
+            "s": lambda: self._show(ready),
+            "c": lambda: self._copy(ready),
+            "q": lambda: self._show_code(ready.code),
+        }
+        if self._demo is not None:
+            ways["d"] = self._demo
+        options = [_disk_option(key, disk, len(ready.pem)) for key, disk in disks.items()]
+        if not self._page.board.settings.kiosk:
+            nothing = disks_words(ready.disks)
+            where = "type its path" + (f"; {nothing}" if nothing else "")
+            options.append(Option("f", "File", where))
+        options += [
+            Option("s", "Screen", "the PEM, to copy it with the terminal's mouse"),
+            Option("c", "Clipboard", "of your computer (OSC 52)", clipboard.too_long(ready.pem)),
+            Option("q", "QR code", "for a camera", self._no_code(ready.code)),
+        ]
+        if self._demo is not None:
+            options.append(Option("d", "Demo CA", "the simulator's CA signs it now"))
+
+        def go(key: str | None) -> None:
+            if key in disks:
+                self._write(disks[key].path / f"{self._name}.csr", disks[key], self.start)
+            elif key is not None:
+                ways[key]()
+
+        title = f"Hand the request of {self._name} to its CA"
+        self._page.app.push_screen(MenuDialog(title, options), go)
+
+    # By file
+
+    def _ask_path(self, typed: str = "") -> None:
+        def go(values: Mapping[str, str] | None) -> None:
+            if values:
+                again = partial(self._ask_path, values["path"])
+                self._write(user_path(values["path"]), None, again)
+
+        hint = "where the request is written"
+        field = Field("path", "File", typed or f"~/{self._name}.csr", hint, check=check_path)
+        self._page.app.push_screen(FormDialog(f"Write the request of {self._name}", [field]), go)
+
+    def _write(self, path: Path, disk: Disk | None, again: Callable[[], None]) -> None:
+        def write() -> None:
+            self._page.job(
+                "writing the request",
+                lambda: self._page.board.provision.hand_over(self._name, path, disk),
+                lambda _: self._written(path, disk),
+                lambda error: self._page.console.show_error(error, again),
+            )
+
+        ask_replace(self._page, path, write)
+
+    def _written(self, path: Path, disk: Disk | None) -> None:
+        take = f"unmount it (umount {disk.path}), and take the disk" if disk else "take the file"
+        facts = [
+            Fact("Written", "DONE", f"{path}, and synced: all of it is on the disk"),
+            Fact("Next", "NEXT", f"{take} to your CA; {THEN_IMPORT}"),
+        ]
+        self._page.console.main.say(f"{path} written: hand it to your CA")
+        self._page.app.push_screen(ReviewDialog("Request written", facts, [("enter", "Close")]))
+
+    # By the terminal
+
+    def _show(self, ready: Ready) -> None:
+        then = f"Copy every line to your CA; {THEN_IMPORT}."
+        self._page.app.push_screen(PemSheet(f"Request of {self._name}", ready.pem, then))
+
+    def _copy(self, ready: Ready) -> None:
+        clipboard.copy(self._page.app, ready.pem)
+        facts = [
+            Fact("Sent", "DONE", f"{size_words(len(ready.pem))} to your terminal's clipboard"),
+            Fact("Next", "NEXT", f"paste it where your CA takes requests; {THEN_IMPORT}"),
+            Fact(
+                "If nothing",
+                "",
+                "came: your terminal takes no clipboard (OSC 52), or minicom, screen or tmux is "
+                "between; h, then s shows the request instead",
+            ),
+        ]
+        self._page.app.push_screen(ReviewDialog("Copied", facts, [("enter", "Close")]))
+
+    def _show_code(self, code: QrCode | None) -> None:
+        if code is not None:
+            title = f"Scan it, and send the text to your CA; {THEN_IMPORT}."
+            self._page.app.push_screen(QrSheet(title, code, blocks=self._blocks))
+
+    @property
+    def _blocks(self) -> bool:
+        return self._page.app.has_class("unicode")
+
+    def _no_code(self, code: QrCode | None) -> str:
+        """Why it cannot be shown; empty where it can."""
+        if code is None:
+            return "the request is longer than any QR code"
+        size = self._page.app.size
+        columns, lines = code.cells(blocks=self._blocks)
+        lines += BAR_LINES
+        if columns <= size.width and lines <= size.height:
+            return ""
+        return f"it needs {columns}x{lines}, the terminal has {size.width}x{size.height}"
+
+
+def _disk_option(key: str, disk: Disk, size: int) -> Option:
+    about = f"{size_words(disk.free)} free, {disk.device} {disk.kind} {disk.model}".rstrip()
+    problem = "" if disk.writable else f"{disk.path} is read-only"
+    if disk.writable and disk.free < size:
+        problem = f"{disk.path} is full"
+    return Option(key, str(disk.path), about, problem)

@@ -1,0 +1,283 @@
+"""Page 3: the walk from a key in the TPM to an installed certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.widget import Widget
+
+from tpmconsole.clock import moment
+from tpmconsole.tpm.model import algorithm_words
+from tpmconsole.ui.command import Command
+from tpmconsole.ui.confirm import ask_forget
+from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.pages.keys.forms import ask_create
+from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.pages.provision.certificate import Importing
+from tpmconsole.ui.pages.provision.hand_over import Handing
+from tpmconsole.ui.pages.provision.outdated import tell_outdated
+from tpmconsole.ui.pages.provision.renew import Renewing
+from tpmconsole.ui.pages.provision.request import Requesting
+from tpmconsole.ui.pages.provision.steps import step_facts, verdict_facts
+from tpmconsole.ui.pages.provision.trust import Trusting
+from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.identity.summary import Summary
+    from tpmconsole.x509.judge import CertificateFacts, Judgement
+
+COLUMNS = (("IDENTITY", 22), ("KEY", 10), ("STATE", 10), ("CERTIFICATE", 30))
+
+
+class ProvisionPage(Page):
+    """Identities above, the steps of the chosen one below."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._summaries: list[Summary] = []
+        self._drafts: dict[str, Mapping[str, str]] = {}
+        self._going_to = ""
+
+    def compose(self) -> ComposeResult:
+        yield Table(COLUMNS, state_column=2)
+        yield Facts(classes="detail")
+
+    def commands(self) -> tuple[Command, ...]:
+        one = self._chosen()
+        works = one is not None and not one.key_lost
+        asked = one is not None and works and one.request_subject is not None
+        certified = one is not None and works and one.subject is not None
+        answered = one is not None and one.subject is not None and not one.renewing
+        return (
+            Command("n", "New key", "make a key in the TPM, as a new identity", self._create),
+            Command("r", "Request", "make the certificate request", self._request, lambda: works),
+            Command(
+                "i",
+                "Import",
+                "check a certificate, and install it where nothing speaks against it",
+                self._import,
+                lambda: works,
+            ),
+            Command("enter", "Next", "go on with this identity", self._next),
+            Command(
+                "t",
+                "Trust",
+                "the CAs whose peers it trusts: see, add and remove them",
+                self._trust,
+                lambda: works,
+            ),
+            # These come and go with the row: last, so that the others keep their place. Not all
+            # fit on the line; the steps and the help name them.
+            Command(
+                "h",
+                "" if answered else "To CA",
+                "hand the request over: file, screen, clipboard or QR code",
+                self._hand_over,
+                lambda: asked,
+                kiosk=True,
+            ),
+            Command("w", "Renew", "ask for the same again", self._renew, lambda: certified),
+            Command(
+                "u",
+                "Undo",
+                "go back to the certificate before the last import, once",
+                self._undo,
+                lambda: one is not None and one.can_undo,
+            ),
+            Command(
+                "d",
+                "",
+                "let the simulator's CA sign the request",
+                self._demo,
+                lambda: asked and self._simulated,
+            ),
+            Command(
+                "x",
+                "" if works else "Forget",
+                "forget this identity: remove its key file, certificate and trust",
+                self._forget,
+                lambda: one is not None,
+            ),
+        )
+
+    def focus_target(self) -> Widget:
+        return self._table
+
+    def refresh_data(self) -> None:
+        self.job("", self.board.summaries, self._listed)
+
+    @property
+    def _table(self) -> Table:
+        return self.query_one(Table)
+
+    @property
+    def _simulated(self) -> bool:
+        health = self.console.health
+        return health is not None and health.simulated
+
+    def _chosen(self) -> Summary | None:
+        row = self._table.chosen
+        return None if row is None else self._summaries[row]
+
+    # What is shown
+
+    def _listed(self, summaries: Any) -> None:
+        self._summaries = summaries
+        names = [one.name for one in self._summaries]
+        chosen = None
+        if self._going_to in names:
+            chosen, self._going_to = names.index(self._going_to), ""
+        self._table.present(
+            [
+                (one.name, algorithm_words(one.algorithm), one.state, one.detail)
+                for one in self._summaries
+            ],
+            chosen,
+        )
+        self._show_steps()
+
+    def on_table_moved(self) -> None:
+        self._show_steps()
+
+    def _show_steps(self) -> None:
+        one = self._chosen()
+        facts = [Fact("1 Key", "NEXT", "n: make a key in the TPM")]
+        if one is not None:
+            kiosk = self.board.settings.kiosk
+            facts = step_facts(one, simulated=self._simulated, kiosk=kiosk)
+            if self._table.cut:
+                facts = [Fact("Identity", "", one.name), *facts]
+        self.query_one(Facts).present(facts)
+        self.console.main.show_keys()
+
+    def health_changed(self) -> None:
+        if self.is_mounted:
+            self._show_steps()
+
+    def _changed(self, message: str, *, bad: bool = False) -> None:
+        self.console.main.say(message, bad=bad)
+        self.refresh_data()
+
+    def _replaced(self, name: str, message: str) -> None:
+        """A certificate or trust anchors are others now."""
+        self._changed(message)
+        tell_outdated(self, name)
+
+    # The steps
+
+    def _next(self) -> None:
+        one = self._chosen()
+        if one is None:
+            self._create()
+        elif one.key_lost:
+            self._forget()
+        elif one.request_subject is None and one.subject is None:
+            self._request()
+        elif one.renewing or one.subject is None:
+            if self._simulated:
+                self._demo()
+            else:
+                self._import()
+        elif one.state in ("EXPIRES", "EXPIRED"):
+            self._renew()
+        elif not one.has_trust:
+            self._trust()
+        else:
+            self.console.main.say(f"{one.name} is ready: start a session on page 4")
+
+    def _create(self) -> None:
+        def made(identity: Identity) -> None:
+            self._going_to = identity.name  # the next step is its request
+            self._changed(f"{identity.name}: key made in the TPM")
+
+        ask_create(self, made)
+
+    def _request(self) -> None:
+        if (one := self._chosen()) is not None:
+            Requesting(self, one, self._drafts, lambda: self._requested(one.name)).start()
+
+    def _renew(self) -> None:
+        if (one := self._chosen()) is not None:
+            Renewing(self, one, self._drafts, self._requested).start()
+
+    def _requested(self, name: str) -> None:
+        self._going_to = name  # a new one, where it was renewed with a new key
+        self._changed(f"{name}: request made; hand it to your CA")
+        self._hand_over_of(name)
+
+    def _hand_over(self) -> None:
+        if (one := self._chosen()) is not None:
+            self._hand_over_of(one.name)
+
+    def _hand_over_of(self, name: str) -> None:
+        visitor = self.board.settings.kiosk
+        demo = (lambda: self._demo_of(name)) if self._simulated and not visitor else None
+        Handing(self, name, demo).start()
+
+    def _import(self) -> None:
+        if (one := self._chosen()) is not None:
+            Importing(self, one, self._changed).start()
+
+    def _trust(self) -> None:
+        if (one := self._chosen()) is not None:
+            Trusting(self, one.name, partial(self._replaced, one.name)).start()
+
+    def _forget(self) -> None:
+        if (one := self._chosen()) is not None:
+            ask_forget(self, one.name, self._changed)
+
+    # Back to the certificate before
+
+    def _undo(self) -> None:
+        one = self._chosen()
+        if one is None:
+            return
+        name = one.name
+        self.job(
+            "",
+            lambda: self.board.installer.kept_before(name),
+            lambda kept: self._ask_undo(one, kept),
+        )
+
+    def _ask_undo(self, one: Summary, kept: CertificateFacts | None) -> None:
+        if kept is None:
+            self._changed(f"{one.name}: no earlier certificate was kept", bad=True)
+            return
+        until = f", until {moment(one.not_after)}" if one.not_after else ""
+        loss = f"The certificate {one.subject}{until}, is lost, and the CAs that came with it."
+        back = f"Go back to {kept.subject}, until {moment(kept.not_after)}?"
+        self.app.push_screen(
+            ConfirmDialog(f"Undo the import of {one.name}", loss, back),
+            lambda yes: self._undo_now(one.name) if yes else None,
+        )
+
+    def _undo_now(self, name: str) -> None:
+        self.job(
+            "going back",
+            lambda: self.board.installer.undo(name),
+            lambda facts: self._replaced(name, f"{name}: back to {facts.subject}"),
+        )
+
+    # The simulator's CA
+
+    def _demo(self) -> None:
+        if (one := self._chosen()) is not None:
+            self._demo_of(one.name)
+
+    def _demo_of(self, name: str) -> None:
+        self.job(
+            "the demo CA signs",
+            lambda: self.board.installer.demo_sign(name),
+            lambda judgement: self._judged(name, judgement),
+        )
+
+    def _judged(self, name: str, judgement: Judgement) -> None:
+        facts = verdict_facts(judgement.verdicts, [], "installed")
+        self.console.show_text(f"Certificate of {name}", "", facts)
+        self._replaced(name, f"{name}: certificate installed")

@@ -1,0 +1,134 @@
+"""The walk in words: how far an identity is, what a certificate was found to be, whom to trust."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tpmconsole.clock import moment
+from tpmconsole.text import short
+from tpmconsole.tpm.model import algorithm_words
+from tpmconsole.ui.next_steps import by_keys
+from tpmconsole.ui.rows import Fact, Heading
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.summary import Summary
+    from tpmconsole.x509.judge import CertificateFacts, Verdict
+
+# The remedies are written for commands; here a key does it.
+_KEYS_INSTEAD = (
+    ("--trust FILE", "key t"),
+    ("add it to the files you import", "add it (key a)"),
+    ("--password-file FILE", "key p"),
+    ("with --role", "with key o"),
+    ("--san dns:NAME or --san ip:ADDRESS", "dns:NAME or ip:ADDRESS among its names"),
+    ("tpmconsole renew, or for", "key w on this page, or for"),
+    ("hand the request over again; then import it", "h: hand the request over again; then i"),
+    ("tpmconsole trust NAME --remove SHA-256", "key t on this page, then x"),
+)
+_SHORT_NAMES = {"authority-key-identifier": "key-ids"}
+COMPARE = "Compare each fingerprint with the one that the CA publishes or tells you."
+
+
+def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fact]:
+    """The five steps of an identity: done, next, or still to come, and what is there of each.
+
+    What is over is told in few words: a move of the cursor sends all that differs.
+    """
+    if one.key_lost:
+        lost = [Fact("1 Key", one.state, one.detail)]
+        return lost if kiosk else [*lost, Fact("", "", "x: forget it; then n: a new key")]
+    asked = one.request_subject is not None
+    answered = one.subject is not None and not one.renewing
+    ready = one.subject is not None and one.has_trust
+    hand = "h: hand it over; d: the demo CA signs it" if simulated and asked else "h: hand it over"
+    steps = (
+        ("1 Key", True, _key_text(one)),
+        ("2 Request", asked, _request_text(one, answered=answered)),
+        ("3 To the CA", answered, short(one.issuer or "", 24) if answered else hand),
+        ("4 Import", answered, _import_text(one, answered=answered, kiosk=kiosk)),
+        ("5 Ready", ready, _ready_text(one)),
+    )
+    lines = []
+    next_found = False
+    for label, done, text in steps:
+        state = "DONE" if done else "" if next_found else "NEXT"
+        next_found = next_found or not done
+        lines.append(Fact(label, state, text))
+    if one.state in ("EXPIRES", "EXPIRED", "NO CLOCK") and not one.renewing:
+        lines[-1] = Fact("5 Ready", one.state, one.detail)
+    if one.state == "ERROR":
+        lines.append(Fact("", "ERROR", one.detail))
+    return lines
+
+
+def _key_text(one: Summary) -> str:
+    password = "password" if one.auth != "none" else "no password"
+    made = f", made {one.made:%Y-%m-%d}" if one.made else ""
+    return f"{algorithm_words(one.algorithm)} in {one.where}, {password}{made}"
+
+
+def _request_text(one: Summary, *, answered: bool) -> str:
+    if one.request_subject is None:
+        return "r: subject, names and role"
+    made = f", made {moment(one.requested)}" if one.requested and not answered else ""
+    which = "renewal " if one.renewing else ""
+    return f"{which}{one.request_subject}{made}"
+
+
+def _import_text(one: Summary, *, answered: bool, kiosk: bool) -> str:
+    if not answered:
+        return "" if kiosk else "i: the certificate it sends"
+    # Until when is in the table.
+    return "u: back to the one before" if one.can_undo and not kiosk else ""
+
+
+def _ready_text(one: Summary) -> str:
+    if one.subject is not None and not one.has_trust:
+        return "t: trust the CA of its peers"
+    if one.renewing and one.not_after:
+        return f"page 4 starts a session; the certificate before holds {moment(one.not_after)}"
+    return "page 4 starts a session"
+
+
+def verdict_facts(
+    verdicts: Sequence[Verdict], added: Sequence[CertificateFacts], end: str
+) -> list[Fact | Heading]:
+    """The verdicts over a certificate, what speaks against it first.
+
+    Args:
+        added: the trust anchors that come with it and are new.
+        end: what became of it, or what can be done.
+    """
+    facts: list[Fact | Heading] = [Fact("Result", "", end)]
+    wrong = [one for one in verdicts if one.verdict != "ok"]
+    for one in sorted(wrong, key=lambda one: one.verdict != "fail"):
+        facts.append(Fact(_short(one.check), one.verdict.upper(), one.text))
+        facts.append(Fact("", "", f"try: {_by_keys(one.remedy)}"))
+    facts += [fact for anchor in added for fact in anchor_facts(anchor, new=True)]
+    passed = [one for one in verdicts if one.verdict == "ok"]
+    if wrong:  # what passed is of no interest now, and every line of it costs bytes
+        return [*facts, Fact("Passed", "OK", ", ".join(_short(one.check) for one in passed))]
+    return [*facts, *(Fact(_short(one.check), "OK", one.text) for one in passed)]
+
+
+def _short(check: str) -> str:
+    return _SHORT_NAMES.get(check, check)
+
+
+def _by_keys(remedy: str) -> str:
+    for option, key in _KEYS_INSTEAD:
+        remedy = remedy.replace(option, key)
+    return by_keys(remedy)
+
+
+def anchor_facts(anchor: CertificateFacts, *, new: bool = False) -> list[Fact]:
+    """A trust anchor: its name, until when, and its fingerprint in groups that can be compared."""
+    until = f"{moment(anchor.not_after)}{anchor.trusted_for}"
+    state = ("NEW CA" if anchor.ca else "NEW PEER") if new else ""
+    digits = anchor.fingerprint.upper()
+    groups = " ".join(digits[at : at + 4] for at in range(0, len(digits), 4))
+    return [
+        Fact("Trust", state, f"{anchor.subject}, until {until}"),
+        Fact("", "SHA-256", groups),
+    ]

@@ -1,0 +1,102 @@
+"""The trust anchors of an identity: shown by name and fingerprint, added and removed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tpmconsole.clock import moment
+from tpmconsole.ui.dialogs.menu import MenuDialog, Option
+from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.dialogs.review import ReviewDialog
+from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.pages.provision.certificate import ask_certificate, ask_trust
+from tpmconsole.ui.pages.provision.steps import anchor_facts
+from tpmconsole.ui.rows import Fact
+
+if TYPE_CHECKING:
+    from tpmconsole.x509.judge import CertificateFacts
+
+_KEYS = "123456789"
+
+
+class Trusting:
+    """Shows the anchors of an identity, and changes them after a yes.
+
+    Args:
+        page: where it is asked for.
+        name: the identity.
+        changed: called with what to say when something was changed.
+    """
+
+    def __init__(self, page: Page, name: str, changed: Callable[[str], None]) -> None:
+        self._page = page
+        self._name = name
+        self._changed = changed
+
+    def start(self) -> None:
+        """Read the anchors and show them."""
+        installer = self._page.board.installer
+        self._page.job("", lambda: installer.trust(self._name), self._show, self._damaged)
+
+    def _damaged(self, error: Exception) -> None:
+        self._page.console.main.say(str(error), bad=True)
+        self._add()  # what is damaged is replaced by what is added
+
+    def _show(self, anchors: list[CertificateFacts]) -> None:
+        none = [Fact("Trust", "NONE", "no peer is trusted: a adds the CA of the peers")]
+        facts = [fact for one in anchors for fact in anchor_facts(one)] or none
+        answers = [("a", "Add"), ("x", "Remove")] if anchors else [("a", "Add")]
+
+        def go(key: str | None) -> None:
+            if key == "a":
+                self._add()
+            elif key == "x":
+                self._choose(anchors)
+
+        self._page.app.push_screen(ReviewDialog(f"{self._name} trusts", facts, answers), go)
+
+    def _add(self) -> None:
+        installer = self._page.board.installer
+
+        def add(pem: bytes) -> None:
+            self._page.job(
+                "adding the CA",
+                lambda: installer.add_anchors(self._name, pem),
+                lambda _: self._changed(f"{self._name}: it is trusted from now on"),
+            )
+
+        ask_certificate(
+            self._page,
+            "The CA to trust",
+            lambda data: ask_trust(self._page, self._name, data, add),
+        )
+
+    def _choose(self, anchors: list[CertificateFacts]) -> None:
+        if len(anchors) == 1:
+            self._ask_removal(anchors[0])
+            return
+        options = [
+            Option(key, one.fingerprint[:16], one.subject)
+            for key, one in zip(_KEYS, anchors, strict=False)
+        ]
+        self._page.app.push_screen(
+            MenuDialog("Trust which no more?", options),
+            lambda key: self._ask_removal(anchors[_KEYS.index(key)]) if key else None,
+        )
+
+    def _ask_removal(self, anchor: CertificateFacts) -> None:
+        installer = self._page.board.installer
+
+        def remove() -> None:
+            self._page.job(
+                "removing the CA",
+                lambda: installer.remove_anchor(self._name, anchor.fingerprint),
+                lambda _: self._changed(f"{self._name}: trusts {anchor.subject} no more"),
+            )
+
+        loss = f"{anchor.subject}, until {moment(anchor.not_after)}: its peers will be refused"
+        self._page.app.push_screen(
+            ConfirmDialog("Trust it no more", loss, "Remove it?"),
+            lambda yes: remove() if yes else None,
+        )

@@ -1,0 +1,325 @@
+"""Page 4: mutual-TLS sessions, started, watched and stopped; and who else uses the TPM."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from textual.app import ComposeResult
+from textual.timer import Timer
+from textual.widget import Widget
+
+from tpmconsole.board.sessions import reload, restart, tpm_users
+from tpmconsole.tpm.auth import Passwords
+from tpmconsole.ui.ask_auth import Action, do
+from tpmconsole.ui.command import Command
+from tpmconsole.ui.dialogs.events import EventsDialog
+from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
+from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.pages.sessions.details import (
+    ASCII_LEVELS,
+    BLOCK_LEVELS,
+    session_facts,
+    session_row,
+    steady,
+    user_facts,
+    user_row,
+)
+from tpmconsole.ui.pages.sessions.form import session_spec, start_form
+from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.table import Table
+
+if TYPE_CHECKING:
+    from tpmconsole.identity.summary import Summary
+    from tpmconsole.session.events import EventReader
+    from tpmconsole.session.spec import SessionSpec
+    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.usage import TpmUser
+    from tpmconsole.tpm.model import KeySource
+
+COLUMNS = (("SESSION", 12), ("STATE", 9), ("IDENTITY", 16), ("ADDRESS", 22), ("MESSAGES", 8))
+POLL_S = 1.0
+REST_S = 0.25
+# Looking for other users reads something of every process; they come and go rarely.
+USERS_EVERY = 10
+NOTHING = Fact("", "", "no sessions: s starts a server, c a client")
+
+
+class SessionsPage(Page):
+    """Sessions and other users of the TPM above, the live facts of the chosen one below."""
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._sessions: list[SessionFacts] = []
+        self._users: list[TpmUser] = []
+        self._reading = False
+        self._looking = False
+        self._polls = 0
+        self._started = ""
+        self._resting: Timer | None = None
+
+    def compose(self) -> ComposeResult:
+        yield Table(COLUMNS, state_column=1)
+        yield Facts(classes="detail", state_width=0)
+
+    def on_mount(self) -> None:
+        self.set_interval(POLL_S, self._poll)
+
+    def commands(self) -> tuple[Command, ...]:
+        def running() -> bool:
+            one = self._session()
+            return one is not None and not one.state.ended
+
+        def any_session() -> bool:
+            return self._session() is not None
+
+        return (
+            Command("s", "Server", "start a server", lambda: self._ask("server")),
+            Command("c", "Client", "start a client", lambda: self._ask("client")),
+            Command("x", "Stop", "end the session", self._stop, running),
+            Command("r", "Restart", "start it again, as it was", self._restart, any_session),
+            Command(
+                "l",
+                "Reload",
+                "take a renewed certificate; connections go on",
+                self._reload,
+                running,
+            ),
+            Command(
+                "enter",
+                "Events" if any_session() else "Details",
+                "what happened in it; of another program: all that is known",
+                self._open,
+                lambda: self._table.chosen is not None,
+                kiosk=True,
+            ),
+        )
+
+    def focus_target(self) -> Widget:
+        return self._table
+
+    def opened(self) -> None:
+        """The page has come to the front."""
+        self._polls = 0
+        self.refresh_data()
+
+    def refresh_data(self) -> None:
+        if not self._reading:
+            self._reading = True
+            self.job("", self._read, self._listed, self._not_listed)
+        # Of their own: it may take a second or two, and the sessions are not to wait for it. What
+        # else runs on the board is none of a visitor's business.
+        if self._polls % USERS_EVERY == 0 and not self._looking and not self.board.settings.kiosk:
+            self._looking = True
+            self.job("", lambda: tpm_users(self.board), self._looked, self._not_looked)
+        self._polls += 1
+
+    def _poll(self) -> None:
+        """Once a second, and only while somebody can see it."""
+        if self.console.main.page is self and self.app.screen is self.console.main:
+            self.refresh_data()
+
+    def _read(self) -> list[SessionFacts]:
+        sessions = self.board.sessions.list()
+        # What runs first, in the order of its start; then what has ended, the newest first.
+        running = [one for one in sessions if not one.state.ended]
+        ended = [one for one in reversed(sessions) if one.state.ended]
+        return [*running, *ended]
+
+    @property
+    def _table(self) -> Table:
+        return self.query_one(Table)
+
+    def _session(self) -> SessionFacts | None:
+        """The session under the cursor."""
+        row = self._table.chosen
+        return None if row is None or row >= len(self._sessions) else self._sessions[row]
+
+    def _user(self) -> TpmUser | None:
+        """The other program under the cursor."""
+        row = self._table.chosen
+        index = -1 if row is None else row - len(self._sessions)
+        return self._users[index] if 0 <= index < len(self._users) else None
+
+    # What is shown
+
+    def _not_listed(self, error: Any) -> None:
+        self._reading = False
+        self.console.main.say(str(error), bad=True)
+
+    def _listed(self, found: list[SessionFacts]) -> None:
+        self._reading = False
+        shown = {one.id: one for one in self._sessions}
+        self._present([steady(shown.get(one.id), one) for one in found], self._users)
+
+    def _not_looked(self, error: Any) -> None:
+        self._looking = False
+        self.console.main.say(str(error), bad=True)
+
+    def _looked(self, found: list[TpmUser]) -> None:
+        self._looking = False
+        self._present(self._sessions, found)
+
+    def _present(self, sessions: list[SessionFacts], users: list[TpmUser]) -> None:
+        """Show these rows, the cursor on what it was on, wherever that is now."""
+        chosen, names = self._table.chosen, self._names()
+        name = names[chosen] if chosen is not None and chosen < len(names) else None
+        self._sessions, self._users = sessions, users
+        names = self._names()
+        if self._started in names:
+            name, self._started = self._started, ""
+        self._table.present(self._rows(), names.index(name) if name in names else None)
+        self._show_facts()
+
+    def _names(self) -> list[str]:
+        """What each row stands for, wherever it is."""
+        return [*(one.id for one in self._sessions), *(f"pid {one.pid}" for one in self._users)]
+
+    def _rows(self) -> Sequence[tuple[str, ...]]:
+        return [*map(session_row, self._sessions), *map(user_row, self._users)]
+
+    def on_table_moved(self) -> None:
+        # When the cursor rests: a move costs little then, and one over many rows no more.
+        if self._resting is not None:
+            self._resting.stop()
+        self._resting = self.set_timer(REST_S, self._show_facts)
+
+    def _show_facts(self) -> None:
+        session, user = self._session(), self._user()
+        facts = [NOTHING]
+        if session is not None:
+            levels = BLOCK_LEVELS if self.app.has_class("unicode") else ASCII_LEVELS
+            facts = session_facts(session, levels)
+        elif user is not None:
+            facts = user_facts(user)
+        self.query_one(Facts).present(facts)
+        self.console.main.show_keys()
+
+    # What the keys do
+
+    def _ask(self, role: str) -> None:
+        self.job("", self.board.summaries, lambda all_: self._ask_with(role, all_))
+
+    def _ask_with(self, role: str, summaries: Sequence[Summary]) -> None:
+        ready = [one.name for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
+        if not ready:
+            self.console.main.say("no identity is ready: make one on page 3", bad=True)
+            return
+
+        def begin(values: Mapping[str, str] | None) -> None:
+            if values:
+                spec = session_spec(role, values)
+
+                def start(known: Passwords) -> SessionFacts:
+                    wanted = replace(spec, last_try=known.last_try)
+                    return self.board.start_session(wanted, known.key)
+
+                self._start(f"starting the {role}", spec, _locked(summaries, spec), start)
+
+        self.app.push_screen(start_form(role, ready), begin)
+
+    def _restart(self) -> None:
+        one = self._session()
+        if one is None:
+            return
+
+        def begin(yes: bool | None) -> None:
+            if yes:
+                self.job(
+                    "",
+                    lambda: (self.board.sessions.spec(one.id), self.board.summaries()),
+                    lambda answer: again(*answer),
+                )
+
+        def again(spec: SessionSpec, summaries: Sequence[Summary]) -> None:
+            def start(known: Passwords) -> SessionFacts:
+                return restart(self.board, one.id, known.key, last_try=known.last_try)
+
+            self._start(f"restarting {one.id}", spec, _locked(summaries, spec), start)
+
+        if one.state.ended:
+            begin(True)
+            return
+        self.app.push_screen(
+            ConfirmDialog(f"Restart {one.id}", _loss(one), "Start it again?"), begin
+        )
+
+    def _start(
+        self,
+        label: str,
+        spec: SessionSpec,
+        locked: bool,
+        start: Callable[[Passwords], SessionFacts],
+    ) -> None:
+        """Start a session, asking for its key's password where there is one.
+
+        Args:
+            locked: whether there is known to be one.
+        """
+
+        def source() -> KeySource | None:
+            return self.board.source(self.board.identities.get(spec.identity))
+
+        def done(facts: SessionFacts) -> None:
+            self._started = facts.id  # the cursor goes there
+            self._changed(f"{facts.id} started, engine {facts.engine}")
+
+        action = Action(label, spec.identity, start, done, source)
+        do(self, action, "key" if locked else None)
+
+    def _stop(self) -> None:
+        one = self._session()
+        if one is None:
+            return
+
+        def end(yes: bool | None) -> None:
+            if yes:
+                self.job(
+                    f"stopping {one.id}",
+                    lambda: self.board.stop_session(one.id),
+                    lambda facts: self._changed(f"{facts.id} {facts.state}"),
+                )
+
+        self.app.push_screen(ConfirmDialog(f"Stop {one.id}", _loss(one), "End it?"), end)
+
+    def _reload(self) -> None:
+        if (one := self._session()) is not None:
+            self.job(
+                f"reloading {one.id}",
+                lambda: reload(self.board, one.id),
+                lambda facts: self._changed(f"{facts.id} has read its certificate again"),
+            )
+
+    def _changed(self, message: str) -> None:
+        self.console.main.say(message)
+        self.refresh_data()
+
+    def _open(self) -> None:
+        """The events of a session; all that is known of another program."""
+        session, user = self._session(), self._user()
+        if session is not None:
+            self.job("", lambda: self._read_events(session.id), self._show_events)
+        elif user is not None:
+            facts = user_facts(user, age=True)
+            self.app.push_screen(TextDialog("Another user of the TPM", "", facts, state_width=0))
+
+    def _read_events(self, session: str) -> tuple[str, EventReader, list[dict[str, Any]]]:
+        reader = self.board.sessions.reader(session)
+        return session, reader, list(reader.read())
+
+    def _show_events(self, answer: tuple[str, EventReader, list[dict[str, Any]]]) -> None:
+        self.app.push_screen(EventsDialog(*answer))
+
+
+def _loss(one: SessionFacts) -> str:
+    """What ends with a session that runs."""
+    if not one.connections:
+        return "It is running; nobody is connected."
+    are = "connection is" if one.connections == 1 else "connections are"
+    return f"{one.connections} open {are} dropped."
+
+
+def _locked(summaries: Sequence[Summary], spec: SessionSpec) -> bool:
+    return any(one.name == spec.identity and one.auth == "password" for one in summaries)

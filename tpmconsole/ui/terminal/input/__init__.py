@@ -1,0 +1,1 @@
+"""From bytes on the line to events."""

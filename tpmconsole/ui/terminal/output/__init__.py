@@ -1,0 +1,1 @@
+"""From Textual's cells to bytes on the line."""

@@ -1,0 +1,1 @@
+"""Certificates and requests; knows no store, no TPM and no user."""

@@ -1,0 +1,258 @@
+"""From a certificate up to a trust anchor, and whether cryptography's verifier accepts the way."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.verification import (
+    Criticality,
+    ExtensionPolicy,
+    Policy,
+    PolicyBuilder,
+    Store,
+    VerificationError,
+)
+
+from tpmconsole.text import printable
+from tpmconsole.x509.names import basic_constraints, general_names, key_usage
+
+MAX_LENGTH = 8
+# A bundle made to keep us busy (many certificates of one name) is given up on after this many.
+MAX_SIGNATURES = 300
+PURPOSES = {
+    "client": ExtendedKeyUsageOID.CLIENT_AUTH,
+    "server": ExtendedKeyUsageOID.SERVER_AUTH,
+}
+
+_UNSUPPORTED = (ValueError, TypeError, UnsupportedAlgorithm)
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """The way up from a certificate as far as it goes.
+
+    Attributes:
+        certificates: the leaf first; the anchor is not among them unless it is the leaf itself.
+        anchor: the trust anchor it ends at, or None.
+    """
+
+    certificates: tuple[x509.Certificate, ...]
+    anchor: x509.Certificate | None
+
+    @property
+    def issuers(self) -> tuple[x509.Certificate, ...]:
+        """Everything above the leaf."""
+        above = self.certificates[1:]
+        if self.anchor is None or self.anchor in self.certificates:
+            return above
+        return (*above, self.anchor)
+
+
+def roles_of(role: str) -> tuple[str, ...]:
+    """``both`` as the two that it means."""
+    return ("client", "server") if role == "both" else (role,)
+
+
+def find_path(
+    leaf: x509.Certificate,
+    others: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    now: datetime,
+) -> Path:
+    """Follow issuers upwards until a trust anchor.
+
+    Where there are several ways (cross-signed CAs), one that reaches an anchor is taken, with
+    certificates that are valid now rather than others, and newer ones rather than older. Where none
+    does, the answer is as far as the best of them goes.
+    """
+    return _Search(others, anchors, now).path(leaf)
+
+
+class _Search:
+    """Depth first, with a limit on the signatures that it verifies."""
+
+    def __init__(
+        self,
+        others: Sequence[x509.Certificate],
+        anchors: Sequence[x509.Certificate],
+        now: datetime,
+    ) -> None:
+        self._others = others
+        self._anchors = anchors
+        self._now = now
+        self._signatures_left = MAX_SIGNATURES
+        self._dead_end: tuple[x509.Certificate, ...] = ()
+
+    def path(self, leaf: x509.Certificate) -> Path:
+        if leaf in self._anchors:
+            return Path((leaf,), leaf)
+        return self._up((leaf,)) or Path(self._dead_end, None)
+
+    def _up(self, way: tuple[x509.Certificate, ...]) -> Path | None:
+        if len(way) > len(self._dead_end):
+            self._dead_end = way
+        for anchor in self._candidates(way[-1], self._anchors):
+            if self._signed(way[-1], anchor):
+                return Path(way, anchor)
+        if len(way) > MAX_LENGTH:
+            return None
+        for issuer in self._candidates(way[-1], self._others):
+            if issuer not in way and self._signed(way[-1], issuer):
+                found = self._up((*way, issuer))
+                if found:
+                    return found
+        return None
+
+    def _candidates(
+        self, child: x509.Certificate, among: Sequence[x509.Certificate]
+    ) -> list[x509.Certificate]:
+        named = [one for one in among if one.subject == child.issuer]
+        return sorted(named, key=self._preference, reverse=True)
+
+    def _preference(self, certificate: x509.Certificate) -> tuple[bool, datetime]:
+        begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+        return begin <= self._now <= end, begin
+
+    def _signed(self, child: x509.Certificate, issuer: x509.Certificate) -> bool:
+        self._signatures_left -= 1
+        return self._signatures_left >= 0 and is_signed_by(child, issuer)
+
+
+def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the issuer's name and key fit the child's issuer and signature."""
+    try:
+        child.verify_directly_issued_by(issuer)
+    except InvalidSignature:
+        return False
+    except _UNSUPPORTED:
+        # Signatures with a broken hash are not verified any more. By name alone, then: an old root
+        # is still a root, and any other such certificate is refused for its hash.
+        return child.issuer == issuer.subject and broken_hash(child) is not None
+    return True
+
+
+def broken_hash(certificate: x509.Certificate) -> str | None:
+    """The hash that the certificate is signed with where it is broken, else None."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+    return algorithm.name.upper() if isinstance(algorithm, (hashes.MD5, hashes.SHA1)) else None
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether it was signed with its own key, as a root is."""
+    return is_signed_by(certificate, certificate)
+
+
+def is_ca(certificate: x509.Certificate) -> bool:
+    """Whether it may vouch for others (RFC 5280, 4.2.1.3 and 4.2.1.9)."""
+    if certificate.version is x509.Version.v1:  # no extensions: OpenSSL takes such a root for a CA
+        return is_self_signed(certificate)
+    basic, usage = basic_constraints(certificate), key_usage(certificate)
+    return basic is not None and basic.ca and (usage is None or usage.key_cert_sign)
+
+
+def may_be_trusted(certificate: x509.Certificate) -> bool:
+    """Whether it can be a trust anchor: a CA, or one peer that signed its own certificate.
+
+    OpenSSL and cryptography's verifier take the latter for that peer, and for nobody else.
+    """
+    return is_ca(certificate) or is_self_signed(certificate)
+
+
+def verify(
+    path: Path,
+    anchors: Sequence[x509.Certificate],
+    role: str,
+    when: datetime,
+    *,
+    strict: bool,
+) -> str | None:
+    """Ask cryptography's verifier about exactly this path: what is installed is what was verified.
+
+    Args:
+        anchors: at least one.
+        role: ``client`` or ``server``; a server is verified by a name out of its certificate.
+        when: the moment at which all certificates have to be valid.
+        strict: by the verifier's own rules, RFC 5280 and the CA/Browser Forum's profile; else with
+            what OpenSSL asks of extensions.
+
+    Returns:
+        None where it accepts, else its reason.
+    """
+    leaf, *intermediates = path.certificates
+    builder = PolicyBuilder().store(Store(list(anchors))).time(when).max_chain_depth(MAX_LENGTH)
+    ca, end = _strict_rules(role) if strict else _relaxed_rules(role)
+    builder = builder.extension_policies(ca_policy=ca, ee_policy=end)
+    try:
+        if role == "server" and strict:
+            subject = _server_name(leaf)
+            if subject is None:
+                return "the certificate has no DNS name or IP address to verify a server by"
+            builder.build_server_verifier(subject).verify(leaf, intermediates)
+        else:
+            builder.build_client_verifier().verify(leaf, intermediates)
+    except (VerificationError, *_UNSUPPORTED) as error:
+        return _reason(error)
+    return None
+
+
+def _reason(error: Exception) -> str:
+    """The verifier's sentence without its brackets, which quote the certificate as an object."""
+    return printable(str(error).removeprefix("validation failed: ").partition(" (encountered")[0])
+
+
+def _strict_rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:
+    end = ExtensionPolicy.webpki_defaults_ee()
+    if role == "client":
+        # A client is known by its subject; that it has no SAN bothers no TLS server.
+        end = end.may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
+    return ExtensionPolicy.webpki_defaults_ca(), end
+
+
+def _relaxed_rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:
+    def signs_certificates(
+        _policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None
+    ) -> None:
+        if usage is not None and not usage.key_cert_sign:
+            raise ValueError("its key usage does not allow it to sign certificates")
+
+    def is_ca(
+        _policy: Policy, _certificate: x509.Certificate, basic: x509.BasicConstraints
+    ) -> None:
+        if not basic.ca:
+            raise ValueError("it is no CA")
+
+    def serves(
+        _policy: Policy, _certificate: x509.Certificate, allowed: x509.ExtendedKeyUsage | None
+    ) -> None:
+        if allowed is not None and PURPOSES[role] not in allowed:
+            raise ValueError(f"its extended key usage does not allow a {role}")
+
+    ca = (
+        ExtensionPolicy.permit_all()
+        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, is_ca)
+        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, signs_certificates)
+        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, serves)
+    )
+    end = ExtensionPolicy.permit_all().may_be_present(
+        x509.ExtendedKeyUsage, Criticality.AGNOSTIC, serves
+    )
+    return ca, end
+
+
+def _server_name(leaf: x509.Certificate) -> x509.DNSName | x509.IPAddress | None:
+    for name in general_names(leaf):
+        if isinstance(name, x509.IPAddress):
+            return name
+        if isinstance(name, x509.DNSName) and name.value:
+            # A host below the wildcard: the verifier takes no wildcard for a name (RFC 9525, 6.3).
+            return x509.DNSName(name.value.replace("*", "any", 1))
+    return None

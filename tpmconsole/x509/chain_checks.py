@@ -1,0 +1,169 @@
+"""The checks on a certificate's chain. Each says ok, warn or fail, why and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+from tpmconsole.clock import moment
+from tpmconsole.finding import Verdict, fail, ok, warn
+from tpmconsole.x509.chain import (
+    Path,
+    broken_hash,
+    is_self_signed,
+    may_be_trusted,
+    roles_of,
+    verify,
+)
+from tpmconsole.x509.chain_faults import find_fault, needs_verifier
+from tpmconsole.x509.names import extension, fingerprint, name_text
+
+# What OpenSSL's security level 2, Debian's default, still takes.
+RSA_BITS = 2048
+EC_BITS = 224
+
+REMOVE_ANCHOR = "remove it (tpmconsole trust NAME --remove SHA-256)"
+_ADD_TRUST = "add your CA's root certificate: --trust FILE"
+
+
+def check_algorithms(path: Path) -> Verdict:
+    """Signatures and keys of the whole chain; an anchor's own signature is never looked at."""
+    for certificate in (*path.certificates, *path.issuers):
+        weak = _weak_key(certificate)
+        broken = broken_hash(certificate) if certificate != path.anchor else None
+        if broken:
+            weak = f"is signed with {broken}, which is broken"
+        if weak:
+            return fail(
+                "algorithms",
+                f"'{name_text(certificate.subject)}' {weak}",
+                f"ask your CA for SHA-256 or better and RSA keys of {RSA_BITS} bits or more",
+            )
+    return ok("algorithms", "signatures and keys are strong enough")
+
+
+def check_authority(path: Path) -> Verdict:
+    """Key identifiers: every certificate its issuer's, every CA its own (RFC 5280, 4.2.1.1 and 2).
+
+    OpenSSL's strict mode, which Python 3.13 switches on, wants them.
+    """
+    missing = [
+        f"'{name_text(one.subject)}' has no authority key identifier"
+        for one in path.certificates
+        if extension(one, x509.AuthorityKeyIdentifier) is None and not is_self_signed(one)
+    ] + [
+        f"the CA '{name_text(one.subject)}' has no subject key identifier"
+        for one in path.issuers
+        if extension(one, x509.SubjectKeyIdentifier) is None
+    ]
+    if not missing:
+        return ok("authority-key-identifier", "every certificate names its CA's key")
+    return warn(
+        "authority-key-identifier",
+        f"{missing[0]}: Python 3.13 and others refuse such a chain",
+        "ask your CA to add key identifiers (OpenSSL: authorityKeyIdentifier = keyid)",
+    )
+
+
+def check_trust(
+    anchors: Sequence[x509.Certificate], now: datetime, added: Sequence[x509.Certificate] = ()
+) -> Verdict:
+    """Are there anchors, and will others take them as such?
+
+    Args:
+        added: those that are to be trusted only now.
+    """
+    if not anchors:
+        return fail("trust", "no trust anchor is given and none is installed", _ADD_TRUST)
+    for one in added:
+        if not may_be_trusted(one):
+            text = f"'{name_text(one.subject)}' is to be trusted and is no CA's certificate"
+            return fail("trust", text, _ADD_TRUST)
+    for anchor in anchors:
+        name = name_text(anchor.subject)
+        if not may_be_trusted(anchor):
+            text = f"the trust anchor '{name}' is no CA's certificate"
+            return warn("trust", text, REMOVE_ANCHOR)
+        if anchor.not_valid_after_utc < now:
+            text = f"the trust anchor '{name}' expired {moment(anchor.not_valid_after_utc)}"
+            return warn("trust", text, "ask your CA for its new root certificate")
+        if not is_self_signed(anchor):
+            return warn(
+                "trust",
+                f"the trust anchor '{name}' is no root: OpenSSL, and Python before 3.13, trust "
+                "only a chain that ends at a root",
+                "add the root's certificate to the --trust FILE",
+            )
+    names = [f"'{name_text(one.subject)}' (SHA-256 {fingerprint(one)})" for one in anchors[:2]]
+    more = f" and {len(anchors) - 2} more" if len(anchors) > 2 else ""
+    return ok("trust", f"trusts {', '.join(names)}{more}")
+
+
+def check_chain(
+    path: Path,
+    everything: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
+    role: str,
+    now: datetime,
+) -> Verdict:
+    """From the leaf to a trust anchor, as a peer with the same anchors would verify it.
+
+    The judge is cryptography's verifier, which is as strict as a browser. What OpenSSL, and so
+    Python's ``ssl``, accepts all the same is a warning: it works with most peers.
+
+    Args:
+        everything: all certificates that were there to choose from.
+    """
+    leaf = path.certificates[0]
+    # The leaf's own dates have their verdict; the rest is judged at a moment when it is valid.
+    when = max(leaf.not_valid_before_utc, min(now, leaf.not_valid_after_utc))
+    roles = roles_of(role)
+    if not anchors and not is_self_signed(path.certificates[-1]):
+        return fail("chain", "there is no trust anchor that it could lead to", _ADD_TRUST)
+    fault = find_fault(path, everything, roles, when)
+    if fault:
+        return fail("chain", fault.text, fault.remedy)
+    strict = _refusal(path, anchors, roles, when, strict=True)
+    if strict is None:
+        return ok("chain", _way(path))
+    relaxed = _refusal(path, anchors, roles, when, strict=False)
+    if relaxed and needs_verifier(path):
+        remedy = "ask your CA for a chain whose constraints allow this certificate"
+        return fail("chain", f"the verifier refuses it: {relaxed}", remedy)
+    return warn(
+        "chain",
+        f"{_way(path)}; strict verifiers refuse it: {strict}",
+        "ask your CA for certificates that follow RFC 5280, or try it with every peer",
+    )
+
+
+def _refusal(
+    path: Path,
+    anchors: Sequence[x509.Certificate],
+    roles: Sequence[str],
+    when: datetime,
+    *,
+    strict: bool,
+) -> str | None:
+    reasons = (verify(path, anchors, role, when, strict=strict) for role in roles)
+    return next((reason for reason in reasons if reason), None)
+
+
+def _way(path: Path) -> str:
+    names = [f"'{name_text(one.subject)}'" for one in path.issuers]
+    if not names:
+        return "it is a trust anchor itself"
+    between = f" by way of {', '.join(names[:-1])}" if len(names) > 1 else ""
+    return f"it leads to the trust anchor {names[-1]}{between}"
+
+
+def _weak_key(certificate: x509.Certificate) -> str | None:
+    key = certificate.public_key()
+    if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS:
+        return f"has an RSA key of {key.key_size} bits, which is too short"
+    if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < EC_BITS:
+        return f"has a key on a curve of {key.key_size} bits, which is too short"
+    return None

@@ -1,0 +1,128 @@
+"""What is wrong with a chain, in words: a verifier says no and little more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from cryptography import x509
+
+from tpmconsole.clock import moment
+from tpmconsole.x509.chain import PURPOSES, Path, is_self_signed
+from tpmconsole.x509.names import basic_constraints, fingerprint, key_usage, name_text, purposes
+
+# Extensions that are looked at here or elsewhere; any other critical one only a verifier can judge.
+_UNDERSTOOD = (
+    x509.BasicConstraints,
+    x509.KeyUsage,
+    x509.ExtendedKeyUsage,
+    x509.SubjectAlternativeName,
+    x509.AuthorityKeyIdentifier,
+    x509.SubjectKeyIdentifier,
+    x509.CertificatePolicies,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What breaks a chain, and the remedy."""
+
+    text: str
+    remedy: str
+
+
+def find_fault(
+    path: Path,
+    everything: Sequence[x509.Certificate],
+    roles: Sequence[str],
+    when: datetime,
+) -> Fault | None:
+    """The first thing about a path that OpenSSL would not accept either.
+
+    Args:
+        everything: all certificates that were there to choose from, anchors too.
+        roles: ``client``, ``server``.
+        when: the moment at which all certificates have to be valid.
+    """
+    if path.anchor is None:
+        return _no_anchor(path, everything)
+    for depth, issuer in enumerate(path.issuers):
+        fault = _invalid(issuer, when) or _no_ca(issuer, depth) or _not_for(issuer, roles)
+        if fault:
+            return fault
+    return None
+
+
+def needs_verifier(path: Path) -> bool:
+    """Whether it holds constraints that are not looked at here."""
+    return any(
+        isinstance(extension.value, x509.NameConstraints)
+        or (extension.critical and not isinstance(extension.value, _UNDERSTOOD))
+        for certificate in (*path.certificates, *path.issuers)
+        for extension in certificate.extensions
+    )
+
+
+def _no_anchor(path: Path, everything: Sequence[x509.Certificate]) -> Fault:
+    top = path.certificates[-1]
+    if is_self_signed(top):
+        return Fault(
+            f"the bundle's root '{name_text(top.subject)}' (SHA-256 {fingerprint(top)}) is not "
+            "among the trust anchors, and a root is not trusted for being in the bundle",
+            "compare the fingerprint with the one your CA publishes, then add --trust FILE",
+        )
+    issuer = name_text(top.issuer)
+    if any(one.subject == top.issuer for one in everything):
+        return Fault(
+            f"'{name_text(top.subject)}' was not signed with the key of the '{issuer}' that is "
+            "there: the CA has another certificate of that name, or this one is damaged",
+            f"get the certificate of '{issuer}' that signed this one from your CA",
+        )
+    return Fault(
+        f"the certificate of '{issuer}', which signed '{name_text(top.subject)}', is missing",
+        "add it to the files you import where it is an intermediate CA; "
+        "pass it with --trust FILE where it is your CA's root",
+    )
+
+
+def _invalid(issuer: x509.Certificate, when: datetime) -> Fault | None:
+    name = name_text(issuer.subject)
+    begin, end = issuer.not_valid_before_utc, issuer.not_valid_after_utc
+    if end < when:
+        return Fault(f"the CA '{name}' expired {moment(end)}", _ask_for(name))
+    if begin > when:
+        remedy = f"check the board's clock; {_ask_for(name)} if that is right"
+        return Fault(f"the CA '{name}' is not valid before {moment(begin)}", remedy)
+    return None
+
+
+def _no_ca(issuer: x509.Certificate, below: int) -> Fault | None:
+    """RFC 5280, 4.2.1.9; ``below`` is how many intermediates stand between it and the leaf."""
+    name = name_text(issuer.subject)
+    basic, usage = basic_constraints(issuer), key_usage(issuer)
+    # A root of X.509 version 1 has no extensions at all; OpenSSL takes it for a CA.
+    old_root = issuer.version is x509.Version.v1 and is_self_signed(issuer)
+    if not old_root and (basic is None or not basic.ca):
+        text = f"'{name}' signed a certificate and is no CA (basic constraints)"
+        return Fault(text, _ask_for(name))
+    if usage is not None and not usage.key_cert_sign:
+        text = f"the key usage of the CA '{name}' does not allow it to sign certificates"
+        return Fault(text, _ask_for(name))
+    if basic is not None and basic.path_length is not None and below > basic.path_length:
+        text = f"the CA '{name}' allows {basic.path_length} CAs below it; there are {below}"
+        return Fault(text, _ask_for(name))
+    return None
+
+
+def _not_for(issuer: x509.Certificate, roles: Sequence[str]) -> Fault | None:
+    name, allowed = name_text(issuer.subject), purposes(issuer)
+    for role in roles:
+        if allowed is not None and PURPOSES[role] not in allowed:
+            text = f"the extended key usage of the CA '{name}' does not allow a {role}"
+            return Fault(text, _ask_for(name))
+    return None
+
+
+def _ask_for(name: str) -> str:
+    return f"ask your CA for a chain with a working certificate of '{name}'"

@@ -1,0 +1,131 @@
+"""A certificate beside its key, the request it answers and the certificate it replaces."""
+
+from __future__ import annotations
+
+import secrets
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.x509.oid import ExtendedKeyUsageOID
+
+from tpmconsole.clock import moment
+from tpmconsole.finding import Verdict, fail, ok, warn
+from tpmconsole.x509.names import general_names, name_text, purposes, san_entry
+from tpmconsole.x509.schemes import PrivateKey, scheme_of, sign, verify
+
+_NONCE_BYTES = 32
+_NAMES_SHOWN = 5
+_PURPOSE_WORDS = {
+    ExtendedKeyUsageOID.CLIENT_AUTH: "clientAuth",
+    ExtendedKeyUsageOID.SERVER_AUTH: "serverAuth",
+}
+
+
+def check_possession(leaf: x509.Certificate, private_key: PrivateKey, fixed: str = "") -> Verdict:
+    """Have the key sign a nonce that the certificate verifies.
+
+    Args:
+        fixed: the only scheme it was made for, as ``RSAPSS SHA-256``; empty where it is free.
+
+    Raises:
+        ConsoleError: whatever the key raises: a wrong password, a TPM that does not answer.
+    """
+    nonce = secrets.token_bytes(_NONCE_BYTES)
+    scheme = scheme_of(private_key.public_key(), fixed)
+    public = leaf.public_key()
+    kinds = (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)
+    try:
+        if not isinstance(public, kinds):
+            return _not_proved()
+        verify(public, sign(private_key, nonce, scheme), nonce, scheme)
+    except InvalidSignature:
+        return _not_proved()
+    return ok("key-proof", "the key signed a nonce that the certificate verifies")
+
+
+def not_tried() -> Verdict:
+    """The key asks for a password, and none was given."""
+    return warn(
+        "key-proof",
+        "the key has not proved itself: it asks for its password",
+        "give it, so that the key signs a nonce: --password-file FILE",
+    )
+
+
+def check_request(leaf: x509.Certificate, request: x509.CertificateSigningRequest) -> Verdict:
+    """What the CA changed against the request."""
+    if _key_bytes(request) != _key_bytes(leaf):
+        return ok("request", "the request that is kept here was for another key: not compared")
+    changes = []
+    if leaf.subject != request.subject:
+        changes.append(f"subject {name_text(leaf.subject)} instead of {name_text(request.subject)}")
+    asked, got = (
+        set(map(san_entry, general_names(request))),
+        set(map(san_entry, general_names(leaf))),
+    )
+    changes += _difference("SAN", asked, got)
+    changes += _difference("usage", _purpose_words(request), _purpose_words(leaf))
+    if not changes:
+        return ok("request", "it says what the request asked for")
+    return warn(
+        "request",
+        f"the CA changed the request: {'; '.join(changes)}",
+        "check that peers accept these names, else talk to your CA",
+    )
+
+
+def check_renewal(leaf: x509.Certificate, previous: x509.Certificate) -> Verdict:
+    """The certificate beside the one that it would replace."""
+    if leaf == previous:
+        return ok("renewal", "it is the certificate that is installed already")
+    old_end = previous.not_valid_after_utc
+    if leaf.not_valid_after_utc <= old_end:
+        return warn(
+            "renewal",
+            f"the installed certificate holds longer, until {moment(old_end)}",
+            "check that this is the new certificate and not an old one",
+        )
+    changes = []
+    if leaf.subject != previous.subject:
+        changes.append(f"subject {name_text(leaf.subject)} after {name_text(previous.subject)}")
+    if leaf.issuer != previous.issuer:
+        changes.append(f"issuer {name_text(leaf.issuer)} after {name_text(previous.issuer)}")
+    before = set(map(san_entry, general_names(previous)))
+    changes += _difference("SAN", before, set(map(san_entry, general_names(leaf))))
+    if changes:
+        text = f"it differs from the one it replaces: {'; '.join(changes)}"
+        return warn("renewal", text, "check that every peer knows the new names and the new CA")
+    return ok("renewal", f"it replaces the one that ends {moment(old_end)}")
+
+
+def _not_proved() -> Verdict:
+    return fail(
+        "key-proof",
+        "the key's signature does not verify with the certificate",
+        "run: tpmconsole selftest; then make a new request with this key",
+    )
+
+
+def _key_bytes(owner: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
+    return owner.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
+def _purpose_words(owner: x509.Certificate | x509.CertificateSigningRequest) -> set[str]:
+    return {_PURPOSE_WORDS.get(one, one.dotted_string) for one in purposes(owner) or ()}
+
+
+def _difference(what: str, asked: set[str], got: set[str]) -> list[str]:
+    parts = []
+    if asked - got:
+        parts.append(f"{what} without {_some(asked - got)}")
+    if got - asked:
+        parts.append(f"{what} with {_some(got - asked)} added")
+    return parts
+
+
+def _some(names: set[str]) -> str:
+    shown = ", ".join(sorted(names)[:_NAMES_SHOWN])
+    more = len(names) - _NAMES_SHOWN
+    return f"{shown} and {more} more" if more > 0 else shown

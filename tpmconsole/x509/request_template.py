@@ -1,0 +1,95 @@
+"""What a fleet's requests have in common: the ``[request]`` table of tpmconsole.toml.
+
+::
+
+    [request]
+    subject = "CN={serial},O=Example,C=DE"
+    san = ["dns:{hostname}.example.com"]
+    role = "client"
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.text import printable
+from tpmconsole.x509.request import ROLES, RequestSpec
+from tpmconsole.x509.san import parse_san
+from tpmconsole.x509.subject import escaped, parse_subject
+
+_PLACE = re.compile(r"\{([^{}]*)\}")
+_KEYS = ("subject", "san", "role")
+_CN_CHARACTERS = 64
+
+
+def default_spec(
+    table: Mapping[str, Any], *, hostname: str, serial: str | None, role: str = "client"
+) -> RequestSpec:
+    """What a request asks for where nobody says otherwise.
+
+    Args:
+        table: the ``[request]`` table, empty where there is none.
+        hostname: for ``{hostname}``.
+        serial: the board's serial number for ``{serial}``; None where it has none.
+        role: where the table names none.
+
+    Raises:
+        ConsoleError: the table holds what a request cannot ask for, or names something that this
+            board does not have.
+    """
+    unknown = sorted(set(table) - set(_KEYS))
+    if unknown:
+        raise _bad(f"'{printable(unknown[0], 40)}' is no setting", f"use {', '.join(_KEYS)}")
+    facts = {"hostname": hostname, "serial": serial}
+    subject = _filled(_text(table, "subject"), facts, escaped)
+    san = tuple(_filled(one, facts, str) for one in _texts(table, "san"))
+    chosen = _text(table, "role") or role
+    if chosen not in ROLES:
+        raise _bad(f"role '{printable(chosen, 40)}' is none", f"use one of {', '.join(ROLES)}")
+    if not subject:
+        subject = f"CN={escaped((serial or hostname)[:_CN_CHARACTERS])}"
+    try:
+        parse_subject(subject)
+        parse_san(san)
+    except ConsoleError as error:
+        raise _bad(error.cause, error.remedy) from error
+    return RequestSpec(subject, san, chosen)
+
+
+def _text(table: Mapping[str, Any], key: str) -> str:
+    value = table.get(key, "")
+    if not isinstance(value, str):
+        raise _bad(f"{key} is no text", f'write it as {key} = "..."')
+    return value
+
+
+def _texts(table: Mapping[str, Any], key: str) -> list[str]:
+    value = table.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise _bad(f"{key} is no list of texts", f'write it as {key} = ["dns:{{hostname}}"]')
+    return value
+
+
+def _filled(text: str, facts: Mapping[str, str | None], write: Callable[[str], str]) -> str:
+    """The text with its ``{...}`` filled in; nothing that is filled in is looked at again."""
+
+    def fact(found: re.Match[str]) -> str:
+        if found[1] not in facts:
+            known = ", ".join(f"{{{name}}}" for name in facts)
+            raise _bad(f"'{printable(found[0], 40)}' stands for nothing", f"use {known}")
+        value = facts[found[1]]
+        if not value:
+            raise _bad(
+                f"this board tells no {found[1]}, which {found[0]} stands for",
+                "use {hostname}, or run as root where only root may read the serial number",
+            )
+        return write(value)
+
+    return _PLACE.sub(fact, text)
+
+
+def _bad(cause: str, remedy: str) -> ConsoleError:
+    return usage_error("Template not usable", f"[request] in tpmconsole.toml: {cause}", remedy)
