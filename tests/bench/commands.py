@@ -13,7 +13,7 @@ from bench.handshake import Child, furnish, peer_with_a_watch
 from bench.measure import print_heading, print_row, verdict
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
-from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.model import KeyRef
 
 HANDSHAKES = 20
 MOST_BRIDGE = 1.0
@@ -28,7 +28,7 @@ def bench(board: Board) -> None:
     with tempfile.TemporaryDirectory(prefix="bench") as name:
         folder = Path(name)
         peer = furnish(folder, board)
-        source = KeySource(pem=(folder / "key.pem").read_bytes())
+        source = KeyRef(pem=(folder / "key.pem").read_bytes())
         with peer_with_a_watch(peer.context(server=True)) as watch:
             for engine in ("bridge", "provider"):
                 file = folder / f"{engine}.pcap"

@@ -27,7 +27,7 @@ from bench.measure import medians, print_heading, print_row, verdict
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.tls.provider import child_environment
-from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 
 CHILD = Path(__file__).with_name("handshake_child.py")
 ROUNDS = 5
@@ -64,7 +64,7 @@ def furnish(folder: Path, board: Board) -> SoftwareIdentity:
     pem = board.tpm.create(Algorithm.EC_P256)
     ca = Ca.make("bench CA")
     SoftwareIdentity.make(folder / "software", ca, "software")
-    public = board.tpm.private_key(KeySource(pem=pem)).public_key()
+    public = board.tpm.private_key(KeyRef(pem=pem)).public_key()
     (folder / "key.pem").write_bytes(pem)
     (folder / "certificate.pem").write_bytes(ca.issue(public, "tpm"))
     return SoftwareIdentity.make(folder / "peer", ca, "peer")
@@ -112,7 +112,7 @@ def _ways(
     folder: Path, connection: Connection, port: int, stack: ExitStack
 ) -> tuple[dict[str, Callable[[], object]], Callable[[], float]]:
     """Every client that works here, as something that shakes hands for a second; a signature."""
-    source = KeySource(pem=(folder / "key.pem").read_bytes())
+    source = KeyRef(pem=(folder / "key.pem").read_bytes())
     plain = child_environment(connection) | {"TSS2_LOG": "all+none"}
     arguments = (str(folder), connection.tcti, str(port))
 

@@ -10,10 +10,10 @@ from session.tpm_capture import captured
 from support.session_pki import Ca, SoftwareIdentity
 
 from tpmconsole.board import Board
-from tpmconsole.session.manager import Supervisor
+from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.status import SessionFacts
-from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.session.status import SessionStatus
+from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 
 LOCAL = "127.0.0.1"
 
@@ -26,7 +26,7 @@ class World:
     connection: Connection
     credentials: Credentials
     peer: SoftwareIdentity
-    supervisor: Supervisor
+    supervisor: SessionManager
 
     @classmethod
     def make(cls, board: Board, folder: Path) -> World:
@@ -34,7 +34,7 @@ class World:
         board.status()
         connection = board.tpm.connection
         assert connection is not None
-        key = KeySource(pem=board.tpm.create(Algorithm.EC_P256))
+        key = KeyRef(pem=board.tpm.create(Algorithm.EC_P256))
         ca, ours = Ca.make("bench CA"), folder / "ours"
         peer = SoftwareIdentity.make(folder / "peer", ca, "peer")
         ours.mkdir()
@@ -42,18 +42,18 @@ class World:
         (ours / "certificate.pem").write_bytes(ca.issue(public, "tpm"))
         (ours / "trust.pem").write_bytes(ca.pem)
         credentials = Credentials("bench", key, ours / "certificate.pem", ours / "trust.pem")
-        supervisor = Supervisor(folder / "sessions", folder / "console.log")
+        supervisor = SessionManager(folder / "sessions", folder / "console.log")
         return cls(folder, connection, credentials, peer, supervisor)
 
     def start(
         self, role: str, port: int = 0, capture: Path | None = None, **options: Any
-    ) -> SessionFacts:
+    ) -> SessionStatus:
         """A session; with every command that it sends to the TPM in a file, if one is named."""
         spec = SessionSpec(role, "bench", LOCAL, port, **options)
         connection = captured(self.connection, capture) if capture else self.connection
         return self.supervisor.start(spec, self.credentials, connection)
 
 
-def port_of(facts: SessionFacts) -> int:
+def port_of(facts: SessionStatus) -> int:
     """Where a server session listens."""
     return int(facts.address.rpartition(":")[2])

@@ -11,7 +11,7 @@ from support.pki import NOW, Extra, Signer, ca, leaf
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
-from tpmconsole.x509.chain import Path, verify
+from tpmconsole.x509.chain import ChainPath, verify
 from tpmconsole.x509.judge import Judgement, judge
 
 ROOT, OTHER = ca("Root"), ca("Other")
@@ -60,7 +60,7 @@ def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> No
     assert ("trust", "fail") in {(one.check, one.verdict) for one in judgement.verdicts}
 
     own = ca("Peer", None, Extra(x509.BasicConstraints, x509.BasicConstraints(False, None), True))
-    chain = Path((own.certificate,), own.certificate)
+    chain = ChainPath((own.certificate,), own.certificate)
     assert verify(chain, chain.certificates, "client", NOW, strict=False) is None
     (anchor,) = board.installer.new_anchors("pump", own.pem)
     assert "this one peer alone" in anchor.trusted_for

@@ -13,10 +13,10 @@ from tpmconsole.board.consoles import LOGIND, kiosk, serial_console
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.system import systemd
-from tpmconsole.system.systemd import Installation
+from tpmconsole.system.systemd import UnitFiles
 
 
-def lines(wanted: Installation) -> list[str]:
+def lines(wanted: UnitFiles) -> list[str]:
     assert wanted.unit is not None
     return wanted.unit.text().splitlines()
 

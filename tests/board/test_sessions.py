@@ -14,9 +14,9 @@ from support.waiting import wait_until
 from tpmconsole.board import Board
 from tpmconsole.board.sessions import restart, unit
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session.directory import Order, write_order
+from tpmconsole.session.directory import SessionConfig, write_order
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.status import SessionFacts, State
+from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
@@ -70,8 +70,10 @@ def test_a_service_needs_the_password_in_a_file(board: Board) -> None:
     )
     tpm = Connection("device:/dev/tpmrm0", "test")
     folder = make_private_folder(board.settings.sessions / "server-1")
-    facts = SessionFacts("server-1", "server", "gateway", "", state=State.STOPPED)
-    write_order(folder, Order(SERVER, credentials, tpm, EngineChoice("bridge", ""), ""), facts)
+    facts = SessionStatus("server-1", "server", "gateway", "", state=State.STOPPED)
+    write_order(
+        folder, SessionConfig(SERVER, credentials, tpm, EngineChoice("bridge", ""), ""), facts
+    )
     with pytest.raises(ConsoleError, match="nobody types it at every boot"):
         unit(board, "server-1", None)
     wanted = unit(board, "server-1", Path("/etc/password")).unit

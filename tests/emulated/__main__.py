@@ -47,7 +47,7 @@ def prepared(release: str) -> Disk:
         raise SystemExit(f"make board: not installed here: {', '.join(missing)}")
     if not disk.ready():
         as_root = [] if os.geteuid() == 0 else ["sudo", "-E"]
-        command = [*as_root, sys.executable, "-m", "board.build", release]
+        command = [*as_root, sys.executable, "-m", "emulated.build", release]
         if subprocess.run(command, cwd=HERE.parent, check=False).returncode:
             raise SystemExit("make board: the board could not be built; the reason is above")
     return disk

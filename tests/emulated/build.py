@@ -1,7 +1,7 @@
 """Builds the board's disk: Debian, then what README.md tells a user to do, to the letter.
 
-``python -m board.build RELEASE`` as root. What is there already is used again: the base as long as
-the packages and the README's commands stay the same, the image as long as the project does.
+``python -m emulated.build RELEASE`` as root. What is there already is used again: the base as long
+as the packages and the README's commands stay the same, the image as long as the project does.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-import scene as scenes
+from faults import scene as scenes
 
 _WIDTHS = (26, 46, 60)
 

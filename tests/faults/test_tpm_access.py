@@ -16,7 +16,7 @@ from support.running import as_nobody, needs_root
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 from tpmconsole.tpm.signer import Signer
 from tpmconsole.tpm.simulator import Simulator
 
@@ -317,7 +317,7 @@ def signers(scene: Scene) -> Iterator[Callable[[Callable[[], Connection]], list[
 
         def make(connect: Callable[[], Connection]) -> list[Signer]:
             tpm = Tpm(connect, scene.folder / "log")
-            source = KeySource(tpm.create(Algorithm.EC_P256))
+            source = KeyRef(tpm.create(Algorithm.EC_P256))
             tpm.close()
             return [
                 stack.enter_context(Signer(connect, source, log=scene.folder / "log"))

@@ -11,9 +11,9 @@ from support.session_pki import Ca, PublicKey
 from support.setting import Setting
 from support.world import TpmKeys, World
 
-from tpmconsole.session.manager import Supervisor
+from tpmconsole.session.manager import SessionManager
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.model import Algorithm, KeyRef
 from tpmconsole.tpm.simulator import Simulator
 
 PASSWORD = b"open sesame"
@@ -32,9 +32,9 @@ def tpm_keys(
         }
         # noda: a wrong password must not count, the TPM is shared.
         pems["password"] = tpm.create(Algorithm.EC_P256, PASSWORD, noda=True)
-        sources = {name: KeySource(pem=pem) for name, pem in pems.items()}
+        sources = {name: KeyRef(pem=pem) for name, pem in pems.items()}
         tpm.persist(tpm.create(Algorithm.EC_P256), HANDLE)
-        sources["handle"] = KeySource(handle=HANDLE)
+        sources["handle"] = KeyRef(handle=HANDLE)
         public: dict[str, PublicKey] = {}
         for name, source in sources.items():
             key = load_pem_public_key(tpm.public_pem(source))
@@ -47,7 +47,7 @@ def tpm_keys(
 
 @pytest.fixture
 def world(tmp_path: Path, tpm_keys: TpmKeys) -> Iterator[World]:
-    supervisor = Supervisor(tmp_path / "sessions", tmp_path / "console.log")
+    supervisor = SessionManager(tmp_path / "sessions", tmp_path / "console.log")
     yield World(tmp_path, tpm_keys, Ca.make("root"), supervisor)
     for facts in supervisor.list():
         supervisor.stop(facts.id)

@@ -9,7 +9,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.session.tls import engine, provider
 from tpmconsole.session.tls.engine import choose
 from tpmconsole.session.tls.provider import Module, configuration, find_module, version_numbers
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.tpm.model import Connection, KeyRef
 
 DEVICE = Connection("device:/dev/tpmrm0", "test")
 TABRMD = Connection("tabrmd:bus_type=session", "test")
@@ -69,7 +69,7 @@ def test_the_engine_chosen_by_itself(
 
 
 def test_a_handle_goes_over_the_bridge_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    key = KeySource(handle=0x81000001)
+    key = KeyRef(handle=0x81000001)
     with_module(monkeypatch, Module("1.3.0"))
     assert choose("auto", key, DEVICE).name == "bridge"
     assert choose("provider", key, DEVICE).name == "provider"

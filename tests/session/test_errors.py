@@ -18,12 +18,12 @@ from support.swtpm import SwtpmAlone
 from support.world import LOCAL, SoftwareServer, TpmKeys, World, answer_lines
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.manager import Supervisor
+from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.process.client import Client
 from tpmconsole.session.status import State
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.model import Algorithm, KeyRef
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.templates import storage_key
 
@@ -101,9 +101,9 @@ def alone() -> Iterator[SwtpmAlone]:
 
 def world_on(alone: SwtpmAlone, folder: Path, tpm: Tpm, password: bytes | None = None) -> World:
     pem = tpm.create(Algorithm.EC_P256, password)
-    public = load_pem_public_key(tpm.public_pem(KeySource(pem=pem)))
-    keys = TpmKeys(alone.connection, {"key": KeySource(pem=pem)}, {"key": public})  # type: ignore[dict-item]
-    return World(folder, keys, Ca.make("root"), Supervisor(folder / "sessions", folder / "log"))
+    public = load_pem_public_key(tpm.public_pem(KeyRef(pem=pem)))
+    keys = TpmKeys(alone.connection, {"key": KeyRef(pem=pem)}, {"key": public})  # type: ignore[dict-item]
+    return World(folder, keys, Ca.make("root"), SessionManager(folder / "sessions", folder / "log"))
 
 
 def test_a_tpm_without_room_or_locked_out_is_told_before_anything_runs(
@@ -120,7 +120,7 @@ def test_a_tpm_without_room_or_locked_out_is_told_before_anything_runs(
         assert "room" in f"{caught.value.title} {caught.value.cause}"
         hog.run(lambda esapi: [esapi.flush_context(one) for one in loaded])
         hog.close()
-        wrong = Passwords(b"wrong")
+        wrong = Auth(b"wrong")
         for _ in range(2):
             tpm.usable(world.keys.sources["key"], wrong)
         # The last try is not spent unasked, right or wrong.

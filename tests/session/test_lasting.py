@@ -28,18 +28,18 @@ from support.world import LOCAL, SoftwareServer, TpmKeys, World, connected, port
 
 from tpmconsole.cli.answers import event_line
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import Order, read_order, write_order
-from tpmconsole.session.manager import Supervisor
+from tpmconsole.session.directory import SessionConfig, read_order, write_order
+from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.process import client as client_module
 from tpmconsole.session.process.client import Client, backoff_s
 from tpmconsole.session.service import unit_of, with_copies
 from tpmconsole.session.spec import SessionSpec
-from tpmconsole.session.status import SessionFacts, State
+from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system.files import make_private_folder
 from tpmconsole.system.processes import boot_id
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 
 
 def revoking(ca: Ca, *names: str, days: tuple[int, int] = (-1, 10), form: str = "pem") -> bytes:
@@ -200,9 +200,9 @@ def raw(tmp_path: Path) -> Iterator[tuple[World, SwtpmAlone, Tpm]]:
     tpm = Tpm(alone.ensure, tmp_path / "tpm.log")
     try:
         pem = tpm.create(Algorithm.EC_P256)
-        public = load_pem_public_key(tpm.public_pem(KeySource(pem=pem)))
-        keys = TpmKeys(alone.connection, {"ec-p256": KeySource(pem=pem)}, {"ec-p256": public})  # type: ignore[dict-item]
-        supervisor = Supervisor(tmp_path / "sessions", tmp_path / "console.log")
+        public = load_pem_public_key(tpm.public_pem(KeyRef(pem=pem)))
+        keys = TpmKeys(alone.connection, {"ec-p256": KeyRef(pem=pem)}, {"ec-p256": public})  # type: ignore[dict-item]
+        supervisor = SessionManager(tmp_path / "sessions", tmp_path / "console.log")
         yield World(tmp_path, keys, Ca.make("root"), supervisor), alone, tpm
         for facts in supervisor.list():
             supervisor.stop(facts.id)
@@ -322,9 +322,11 @@ def test_what_a_password_does_to_a_session_of_systemd_s(world: World) -> None:
     with SoftwareServer(world.software().context(server=True)) as server:
         spec = SessionSpec("client", "password", LOCAL, server.port, count=1, retries=0)
         engine = EngineChoice("bridge", "test")
-        order = Order(spec, world.credentials("password"), world.keys.connection, engine, boot_id())
+        order = SessionConfig(
+            spec, world.credentials("password"), world.keys.connection, engine, boot_id()
+        )
         folder = make_private_folder(world.folder / "sessions" / "client-1")
-        write_order(folder, order, SessionFacts("client-1", "client", "password", spec.address))
+        write_order(folder, order, SessionStatus("client-1", "client", "password", spec.address))
 
         def run(password: bytes) -> int:
             file = world.folder / "password"

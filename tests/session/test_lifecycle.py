@@ -15,7 +15,7 @@ from tpmconsole.session import directory
 from tpmconsole.session.directory import FILE as FACTS_FILE
 from tpmconsole.session.directory import KEY_FILE
 from tpmconsole.session.events import FILE
-from tpmconsole.session.manager import ENDED_KEPT, Supervisor
+from tpmconsole.session.manager import ENDED_KEPT, SessionManager
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.status import State
 
@@ -89,7 +89,7 @@ def test_a_wrong_and_a_missing_password_are_told_apart_from_other_trouble(world:
 def test_sessions_are_private_numbered_and_found_by_another_console(world: World) -> None:
     first, second = world.server(), world.server("rsa-2048")
     assert [first.id, second.id] == ["server-1", "server-2"]
-    other = Supervisor(world.folder / "sessions", world.folder / "other.log")
+    other = SessionManager(world.folder / "sessions", world.folder / "other.log")
     assert [facts.id for facts in other.list()] == ["server-1", "server-2"]
     found = other.show("server-1")
     assert (found.pid, found.start_time) == (first.pid, first.start_time)

@@ -26,7 +26,7 @@ from tpmconsole.session.process import line_protocol
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.process.tcp import Wire, connect, listen
 from tpmconsole.session.spec import address_text
-from tpmconsole.session.status import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
+from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
 from tpmconsole.session.tls import errors
 from tpmconsole.session.tls.errors import Peer, explain
 from tpmconsole.session.usage import Link, family, foreign_users, usage
@@ -36,7 +36,7 @@ PEER = Peer("server", "broker:8443")
 
 
 def test_a_session_that_waits_is_shown_as_it_is_listed() -> None:
-    facts = SessionFacts("client-1", "client", "pump", "broker:8443", waiting_for="peer")
+    facts = SessionStatus("client-1", "client", "pump", "broker:8443", waiting_for="peer")
     (_, listed), (_, shown) = (
         session_lines([facts]),
         next(line.split() for line in session_facts_lines(facts) if line.startswith("state ")),
@@ -248,27 +248,27 @@ def test_every_cause_has_words_and_a_remedy() -> None:
 
 
 def test_facts_survive_their_file() -> None:
-    facts = SessionFacts(
+    facts = SessionStatus(
         "client-1",
         "client",
         "gateway",
         "h:1",
-        peer=PeerFacts("CN=a", "CN=b", "2030", "ff"),
+        peer=PeerInfo("CN=a", "CN=b", "2030", "ff"),
         handshake_ms=HandshakeTimes.of([1.0, 3.0, 2.0]),
-        last_error=Trouble("a", "b", "c", "d"),
+        last_error=LastError("a", "b", "c", "d"),
         state=State.RUNNING,
     )
     data = json.loads(json.dumps(facts.to_json()))
-    assert SessionFacts.from_json(data) == facts
-    assert SessionFacts.from_json(data | {"more": 1}) == facts
+    assert SessionStatus.from_json(data) == facts
+    assert SessionStatus.from_json(data | {"more": 1}) == facts
     for broken in ({}, {"state": "odd"}, data | {"peer": 3}, {"state": "running"}):
         with pytest.raises(ValueError, match=r"."):
-            SessionFacts.from_json(broken)
+            SessionStatus.from_json(broken)
     assert address_text("::1", 1) == "[::1]:1"
 
 
 def test_what_session_show_answers_is_a_contract() -> None:
-    answer = SessionFacts("client-1", "client", "gateway", "h:1").to_json()
+    answer = SessionStatus("client-1", "client", "gateway", "h:1").to_json()
     contract = (
         *("id", "role", "identity", "engine", "state", "pid", "address", "protocol_version"),
         *("cipher", "peer", "handshakes", "handshake_ms", "messages", "bytes_in", "bytes_out"),
@@ -276,7 +276,7 @@ def test_what_session_show_answers_is_a_contract() -> None:
     )
     assert set(contract) <= set(answer)
     assert {"last", "median"} <= set(answer["handshake_ms"])
-    assert [one.name for one in fields(PeerFacts)] == [
+    assert [one.name for one in fields(PeerInfo)] == [
         *("subject", "issuer", "not_after", "fingerprint")
     ]
     assert sorted(State) == ["failed", "running", "starting", "stopped"]

@@ -14,13 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from support.session_pki import Ca, SoftwareSigner, make_key
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session.directory import Order
+from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.process import prepare
 from tpmconsole.session.process.prepare import Preparation
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.tls.context import ProviderEngine
 from tpmconsole.session.tls.engine import EngineChoice
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.tpm.model import Connection, KeyRef
 
 SHA256 = hashes.SHA256()
 
@@ -45,26 +45,26 @@ class Chip(SoftwareSigner):
 
 
 @pytest.fixture
-def order(tmp_path: Path) -> Order:
+def order(tmp_path: Path) -> SessionConfig:
     ca = Ca.make("root")
     certificate, trust = tmp_path / "certificate.pem", tmp_path / "trust.pem"
     certificate.write_bytes(ca.issue(make_key("rsa-2048").public_key(), "ours"))
     trust.write_bytes(ca.pem)
-    return Order(
+    return SessionConfig(
         SessionSpec("server", "ours", "localhost", 0),
-        Credentials("ours", KeySource(handle=0x81000001), certificate, trust),
+        Credentials("ours", KeyRef(handle=0x81000001), certificate, trust),
         Connection("device:/dev/none", "test"),
         EngineChoice("provider", "it is 1.3.0 and the key is a file"),
         "boot",
     )
 
 
-def prepared(folder: Path, order: Order, chip: Chip) -> Preparation:
+def prepared(folder: Path, order: SessionConfig, chip: Chip) -> Preparation:
     return Preparation(folder, order, None, lambda: chip, lambda: None)  # type: ignore[arg-type,return-value]
 
 
 def test_a_chip_with_long_salts_is_bridged(
-    tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, order: SessionConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     avoided: list[str] = []
     monkeypatch.setattr(prepare, "avoid_provider", avoided.append)
@@ -75,7 +75,7 @@ def test_a_chip_with_long_salts_is_bridged(
 
 
 def test_a_chip_with_long_salts_is_refused_where_the_provider_is_asked_for(
-    tmp_path: Path, order: Order
+    tmp_path: Path, order: SessionConfig
 ) -> None:
     order = replace(order, spec=replace(order.spec, engine="provider"))
     with pytest.raises(ConsoleError, match="salt of another length") as caught:
@@ -84,7 +84,7 @@ def test_a_chip_with_long_salts_is_refused_where_the_provider_is_asked_for(
 
 
 def test_a_provider_that_does_not_take_the_key_is_left(
-    tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, order: SessionConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Here it is not even loaded, so nobody knows of handles."""
     monkeypatch.setattr(prepare, "avoid_provider", lambda _: None)
@@ -113,7 +113,7 @@ def test_a_handle_that_no_provider_opens(tmp_path: Path) -> None:
 # What is found before any peer is asked
 
 
-def bridged(folder: Path, order: Order) -> Preparation:
+def bridged(folder: Path, order: SessionConfig) -> Preparation:
     signer = Chip(32)
     choice = EngineChoice("bridge", "test")
     return prepared(folder, replace(order, engine=choice), signer)
@@ -129,7 +129,12 @@ def bridged(folder: Path, order: Order) -> Preparation:
 )
 @pytest.mark.parametrize("role", ["client", "server"])
 def test_our_own_certificate_is_judged_as_a_peer_would(
-    tmp_path: Path, order: Order, role: str, certificate: dict[str, Any], words: str, remedy: str
+    tmp_path: Path,
+    order: SessionConfig,
+    role: str,
+    certificate: dict[str, Any],
+    words: str,
+    remedy: str,
 ) -> None:
     if "role" in certificate:
         certificate = {"role": "client" if role == "server" else "server"}
@@ -142,7 +147,7 @@ def test_our_own_certificate_is_judged_as_a_peer_would(
     assert remedy.format(role=role) in caught.value.remedy
 
 
-def test_files_that_are_not_what_they_should_be(tmp_path: Path, order: Order) -> None:
+def test_files_that_are_not_what_they_should_be(tmp_path: Path, order: SessionConfig) -> None:
     made = bridged(tmp_path, order)
     assert made.make().leaf.subject.rfc4514_string() == "CN=ours"
     order.credentials.trust.write_bytes(b"no anchors")

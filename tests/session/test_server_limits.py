@@ -19,7 +19,7 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.process import client as client_module
 from tpmconsole.session.process.client import Client
 from tpmconsole.session.process.lifecycle import Session
-from tpmconsole.session.process.recorder import Live
+from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
 
 
@@ -297,7 +297,7 @@ async def test_a_silent_server_has_accepted_us(
     assert running.live.facts.messages == 1
 
 
-def resumes(setting: Setting, live: Live) -> bool:
+def resumes(setting: Setting, live: Recorder) -> bool:
     """Whether a client that connects for the second time need not prove its key."""
     address = (LOCAL, int(live.facts.address.rpartition(":")[2]))
     context, session = setting.peer.context(server=False), None

@@ -21,12 +21,12 @@ from support.waiting import wait_until
 from support.world import DEADLINE_S, LOCAL, SoftwareServer, TpmKeys, World, connected, port_of, say
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.manager import Supervisor
+from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.spec import Credentials
 from tpmconsole.session.status import State
 from tpmconsole.session.tls.engine import choose
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 from tpmconsole.tpm.simulator import Simulator
 
 
@@ -193,14 +193,14 @@ def own(state: Path, simulator: Simulator, tmp_path: Path) -> Iterator[World]:
     """A world with a TPM of its own, to be broken."""
     tpm = Tpm(simulator.ensure, state / "tpm.log")
     pem = tpm.create(Algorithm.EC_P256)
-    public = load_pem_public_key(tpm.public_pem(KeySource(pem=pem)))
+    public = load_pem_public_key(tpm.public_pem(KeyRef(pem=pem)))
     tpm.close()
     keys = TpmKeys(
         simulator.ensure(),
-        {"ec-p256": KeySource(pem=pem)},
+        {"ec-p256": KeyRef(pem=pem)},
         {"ec-p256": public},  # type: ignore[dict-item]
     )
-    supervisor = Supervisor(state / "sessions", state / "console.log")
+    supervisor = SessionManager(state / "sessions", state / "console.log")
     yield World(state, keys, Ca.make("root"), supervisor)
     for facts in supervisor.list():
         supervisor.stop(facts.id)

@@ -11,12 +11,12 @@ from tpmconsole.session.tls.bridge import Bridge
 from tpmconsole.session.tls.context import BridgeEngine, Engine, ProviderEngine, make_context
 from tpmconsole.session.tls.engine import choose
 from tpmconsole.session.tls.provider import child_environment
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.tpm.model import Connection, KeyRef
 from tpmconsole.tpm.signer import Signer
 
 
 def environment_for(
-    engine: str, source: KeySource, connection: Connection, folder: Path
+    engine: str, source: KeyRef, connection: Connection, folder: Path
 ) -> dict[str, str]:
     """What a program needs to use an engine; a configuration for OpenSSL goes into the folder."""
     environment = child_environment(connection) | {"TSS2_LOG": "all+none"}
@@ -29,11 +29,11 @@ def environment_for(
     return environment
 
 
-def key_source(key: str) -> KeySource:
+def key_source(key: str) -> KeyRef:
     """From a key file's path or a handle."""
     if key.startswith("0x"):
-        return KeySource(handle=int(key, 16))
-    return KeySource(pem=Path(key).read_bytes())
+        return KeyRef(handle=int(key, 16))
+    return KeyRef(pem=Path(key).read_bytes())
 
 
 def open_signer(stack: ExitStack, key: str, tcti: str) -> Signer:

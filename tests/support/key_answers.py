@@ -5,8 +5,8 @@ from __future__ import annotations
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
-from tpmconsole.tpm.auth import Passwords
-from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.model import KeyRef
 
 HANDLE = 0x81000010
 HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
@@ -16,7 +16,7 @@ REQUEST = x509.CertificateSigningRequestBuilder().subject_name(
 
 
 def answer(tpm, pem: bytes, password: bytes | None = None) -> str:
-    return tpm.usable(KeySource(pem), Passwords(password)).answer
+    return tpm.usable(KeyRef(pem), Auth(password)).answer
 
 
 def tries(tpm) -> int:

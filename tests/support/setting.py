@@ -17,15 +17,15 @@ from support.world import LOCAL
 from tpmconsole.session.directory import Order
 from tpmconsole.session.events import read_events
 from tpmconsole.session.process.prepare import Ready
-from tpmconsole.session.process.recorder import Live
+from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.running import Running
 from tpmconsole.session.process.server import Server
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.status import SessionFacts, State
+from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.context import make_context
 from tpmconsole.session.tls.engine import EngineChoice
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.tpm.model import Connection, KeyRef
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -67,12 +67,12 @@ class Setting:
         spec = SessionSpec(role, "ours", host, port, **options)
         order = Order(
             spec,
-            Credentials("ours", KeySource(pem=b""), self.ours.certificate, self.ours.trust),
+            Credentials("ours", KeyRef(pem=b""), self.ours.certificate, self.ours.trust),
             Connection("device:/dev/none", "test"),
             EngineChoice("bridge", "test"),
             "boot",
         )
-        facts = SessionFacts(f"{role}-1", role, "ours", spec.address)
+        facts = SessionStatus(f"{role}-1", role, "ours", spec.address)
         engine = SoftwareEngine(self.ours)
         context = make_context(
             server=role == "server",
@@ -82,7 +82,7 @@ class Setting:
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
         )
-        live = Live(self.folder, order, facts)
+        live = Recorder(self.folder, order, facts)
         leaf = x509.load_pem_x509_certificate(self.ours.certificate.read_bytes())
         ready = Ready(context, engine, EngineChoice("bridge", "test"), leaf)
         return Running(spec, ready, SigningThread(), live)
@@ -93,7 +93,7 @@ class Setting:
     def reasons_for_closing(self) -> list[str]:
         return [one["why"] for one in read_events(self.folder) if one["event"] == "closed"]
 
-    async def connect(self, live: Live) -> Opened:
+    async def connect(self, live: Recorder) -> Opened:
         return await asyncio.open_connection(
             LOCAL, int(live.facts.address.rpartition(":")[2]), ssl=self.peer.context(server=False)
         )
@@ -107,7 +107,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 @asynccontextmanager
-async def serving(running: Running, **limits: Any) -> AsyncIterator[Live]:
+async def serving(running: Running, **limits: Any) -> AsyncIterator[Recorder]:
     task = asyncio.create_task(Server(running, **limits).run())
     await until(lambda: running.live.facts.state == State.RUNNING)
     try:

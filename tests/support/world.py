@@ -13,10 +13,10 @@ from typing import Any
 
 from support.session_pki import Ca, PublicKey, SoftwareIdentity
 from support.waiting import wait_until
-from tpmconsole.session.manager import Supervisor
+from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.status import SessionFacts
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.session.status import SessionStatus
+from tpmconsole.tpm.model import Connection, KeyRef
 
 LOCAL = "127.0.0.1"
 DEADLINE_S = 10.0
@@ -27,7 +27,7 @@ class TpmKeys:
     """Keys of one TPM by name: ``ec-p256``, ``rsa-2048``, ``handle``, ``password`` …"""
 
     connection: Connection
-    sources: dict[str, KeySource]
+    sources: dict[str, KeyRef]
     public: dict[str, PublicKey]
 
 
@@ -38,7 +38,7 @@ class World:
     folder: Path
     keys: TpmKeys
     ca: Ca
-    supervisor: Supervisor
+    supervisor: SessionManager
 
     def credentials(
         self, key: str = "ec-p256", *, trust: Ca | None = None, **certificate: Any
@@ -62,7 +62,7 @@ class World:
         credentials: Credentials | None = None,
         port: int = 0,
         **options: Any,
-    ) -> SessionFacts:
+    ) -> SessionStatus:
         spec = SessionSpec("server", key, options.pop("host", LOCAL), port, **options)
         return self.supervisor.start(
             spec, credentials or self.credentials(key), self.keys.connection
@@ -76,7 +76,7 @@ class World:
         credentials: Credentials | None = None,
         password: bytes | None = None,
         **options: Any,
-    ) -> SessionFacts:
+    ) -> SessionStatus:
         """A client that says one message, unless it is told otherwise."""
         options = {"count": 1, "interval_s": 0.0} | options
         spec = SessionSpec("client", key, options.pop("host", LOCAL), port, **options)
@@ -84,7 +84,7 @@ class World:
             spec, credentials or self.credentials(key), self.keys.connection, password
         )
 
-    def ended(self, session: str) -> SessionFacts:
+    def ended(self, session: str) -> SessionStatus:
         """Wait until a session has ended by itself."""
         wait_until(lambda: self.supervisor.show(session).state.ended, session)
         return self.supervisor.show(session)
@@ -105,7 +105,7 @@ class World:
         return found
 
 
-def port_of(facts: SessionFacts) -> int:
+def port_of(facts: SessionStatus) -> int:
     """Where a server session listens."""
     return int(facts.address.rpartition(":")[2])
 

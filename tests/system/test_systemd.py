@@ -14,8 +14,8 @@ from tpmconsole.session.service import unit_of
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system import systemd
-from tpmconsole.system.systemd import HARDENED, Installation, Unit, command_line, quoted
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.system.systemd import HARDENED, Unit, UnitFiles, command_line, quoted
+from tpmconsole.tpm.model import Connection, KeyRef
 
 
 @pytest.fixture
@@ -31,10 +31,10 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def sample(command: str = "/bin/true") -> Installation:
+def sample(command: str = "/bin/true") -> UnitFiles:
     service = (("User", "tpmconsole"), ("ExecStart", command), *HARDENED)
     unit = Unit("tpmconsole-x.service", (("Description", "x"),), service)
-    return Installation(unit, "tpmconsole", ("tss",))
+    return UnitFiles(unit, "tpmconsole", ("tss",))
 
 
 def test_nothing_in_a_command_is_expanded() -> None:
@@ -50,7 +50,7 @@ def session_unit(port: int, engine: str, tcti: str) -> Unit:
     """A session's unit."""
     identity = Path("/var/lib/tpmconsole/identities/a b")
     spec = SessionSpec("server", "a b", "0.0.0.0", port, crl="/etc/crl.pem")  # noqa: S104 - a text
-    key = KeySource(handle=0x81000001)
+    key = KeyRef(handle=0x81000001)
     wanted = unit_of(
         Path("/var/lib/tpmconsole/sessions/server-1"),
         Order(

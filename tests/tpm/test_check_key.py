@@ -13,22 +13,22 @@ from tpm2_pytss.tsskey import TSSPrivKey
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.auth import Passwords
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.model import Algorithm, KeyRef
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_our_own_keys_are_usable(shared_tpm, made, algorithm):
-    assert shared_tpm.usable(KeySource(made[algorithm])).usable
+    assert shared_tpm.usable(KeyRef(made[algorithm])).usable
 
 
 def test_a_stolen_key_file_is_refused(shared_tpm, alone, client):
     pem = client(alone.ensure).create(Algorithm.EC_P256)
-    found = shared_tpm.usable(KeySource(pem))
+    found = shared_tpm.usable(KeyRef(pem))
     assert found.answer == "not-this-tpm"
     assert "another TPM" in found.reason
     with pytest.raises(ConsoleError) as caught:
-        shared_tpm.sign(KeySource(pem), b"d" * 32, "sha256", "ecdsa")
+        shared_tpm.sign(KeyRef(pem), b"d" * 32, "sha256", "ecdsa")
     assert (caught.value.title, caught.value.exit_code) == ("Key refused", ExitCode.REFUSED)
 
 
@@ -64,7 +64,7 @@ def test_passwords_wrong_missing_right_and_locked_out(alone, client):
     assert answer(tpm, counted, b"") == "needs-password"
     assert answer(tpm, counted, b"wrong") == "wrong-password"
     assert tries(tpm) == 2
-    last = (KeySource(counted), b"d" * 32, "sha256", "ecdsa")
+    last = (KeyRef(counted), b"d" * 32, "sha256", "ecdsa")
     with pytest.raises(ConsoleError, match="One try left"):
         tpm.sign(*last, b"right")
     with pytest.raises(ConsoleError, match=r"Wrong password.*locked now"):
@@ -79,7 +79,7 @@ def test_passwords_wrong_missing_right_and_locked_out(alone, client):
 
 
 def test_a_password_for_a_key_that_has_none_is_told(shared_tpm, made):
-    found = shared_tpm.usable(KeySource(made[Algorithm.EC_P256]), Passwords(b"superfluous"))
+    found = shared_tpm.usable(KeyRef(made[Algorithm.EC_P256]), Auth(b"superfluous"))
     assert found.answer == "wrong-password"
     assert "says that it has none" in found.reason
 
@@ -128,7 +128,7 @@ def test_a_tpm_without_room_is_told(alone, client):
 
 def test_a_damaged_file_is_an_error_of_the_file(shared_tpm, made):
     with pytest.raises(ConsoleError, match="Key file damaged"):
-        shared_tpm.usable(KeySource(made[Algorithm.EC_P256].replace(b"MIH", b"MIX", 1)))
+        shared_tpm.usable(KeyRef(made[Algorithm.EC_P256].replace(b"MIH", b"MIX", 1)))
 
 
 def _foreign_key(tpm, change) -> bytes:
@@ -162,7 +162,7 @@ def test_two_hundred_rounds_leave_nothing_behind(alone, client, shared_tpm):
         assert answer(tpm, stolen) == "not-this-tpm"
         if number % 20 == 0:
             tpm.persist(good, HANDLE)
-            assert tpm.usable(KeySource(handle=HANDLE)).usable
+            assert tpm.usable(KeyRef(handle=HANDLE)).usable
             tpm.evict(HANDLE)
     assert tpm._lane._worker.process.pid == worker
     assert _held(worker) == before

@@ -16,8 +16,8 @@ from support.waiting import wait_until
 
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
 from tpmconsole.system.environment import plain_environment
-from tpmconsole.tpm.auth import Passwords
-from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 
 ROOT = Path(__file__).parents[2]
 
@@ -185,7 +185,7 @@ def test_a_restarted_tpm_is_connected_to_again_without_an_error(alone, client):
     pem = tpm.create(Algorithm.EC_P256)
     for use in (
         tpm.health,
-        lambda: tpm.usable(KeySource(pem)),
+        lambda: tpm.usable(KeyRef(pem)),
         lambda: tpm.persist(pem, 0x81000010),
         lambda: tpm.evict(0x81000010),
     ):
@@ -200,7 +200,7 @@ def test_any_dead_part_of_the_simulator_is_repaired_at_the_next_use(simulator, c
     victim = psutil.Process(simulator.pids[program])
     victim.kill()
     wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
-    assert tpm.usable(KeySource(pem)).usable
+    assert tpm.usable(KeyRef(pem)).usable
     assert simulator.status().running
     tpm.close()
 
@@ -332,8 +332,8 @@ def _environment_of(pid: int) -> list[str]:
 def test_a_password_is_in_no_argument_environment_or_log(alone, client, tmp_path):
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256, b"Geheim-1234")
-    assert not tpm.usable(KeySource(pem), Passwords(b"Geheim-9999")).usable
-    assert tpm.usable(KeySource(pem), Passwords(b"Geheim-1234")).usable
+    assert not tpm.usable(KeyRef(pem), Auth(b"Geheim-9999")).usable
+    assert tpm.usable(KeyRef(pem), Auth(b"Geheim-1234")).usable
     pid = worker_of(tpm)
     seen = Path(f"/proc/{pid}/cmdline").read_text() + "".join(_environment_of(pid))
     assert "Geheim" not in seen + (tmp_path / "log").read_text()

@@ -10,8 +10,8 @@ from tpm2_pytss import ESAPI, ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.auth import Passwords
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.model import Algorithm, KeyRef
 
 PARENT = 0x81000005
 
@@ -84,21 +84,21 @@ def test_the_lockout_authorisation_is_never_guessed(alone, client):
 
 def test_the_last_try_is_only_spent_on_purpose(alone, client):
     tpm = client(alone.ensure)
-    source = KeySource(tpm.create(Algorithm.EC_P256, b"right"))
+    source = KeyRef(tpm.create(Algorithm.EC_P256, b"right"))
     tpm.persist(source.pem, 0x81000010)
     waste(tpm, source.pem, 2)
-    for key in (source, KeySource(handle=0x81000010)):
+    for key in (source, KeyRef(handle=0x81000010)):
         for password in (b"wrong", b"right", b""):
-            found = tpm.usable(key, Passwords(password, last_try=False))
+            found = tpm.usable(key, Auth(password, last_try=False))
             assert (found.answer, found.needs) == ("last-try", "consent")
     # Nor is a handle's key signed with in the hope that it has none.
     with pytest.raises(ConsoleError, match="may have a password, and only one try is left"):
-        tpm.sign(KeySource(handle=0x81000010), bytes(32), "sha256", "ecdsa")
+        tpm.sign(KeyRef(handle=0x81000010), bytes(32), "sha256", "ecdsa")
     assert tries(tpm) == 2
-    assert tpm.usable(source, Passwords(b"right", last_try=True)).usable
+    assert tpm.usable(source, Auth(b"right", last_try=True)).usable
     # A key that does not count has no last try.
-    free = KeySource(tpm.create(Algorithm.EC_P256, b"right", noda=True))
-    assert tpm.usable(free, Passwords(b"wrong", last_try=False)).answer == "wrong-password"
+    free = KeyRef(tpm.create(Algorithm.EC_P256, b"right", noda=True))
+    assert tpm.usable(free, Auth(b"wrong", last_try=False)).answer == "wrong-password"
     assert not tpm.health().lockout.locked
     assert answer(tpm, source.pem, b"wrong") == "wrong-password"
     assert tpm.health().lockout.locked
@@ -107,22 +107,22 @@ def test_the_last_try_is_only_spent_on_purpose(alone, client):
 def test_a_parent_s_password_is_asked_for_and_used(alone, client, parent):
     tpm = client(alone.ensure)
     pem = key_below(alone, parent)
-    source = KeySource(pem)
+    source = KeyRef(pem)
     found = tpm.usable(source)
     assert (found.answer, found.needs) == ("needs-password", "parent")
-    assert tpm.usable(source, Passwords(parent=b"parent")).usable
+    assert tpm.usable(source, Auth(parent=b"parent")).usable
     with pytest.raises(ConsoleError, match="0x81000005 has a password") as caught:
         tpm.persist(pem, 0x81000010)
     assert caught.value.needs == "parent"
     spent = tries(tpm)
-    wrong = tpm.usable(source, Passwords(parent=b"wrong"))
+    wrong = tpm.usable(source, Auth(parent=b"wrong"))
     assert (wrong.answer, wrong.needs) == ("wrong-password", "parent")
     assert "0x81000005, and counted the try" in wrong.reason
     assert tries(tpm) == spent + 1 == 2
-    assert tpm.usable(source, Passwords(parent=b"x", last_try=False)).answer == "last-try"
+    assert tpm.usable(source, Auth(parent=b"x", last_try=False)).answer == "last-try"
     assert tries(tpm) == 2
-    tpm.persist(pem, 0x81000010, Passwords(parent=b"parent"))
-    assert tpm.usable(KeySource(handle=0x81000010)).usable
+    tpm.persist(pem, 0x81000010, Auth(parent=b"parent"))
+    assert tpm.usable(KeyRef(handle=0x81000010)).usable
     assert tpm.health().transient.used == 0
 
 

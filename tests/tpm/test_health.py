@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from tpmconsole.tpm.model import Algorithm, KeySource, SelfTestResult
+from tpmconsole.tpm.model import Algorithm, KeyRef, SelfTestResult
 from tpmconsole.tpm.tcg import firmware, manufacturer
 
 
@@ -84,7 +84,7 @@ def test_says_what_a_tpm_in_failure_mode_still_tells(alone, client):
         result = tpm.self_test(full=full)
         assert (result.result, result.code) == (SelfTestResult.FAILED, 0x101)
     with pytest.raises(Exception, match="failure mode"):
-        tpm.usable(KeySource(pem))
+        tpm.usable(KeyRef(pem))
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from tpm2_pytss import ESAPI, ESYS_TR
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.keyfile.software import read_software_key
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.model import Algorithm, KeyRef
 
 EC, RSA = ("genpkey", "-algorithm", "EC"), ("genpkey", "-algorithm", "RSA")
 MADE = {
@@ -47,7 +47,7 @@ def test_the_tpm_signs_with_a_key_of_openssl_s(shared_tpm, sources, algorithm):
     pem = shared_tpm.import_key(found.pkcs8, algorithm)
     assert answer(shared_tpm, pem) == "yes"
     public = openssl("pkey", "-in", str(sources[algorithm]), "-pubout")
-    assert shared_tpm.public_pem(KeySource(pem)) == public
+    assert shared_tpm.public_pem(KeyRef(pem)) == public
     key = keyfile.parse(pem)
     assert key.area.origin == "imported"
     assert "never leaves its TPM" not in key.attributes

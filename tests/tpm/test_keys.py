@@ -19,8 +19,8 @@ from support.key_answers import HANDLE, HASHES, REQUEST, answer, tries
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.auth import Passwords
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.model import Algorithm, KeyRef
 
 # Making
 
@@ -55,7 +55,7 @@ def test_the_longest_password_works_and_a_longer_one_is_refused_first(shared_tpm
     assert answer(shared_tpm, pem, b"p" * 64) == "yes"
     for call in (
         lambda: shared_tpm.create(Algorithm.EC_P256, b"p" * 65),
-        lambda: shared_tpm.usable(KeySource(pem), Passwords(b"p" * 65)),
+        lambda: shared_tpm.usable(KeyRef(pem), Auth(b"p" * 65)),
         lambda: shared_tpm.evict(HANDLE, b"p" * 65),
     ):
         with pytest.raises(ConsoleError) as caught:
@@ -77,12 +77,12 @@ def test_signatures_verify_in_software(shared_tpm, made, algorithm, hash_name):
     public = keyfile.parse(pem).public_key()
     prehashed = Prehashed(HASHES[hash_name])
     if algorithm is Algorithm.EC_P256:
-        signature = shared_tpm.sign(KeySource(pem), digest, hash_name, "ecdsa")
+        signature = shared_tpm.sign(KeyRef(pem), digest, hash_name, "ecdsa")
         public.verify(signature, digest, ec.ECDSA(prehashed))
         return
-    signature = shared_tpm.sign(KeySource(pem), digest, hash_name, "rsassa")
+    signature = shared_tpm.sign(KeyRef(pem), digest, hash_name, "rsassa")
     public.verify(signature, digest, padding.PKCS1v15(), prehashed)
-    signature = shared_tpm.sign(KeySource(pem), digest, hash_name, "rsapss")
+    signature = shared_tpm.sign(KeyRef(pem), digest, hash_name, "rsapss")
     pss = padding.PSS(padding.MGF1(HASHES[hash_name]), padding.PSS.AUTO)
     public.verify(signature, digest, pss, prehashed)
 
@@ -98,12 +98,12 @@ def test_signatures_verify_in_software(shared_tpm, made, algorithm, hash_name):
 )
 def test_what_does_not_fit_together_is_refused(shared_tpm, made, digest, hash_name, scheme):
     with pytest.raises(ConsoleError, match="Not signed"):
-        shared_tpm.sign(KeySource(made[Algorithm.EC_P256]), digest, hash_name, scheme)
+        shared_tpm.sign(KeyRef(made[Algorithm.EC_P256]), digest, hash_name, scheme)
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_requests_are_signed_by_the_key_in_the_tpm(shared_tpm, made, algorithm):
-    key = shared_tpm.private_key(KeySource(made[algorithm]))
+    key = shared_tpm.private_key(KeyRef(made[algorithm]))
     request = REQUEST.sign(key, hashes.SHA256())
     assert request.is_signature_valid
     assert request.public_key() == key.public_key() == keyfile.parse(made[algorithm]).public_key()
@@ -111,7 +111,7 @@ def test_requests_are_signed_by_the_key_in_the_tpm(shared_tpm, made, algorithm):
 
 def test_the_private_half_cannot_be_had(shared_tpm, made):
     for algorithm in (Algorithm.EC_P256, Algorithm.RSA_2048):
-        key = shared_tpm.private_key(KeySource(made[algorithm]))
+        key = shared_tpm.private_key(KeyRef(made[algorithm]))
         assert key.key_size in (256, 2048)
         for call in (
             key.private_numbers,
@@ -122,7 +122,7 @@ def test_the_private_half_cannot_be_had(shared_tpm, made):
 
 
 def test_a_pss_salt_that_was_not_asked_for_is_an_error(shared_tpm, made):
-    key = shared_tpm.private_key(KeySource(made[Algorithm.RSA_2048]))
+    key = shared_tpm.private_key(KeyRef(made[Algorithm.RSA_2048]))
     for salt, good in ((padding.PSS.AUTO, True), (11, False)):
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), salt)
         verify = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
@@ -136,7 +136,7 @@ def test_a_pss_salt_that_was_not_asked_for_is_an_error(shared_tpm, made):
 
 
 def test_a_prehashed_digest_is_signed_as_it_is(shared_tpm, made):
-    key = shared_tpm.private_key(KeySource(made[Algorithm.EC_P384]))
+    key = shared_tpm.private_key(KeyRef(made[Algorithm.EC_P384]))
     digest = hashlib.sha384(b"data").digest()
     signature = key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA384())))
     key.public_key().verify(signature, b"data", ec.ECDSA(hashes.SHA384()))
@@ -176,7 +176,7 @@ def test_openssl_s_keys_work_here_and_ours_there(shared_tpm, made, tmp_path, opt
     (tmp_path / "data").write_bytes(b"data")
     for algorithm in (Algorithm.EC_P256, Algorithm.RSA_2048):
         (tmp_path / "ours.pem").write_bytes(made[algorithm])
-        (tmp_path / "public.pem").write_bytes(shared_tpm.public_pem(KeySource(made[algorithm])))
+        (tmp_path / "public.pem").write_bytes(shared_tpm.public_pem(KeyRef(made[algorithm])))
         openssl("dgst", *tpm2, "-sha256", "-sign", "ours.pem", "-out", "signature", "data")
         openssl("dgst", "-sha256", "-verify", "public.pem", "-signature", "signature", "data")
 

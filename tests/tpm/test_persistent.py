@@ -15,8 +15,8 @@ from tpm2_pytss.tsskey import TSSPrivKey
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.auth import Passwords
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.model import Algorithm, KeyRef
 
 
 def at(handle, tpm):
@@ -27,7 +27,7 @@ def at(handle, tpm):
 def test_persists_lists_uses_and_evicts(shared_tpm, made):
     for algorithm, pem in made.items():
         shared_tpm.persist(pem, HANDLE)
-        source = KeySource(handle=HANDLE)
+        source = KeyRef(handle=HANDLE)
         try:
             (listed,) = at(HANDLE, shared_tpm)
             assert listed.algorithm == keyfile.parse(pem).algorithm
@@ -38,7 +38,7 @@ def test_persists_lists_uses_and_evicts(shared_tpm, made):
             public = load_pem_public_key(listed.public_pem.encode())
             assert public == keyfile.parse(pem).public_key()
             assert listed.name == keyfile.parse(pem).area.name.hex()
-            assert shared_tpm.public_pem(source) == shared_tpm.public_pem(KeySource(pem))
+            assert shared_tpm.public_pem(source) == shared_tpm.public_pem(KeyRef(pem))
             assert shared_tpm.usable(source).usable
             assert REQUEST.sign(shared_tpm.private_key(source), hashes.SHA256()).is_signature_valid
         finally:
@@ -87,7 +87,7 @@ def test_a_key_of_the_null_hierarchy_cannot_be_kept(shared_tpm, made):
 
 
 def test_nothing_at_a_handle_is_told(shared_tpm):
-    source = KeySource(handle=HANDLE)
+    source = KeyRef(handle=HANDLE)
     for call in (
         lambda: shared_tpm.evict(HANDLE),
         lambda: shared_tpm.public_pem(source),
@@ -149,7 +149,7 @@ def test_what_a_handle_is_for(alone, client):
     assert found["0x81010001"].counts_towards_lockout
     assert not found["0x81000001"].counts_towards_lockout
     for handle in (0x81000001, 0x81000002):
-        assert tpm.usable(KeySource(handle=handle)).answer == "cannot-sign"
+        assert tpm.usable(KeyRef(handle=handle)).answer == "cannot-sign"
 
 
 def test_an_owner_password_is_asked_for_and_never_guessed(alone, client):
@@ -161,15 +161,15 @@ def test_an_owner_password_is_asked_for_and_never_guessed(alone, client):
     for password, title in ((None, "Password needed"), (b"wrong", "Wrong password")):
         for call in (
             lambda password: tpm.create(Algorithm.EC_P256, owner_password=password),
-            lambda password: tpm.persist(pem, HANDLE, Passwords(hierarchy=password)),
+            lambda password: tpm.persist(pem, HANDLE, Auth(hierarchy=password)),
         ):
             with pytest.raises(ConsoleError, match="owner hierarchy") as caught:
                 call(password)
             assert (caught.value.title, caught.value.exit_code) == (title, ExitCode.REFUSED)
-    assert tpm.usable(KeySource(pem)).answer == "needs-password"
-    assert tpm.usable(KeySource(pem), Passwords(hierarchy=b"owner")).usable
-    tpm.persist(pem, HANDLE, Passwords(hierarchy=b"owner"))
-    assert tpm.usable(KeySource(handle=HANDLE)).usable
+    assert tpm.usable(KeyRef(pem)).answer == "needs-password"
+    assert tpm.usable(KeyRef(pem), Auth(hierarchy=b"owner")).usable
+    tpm.persist(pem, HANDLE, Auth(hierarchy=b"owner"))
+    assert tpm.usable(KeyRef(handle=HANDLE)).usable
     with pytest.raises(ConsoleError, match="owner hierarchy"):
         tpm.evict(HANDLE)
     tpm.evict(HANDLE, b"owner")

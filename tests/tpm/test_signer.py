@@ -18,7 +18,7 @@ from tpm2_pytss import TSS2_Exception
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.model import Algorithm, Connection, KeySource
+from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 from tpmconsole.tpm.signer import Signer
 from tpmconsole.tpm.worker.jobs import context
 from tpmconsole.tpm.worker.jobs.context import Context
@@ -33,7 +33,7 @@ SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 def signing(shared_simulator, tmp_path):
     """Makes signers that use the shared simulator, as a session does."""
 
-    def make(source: KeySource, password: bytes | None = None, connect=None) -> Signer:
+    def make(source: KeyRef, password: bytes | None = None, connect=None) -> Signer:
         connect = connect or shared_simulator.ensure
         return Signer(connect, source, password, log=tmp_path / "log")
 
@@ -48,14 +48,14 @@ def good(signer: Signer) -> bool:
 
 def test_signs_again_and_again_with_one_key_loaded(shared_tpm, signing):
     pem = shared_tpm.create(Algorithm.EC_P256)
-    with signing(KeySource(pem)) as signer:
+    with signing(KeyRef(pem)) as signer:
         assert signer.public_key() == keyfile.parse(pem).public_key()
         assert all(good(signer) for _ in range(5))
 
 
 def test_the_raw_rsa_operation_makes_a_signature(shared_tpm, signing):
     pem = shared_tpm.create(Algorithm.RSA_2048)
-    with signing(KeySource(pem)) as signer:
+    with signing(KeyRef(pem)) as signer:
         info = SHA256_INFO + DIGEST
         padded = b"\0\1" + b"\xff" * (256 - 3 - len(info)) + b"\0" + info
         signature = signer.raw_rsa(padded)
@@ -67,7 +67,7 @@ def test_the_raw_rsa_operation_makes_a_signature(shared_tpm, signing):
 
 def test_an_ec_key_has_no_raw_operation(shared_tpm, signing):
     with (
-        signing(KeySource(shared_tpm.create(Algorithm.EC_P256))) as signer,
+        signing(KeyRef(shared_tpm.create(Algorithm.EC_P256))) as signer,
         pytest.raises(ConsoleError, match="Key cannot sign"),
     ):
         signer.raw_rsa(bytes(256))
@@ -76,14 +76,14 @@ def test_an_ec_key_has_no_raw_operation(shared_tpm, signing):
 def test_a_key_at_a_handle(shared_tpm, signing):
     shared_tpm.persist(shared_tpm.create(Algorithm.EC_P256, b"pw", noda=True), 0x81000020)
     try:
-        with signing(KeySource(handle=0x81000020), b"pw") as signer:
+        with signing(KeyRef(handle=0x81000020), b"pw") as signer:
             assert good(signer)
     finally:
         shared_tpm.evict(0x81000020)
 
 
 def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_tpm, signing):
-    protected = KeySource(shared_tpm.create(Algorithm.EC_P256, b"pw", noda=True))
+    protected = KeyRef(shared_tpm.create(Algorithm.EC_P256, b"pw", noda=True))
     with signing(protected, b"wrong") as signer:
         for _ in range(2):
             with pytest.raises(ConsoleError, match="Wrong password"):
@@ -91,7 +91,7 @@ def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_t
     with signing(protected) as signer, pytest.raises(ConsoleError, match="Password needed"):
         signer.sign(DIGEST, "sha256", "ecdsa")
     with pytest.raises(ConsoleError, match="Not a persistent handle"):
-        signing(KeySource(handle=1))
+        signing(KeyRef(handle=1))
     with pytest.raises(ConsoleError, match="Password too long"):
         signing(protected, b"p" * 65)
 
@@ -99,7 +99,7 @@ def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_t
 def test_an_unreachable_tpm_is_told(tmp_path, shared_tpm, signing):
     nowhere = Connection(f"swtpm:path={tmp_path / 'none'}", "test")
     with pytest.raises(ConsoleError) as caught:
-        signing(KeySource(shared_tpm.create(Algorithm.EC_P256)), connect=lambda: nowhere)
+        signing(KeyRef(shared_tpm.create(Algorithm.EC_P256)), connect=lambda: nowhere)
     assert caught.value.exit_code is ExitCode.NO_TPM
 
 
@@ -121,7 +121,7 @@ def test_outlives_a_restart_of_what_leads_to_the_tpm(simulator, client, signing,
             wait_until(lambda it=one: _gone(it))
 
     connection = simulator.ensure()
-    source = KeySource(client(simulator.ensure).create(Algorithm.EC_P256))
+    source = KeyRef(client(simulator.ensure).create(Algorithm.EC_P256))
     with signing(source, connect=lambda: connection) as signer:
         assert good(signer)
         kill()
@@ -141,7 +141,7 @@ def test_a_reset_takes_the_key_and_it_is_loaded_again(simulator, alone, client, 
         reset_at(Path(bus.removeprefix("unix:path=")).with_name("tpm.sock.ctrl"))
 
     for there, reset in ((alone, alone.reset), (simulator, reset_behind)):
-        source = KeySource(client(there.ensure).create(Algorithm.EC_P256))
+        source = KeyRef(client(there.ensure).create(Algorithm.EC_P256))
         with signing(source, connect=there.ensure) as signer:
             assert good(signer)
             reset()
@@ -150,7 +150,7 @@ def test_a_reset_takes_the_key_and_it_is_loaded_again(simulator, alone, client, 
 
 def test_nothing_stays_loaded_without_a_resource_manager(alone, client, signing):
     tpm = client(alone.ensure)
-    source = KeySource(tpm.create(Algorithm.EC_P256))
+    source = KeyRef(tpm.create(Algorithm.EC_P256))
     with signing(source, connect=alone.ensure) as signer:
         assert good(signer)
         assert tpm.health().transient.used == 1
@@ -170,7 +170,7 @@ def test_a_starter_that_is_killed_leaves_no_key_behind(alone, client, tmp_path):
 
 
 def test_a_tpm_that_hangs_is_given_up_and_comes_back(alone, client, tmp_path):
-    source = KeySource(client(alone.ensure).create(Algorithm.EC_P256))
+    source = KeyRef(client(alone.ensure).create(Algorithm.EC_P256))
     with Signer(alone.ensure, source, log=tmp_path / "log", deadline_s=0.3) as signer:
         assert good(signer)
         alone.hang()
@@ -181,7 +181,7 @@ def test_a_tpm_that_hangs_is_given_up_and_comes_back(alone, client, tmp_path):
 
 
 def test_closing_without_the_tpm_is_quiet(alone, client, signing):
-    source = KeySource(client(alone.ensure).create(Algorithm.EC_P256))
+    source = KeyRef(client(alone.ensure).create(Algorithm.EC_P256))
     signer = signing(source, connect=lambda: alone.connection)
     alone.kill()
     signer.close()
@@ -190,11 +190,11 @@ def test_closing_without_the_tpm_is_quiet(alone, client, signing):
 HOLDS_A_KEY = """
 import time
 from pathlib import Path
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.tpm.model import Connection, KeyRef
 from tpmconsole.tpm.signer import Signer
 folder = Path("{folder}")
 connection = Connection({tcti!r}, "test")
-source = KeySource((folder / "key.pem").read_bytes())
+source = KeyRef((folder / "key.pem").read_bytes())
 signer = Signer(lambda: connection, source, log=folder / "log")
 print("holds it", flush=True)
 time.sleep(60)

@@ -17,9 +17,9 @@ from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Secret, first_line
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.model import Algorithm, KeyRef
 from tpmconsole.tpm.signer import Signer
 
 HANDLE = 0x81000010
@@ -63,7 +63,7 @@ def worker(tpm: Tpm) -> int:
 
 def test_a_secret_shows_nothing_travels_nowhere_and_is_wiped() -> None:
     secret = Secret(KEY)
-    assert KEY.decode() not in f"{secret} {secret!r} {Passwords(secret)} {[secret]}"
+    assert KEY.decode() not in f"{secret} {secret!r} {Auth(secret)} {[secret]}"
     for way in (pickle.dumps, copy.copy, copy.deepcopy, json.dumps):
         with pytest.raises(TypeError):
             way(secret)
@@ -87,12 +87,12 @@ def test_the_worker_keeps_no_password(alone, client) -> None:
     with ESAPI(alone.connection.tcti) as esapi:
         esapi.hierarchy_change_auth(ESYS_TR.OWNER, OWNER)
         esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, LOCKOUT)
-    assert not tpm.usable(KeySource(pem), Passwords(WRONG, hierarchy=OWNER)).usable
-    assert tpm.usable(KeySource(pem), Passwords(KEY, hierarchy=OWNER)).usable
+    assert not tpm.usable(KeyRef(pem), Auth(WRONG, hierarchy=OWNER)).usable
+    assert tpm.usable(KeyRef(pem), Auth(KEY, hierarchy=OWNER)).usable
     assert not found(worker(tpm), KEY, WRONG, OWNER)
     with pytest.raises(ConsoleError):
-        tpm.persist(pem, HANDLE, Passwords(hierarchy=WRONG))
-    tpm.persist(pem, HANDLE, Passwords(hierarchy=OWNER))
+        tpm.persist(pem, HANDLE, Auth(hierarchy=WRONG))
+    tpm.persist(pem, HANDLE, Auth(hierarchy=OWNER))
     tpm.evict(HANDLE, OWNER)
     tpm.reset_lockout(LOCKOUT)
     assert not found(worker(tpm), OWNER, WRONG, LOCKOUT)
@@ -103,7 +103,7 @@ def test_the_worker_keeps_no_password(alone, client) -> None:
 @needs_root
 def test_a_session_s_worker_has_the_password_only_while_it_signs(alone, client, tmp_path) -> None:
     pem = client(alone.ensure).create(Algorithm.EC_P256, KEY)
-    with Signer(alone.ensure, KeySource(pem), KEY, log=tmp_path / "log") as signer:
+    with Signer(alone.ensure, KeyRef(pem), KEY, log=tmp_path / "log") as signer:
         for _ in range(2):
             signer.sign(sha256(b"").digest(), "sha256", "ecdsa")
         assert signer.pid is not None

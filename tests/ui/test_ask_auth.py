@@ -9,7 +9,7 @@ from support.technician import Technician, console
 from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.settings import Settings
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm
 
 Make = Callable[..., Settings]
@@ -105,7 +105,7 @@ async def test_the_lockout_password_is_asked_for_with_its_danger(
         await technician.idle()
         keyring = technician.app.board.keyring
         identity = keyring.create("locked", Algorithm.EC_P256, b"secret")
-        keyring.usable(technician.app.board.source(identity), Passwords(b"wrong"))
+        keyring.usable(technician.app.board.source(identity), Auth(b"wrong"))
         await technician.press("r")
         await technician.sees("1 of 3 tries used")
         await technician.press("l")
@@ -115,7 +115,7 @@ async def test_the_lockout_password_is_asked_for_with_its_danger(
         await technician.sees("after ONE wrong one the TPM refuses")
         await enter(technician, "lockout")
         await technician.sees("0 of 3 tries used")
-        keyring.usable(technician.app.board.source(identity), Passwords(b"wrong"))
+        keyring.usable(technician.app.board.source(identity), Auth(b"wrong"))
         await technician.press("r")
         await technician.sees("1 of 3 tries used")
         await technician.press("l")

@@ -12,7 +12,7 @@ from support.technician import Technician, console
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings, load_settings
-from tpmconsole.tpm.model import Algorithm, KeySource
+from tpmconsole.tpm.model import Algorithm, KeyRef
 from tpmconsole.ui.kiosk import KeySequence, KioskRules
 from tpmconsole.ui.main_screen import PAGES
 from tpmconsole.ui.pages.tour import TourPage
@@ -84,7 +84,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         await technician.press("enter")
         await technician.sees("INSIDE")
         before = app.board.simulator.status().pids["swtpm"]
-        key = KeySource(pem=app.board.identities.get("sensor-17").key_pem)
+        key = KeyRef(pem=app.board.identities.get("sensor-17").key_pem)
         await technician.press("2")
         await technician.sees("sensor-17")
         await technician.press("enter")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from tpmconsole.session.status import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
+from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
 from tpmconsole.session.usage import Link, TpmUser
 from tpmconsole.ui.pages.sessions.details import (
     BLOCK_LEVELS,
@@ -17,7 +17,7 @@ from tpmconsole.ui.pages.sessions.details import (
 )
 from tpmconsole.ui.rows import Fact, lay_out
 
-RUNNING = SessionFacts(
+RUNNING = SessionStatus(
     "client-1",
     "client",
     "gateway",
@@ -31,7 +31,7 @@ RUNNING = SessionFacts(
     cipher="TLS_AES_256_GCM_SHA384",
     group="x25519",
     resumed=False,
-    peer=PeerFacts("CN=broker", "CN=factory CA", "2027-11-25T00:00:00+00:00", "ab" * 32),
+    peer=PeerInfo("CN=broker", "CN=factory CA", "2027-11-25T00:00:00+00:00", "ab" * 32),
     handshakes=3,
     handshake_ms=HandshakeTimes.of([10.0, 40.0, 20.0]),
     messages=12,
@@ -40,7 +40,7 @@ RUNNING = SessionFacts(
     reconnects=2,
     cpu_percent=1.4,
     rss_bytes=41_300_000,
-    last_error=Trouble("Connection lost", "broken off", "check it", "2026-11-25T13:05:59+00:00"),
+    last_error=LastError("Connection lost", "broken off", "check it", "2026-11-25T13:05:59+00:00"),
 )
 
 
@@ -71,7 +71,7 @@ def test_all_of_it_fits_into_the_pane() -> None:
 
 
 def test_a_session_without_a_handshake_says_so() -> None:
-    facts = said(session_facts(SessionFacts("server-1", "server", "gateway", "h:1")))
+    facts = said(session_facts(SessionStatus("server-1", "server", "gateway", "h:1")))
     assert facts["TLS"] == "no handshake yet"
     assert facts["Peer"] == facts["Since"] == facts["Engine"] == "-"
     assert facts["Handshakes"] == "0"

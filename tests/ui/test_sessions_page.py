@@ -12,7 +12,7 @@ from support.technician import Technician, console
 from tpmconsole.board import Board
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.x509.request import RequestSpec
 
@@ -141,7 +141,7 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.until(lambda: not board.sessions.any_running(), "the end of server-2")
         # The last try is sent where somebody says so.
         gateway = board.source(board.identities.get("gateway"))
-        assert not board.keyring.usable(gateway, Passwords(b"wrong")).usable
+        assert not board.keyring.usable(gateway, Auth(b"wrong")).usable
         await technician.press("r")
         await technician.sees("tries left: 1 of 3")
         await technician.type("secret")

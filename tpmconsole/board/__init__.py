@@ -26,7 +26,7 @@ from tpmconsole.secret import Password
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Connection, KeySource, SelfTest, SelfTestResult, TpmHealth
+from tpmconsole.tpm.model import Connection, KeyRef, SelfTest, SelfTestResult, TpmHealth
 
 # Whoever leaves does not wait for a simulator that hangs: each part gets this long.
 LEAVE_S = 0.4
@@ -38,9 +38,9 @@ if TYPE_CHECKING:  # cryptography and psutil load when first used: the first pai
     from tpmconsole.board.requests import Provision
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.session.manager import Supervisor
+    from tpmconsole.session.manager import SessionManager
     from tpmconsole.session.spec import Credentials, SessionSpec
-    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.status import SessionStatus
     from tpmconsole.tpm.simulator import Simulator
 
 log = logging.getLogger(__name__)
@@ -69,10 +69,10 @@ class Board:
         return IdentityStore(self.settings.identities)
 
     @cached_property
-    def sessions(self) -> Supervisor:
-        from tpmconsole.session.manager import Supervisor
+    def sessions(self) -> SessionManager:
+        from tpmconsole.session.manager import SessionManager
 
-        return Supervisor(self.settings.sessions, self.settings.log)
+        return SessionManager(self.settings.sessions, self.settings.log)
 
     @cached_property
     def simulator(self) -> Simulator:
@@ -242,7 +242,7 @@ class Board:
 
     # Sessions
 
-    def start_session(self, spec: SessionSpec, password: Password | None = None) -> SessionFacts:
+    def start_session(self, spec: SessionSpec, password: Password | None = None) -> SessionStatus:
         """Start a mutual-TLS client or server that outlives us.
 
         Raises:
@@ -283,7 +283,7 @@ class Board:
             trust=identity.trust,
         )
 
-    def stop_session(self, session: str) -> SessionFacts:
+    def stop_session(self, session: str) -> SessionStatus:
         """End a session.
 
         Raises:
@@ -293,11 +293,11 @@ class Board:
         self.record("session stop", session=session)
         return facts
 
-    def source(self, identity: Identity) -> KeySource:
+    def source(self, identity: Identity) -> KeyRef:
         """Where an identity's key is."""
         if identity.handle is not None:
-            return KeySource(handle=identity.handle)
-        return KeySource(pem=identity.key_pem)
+            return KeyRef(handle=identity.handle)
+        return KeyRef(pem=identity.key_pem)
 
     @contextmanager
     def recording(self, action: str, **facts: str | None) -> Iterator[dict[str, str | None]]:

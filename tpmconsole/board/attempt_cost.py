@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tpmconsole.tpm.auth import Guard
-from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.auth import AttemptCost
+from tpmconsole.tpm.model import KeyRef
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
 
 
-def guard(board: Board, needs: str, source: KeySource | None = None) -> Guard:
+def guard(board: Board, needs: str, source: KeyRef | None = None) -> AttemptCost:
     """Whether a wrong password counts towards the lock-out, and how many tries are left.
 
     Args:
@@ -22,14 +22,14 @@ def guard(board: Board, needs: str, source: KeySource | None = None) -> Guard:
         ConsoleError: the TPM cannot be reached.
     """
     if needs == "source":  # the TPM has nothing to do with it
-        return Guard(needs, counts=False)
+        return AttemptCost(needs, counts=False)
     # Passwords of hierarchies are not subject to the lock-out (Part 1, 19.8.3); the lockout
     # authorisation has a rule of its own.
     counts = False if needs in ("hierarchy", "lockout") else _counts(board, needs, source)
-    return Guard(needs, counts, board.tpm.health().lockout)
+    return AttemptCost(needs, counts, board.tpm.health().lockout)
 
 
-def _counts(board: Board, needs: str, source: KeySource | None) -> bool | None:
+def _counts(board: Board, needs: str, source: KeyRef | None) -> bool | None:
     from tpmconsole.tpm import keyfile
 
     if source is None:  # a key to be made: nothing is there to be guessed

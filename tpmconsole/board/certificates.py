@@ -11,14 +11,14 @@ from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
 from tpmconsole.text import printable
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from cryptography import x509
 
     from tpmconsole.board import Board
     from tpmconsole.identity.store import Identity
-    from tpmconsole.x509.judge import CertificateFacts, Judgement, Proof
+    from tpmconsole.x509.judge import CertificateInfo, Judgement, Proof
 
 # Enough of a fingerprint to name a trust anchor by: 32 bits would be guessed, 64 are not.
 FINGERPRINT_DIGITS = 16
@@ -69,7 +69,7 @@ class Installer:
             role=role or identity.role or "client",
             now=datetime.now(UTC),
             proof=self._proof(
-                identity, Passwords(password, hierarchy=owner_password, last_try=last_try)
+                identity, Auth(password, hierarchy=owner_password, last_try=last_try)
             ),
             request=unless_damaged(lambda: kept_request(identity)),
             previous=unless_damaged(lambda: kept_certificate(identity)),
@@ -116,7 +116,7 @@ class Installer:
         facts = _import_facts(name, judgement)
         self._board.record("import", **facts, result=f"refused: {failed or 'by the user'}")
 
-    def undo(self, name: str) -> CertificateFacts:
+    def undo(self, name: str) -> CertificateInfo:
         """Go back to the certificate and the trust anchors before the last import, once.
 
         Returns:
@@ -145,7 +145,7 @@ class Installer:
         certificates = (one for data in bundles for one in read_bundle(data))
         return pem(one for one in certificates if is_self_signed(one) and is_ca(one))
 
-    def kept_before(self, name: str) -> CertificateFacts | None:
+    def kept_before(self, name: str) -> CertificateInfo | None:
         """The certificate that ``undo`` would go back to; None where none was kept."""
         from tpmconsole.identity.identity import previous
         from tpmconsole.x509.bundle import read_bundle
@@ -158,7 +158,7 @@ class Installer:
 
     # The trust anchors
 
-    def new_anchors(self, name: str, data: bytes) -> list[CertificateFacts]:
+    def new_anchors(self, name: str, data: bytes) -> list[CertificateInfo]:
         """What is in a file of trust anchors and not trusted yet; adds nothing.
 
         Raises:
@@ -194,7 +194,7 @@ class Installer:
         with self._board.recording("add trust", identity=name, trust=which):
             self._board.identities.add_anchors(name, anchors)
 
-    def trust(self, name: str) -> list[CertificateFacts]:
+    def trust(self, name: str) -> list[CertificateInfo]:
         """The trust anchors of an identity.
 
         Raises:
@@ -204,7 +204,7 @@ class Installer:
 
         return [describe(one) for one in self._board.identities.trust_certificates(name)]
 
-    def anchor(self, name: str, which: str) -> CertificateFacts:
+    def anchor(self, name: str, which: str) -> CertificateInfo:
         """One of the trust anchors.
 
         Args:
@@ -278,7 +278,7 @@ class Installer:
                 raise
             return []
 
-    def _proof(self, identity: Identity, passwords: Passwords) -> Proof:
+    def _proof(self, identity: Identity, passwords: Auth) -> Proof:
         from tpmconsole.x509.judge import Proof
 
         if identity.auth == "password" and not passwords.key:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords
-from tpmconsole.tpm.model import KeyFile, KeyKind, PersistentKey, Usability
+from tpmconsole.tpm.auth import NO_AUTH, Auth
+from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind, PersistentKey
 
 if TYPE_CHECKING:
     from tpmconsole.board.keys import Keyring
@@ -22,7 +22,7 @@ IN_A_TPM = (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
 _NOT_KNOWN = ("needs-password", "last-try")
 
 
-def prove_unasked(keyring: Keyring, key: Key, passwords: Passwords = NO_PASSWORDS) -> Usability:
+def prove_unasked(keyring: Keyring, key: Key, passwords: Auth = NO_AUTH) -> KeyCheck:
     """Let the TPM sign with a key as one of many.
 
     A key in the TPM that might have a password, and whose wrong tries count, is left alone.
@@ -32,14 +32,14 @@ def prove_unasked(keyring: Keyring, key: Key, passwords: Passwords = NO_PASSWORD
     """
     if passwords.key is None and isinstance(key, PersistentKey):
         if key.auth == "password":
-            return Usability("needs-password", "the key has a password", "key")
+            return KeyCheck("needs-password", "the key has a password", "key")
         if key.auth is None and key.counts_towards_lockout:
             why = "it may have a password, and a wrong one counts; try it alone"
-            return Usability("needs-password", why, "key")
+            return KeyCheck("needs-password", why, "key")
     return keyring.prove(key, passwords)
 
 
-def proved(keyring: Keyring, key: AnyKey, passwords: Passwords) -> AnyKey:
+def proved(keyring: Keyring, key: AnyKey, passwords: Auth) -> AnyKey:
     """The key with a command's answer in it; files that hold none for a TPM stay as they are."""
     if isinstance(key, KeyFile) and key.kind not in IN_A_TPM:
         return key
@@ -70,7 +70,7 @@ def prove_all(
     keys: Iterable[Key],
     parents: Mapping[str, Password],
     left_out: Collection[str],
-) -> Iterator[tuple[Key, Usability]]:
+) -> Iterator[tuple[Key, KeyCheck]]:
     """Let the TPM sign with each key, one after the other.
 
     Args:
@@ -85,15 +85,15 @@ def prove_all(
         parent = key.parent if isinstance(key, KeyFile) else None
         if parent in refused:
             why = f"its parent {parent} may have a password, and a wrong one counts"
-            yield key, Usability("needs-password", why, "parent")
+            yield key, KeyCheck("needs-password", why, "parent")
             continue
-        passwords = Passwords(parent=parents.get(parent or ""), last_try=False)
+        passwords = Auth(parent=parents.get(parent or ""), last_try=False)
         try:
             answer = prove_unasked(keyring, key, passwords)
         except ConsoleError as error:
             if error.exit_code is ExitCode.NO_TPM:
                 raise
-            answer = Usability("cannot-sign", f"{error.cause}; {error.remedy}")
+            answer = KeyCheck("cannot-sign", f"{error.cause}; {error.remedy}")
         if parent is not None and (answer.needs == "parent" or answer.answer == "last-try"):
             refused.add(parent)
         yield key, answer

@@ -12,8 +12,8 @@ from tpmconsole.system.systemd import (
     HARDENED,
     TSS_GROUP,
     UNITS,
-    Installation,
     Unit,
+    UnitFiles,
     after_device,
     allowed_device,
     command_line,
@@ -32,7 +32,7 @@ _HOMES = ("/home/", "/root/")
 _KEYS = "ctrl-alt-del.target"
 
 
-def kiosk(settings: Settings, tty: str, baud: int = 115200) -> Installation:
+def kiosk(settings: Settings, tty: str, baud: int = 115200) -> UnitFiles:
     """The visitor's console on a terminal, from the start of the board on.
 
     Args:
@@ -53,7 +53,7 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> Installation:
         afterwards.insert(0, f"systemctl unmask {_KEYS}")
     if not reachable_by_others(_program()):
         notes.append(f"other users may not run {_program()}: install tpmconsole below /opt")
-    return Installation(
+    return UnitFiles(
         Unit(
             f"{KIOSK}.service",
             (
@@ -134,7 +134,7 @@ def _limits(tty: str, devices: tuple[str, ...]) -> list[tuple[str, str]]:
     ]
 
 
-def serial_console(tty: str, baud: int, term: str) -> Installation:
+def serial_console(tty: str, baud: int, term: str) -> UnitFiles:
     """The login of a serial line with the right terminal type and speed.
 
     Args:
@@ -155,7 +155,7 @@ def serial_console(tty: str, baud: int, term: str) -> Installation:
         f"[Service]\nEnvironment=TERM={term}\n"
         f"ExecStart=\nExecStart=-/sbin/agetty --noclear {baud} %I {term}\n"
     )
-    return Installation(
+    return UnitFiles(
         None,
         notes=(f"it counts from the next login on that line; at once: systemctl restart {getty}",),
         others={UNITS / f"{getty}.d" / "tpmconsole.conf": drop_in},

@@ -12,9 +12,9 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Password
 from tpmconsole.system.files import PRIVATE_FILE, read_bounded
 from tpmconsole.text import printable
-from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords, check_password
+from tpmconsole.tpm.auth import NO_AUTH, Auth, check_password
 from tpmconsole.tpm.handles import check_for_new_key
-from tpmconsole.tpm.model import Algorithm, KeyFile, KeySource, PersistentKey, Room, Usability
+from tpmconsole.tpm.model import Algorithm, KeyCheck, KeyFile, KeyRef, PersistentKey, Room
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
@@ -60,7 +60,7 @@ class Keyring:
         paths: Sequence[Path] = (),
         *,
         prove: bool = False,
-        passwords: Passwords = NO_PASSWORDS,
+        passwords: Auth = NO_AUTH,
     ) -> KeyList:
         """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
 
@@ -139,19 +139,19 @@ class Keyring:
 
     # Trying them
 
-    def prove(self, key: Key, passwords: Passwords = NO_PASSWORDS) -> Usability:
+    def prove(self, key: Key, passwords: Auth = NO_AUTH) -> KeyCheck:
         """Let the TPM sign a nonce with a key of the list, and verify it.
 
         Raises:
             ConsoleError: the TPM cannot be reached, or the file cannot be read.
         """
         if isinstance(key, PersistentKey):
-            return self.usable(KeySource(handle=int(key.handle, 16)), passwords)
+            return self.usable(KeyRef(handle=int(key.handle, 16)), passwords)
         if key.kind not in IN_A_TPM:
-            return Usability("cannot-sign", key.reason or "it holds sealed data, no key")
-        return self.usable(KeySource(pem=read_bounded(Path(key.path), KEY_BYTES)), passwords)
+            return KeyCheck("cannot-sign", key.reason or "it holds sealed data, no key")
+        return self.usable(KeyRef(pem=read_bounded(Path(key.path), KEY_BYTES)), passwords)
 
-    def usable(self, source: KeySource, passwords: Passwords = NO_PASSWORDS) -> Usability:
+    def usable(self, source: KeyRef, passwords: Auth = NO_AUTH) -> KeyCheck:
         """Sign a nonce with the key and verify it."""
         return self._board.tpm.usable(source, passwords)
 
@@ -194,7 +194,7 @@ class Keyring:
                 kind.pkcs8, algorithm, password, noda=noda, owner_password=owner_password
             )
         if handle is not None:
-            tpm.persist(pem, handle, Passwords(hierarchy=owner_password))
+            tpm.persist(pem, handle, Auth(hierarchy=owner_password))
         try:
             identity = self._board.identities.create(
                 name,
@@ -234,7 +234,7 @@ class Keyring:
 
     # Moving and removing them
 
-    def persist(self, name: str, handle: int, passwords: Passwords = NO_PASSWORDS) -> Identity:
+    def persist(self, name: str, handle: int, passwords: Auth = NO_AUTH) -> Identity:
         """Move an identity's key from its file to a persistent handle.
 
         Raises:

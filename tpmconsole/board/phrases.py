@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tpmconsole.system.disks import Disks
 from tpmconsole.text import printable
-from tpmconsole.tpm.auth import Guard
+from tpmconsole.tpm.auth import AttemptCost
 from tpmconsole.tpm.model import Hierarchy, Lockout, Room, SelfTest, SelfTestResult, TpmHealth
 
 SELF_TEST = {
@@ -107,7 +107,7 @@ def guard_words(*, password: bool, noda: bool) -> str:
     return "wrong passwords count towards the TPM's lock-out, so guessing ends after a few"
 
 
-def try_words(guard: Guard) -> str:
+def try_words(guard: AttemptCost) -> str:
     """What a wrong password would cost, told before one is typed."""
     lockout = guard.lockout
     if guard.needs == "source":

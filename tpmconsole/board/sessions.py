@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.session.spec import SessionSpec
-    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
-    from tpmconsole.system.systemd import Installation
+    from tpmconsole.system.systemd import UnitFiles
 
 
 def tpm_users(board: Board) -> list[TpmUser]:
@@ -34,7 +34,7 @@ def tpm_users(board: Board) -> list[TpmUser]:
 
 def restart(
     board: Board, session: str, password: Password | None = None, *, last_try: bool = False
-) -> SessionFacts:
+) -> SessionStatus:
     """Start a session again with what it was told, ending it first where it still runs.
 
     It gets an id of its own: what the old one wrote stays.
@@ -68,7 +68,7 @@ def _check_usable(board: Board, spec: SessionSpec, password: Password | None) ->
     from tpmconsole.session.tls.engine import choose
 
     key = board.credentials(spec, password).key
-    found = board.tpm.usable(key, Passwords(password, last_try=spec.last_try))
+    found = board.tpm.usable(key, Auth(password, last_try=spec.last_try))
     # Where there is no room, the session that runs may have it.
     if found.answer not in ("yes", "no-room"):
         raise ConsoleError(
@@ -82,7 +82,7 @@ def _check_usable(board: Board, spec: SessionSpec, password: Password | None) ->
     choose(spec.engine, key, board.tpm.connection)
 
 
-def reload(board: Board, session: str) -> SessionFacts:
+def reload(board: Board, session: str) -> SessionStatus:
     """Have a session read its certificate, trust anchors and revocation lists again.
 
     Raises:
@@ -113,7 +113,7 @@ def outdated(board: Board, name: str) -> tuple[Outdated, ...]:
     return tuple(_outdated(one, trusts=trusts) for one in running)
 
 
-def _outdated(session: SessionFacts, *, trusts: bool) -> Outdated:
+def _outdated(session: SessionStatus, *, trusts: bool) -> Outdated:
     if not trusts:  # what trusts nobody is not read: it would go on as before
         verb, key = "stop", "x"
     elif session.state == "running":
@@ -127,7 +127,7 @@ def _outdated(session: SessionFacts, *, trusts: bool) -> Outdated:
     return Outdated(session.id, command, f"{key} on page 4")
 
 
-def unit(board: Board, session: str, password_file: Path | None) -> Installation:
+def unit(board: Board, session: str, password_file: Path | None) -> UnitFiles:
     """The systemd unit that runs a session at every boot.
 
     Raises:
@@ -144,9 +144,7 @@ def unit(board: Board, session: str, password_file: Path | None) -> Installation
     return wanted
 
 
-def install(
-    board: Board, session: str, password_file: Path | None
-) -> tuple[Installation, list[Path]]:
+def install(board: Board, session: str, password_file: Path | None) -> tuple[UnitFiles, list[Path]]:
     """Make a session one that systemd runs.
 
     Returns:

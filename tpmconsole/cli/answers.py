@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from tpmconsole.board.doctor import Finding
     from tpmconsole.board.keys import KeyList
     from tpmconsole.board.tour.story import Outcome
-    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
-    from tpmconsole.x509.judge import CertificateFacts, Verdict
+    from tpmconsole.x509.judge import CertificateInfo, Verdict
 
 
 LINE = 78
@@ -96,7 +96,7 @@ def verdict_lines(
     name: str,
     verdicts: Iterable[Verdict],
     installed: bool,
-    added: Sequence[CertificateFacts] = (),
+    added: Sequence[CertificateInfo] = (),
     *,
     changed: bool = True,
 ) -> Iterator[str]:
@@ -117,12 +117,12 @@ def verdict_lines(
     yield f"{name}: certificate {what if installed else 'not installed'}"
 
 
-def anchor_words(anchor: CertificateFacts) -> str:
+def anchor_words(anchor: CertificateInfo) -> str:
     """A trust anchor in a sentence."""
     return f"{anchor.subject}, SHA-256 {anchor.fingerprint}{anchor.trusted_for}"
 
 
-def anchor_lines(anchors: Sequence[CertificateFacts]) -> Iterator[str]:
+def anchor_lines(anchors: Sequence[CertificateInfo]) -> Iterator[str]:
     """``tpmconsole trust``."""
     for one in anchors:
         yield f"{one.subject}, until {one.not_after:%Y-%m-%d}{one.trusted_for}"
@@ -131,7 +131,7 @@ def anchor_lines(anchors: Sequence[CertificateFacts]) -> Iterator[str]:
         yield "no trust anchors: add the CA of its peers with --add FILE"
 
 
-def session_lines(sessions: Sequence[SessionFacts]) -> Iterator[str]:
+def session_lines(sessions: Sequence[SessionStatus]) -> Iterator[str]:
     """``tpmconsole session list``."""
     if not sessions:
         yield "no sessions"
@@ -153,7 +153,7 @@ def session_lines(sessions: Sequence[SessionFacts]) -> Iterator[str]:
     yield from table(rows)
 
 
-def session_facts_lines(facts: SessionFacts) -> Iterator[str]:
+def session_facts_lines(facts: SessionStatus) -> Iterator[str]:
     """``tpmconsole session show``; the state is told as in the list."""
     for label, value in (facts.to_json() | {"state": facts.word}).items():
         if isinstance(value, Mapping):

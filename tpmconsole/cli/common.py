@@ -14,7 +14,7 @@ from tpmconsole.board.requests import CERTIFICATE_BYTES
 from tpmconsole.errors import ExitCode, usage_error
 from tpmconsole.secret import Secret, first_line
 from tpmconsole.system.files import read_bounded
-from tpmconsole.tpm.auth import Passwords, check_password
+from tpmconsole.tpm.auth import Auth, check_password
 
 PASSWORD_BYTES = 4096
 
@@ -58,9 +58,9 @@ def read_password(path: Path | None) -> Secret | None:
     return password
 
 
-def read_passwords(args: Namespace) -> Passwords:
+def read_passwords(args: Namespace) -> Auth:
     """Every password that a command about keys was given."""
-    return Passwords(
+    return Auth(
         key=read_password(args.password_file) if "password_file" in args else None,
         parent=read_password(args.parent_password_file),
         hierarchy=read_password(args.owner_password_file),

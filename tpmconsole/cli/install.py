@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands
-from tpmconsole.system.systemd import Installation, install
+from tpmconsole.system.systemd import UnitFiles, install
 
 
-def installed(wanted: Installation, args: Namespace) -> Answer:
+def installed(wanted: UnitFiles, args: Namespace) -> Answer:
     """Install units, or only show them; every command that installs some may end here.
 
     Args:
@@ -20,7 +20,7 @@ def installed(wanted: Installation, args: Namespace) -> Answer:
     return told(wanted, None if args.dry_run else install(wanted))
 
 
-def told(wanted: Installation, written: list[Path] | None) -> Answer:
+def told(wanted: UnitFiles, written: list[Path] | None) -> Answer:
     """What was installed.
 
     Args:
@@ -36,7 +36,7 @@ def told(wanted: Installation, written: list[Path] | None) -> Answer:
     return Answer(data, _lines(wanted, written))
 
 
-def _lines(wanted: Installation, written: list[Path] | None) -> Iterator[str]:
+def _lines(wanted: UnitFiles, written: list[Path] | None) -> Iterator[str]:
     if written is None:
         for path, text in wanted.files().items():
             yield f"--- {path}"

@@ -9,7 +9,7 @@ from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands, read_password, read_passwords
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.inputs import parse_handle
-from tpmconsole.tpm.auth import NO_PASSWORDS
+from tpmconsole.tpm.auth import NO_AUTH
 from tpmconsole.tpm.model import Algorithm, algorithm_words
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def _keys(board: Board, args: Namespace) -> Answer:
     from tpmconsole.cli.answers import key_lines
 
-    passwords = read_passwords(args) if args.prove else NO_PASSWORDS
+    passwords = read_passwords(args) if args.prove else NO_AUTH
     keys = board.keyring.list(args.paths, prove=args.prove, passwords=passwords)
     return Answer(keys.to_json(), key_lines(keys))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import read_facts
 from tpmconsole.session.launcher import last_words
-from tpmconsole.session.status import SessionFacts, State, Trouble
+from tpmconsole.session.status import LastError, SessionStatus, State
 from tpmconsole.session.usage import usage
 from tpmconsole.system.processes import Process, boot_id
 
@@ -17,7 +17,7 @@ from tpmconsole.system.processes import Process, boot_id
 SILENT_S = 30.0
 
 
-def facts_now(folder: Path, log: Path) -> SessionFacts:
+def facts_now(folder: Path, log: Path) -> SessionStatus:
     """A session as it is now: what it last wrote, and whether its process is still there.
 
     Args:
@@ -39,12 +39,12 @@ def facts_now(folder: Path, log: Path) -> SessionFacts:
         facts, _ = read_facts(folder)
     except ConsoleError as damage:
         role = folder.name.partition("-")[0]
-        broken = SessionFacts(folder.name, role, "", "", state=State.FAILED)
-        return replace(broken, last_error=Trouble.of(damage))
+        broken = SessionStatus(folder.name, role, "", "", state=State.FAILED)
+        return replace(broken, last_error=LastError.of(damage))
     if facts.state.ended:
         return facts
     silence = ended_without_a_word(folder, log, facts.unit)
-    return facts.ended(State.FAILED, facts.since, Trouble.of(silence))
+    return facts.ended(State.FAILED, facts.since, LastError.of(silence))
 
 
 def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> ConsoleError:
@@ -65,14 +65,14 @@ def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> Co
     )
 
 
-def process_of(facts: SessionFacts) -> Process | None:
+def process_of(facts: SessionStatus) -> Process | None:
     """The process that a session last said it was; None before it said so."""
     if facts.pid is None or facts.start_time is None:
         return None
     return Process(facts.pid, facts.start_time)
 
 
-def _age_s(facts: SessionFacts) -> float:
+def _age_s(facts: SessionStatus) -> float:
     try:
         began = datetime.fromisoformat(facts.started)
     except ValueError:

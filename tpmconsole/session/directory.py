@@ -12,7 +12,7 @@ from typing import Any
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.events import now
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.status import SessionFacts
+from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system.files import (
     cannot_write,
@@ -21,7 +21,7 @@ from tpmconsole.system.files import (
     temporary_folder,
     write_atomic,
 )
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.tpm.model import Connection, KeyRef
 
 ID = re.compile(r"(client|server)-(\d{1,9})")
 FILE = "session.json"
@@ -33,7 +33,7 @@ _KEY_BYTES = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class SessionConfig:
     """What a session's process is told: all but the password.
 
     Attributes:
@@ -54,7 +54,7 @@ def names(root: Path) -> Iterator[str]:
         yield from (one.name for one in root.iterdir() if ID.fullmatch(one.name))
 
 
-def new_folder(root: Path, order: Order) -> Path:
+def new_folder(root: Path, order: SessionConfig) -> Path:
     """Make a new session's folder: whole when anybody sees it, and of its own for each that asks.
 
     Raises:
@@ -78,9 +78,9 @@ def new_folder(root: Path, order: Order) -> Path:
         raise cannot_write(root, error) from error
 
 
-def _first_facts(session: str, order: Order) -> SessionFacts:
+def _first_facts(session: str, order: SessionConfig) -> SessionStatus:
     started = now()
-    return SessionFacts(
+    return SessionStatus(
         id=session,
         role=order.spec.role,
         identity=order.credentials.identity,
@@ -94,7 +94,7 @@ def _first_facts(session: str, order: Order) -> SessionFacts:
     )
 
 
-def write_order(folder: Path, order: Order, facts: SessionFacts) -> None:
+def write_order(folder: Path, order: SessionConfig, facts: SessionStatus) -> None:
     """Lay a new session's files down: its order, its key file, its OpenSSL configuration.
 
     The key file is copied: the session goes on when its identity is changed.
@@ -109,7 +109,9 @@ def write_order(folder: Path, order: Order, facts: SessionFacts) -> None:
     write_facts(folder, order, facts, durable=True)
 
 
-def write_facts(folder: Path, order: Order, facts: SessionFacts, *, durable: bool = False) -> None:
+def write_facts(
+    folder: Path, order: SessionConfig, facts: SessionStatus, *, durable: bool = False
+) -> None:
     """Write what the session says of itself, whole.
 
     Raises:
@@ -132,7 +134,7 @@ def write_facts(folder: Path, order: Order, facts: SessionFacts, *, durable: boo
     write_atomic(folder / FILE, json.dumps(data, indent=1).encode() + b"\n", durable=durable)
 
 
-def read_facts(folder: Path) -> tuple[SessionFacts, str]:
+def read_facts(folder: Path) -> tuple[SessionStatus, str]:
     """What a session last said of itself, and its boot.
 
     Raises:
@@ -140,12 +142,12 @@ def read_facts(folder: Path) -> tuple[SessionFacts, str]:
     """
     data = _read(folder)
     try:
-        return SessionFacts.from_json(data), str(data.get("boot", ""))
+        return SessionStatus.from_json(data), str(data.get("boot", ""))
     except ValueError as error:
         raise _damaged(folder) from error
 
 
-def read_order(folder: Path) -> tuple[Order, SessionFacts]:
+def read_order(folder: Path) -> tuple[SessionConfig, SessionStatus]:
     """What ``write_order`` wrote; for the session's own process.
 
     Raises:
@@ -153,15 +155,15 @@ def read_order(folder: Path) -> tuple[Order, SessionFacts]:
     """
     data = _read(folder)
     try:
-        facts = SessionFacts.from_json(data)
+        facts = SessionStatus.from_json(data)
         credentials: Mapping[str, Any] = data["credentials"]
         handle = credentials["handle"]
         pem = read_bounded(folder / KEY_FILE, _KEY_BYTES) if handle is None else None
-        order = Order(
+        order = SessionConfig(
             spec=SessionSpec(**data["options"]),
             credentials=Credentials(
                 identity=facts.identity,
-                key=KeySource(pem=pem, handle=handle),
+                key=KeyRef(pem=pem, handle=handle),
                 certificate=Path(credentials["certificate"]),
                 trust=Path(credentials["trust"]),
                 role=credentials["role"],

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Password
-from tpmconsole.session.directory import CONFIGURATION_FILE, LOG_FILE, Order
+from tpmconsole.session.directory import CONFIGURATION_FILE, LOG_FILE, SessionConfig
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.session.tls.provider import child_environment
 from tpmconsole.system.files import PRIVATE_FILE, cannot_write
@@ -30,7 +30,7 @@ def start_time(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def spawn(folder: Path, order: Order, password: Password | None) -> Process:
+def spawn(folder: Path, order: SessionConfig, password: Password | None) -> Process:
     """Start the process of the session in a folder, in a process session of its own.
 
     The password goes through a pipe, once. The provider's settings are in this child's environment

@@ -16,7 +16,7 @@ from tpmconsole.secret import Password
 from tpmconsole.session.condition import SILENT_S, ended_without_a_word, facts_now, process_of
 from tpmconsole.session.directory import (
     ID,
-    Order,
+    SessionConfig,
     names,
     new_folder,
     read_facts,
@@ -28,10 +28,10 @@ from tpmconsole.session.launcher import log_tail, spawn
 from tpmconsole.session.reload import wait_until_reloaded
 from tpmconsole.session.service import check_no_service, unit_name, unit_of
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.status import SessionFacts, State
+from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import choose
 from tpmconsole.system.processes import Process, boot_id, end
-from tpmconsole.system.systemd import Installation
+from tpmconsole.system.systemd import UnitFiles
 from tpmconsole.tpm.model import Connection
 
 LOG = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ POLL_S = 0.01
 ENDED_KEPT = 50
 
 
-class Supervisor:
+class SessionManager:
     """The sessions of one state directory; any number of these may look after the same ones.
 
     Args:
@@ -60,7 +60,7 @@ class Supervisor:
         credentials: Credentials,
         connection: Connection,
         password: Password | None = None,
-    ) -> SessionFacts:
+    ) -> SessionStatus:
         """Start a session.
 
         Returns when a server listens, when a client's first handshake has succeeded, or when a
@@ -72,7 +72,7 @@ class Supervisor:
         """
         spec.check()
         engine = choose(spec.engine, credentials.key, connection)
-        order = Order(spec, credentials, connection, engine, boot_id())
+        order = SessionConfig(spec, credentials, connection, engine, boot_id())
         self._tidy()
         folder = new_folder(self._folder, order)
         try:
@@ -88,12 +88,12 @@ class Supervisor:
             raise
         return self.show(folder.name)
 
-    def list(self) -> list[SessionFacts]:
+    def list(self) -> list[SessionStatus]:
         """All sessions, the oldest first, the ended ones that are still kept among them."""
         found = [facts_now(self._folder / name, self._log) for name in names(self._folder)]
         return sorted(found, key=lambda facts: (facts.started, facts.id))
 
-    def show(self, session: str) -> SessionFacts:
+    def show(self, session: str) -> SessionStatus:
         """One session as it is now.
 
         Raises:
@@ -101,7 +101,7 @@ class Supervisor:
         """
         return facts_now(self._known(session), self._log)
 
-    def stop(self, session: str) -> SessionFacts:
+    def stop(self, session: str) -> SessionStatus:
         """End a session; one that has ended stays as it is.
 
         Raises:
@@ -128,7 +128,7 @@ class Supervisor:
             # Whoever was starting it has seen it end, and cleans up after it.
             return facts.ended(State.STOPPED, now())
 
-    def reload(self, session: str) -> SessionFacts:
+    def reload(self, session: str) -> SessionStatus:
         """Have a session read its certificate, trust anchors and revocation lists again.
 
         Connections that are open go on with what they began with.
@@ -150,7 +150,7 @@ class Supervisor:
         wait_until_reloaded(folder, process)
         return facts_now(folder, self._log)
 
-    def unit(self, session: str, password_file: Path | None) -> Installation:
+    def unit(self, session: str, password_file: Path | None) -> UnitFiles:
         """The systemd unit that runs a session at every boot.
 
         Raises:
@@ -215,7 +215,7 @@ class Supervisor:
         """
         return read_order(self._known(session))[0].spec
 
-    def running(self, spec: SessionSpec) -> SessionFacts | None:
+    def running(self, spec: SessionSpec) -> SessionStatus | None:
         """A session at work that does what ``spec`` asks for, if there is one."""
         for facts in self.list():
             if facts.state.ended or facts.role != spec.role or facts.identity != spec.identity:
@@ -264,7 +264,7 @@ class Supervisor:
                 )
             time.sleep(POLL_S)
 
-    def _begun(self, folder: Path) -> SessionFacts:
+    def _begun(self, folder: Path) -> SessionStatus:
         """A session that has told its process number or has ended; it may be starting just now."""
         deadline = time.monotonic() + SILENT_S
         while True:
@@ -274,7 +274,7 @@ class Supervisor:
                 return facts
             time.sleep(POLL_S)
 
-    def _after_stop(self, folder: Path) -> SessionFacts:
+    def _after_stop(self, folder: Path) -> SessionStatus:
         order, facts = read_order(folder)
         if not facts.state.ended:  # it had to be killed, or had not begun to listen to us
             EventLog(folder).write("stopped", why="it was told to, and then killed")

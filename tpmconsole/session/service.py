@@ -11,15 +11,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import CONFIGURATION_FILE, Order
-from tpmconsole.session.status import SessionFacts
+from tpmconsole.session.directory import CONFIGURATION_FILE, SessionConfig
+from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.system.environment import NO_OPENSSL_CONF
 from tpmconsole.system.systemd import (
     HARDENED,
     TSS_GROUP,
-    Installation,
     Unit,
+    UnitFiles,
     after_device,
     allowed_device,
     command_line,
@@ -41,7 +41,7 @@ def unit_name(session: str) -> str:
     return f"tpmconsole-{session}.service"
 
 
-def check_no_service(facts: SessionFacts, verb: str) -> None:
+def check_no_service(facts: SessionStatus, verb: str) -> None:
     """Refuse what systemd alone can do to a session that it runs.
 
     Args:
@@ -58,7 +58,7 @@ def check_no_service(facts: SessionFacts, verb: str) -> None:
         )
 
 
-def unit_of(folder: Path, order: Order, password_file: Path | None) -> Installation:
+def unit_of(folder: Path, order: SessionConfig, password_file: Path | None) -> UnitFiles:
     """The unit that runs a session from its folder.
 
     Args:
@@ -94,10 +94,10 @@ def unit_of(folder: Path, order: Order, password_file: Path | None) -> Installat
             *_limits(folder, order),
         ),
     )
-    return Installation(unit, USER, (TSS_GROUP,), _notes(folder))
+    return UnitFiles(unit, USER, (TSS_GROUP,), _notes(folder))
 
 
-def _commands(folder: Path, order: Order) -> list[tuple[str, str]]:
+def _commands(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
     """What is run; ``+``: by root, for files that the session's user may not read elsewhere."""
     given = _given(folder, order)
     own = f"+{command_line(['/bin/chown', '-R', f'{USER}:{USER}', folder])}"
@@ -116,7 +116,7 @@ def _commands(folder: Path, order: Order) -> list[tuple[str, str]]:
     ]
 
 
-def _given(folder: Path, order: Order) -> list[tuple[Path, Path]]:
+def _given(folder: Path, order: SessionConfig) -> list[tuple[Path, Path]]:
     """The identity's files, and where the session finds them."""
     files = [
         (order.credentials.certificate, folder / CERTIFICATE_FILE),
@@ -127,7 +127,9 @@ def _given(folder: Path, order: Order) -> list[tuple[Path, Path]]:
     return files
 
 
-def _process(folder: Path, order: Order, password_file: Path | None) -> list[tuple[str, str]]:
+def _process(
+    folder: Path, order: SessionConfig, password_file: Path | None
+) -> list[tuple[str, str]]:
     variables = NO_OPENSSL_CONF | {"PYTHONPATH": str(_PACKAGE), "TSS2_LOG": "all+error"}
     if order.engine.name == PROVIDER:
         variables["OPENSSL_CONF"] = str(folder / CONFIGURATION_FILE)
@@ -147,7 +149,7 @@ def _process(folder: Path, order: Order, password_file: Path | None) -> list[tup
     ]
 
 
-def _limits(folder: Path, order: Order) -> list[tuple[str, str]]:
+def _limits(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
     low_port = order.spec.role == "server" and 0 < order.spec.port < _FIRST_FREE_PORT
     capability = "CAP_NET_BIND_SERVICE" if low_port else ""
     name, _, path = order.connection.tcti.partition(":")
@@ -192,7 +194,7 @@ def _notes(folder: Path) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def with_copies(folder: Path, order: Order) -> Order:
+def with_copies(folder: Path, order: SessionConfig) -> SessionConfig:
     """The order of a session that a unit runs: it finds what it needs in its own folder."""
     crl = str(folder / CRL_FILE) if order.spec.crl is not None else None
     return replace(

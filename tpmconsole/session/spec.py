@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, usage_error
-from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.model import KeyRef
 
 ROLES = ("client", "server")
 PROTOCOLS = ("line", "https")
@@ -129,7 +129,7 @@ class Credentials:
     """
 
     identity: str
-    key: KeySource
+    key: KeyRef
     certificate: Path
     trust: Path
     role: str | None = None

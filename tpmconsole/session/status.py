@@ -29,7 +29,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class PeerFacts:
+class PeerInfo:
     """Whom we talk to, by its certificate.
 
     Attributes:
@@ -72,7 +72,7 @@ class HandshakeTimes:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class LastError:
     """An error that a session met and when: ISO 8601 UTC."""
 
     title: str
@@ -81,13 +81,13 @@ class Trouble:
     time: str = ""
 
     @classmethod
-    def of(cls, error: ConsoleError, time: str = "") -> Trouble:
+    def of(cls, error: ConsoleError, time: str = "") -> LastError:
         """A session's error from what was raised."""
         return cls(error.title, error.cause, error.remedy, time)
 
 
 @dataclass(frozen=True, slots=True)
-class SessionFacts:
+class SessionStatus:
     """What ``session show`` answers (contract).
 
     Attributes:
@@ -126,7 +126,7 @@ class SessionFacts:
     cipher: str | None = None
     group: str | None = None
     resumed: bool | None = None
-    peer: PeerFacts | None = None
+    peer: PeerInfo | None = None
     handshakes: int = 0
     handshake_ms: HandshakeTimes = HandshakeTimes()
     connections: int = 0
@@ -138,7 +138,7 @@ class SessionFacts:
     rss_bytes: int | None = None
     waiting_for: str | None = None
     retry_at: str | None = None
-    last_error: Trouble | None = None
+    last_error: LastError | None = None
     unit: str | None = None
 
     @property
@@ -151,7 +151,7 @@ class SessionFacts:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SessionFacts:
+    def from_json(cls, data: Mapping[str, Any]) -> SessionStatus:
         """The facts that ``to_json`` made, as a session's file holds them.
 
         Raises:
@@ -166,16 +166,16 @@ class SessionFacts:
                 **times | {"recent": tuple(times.get("recent", ()))}
             )
             peer, trouble = values.get("peer"), values.get("last_error")
-            values["peer"] = PeerFacts(**peer) if peer else None
-            values["last_error"] = Trouble(**trouble) if trouble else None
+            values["peer"] = PeerInfo(**peer) if peer else None
+            values["last_error"] = LastError(**trouble) if trouble else None
             facts = cls(**values)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"no facts of a session: {error}") from error
         return facts
 
-    def begun(self, pid: int, start_time: int, address: str) -> SessionFacts:
+    def begun(self, pid: int, start_time: int, address: str) -> SessionStatus:
         """The same session as its process begins, for the first time or again."""
-        return SessionFacts(
+        return SessionStatus(
             id=self.id,
             role=self.role,
             identity=self.identity,
@@ -191,7 +191,7 @@ class SessionFacts:
             start_time=start_time,
         )
 
-    def ended(self, state: State, since: str, trouble: Trouble | None = None) -> SessionFacts:
+    def ended(self, state: State, since: str, trouble: LastError | None = None) -> SessionStatus:
         """The same session after its process has gone."""
         return replace(
             self,

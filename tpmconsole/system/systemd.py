@@ -79,7 +79,7 @@ class Unit:
 
 
 @dataclass(frozen=True, slots=True)
-class Installation:
+class UnitFiles:
     """A unit and what belongs to it.
 
     Attributes:
@@ -161,7 +161,7 @@ def _sysusers(user: str, groups: Sequence[str]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def install(installation: Installation) -> list[Path]:
+def install(installation: UnitFiles) -> list[Path]:
     """Write the unit, make its user, and let systemd know; nothing is started.
 
     Returns:

@@ -14,7 +14,7 @@ PASSWORD_BYTES = 64  # TPM2B_AUTH (Part 2, 10.4.5): the largest digest a TPM has
 
 
 @dataclass(frozen=True, slots=True)
-class Passwords:
+class Auth:
     """What is known to use a key; None where no password is known.
 
     Attributes:
@@ -44,7 +44,7 @@ class Passwords:
         }
 
     @classmethod
-    def of(cls, data: Mapping[str, Any]) -> Passwords:
+    def of(cls, data: Mapping[str, Any]) -> Auth:
         """What the console sent with a job.
 
         Raises:
@@ -56,11 +56,11 @@ class Passwords:
         return passwords
 
 
-NO_PASSWORDS = Passwords()
+NO_AUTH = Auth()
 
 
 @dataclass(frozen=True, slots=True)
-class Guard:
+class AttemptCost:
     """What a wrong password would cost, known before one is asked for.
 
     Attributes:

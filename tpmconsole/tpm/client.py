@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords, secret
+from tpmconsole.tpm.auth import NO_AUTH, Auth, secret
 from tpmconsole.tpm.model import (
     Algorithm,
     Connection,
-    KeySource,
+    KeyCheck,
+    KeyRef,
     PersistentKey,
     Room,
     SelfTest,
     TpmHealth,
-    Usability,
 )
 from tpmconsole.tpm.worker import protocol
-from tpmconsole.tpm.worker.dispatcher import Activity, Lane
+from tpmconsole.tpm.worker.dispatcher import Activity, Dispatcher
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -54,7 +54,7 @@ class Tpm:
         *,
         deadlines: Mapping[str, float] | None = None,
     ) -> None:
-        self._lane = Lane(connect, log)
+        self._lane = Dispatcher(connect, log)
         self._deadlines = {**DEADLINES, **(deadlines or {})}
 
     @property
@@ -129,14 +129,14 @@ class Tpm:
         """
         return Room(**self._ask("room", "read", "asking for room"))
 
-    def usable(self, key: KeySource, passwords: Passwords = NO_PASSWORDS) -> Usability:
+    def usable(self, key: KeyRef, passwords: Auth = NO_AUTH) -> KeyCheck:
         """Try a key: load it, sign a nonce, verify that in software.
 
         Raises:
             ConsoleError: the TPM cannot be reached; what makes a key unusable is an answer.
         """
         answer = self._ask("usable", "sign", "trying a key", key=_access(key, passwords))
-        return Usability(**answer)
+        return KeyCheck(**answer)
 
     def create(
         self,
@@ -207,7 +207,7 @@ class Tpm:
             self._lane.renew()  # its memory has copies that nobody can wipe
         return pem
 
-    def persist(self, pem: bytes, handle: int, passwords: Passwords = NO_PASSWORDS) -> None:
+    def persist(self, pem: bytes, handle: int, passwords: Auth = NO_AUTH) -> None:
         """Put a copy of a key file's key at a persistent handle; one that is there stays.
 
         Raises:
@@ -240,7 +240,7 @@ class Tpm:
         """
         self._change("reset_lockout", "resetting the lock-out", {"password": secret(password)})
 
-    def public_pem(self, key: KeySource) -> bytes:
+    def public_pem(self, key: KeyRef) -> bytes:
         """The public key, SubjectPublicKeyInfo PEM; a key file's is read without the TPM.
 
         Raises:
@@ -253,7 +253,7 @@ class Tpm:
 
     def sign(
         self,
-        key: KeySource,
+        key: KeyRef,
         digest: bytes,
         hash_name: str,
         scheme: str,
@@ -279,7 +279,7 @@ class Tpm:
             "sign",
             "sign",
             "signing",
-            key=_access(key, Passwords(password, hierarchy=owner_password, last_try=last_try)),
+            key=_access(key, Auth(password, hierarchy=owner_password, last_try=last_try)),
             digest=digest,
             hash_name=hash_name,
             scheme=scheme,
@@ -288,7 +288,7 @@ class Tpm:
 
     def private_key(
         self,
-        key: KeySource,
+        key: KeyRef,
         password: Password | None = None,
         *,
         owner_password: Password | None = None,
@@ -304,7 +304,7 @@ class Tpm:
         """
         from tpmconsole.tpm.keys import private_key
 
-        passwords = Passwords(password, hierarchy=owner_password, last_try=last_try)
+        passwords = Auth(password, hierarchy=owner_password, last_try=last_try)
         return private_key(self, key, passwords)
 
     def close(self) -> None:
@@ -318,7 +318,7 @@ class Tpm:
         self._lane.call(job, label, self._deadlines["sign"], arguments, repeatable=False)
 
 
-def _access(key: KeySource, passwords: Passwords) -> dict[str, Any]:
+def _access(key: KeyRef, passwords: Auth) -> dict[str, Any]:
     return {"source": asdict(key), "passwords": passwords.to_wire()}
 
 

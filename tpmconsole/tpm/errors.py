@@ -16,11 +16,11 @@ _TITLES = {
 }
 
 
-class KeyTroubleError(ConsoleError):
+class KeyUnusableError(ConsoleError):
     """A key that cannot be used.
 
     Args:
-        answer: which of the answers of ``model.Usability`` this is.
+        answer: which of the answers of ``model.KeyCheck`` this is.
         cause: why, one sentence.
         remedy: what the user can do.
         response_code: the TPM's, where one is behind it.

@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.model import KeyRef
 
 if TYPE_CHECKING:
-    from tpmconsole.tpm.auth import Passwords
+    from tpmconsole.tpm.auth import Auth
     from tpmconsole.tpm.client import Tpm
 
 
-def private_key(tpm: Tpm, source: KeySource, passwords: Passwords) -> TpmEcKey | TpmRsaKey:
+def private_key(tpm: Tpm, source: KeyRef, passwords: Auth) -> TpmEcKey | TpmRsaKey:
     """A proxy for the key.
 
     Raises:
@@ -40,7 +40,7 @@ def private_key(tpm: Tpm, source: KeySource, passwords: Passwords) -> TpmEcKey |
 class _Signer:
     """What asks the TPM for one key's signatures."""
 
-    def __init__(self, tpm: Tpm, source: KeySource, passwords: Passwords) -> None:
+    def __init__(self, tpm: Tpm, source: KeyRef, passwords: Auth) -> None:
         self._tpm = tpm
         self._source = source
         self._passwords = passwords

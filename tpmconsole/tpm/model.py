@@ -184,7 +184,7 @@ class KeyKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class KeySource:
+class KeyRef:
     """A key to use: a TSS2 key file's content or a persistent handle; exactly one of the two."""
 
     pem: bytes | None = None
@@ -266,7 +266,7 @@ class PersistentKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Usability:
+class KeyCheck:
     """Whether this TPM can use a key: the answer of one signature made and verified.
 
     Attributes:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import Passwords, check_password
-from tpmconsole.tpm.model import Connection, KeySource
-from tpmconsole.tpm.worker.dispatcher import Lane
+from tpmconsole.tpm.auth import Auth, check_password
+from tpmconsole.tpm.model import Connection, KeyRef
+from tpmconsole.tpm.worker.dispatcher import Dispatcher
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -42,7 +42,7 @@ class Signer:
     def __init__(
         self,
         connect: Callable[[], Connection],
-        source: KeySource,
+        source: KeyRef,
         password: Password | None = None,
         *,
         log: Path,
@@ -50,9 +50,9 @@ class Signer:
         last_try: bool = True,
     ) -> None:
         check_password(password)
-        self._lane = Lane(connect, log)
+        self._lane = Dispatcher(connect, log)
         self._deadline_s = deadline_s
-        passwords = Passwords(password, last_try=last_try)
+        passwords = Auth(password, last_try=last_try)
         self._key = {"source": asdict(source), "passwords": passwords.to_wire()}
         try:
             self._public = self._ask("held_public_key", "loading the key")

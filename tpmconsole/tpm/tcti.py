@@ -71,7 +71,7 @@ class Places:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class Unusable:
     """Why a place is no good, and what would make it good where we know."""
 
     cause: str
@@ -165,7 +165,7 @@ def _check_named_device(tcti: str, source: str, places: Places) -> None:
 
 
 def _found(places: Places) -> Connection:
-    tried: list[Trouble] = []
+    tried: list[Unusable] = []
     for path in (places.device(places.managed), None, places.device(places.raw)):
         trouble = device_trouble(path, places) if path else abrmd_trouble(places.system_bus)
         if trouble is None:
@@ -179,32 +179,32 @@ def _found(places: Places) -> Connection:
     raise _nothing(tried)
 
 
-def _with_reasons(found: Connection, tried: list[Trouble]) -> Connection:
+def _with_reasons(found: Connection, tried: list[Unusable]) -> Connection:
     reasons = [found.why, *(trouble.cause for trouble in tried)]
     return replace(found, why="; ".join(reasons))
 
 
-def _nothing(tried: list[Trouble]) -> ConsoleError:
+def _nothing(tried: list[Unusable]) -> ConsoleError:
     remedies = [trouble.remedy for trouble in tried if trouble.remedy]
     first = remedies[0] if remedies else "enable the TPM in the firmware, or load its driver"
     return no_tpm("; ".join(trouble.cause for trouble in tried), f"{first}, or {_SIMULATE}")
 
 
-def device_trouble(path: Path, places: Places) -> Trouble | None:
+def device_trouble(path: Path, places: Places) -> Unusable | None:
     """Why a device cannot be used; None where it can."""
     try:
         status = path.stat()
     except FileNotFoundError:
-        return Trouble(f"{path}: not there")
+        return Unusable(f"{path}: not there")
     except OSError as error:
-        return Trouble(f"{path}: {error.strerror}")
+        return Unusable(f"{path}: {error.strerror}")
     if not stat.S_ISCHR(status.st_mode):
-        return Trouble(f"{path}: it is {_kind(status.st_mode)}, not a device")
+        return Unusable(f"{path}: it is {_kind(status.st_mode)}, not a device")
     number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     driver = (places.devices / number / "subsystem").resolve().name
     # A TPM is of class tpm or tpmrm; where sysfs does not tell, the path's word is taken.
     if (places.devices / number).exists() and driver not in ("tpm", "tpmrm"):
-        return Trouble(f"{path}: it is a device, but no TPM")
+        return Unusable(f"{path}: it is a device, but no TPM")
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         return _not_allowed(path, status)
     return None
@@ -220,7 +220,7 @@ def _kind(mode: int) -> str:
     return next((name for test, name in kinds if test(mode)), "a file")
 
 
-def _not_allowed(path: Path, status: os.stat_result) -> Trouble:
+def _not_allowed(path: Path, status: os.stat_result) -> Unusable:
     """A device that this user may not open, and who may."""
     import grp
 
@@ -230,26 +230,26 @@ def _not_allowed(path: Path, status: os.stat_result) -> Trouble:
         group = str(status.st_gid)
     # Nobody is told to join the group root.
     if status.st_gid != 0 and status.st_mode & 0o060 == 0o060:
-        return Trouble(f"{path}: no permission, only its group {group} may open it", _join(group))
-    return Trouble(
+        return Unusable(f"{path}: no permission, only its group {group} may open it", _join(group))
+    return Unusable(
         f"{path}: no permission, only its owner may open it",
         f"run as root, or have a udev rule give {path} to the group tss, with mode 0660",
     )
 
 
-def abrmd_trouble(address: Path) -> Trouble | None:
+def abrmd_trouble(address: Path) -> Unusable | None:
     """Why the system's tpm2-abrmd cannot be used; None where it is on the bus and answers us."""
     if not address.is_socket():
-        return Trouble("tpm2-abrmd: there is no system bus")
+        return Unusable("tpm2-abrmd: there is no system bus")
     from tpmconsole.system.dbus import TABRMD_NAME, Presence, ask
 
     try:
         presence = ask(address, TABRMD_NAME, timeout_s=_BUS_ANSWER_S)
     except OSError as error:
-        return Trouble(f"tpm2-abrmd: the system bus does not answer ({error.strerror or error})")
+        return Unusable(f"tpm2-abrmd: the system bus does not answer ({error.strerror or error})")
     if presence is Presence.DENIED:
-        return Trouble("tpm2-abrmd: no permission, only its group tss may use it", _join("tss"))
-    return None if presence is Presence.ANSWERS else Trouble("tpm2-abrmd: not running")
+        return Unusable("tpm2-abrmd: no permission, only its group tss may use it", _join("tss"))
+    return None if presence is Presence.ANSWERS else Unusable("tpm2-abrmd: not running")
 
 
 def _join(group: str) -> str:

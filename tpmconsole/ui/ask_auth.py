@@ -10,8 +10,8 @@ from tpmconsole.board.attempt_cost import guard
 from tpmconsole.board.phrases import locked_words
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Secret
-from tpmconsole.tpm.auth import Guard, Passwords
-from tpmconsole.tpm.model import KeySource, Usability
+from tpmconsole.tpm.auth import AttemptCost, Auth
+from tpmconsole.tpm.model import KeyCheck, KeyRef
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
 from tpmconsole.ui.pages.page import Page
@@ -33,7 +33,7 @@ class Action:
         label: for the status line while it runs.
         name: the key, or the file, as the user knows it.
         work: runs in a thread with the passwords known so far. Where it needs another one it
-            raises a ConsoleError, or returns a Usability, whose ``needs`` says whose.
+            raises a ConsoleError, or returns a KeyCheck, whose ``needs`` says whose.
         done: called in the event loop with what ``work`` returned at last.
         source: the key, for telling what a wrong password would cost; runs in a thread.
         again: called when the user has read why it failed, to ask for what it needs once more.
@@ -41,9 +41,9 @@ class Action:
 
     label: str
     name: str
-    work: Callable[[Passwords], Any]
+    work: Callable[[Auth], Any]
     done: Callable[[Any], None]
-    source: Callable[[], KeySource | None] = lambda: None
+    source: Callable[[], KeyRef | None] = lambda: None
     again: Callable[[], None] | None = None
 
 
@@ -67,8 +67,8 @@ class _Doing:
     def __init__(self, page: Page, action: Action) -> None:
         self._page = page
         self._action = action
-        self._known = Passwords(last_try=False)
-        self._answer: Usability | None = None
+        self._known = Auth(last_try=False)
+        self._answer: KeyCheck | None = None
 
     def run(self) -> None:
         """Do it with what is known."""
@@ -86,7 +86,7 @@ class _Doing:
         )
 
     def _done(self, result: Any) -> None:
-        if isinstance(result, Usability):
+        if isinstance(result, KeyCheck):
             self._answer = result
             if self._asks(result.needs, result.reason):
                 return
@@ -106,7 +106,7 @@ class _Doing:
             return False
         return True
 
-    def _show(self, found: Guard, why: str) -> None:
+    def _show(self, found: AttemptCost, why: str) -> None:
         refused = getattr(self._known, found.needs) is not None
         if refused:
             self._page.console.refresh_health(silent=True)  # it may have cost a try
@@ -126,7 +126,7 @@ class _Doing:
             PasswordDialog(question), lambda typed: self._typed(found, typed)
         )
 
-    def _typed(self, found: Guard, typed: Secret | None) -> None:
+    def _typed(self, found: AttemptCost, typed: Secret | None) -> None:
         if typed is None:
             self._give_up()
             return

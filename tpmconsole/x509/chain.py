@@ -34,7 +34,7 @@ _UNSUPPORTED = (ValueError, TypeError, UnsupportedAlgorithm)
 
 
 @dataclass(frozen=True, slots=True)
-class Path:
+class ChainPath:
     """The way up from a certificate as far as it goes.
 
     Attributes:
@@ -64,7 +64,7 @@ def find_path(
     others: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
     now: datetime,
-) -> Path:
+) -> ChainPath:
     """Follow issuers upwards until a trust anchor.
 
     Where there are several ways (cross-signed CAs), one that reaches an anchor is taken, with
@@ -89,17 +89,17 @@ class _Search:
         self._signatures_left = MAX_SIGNATURES
         self._dead_end: tuple[x509.Certificate, ...] = ()
 
-    def path(self, leaf: x509.Certificate) -> Path:
+    def path(self, leaf: x509.Certificate) -> ChainPath:
         if leaf in self._anchors:
-            return Path((leaf,), leaf)
-        return self._up((leaf,)) or Path(self._dead_end, None)
+            return ChainPath((leaf,), leaf)
+        return self._up((leaf,)) or ChainPath(self._dead_end, None)
 
-    def _up(self, way: tuple[x509.Certificate, ...]) -> Path | None:
+    def _up(self, way: tuple[x509.Certificate, ...]) -> ChainPath | None:
         if len(way) > len(self._dead_end):
             self._dead_end = way
         for anchor in self._candidates(way[-1], self._anchors):
             if self._signed(way[-1], anchor):
-                return Path(way, anchor)
+                return ChainPath(way, anchor)
         if len(way) > MAX_LENGTH:
             return None
         for issuer in self._candidates(way[-1], self._others):
@@ -168,7 +168,7 @@ def may_be_trusted(certificate: x509.Certificate) -> bool:
 
 
 def verify(
-    path: Path,
+    path: ChainPath,
     anchors: Sequence[x509.Certificate],
     role: str,
     when: datetime,

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from tpmconsole.clock import moment
 from tpmconsole.finding import Verdict, fail, ok, warn
 from tpmconsole.x509.chain import (
-    Path,
+    ChainPath,
     broken_hash,
     is_self_signed,
     may_be_trusted,
@@ -29,7 +29,7 @@ REMOVE_ANCHOR = "remove it (tpmconsole trust NAME --remove SHA-256)"
 _ADD_TRUST = "add your CA's root certificate: --trust FILE"
 
 
-def check_algorithms(path: Path) -> Verdict:
+def check_algorithms(path: ChainPath) -> Verdict:
     """Signatures and keys of the whole chain; an anchor's own signature is never looked at."""
     for certificate in (*path.certificates, *path.issuers):
         weak = _weak_key(certificate)
@@ -45,7 +45,7 @@ def check_algorithms(path: Path) -> Verdict:
     return ok("algorithms", "signatures and keys are strong enough")
 
 
-def check_authority(path: Path) -> Verdict:
+def check_authority(path: ChainPath) -> Verdict:
     """Key identifiers: every certificate its issuer's, every CA its own (RFC 5280, 4.2.1.1 and 2).
 
     OpenSSL's strict mode, which Python 3.13 switches on, wants them.
@@ -103,7 +103,7 @@ def check_trust(
 
 
 def check_chain(
-    path: Path,
+    path: ChainPath,
     everything: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
     role: str,
@@ -141,7 +141,7 @@ def check_chain(
 
 
 def _refusal(
-    path: Path,
+    path: ChainPath,
     anchors: Sequence[x509.Certificate],
     roles: Sequence[str],
     when: datetime,
@@ -152,7 +152,7 @@ def _refusal(
     return next((reason for reason in reasons if reason), None)
 
 
-def _way(path: Path) -> str:
+def _way(path: ChainPath) -> str:
     names = [f"'{name_text(one.subject)}'" for one in path.issuers]
     if not names:
         return "it is a trust anchor itself"

@@ -9,7 +9,7 @@ from datetime import datetime
 from cryptography import x509
 
 from tpmconsole.clock import moment
-from tpmconsole.x509.chain import PURPOSES, Path, is_self_signed
+from tpmconsole.x509.chain import PURPOSES, ChainPath, is_self_signed
 from tpmconsole.x509.names import basic_constraints, fingerprint, key_usage, name_text, purposes
 
 # Extensions that are looked at here or elsewhere; any other critical one only a verifier can judge.
@@ -33,7 +33,7 @@ class Fault:
 
 
 def find_fault(
-    path: Path,
+    path: ChainPath,
     everything: Sequence[x509.Certificate],
     roles: Sequence[str],
     when: datetime,
@@ -54,7 +54,7 @@ def find_fault(
     return None
 
 
-def needs_verifier(path: Path) -> bool:
+def needs_verifier(path: ChainPath) -> bool:
     """Whether it holds constraints that are not looked at here."""
     return any(
         isinstance(extension.value, x509.NameConstraints)
@@ -64,7 +64,7 @@ def needs_verifier(path: Path) -> bool:
     )
 
 
-def _no_anchor(path: Path, everything: Sequence[x509.Certificate]) -> Fault:
+def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault:
     top = path.certificates[-1]
     if is_self_signed(top):
         return Fault(

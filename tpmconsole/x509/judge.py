@@ -20,11 +20,11 @@ from tpmconsole.x509.comparisons import check_possession, check_renewal, check_r
 from tpmconsole.x509.names import fingerprint, name_text, san_entries
 from tpmconsole.x509.schemes import PrivateKey
 
-__all__ = ["CertificateFacts", "Judgement", "Proof", "Verdict", "describe", "judge", "read_bundle"]
+__all__ = ["CertificateInfo", "Judgement", "Proof", "Verdict", "describe", "judge", "read_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateFacts:
+class CertificateInfo:
     """A certificate in words; safe to show.
 
     Attributes:
@@ -93,9 +93,9 @@ class Proof:
     fixed: str = ""
 
 
-def describe(certificate: x509.Certificate) -> CertificateFacts:
+def describe(certificate: x509.Certificate) -> CertificateInfo:
     """A certificate's facts; every text in them is bounded and printable."""
-    return CertificateFacts(
+    return CertificateInfo(
         subject=name_text(certificate.subject),
         issuer=name_text(certificate.issuer),
         not_before=certificate.not_valid_before_utc,

@@ -22,7 +22,7 @@ from tpmconsole.system.files import read_bounded
 
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
-    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.status import SessionStatus
 
 PATIENCE_S = 1.5
 MOST = 8
@@ -53,7 +53,7 @@ def _servers(examination: Examination) -> list[Server]:
     return list(dict.fromkeys(found))[:MOST]
 
 
-def _talks(session: SessionFacts) -> bool:
+def _talks(session: SessionStatus) -> bool:
     """Whether a session's last handshake was good and its connection stands."""
     return session.state == "running" and session.handshakes > 0 and session.connections > 0
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tpmconsole.system.files import read_bounded
-from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.model import KeyRef
 
 FILE_BYTES = 64 * 1024
 
@@ -35,9 +35,9 @@ def digest_of(path: Path) -> str:
     return short(hashlib.sha256(content(path)).hexdigest())
 
 
-def source(path: Path) -> KeySource:
+def source(path: Path) -> KeyRef:
     """The key in a TSS2 key file."""
-    return KeySource(pem=content(path))
+    return KeyRef(pem=content(path))
 
 
 def key_in(pem: bytes) -> tuple[str, str]:

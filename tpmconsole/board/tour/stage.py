@@ -17,7 +17,7 @@ from tpmconsole.tpm.model import Algorithm
 
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
-    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.status import SessionStatus
     from tpmconsole.x509.demo_ca import DemoCa
     from tpmconsole.x509.judge import Judgement
 
@@ -83,7 +83,7 @@ class Stage:
             self.certify(name)
         return self.board.identities.get(name)
 
-    def server(self) -> SessionFacts:
+    def server(self) -> SessionStatus:
         """The server, listening."""
         from tpmconsole.session.spec import SessionSpec
 
@@ -119,10 +119,10 @@ def clear(settings: Settings) -> None:
     Raises:
         ConsoleError: something does not end.
     """
-    from tpmconsole.session.manager import Supervisor
+    from tpmconsole.session.manager import SessionManager
     from tpmconsole.tpm.simulator import Simulator
 
-    sessions = Supervisor(settings.sessions, settings.log)
+    sessions = SessionManager(settings.sessions, settings.log)
     for one in sessions.list():
         sessions.stop(one.id)
     Simulator(_thief(settings).simulator).stop(LEAVE_S)

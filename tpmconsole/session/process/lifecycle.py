@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
 from tpmconsole.secret import Password
-from tpmconsole.session.directory import LOG_FILE, Order
-from tpmconsole.session.process.recorder import Live
+from tpmconsole.session.directory import LOG_FILE, SessionConfig
+from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
-from tpmconsole.session.status import SessionFacts
+from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.errors import Peer, explain
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Session:
     """
 
     def __init__(
-        self, folder: Path, order: Order, facts: SessionFacts, password: Password | None
+        self, folder: Path, order: SessionConfig, facts: SessionStatus, password: Password | None
     ) -> None:
         self._folder = folder
         self._order = order
@@ -55,7 +55,7 @@ class Session:
         self._hangs = False
         self._reload: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.live = Live(folder, order, facts)
+        self.live = Recorder(folder, order, facts)
 
     async def run(self) -> ExitCode:
         """Do the work until it is done, fails, or SIGTERM or SIGINT come."""
@@ -117,7 +117,7 @@ class Session:
             ) from error
 
     @property
-    def _own_order(self) -> Order:
+    def _own_order(self) -> SessionConfig:
         """The order, with the files where this process finds them."""
         if self.live.facts.unit is None:
             return self._order

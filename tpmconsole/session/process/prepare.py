@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
-from tpmconsole.session.directory import KEY_FILE, Order
+from tpmconsole.session.directory import KEY_FILE, SessionConfig
 from tpmconsole.session.process.preflight import prove_handshake, prove_key, read_chain
 from tpmconsole.session.tls.bridge import Bridge
 from tpmconsole.session.tls.context import (
@@ -72,7 +72,7 @@ class Preparation:
     def __init__(
         self,
         folder: Path,
-        order: Order,
+        order: SessionConfig,
         password: Password | None,
         open_signer: Callable[[], Signer],
         examine: Callable[[], BaseException | None],

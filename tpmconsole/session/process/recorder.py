@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import Order, write_facts
+from tpmconsole.session.directory import SessionConfig, write_facts
 from tpmconsole.session.events import EventLog, now, plain
-from tpmconsole.session.status import HandshakeTimes, PeerFacts, SessionFacts, State, Trouble
+from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
 from tpmconsole.session.tls.group import negotiated_group
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ LOG = logging.getLogger(__name__)
 TIMES_KEPT = 256
 
 
-class Live:
+class Recorder:
     """A session's facts and events; used from one thread.
 
     Args:
@@ -30,7 +30,7 @@ class Live:
         facts: what it begins with.
     """
 
-    def __init__(self, folder: Path, order: Order, facts: SessionFacts) -> None:
+    def __init__(self, folder: Path, order: SessionConfig, facts: SessionStatus) -> None:
         self._folder = folder
         self._order = order
         self._events = EventLog(folder)
@@ -83,14 +83,14 @@ class Live:
     def trouble(self, error: ConsoleError, **facts: Any) -> None:
         """Tell about an error, as an event and as the last one in the facts."""
         LOG.warning("%s (try: %s)", error, error.remedy)
-        self.change(last_error=Trouble.of(error, now()))
+        self.change(last_error=LastError.of(error, now()))
         if error.exit_code == ExitCode.NO_TPM:
             self.change(waiting_for="tpm")
         if "final" in facts or "retry_in_s" in facts:
             self.keep()  # before the event: who waits for that reads these next
         self.event("error", **error.to_json(), **facts)
 
-    def handshake(self, stream: TlsStream, peer: PeerFacts, **facts: Any) -> None:
+    def handshake(self, stream: TlsStream, peer: PeerInfo, **facts: Any) -> None:
         """Tell about a handshake."""
         self._times.append(stream.handshake_ms)
         cipher = stream.tls.cipher()
@@ -121,7 +121,7 @@ class Live:
         )
 
 
-def peer_facts(stream: TlsStream) -> PeerFacts:
+def peer_facts(stream: TlsStream) -> PeerInfo:
     """Whom a connection's certificate names."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
@@ -130,7 +130,7 @@ def peer_facts(stream: TlsStream) -> PeerFacts:
     if not encoded:
         raise ValueError("the peer has no certificate")
     certificate = x509.load_der_x509_certificate(encoded)
-    return PeerFacts(
+    return PeerInfo(
         subject=plain(certificate.subject.rfc4514_string()),
         issuer=plain(certificate.issuer.rfc4514_string()),
         not_after=certificate.not_valid_after_utc.isoformat(),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.events import plain
 from tpmconsole.session.process.prepare import Ready
-from tpmconsole.session.process.recorder import Live
+from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.tls.engine import PROVIDER
@@ -30,7 +30,7 @@ class Running:
     spec: SessionSpec
     ready: Ready
     thread: SigningThread
-    live: Live
+    live: Recorder
 
     def peer(self, address: str) -> Peer:
         """Whoever is at the other end of a connection."""

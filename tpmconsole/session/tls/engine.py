@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.tls.provider import Module, configuration, find_module
-from tpmconsole.tpm.model import Connection, KeySource
+from tpmconsole.tpm.model import Connection, KeyRef
 
 PROVIDER, BRIDGE = "provider", "bridge"
 
@@ -28,7 +28,7 @@ class EngineChoice:
     module_version: str | None = None
 
 
-def choose(spec_engine: str, key: KeySource, connection: Connection) -> EngineChoice:
+def choose(spec_engine: str, key: KeyRef, connection: Connection) -> EngineChoice:
     """Choose the engine.
 
     By itself: the provider where it is 1.2 or newer and the key is a file; else the bridge; else
@@ -53,7 +53,7 @@ def choose(spec_engine: str, key: KeySource, connection: Connection) -> EngineCh
     return _by_itself(key, connection)
 
 
-def _by_itself(key: KeySource, connection: Connection) -> EngineChoice:
+def _by_itself(key: KeyRef, connection: Connection) -> EngineChoice:
     no_bridge = _why_no_bridge(key)
     if key.handle is not None and not no_bridge:
         return EngineChoice(BRIDGE, "the key is at a persistent handle, which it uses directly")
@@ -72,7 +72,7 @@ def _by_itself(key: KeySource, connection: Connection) -> EngineChoice:
     raise _impossible(f"provider: {no_provider}; bridge: {no_bridge}")
 
 
-def instead_of_provider(spec_engine: str, key: KeySource) -> str | None:
+def instead_of_provider(spec_engine: str, key: KeyRef) -> str | None:
     """Why the bridge takes over where the provider fails; None where it cannot, or may not."""
     if spec_engine != "auto" or _why_no_bridge(key):
         return None
@@ -98,7 +98,7 @@ def _provider(connection: Connection) -> tuple[Module, str]:
     return module, ""
 
 
-def _why_no_bridge(key: KeySource) -> str:
+def _why_no_bridge(key: KeyRef) -> str:
     from tpmconsole.session.tls.bridge import sign_only, unavailable
 
     reason = unavailable()
@@ -107,7 +107,7 @@ def _why_no_bridge(key: KeySource) -> str:
     return sign_only().cause if _is_sign_only_rsa(key) else ""
 
 
-def _is_sign_only_rsa(key: KeySource) -> bool:
+def _is_sign_only_rsa(key: KeyRef) -> bool:
     # A handle's attributes are in the TPM; there the session's pre-flight finds out.
     if key.pem is None:
         return False

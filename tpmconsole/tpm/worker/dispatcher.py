@@ -47,7 +47,7 @@ class Activity:
     since: float
 
 
-class Lane:
+class Dispatcher:
     """The one lane to the TPM: one job at a time, each with its deadline.
 
     Args:

@@ -15,7 +15,7 @@ from tpmconsole.text import harmless
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.next_steps import by_keys
 from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
-from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.details import Details
 
 LONGEST = 2000
 # As app.tcss has them: the width of a dialog, and the most rows of its text.
@@ -95,7 +95,7 @@ class TextDialog(Dialog[None]):
     def body(self) -> ComposeResult:
         with VerticalScroll(classes="dialog-text"):
             if self.facts:
-                yield Facts(self.facts, state_width=self.state_width, width=self._width())
+                yield Details(self.facts, state_width=self.state_width, width=self._width())
             if self.text:
                 yield Static(Content(harmless(self.text)))
 

@@ -13,7 +13,7 @@ from textual.widgets import Input, Label, Static
 from tpmconsole.board.phrases import last_try_words, try_words
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Secret
-from tpmconsole.tpm.auth import Guard, check_password
+from tpmconsole.tpm.auth import AttemptCost, check_password
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.widgets.password_input import Unseen
 
@@ -34,7 +34,7 @@ class Question:
     """
 
     title: str
-    guard: Guard
+    guard: AttemptCost
     why: str = ""
     refused: bool = False
     may_be_empty: bool = False

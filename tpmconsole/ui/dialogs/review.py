@@ -10,7 +10,7 @@ from textual.containers import VerticalScroll
 
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.rows import Fact, Heading
-from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.details import Details
 
 
 class ReviewDialog(Dialog[str]):
@@ -34,7 +34,7 @@ class ReviewDialog(Dialog[str]):
 
     def body(self) -> ComposeResult:
         with VerticalScroll(classes="dialog-text"):
-            yield Facts(self.facts)
+            yield Details(self.facts)
 
     def on_mount(self) -> None:
         self.query_one(VerticalScroll).focus()

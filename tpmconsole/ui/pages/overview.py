@@ -26,11 +26,11 @@ from tpmconsole.ui.command import Command
 from tpmconsole.ui.pages.lockout import ask_reset
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact, Heading
-from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.details import Details
 
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.status import SessionStatus
 
 POLL_S = 5.0
 
@@ -42,7 +42,7 @@ class OverviewPage(Page):
         super().__init__(id=id)
         # Not read yet: "none" would be a claim.
         self._identities: list[Summary] | None = None
-        self._sessions: list[SessionFacts] | None = None
+        self._sessions: list[SessionStatus] | None = None
 
     def on_mount(self) -> None:
         self._present()
@@ -57,7 +57,7 @@ class OverviewPage(Page):
 
     def compose(self) -> ComposeResult:
         with VerticalScroll():
-            yield Facts()
+            yield Details()
 
     def commands(self) -> tuple[Command, ...]:
         return (
@@ -137,7 +137,7 @@ class OverviewPage(Page):
 
     # The lists
 
-    def _read_lists(self) -> tuple[list[Summary], list[SessionFacts]]:
+    def _read_lists(self) -> tuple[list[Summary], list[SessionStatus]]:
         return self.board.summaries(), self.board.sessions.list()
 
     def _lists_read(self, lists: Any) -> None:
@@ -155,7 +155,7 @@ class OverviewPage(Page):
         if self._identities is not None and self._sessions is not None:
             items += identity_facts(self._identities)
             items += session_facts(self._sessions)
-        self.query_one(Facts).present(items)
+        self.query_one(Details).present(items)
 
 
 def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
@@ -179,7 +179,7 @@ def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:
     ]
 
 
-def session_facts(sessions: Sequence[SessionFacts]) -> list[Fact | Heading]:
+def session_facts(sessions: Sequence[SessionStatus]) -> list[Fact | Heading]:
     """The sessions, each on a line."""
     rows = [
         Fact(

@@ -14,7 +14,7 @@ from textual.widget import Widget
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command
-from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.details import Details
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class Page(Vertical):
         """Say where in its list the cursor is; a scroll bar would cost bytes at every move."""
         table = self.query_one(Table)
         text = self.position(table.cursor_row, table.row_count)
-        self.query_one(Facts).border_title = Content(text)
+        self.query_one(Details).border_title = Content(text)
 
     def position(self, row: int, count: int) -> str:
         """What is said of it."""

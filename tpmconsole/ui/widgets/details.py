@@ -10,7 +10,7 @@ from textual.widgets import Static
 from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
 
 
-class Facts(Static):
+class Details(Static):
     """Facts and headings, laid out again when the width changes; the same again costs nothing.
 
     Args:

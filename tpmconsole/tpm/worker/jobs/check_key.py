@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from tpm2_pytss import ESAPI
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.tpm.errors import KeyTroubleError
-from tpmconsole.tpm.model import Usability
+from tpmconsole.tpm.errors import KeyUnusableError
+from tpmconsole.tpm.model import KeyCheck
 from tpmconsole.tpm.responses import NO_ROOM, UNSUPPORTED, Code, base, is_from_tpm
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.open_key import Access, LoadedKey, open_key
@@ -35,7 +35,7 @@ _NOT_SIGNING = (Code.TICKET, Code.ATTRIBUTES, Code.KEY)
 
 
 def usable(context: Context, key: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of ``model.Usability``; raises only where the TPM or the file says nothing."""
+    """The answer of ``model.KeyCheck``; raises only where the TPM or the file says nothing."""
     access = Access.of(key)
 
     def work(esapi: ESAPI) -> None:
@@ -46,14 +46,14 @@ def usable(context: Context, key: Mapping[str, Any]) -> dict[str, Any]:
         context.run(work)
     except ConsoleError as error:
         return asdict(_usability(error, access))
-    return asdict(Usability("yes", "it signed, and the signature is good"))
+    return asdict(KeyCheck("yes", "it signed, and the signature is good"))
 
 
 def prove(key: LoadedKey) -> None:
     """Sign a nonce and verify the signature in software.
 
     Raises:
-        KeyTroubleError: the key cannot sign, or the signature is not good.
+        KeyUnusableError: the key cannot sign, or the signature is not good.
         TSS2_Exception: the TPM refuses.
     """
     hash_name, scheme = _what_it_does(key)
@@ -62,7 +62,7 @@ def prove(key: LoadedKey) -> None:
     try:
         _verify(key, signature, digest, hash_name, scheme)
     except InvalidSignature as error:
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "not-this-tpm",
             "what it signs does not fit its public key: the key file is damaged",
             "copy the file again from where the key was made, or make a new key",
@@ -77,7 +77,7 @@ def _what_it_does(key: LoadedKey) -> tuple[str, str]:
     scheme, _, digest = key.area.scheme.partition(" ")
     hash_name = digest.replace("-", "").lower()
     if scheme not in _SCHEMES or hash_name not in _HASHES:
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "unsupported",
             f"it is made for {key.area.scheme} alone",
             "use a key that signs with ECDSA, RSASSA or RSAPSS and SHA-2",
@@ -96,7 +96,7 @@ def _verify(key: LoadedKey, signature: bytes, digest: bytes, hash_name: str, sch
         public.verify(signature, digest, padding.PKCS1v15(), prehashed)
 
 
-def _usability(error: ConsoleError, access: Access) -> Usability:
+def _usability(error: ConsoleError, access: Access) -> KeyCheck:
     """Which answer an error is.
 
     Raises:
@@ -105,11 +105,11 @@ def _usability(error: ConsoleError, access: Access) -> Usability:
     answer = _answer(error, access)
     if answer is None:
         raise error
-    return Usability(answer, f"{error.cause}; {error.remedy}", error.needs)
+    return KeyCheck(answer, f"{error.cause}; {error.remedy}", error.needs)
 
 
 def _answer(error: ConsoleError, access: Access) -> str | None:
-    if isinstance(error, KeyTroubleError):
+    if isinstance(error, KeyUnusableError):
         return error.answer
     rc = error.response_code
     if rc is None or not is_from_tpm(rc):

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TSS2_Exception
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.tpm.errors import KeyTroubleError
+from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.worker.jobs import capability
@@ -55,10 +55,10 @@ def check_guess(
         needs: whose password would help, as in ``ConsoleError``.
 
     Raises:
-        KeyTroubleError: it might lock the TPM.
+        KeyUnusableError: it might lock the TPM.
     """
     if not area.has_noda and left(esapi) == 1:
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "needs-password",
             f"{what} may have a password, and only one try is left before the TPM locks",
             "give the password, or wait until tries are forgiven (status shows how long)",
@@ -73,10 +73,10 @@ def check_last(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
         what: the key in words.
 
     Raises:
-        KeyTroubleError: this is the last try.
+        KeyUnusableError: this is the last try.
     """
     if not area.has_noda and left(esapi) == 1:
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "last-try",
             f"a wrong password for {what} would now lock out every protected key",
             "make sure of the password, or wait until tries are forgiven (status shows how long)",
@@ -89,7 +89,7 @@ def sparing(esapi: ESAPI, parent: ESYS_TR, handle: int) -> Iterator[None]:
     """Use a persistent parent without its password, at most once in vain.
 
     Raises:
-        KeyTroubleError: the parent has a password, or might have and only one try is left.
+        KeyUnusableError: the parent has a password, or might have and only one try is left.
     """
     area = area_of(esapi, parent)
     name, what = area.name, f"the key's parent 0x{handle:08x}"
@@ -108,8 +108,8 @@ def sparing(esapi: ESAPI, parent: ESYS_TR, handle: int) -> Iterator[None]:
     _PROVEN.add(name)
 
 
-def _protected(what: str, rc: int | None = None) -> KeyTroubleError:
-    return KeyTroubleError(
+def _protected(what: str, rc: int | None = None) -> KeyUnusableError:
+    return KeyUnusableError(
         "needs-password",
         f"{what} has a password",
         "give the parent's password",

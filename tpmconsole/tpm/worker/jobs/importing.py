@@ -19,9 +19,9 @@ from tpm2_pytss import (
 from tpm2_pytss.utils import wrap
 
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import Passwords, check_password
+from tpmconsole.tpm.auth import Auth, check_password
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
-from tpmconsole.tpm.model import Algorithm, KeyKind, KeySource
+from tpmconsole.tpm.model import Algorithm, KeyKind, KeyRef
 from tpmconsole.tpm.worker.jobs.check_key import prove
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.create import telling_long
@@ -60,8 +60,8 @@ def import_key(
             public=public.publicArea.marshal(),
             private=bytes(private),
         ).to_pem()
-        known = Passwords(password or None, hierarchy=owner_password)
-        with open_key(esapi, Access(KeySource(pem), known)) as opened:
+        known = Auth(password or None, hierarchy=owner_password)
+        with open_key(esapi, Access(KeyRef(pem), known)) as opened:
             prove(opened)
         return pem
 

@@ -22,8 +22,8 @@ from tpm2_pytss import (
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords
-from tpmconsole.tpm.errors import KeyTroubleError
+from tpmconsole.tpm.auth import NO_AUTH, Auth
+from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.handles import PERSISTENT_FIRST, PERSISTENT_LAST, check_persistent
 from tpmconsole.tpm.keyfile.key import TssKey
 from tpmconsole.tpm.model import KeyKind
@@ -113,7 +113,7 @@ def hierarchy_password(
     """A hierarchy's password set for some commands; a refusal of it in words.
 
     Raises:
-        KeyTroubleError: the hierarchy has a password that is not this one.
+        KeyUnusableError: the hierarchy has a password that is not this one.
     """
     try:
         with authorised(esapi, hierarchy, password):
@@ -123,14 +123,14 @@ def hierarchy_password(
             raise
         name = HIERARCHY_NAMES[hierarchy]
         if password:
-            raise KeyTroubleError(
+            raise KeyUnusableError(
                 "wrong-password",
                 f"the TPM refused the password of its {name} hierarchy",
                 "check the password and try again",
                 response_code=int(error.rc),
                 needs="hierarchy",
             ) from error
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "needs-password",
             f"the TPM's {name} hierarchy has a password",
             f"give the {name} password",
@@ -160,7 +160,7 @@ def primary(
         rsa: RSA's primary key also where the TPM has elliptic curves.
 
     Raises:
-        KeyTroubleError: the hierarchy's password is needed.
+        KeyUnusableError: the hierarchy's password is needed.
     """
     rsa = rsa or not capability.has_algorithm(esapi, TPM2_ALG.ECC)
     with hierarchy_password(esapi, hierarchy, password):
@@ -177,11 +177,11 @@ def primary(
 
 
 @contextmanager
-def parent_of(esapi: ESAPI, key: TssKey, passwords: Passwords) -> Iterator[ESYS_TR]:
+def parent_of(esapi: ESAPI, key: TssKey, passwords: Auth) -> Iterator[ESYS_TR]:
     """The parent that a key file names.
 
     Raises:
-        KeyTroubleError: the parent lasted only until a restart, or has a password that was not
+        KeyUnusableError: the parent lasted only until a restart, or has a password that was not
             given or is another one.
         TSS2_Exception: there is no such parent.
     """
@@ -199,7 +199,7 @@ def parent_of(esapi: ESAPI, key: TssKey, passwords: Passwords) -> Iterator[ESYS_
             ):
                 yield parent
     else:
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "parent-missing",
             f"the key's parent 0x{key.parent:08x} lasted only until the TPM's last restart",
             "make the key again under the owner hierarchy or a persistent parent",
@@ -207,11 +207,11 @@ def parent_of(esapi: ESAPI, key: TssKey, passwords: Passwords) -> Iterator[ESYS_
 
 
 @contextmanager
-def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Passwords) -> Iterator[None]:
+def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Auth) -> Iterator[None]:
     """Use a persistent parent with its password.
 
     Raises:
-        KeyTroubleError: it is not its password, or would be sent as the last try.
+        KeyUnusableError: it is not its password, or would be sent as the last try.
     """
     what = f"the key's parent 0x{handle:08x}"
     if not passwords.last_try:
@@ -223,7 +223,7 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Passwords) 
         if not refuses_password(error):
             raise
         counted = base(int(error.rc)) == Code.AUTH_FAIL
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "wrong-password",
             f"the TPM refused the password of {what}"
             + (", and counted the try towards the lock-out" if counted else ""),
@@ -234,15 +234,15 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Passwords) 
 
 
 @contextmanager
-def loaded(esapi: ESAPI, key: TssKey, passwords: Passwords = NO_PASSWORDS) -> Iterator[ESYS_TR]:
+def loaded(esapi: ESAPI, key: TssKey, passwords: Auth = NO_AUTH) -> Iterator[ESYS_TR]:
     """A key file's key in the TPM; its parent is gone from there when this begins.
 
     Raises:
-        KeyTroubleError: it is sealed data, or its parent cannot be used.
+        KeyUnusableError: it is sealed data, or its parent cannot be used.
         TSS2_Exception: the TPM refuses the key or has no room.
     """
     if key.kind is KeyKind.SEALED:
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "cannot-sign", "the file holds sealed data, no key", "choose a file with a key"
         )
     with ExitStack() as stack:

@@ -10,7 +10,7 @@ from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TSS2_Exception
 
 from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import check_password
-from tpmconsole.tpm.errors import KeyTroubleError
+from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.auth_values import authorised
@@ -40,17 +40,17 @@ def _check_fits(is_set: bool, password: Password | None) -> None:
     """Refuse to send what the TPM is known to refuse.
 
     Raises:
-        KeyTroubleError: a password is needed, or there is none to give.
+        KeyUnusableError: a password is needed, or there is none to give.
     """
     if is_set and not password:
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "needs-password",
             "the TPM's lockout authorisation is set; nothing was tried",
             "give the lockout password, and only where you are sure of it",
             needs="lockout",
         )
     if password and not is_set:
-        raise KeyTroubleError(
+        raise KeyUnusableError(
             "wrong-password",
             "the TPM's lockout authorisation is not set; nothing was tried",
             "reset the lock-out without a password",
@@ -62,14 +62,14 @@ def _explained(error: TSS2_Exception, recovery_s: int) -> Exception:
     rc = int(error.rc)
     until = f"for {recovery_s} s" if recovery_s else "until the TPM's next restart"
     if refuses_password(error):
-        return KeyTroubleError(
+        return KeyUnusableError(
             "wrong-password",
             f"the TPM refused the lockout password, and now refuses every one {until}",
             f"find the right one and wait {until.removeprefix('for ')} before the next try",
             response_code=rc,
         )
     if is_from_tpm(rc) and base(rc) == Code.LOCKOUT:
-        return KeyTroubleError(
+        return KeyUnusableError(
             "locked-out",
             f"a wrong lockout password was tried before: every one is refused {until} after it",
             "wait; wrong passwords of keys are forgiven meanwhile (status shows how fast)",

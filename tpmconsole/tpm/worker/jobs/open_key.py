@@ -19,10 +19,10 @@ from tpm2_pytss import (
 from tpmconsole.errors import usage_error
 from tpmconsole.secret import Password
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.auth import NO_PASSWORDS, Passwords
-from tpmconsole.tpm.errors import KeyTroubleError
+from tpmconsole.tpm.auth import NO_AUTH, Auth
+from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
-from tpmconsole.tpm.model import KeySource
+from tpmconsole.tpm.model import KeyRef
 from tpmconsole.tpm.responses import explain
 from tpmconsole.tpm.worker.jobs import dictionary_attack
 from tpmconsole.tpm.worker.jobs.auth_values import authorised
@@ -114,7 +114,7 @@ class LoadedKey:
             TSS2_Exception: the TPM refuses.
         """
         if self.area.type != public_area.RSA or not self.area.attributes & public_area.DECRYPT:
-            raise KeyTroubleError(
+            raise KeyUnusableError(
                 "cannot-sign",
                 f"{self.area.algorithm} without the decrypt attribute has no raw operation",
                 "make a new RSA key here, or use tpm2-openssl 1.2 or newer (engine provider)",
@@ -135,7 +135,7 @@ class LoadedKey:
 
 def _password_trouble(
     error: TSS2_Exception, password: Password | None, *, says_none: bool
-) -> KeyTroubleError:
+) -> KeyUnusableError:
     """Why the TPM refused the authorisation: tell the wrong password from the missing one."""
     words = explain(int(error.rc))
     if not password:
@@ -146,12 +146,12 @@ def _password_trouble(
         remedy = "try without a password"
     else:
         answer, cause, remedy = "wrong-password", words.cause, words.remedy
-    return KeyTroubleError(answer, cause, remedy, response_code=int(error.rc), needs="key")
+    return KeyUnusableError(answer, cause, remedy, response_code=int(error.rc), needs="key")
 
 
-def _locked(trouble: KeyTroubleError) -> KeyTroubleError:
+def _locked(trouble: KeyUnusableError) -> KeyUnusableError:
     """The same where it was the last try."""
-    return KeyTroubleError(
+    return KeyUnusableError(
         trouble.answer,
         f"{trouble.cause}; it was the last: the TPM is locked now, for the right password, too",
         "wait until tries are forgiven (status shows how long), or reset the lock-out",
@@ -169,7 +169,7 @@ def public_key_of(area: public_area.PublicArea) -> ec.EllipticCurvePublicKey | r
     try:
         return area.public_key()
     except public_area.PublicAreaError as error:
-        raise KeyTroubleError("unsupported", str(error), "use an EC or RSA key") from error
+        raise KeyUnusableError("unsupported", str(error), "use an EC or RSA key") from error
 
 
 def check_can_sign(area: public_area.PublicArea) -> None:
@@ -186,15 +186,15 @@ def check_can_sign(area: public_area.PublicArea) -> None:
         cause = f"{area.algorithm} does not sign for others"
     else:
         return
-    raise KeyTroubleError("cannot-sign", cause, "use a key made for signing")
+    raise KeyUnusableError("cannot-sign", cause, "use a key made for signing")
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
     """A key and what is known to use it."""
 
-    source: KeySource
-    passwords: Passwords = NO_PASSWORDS
+    source: KeyRef
+    passwords: Auth = NO_AUTH
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Access:
@@ -203,13 +203,13 @@ class Access:
         Raises:
             ConsoleError: a password is longer than any TPM takes.
         """
-        return cls(KeySource(**data["source"]), Passwords.of(data["passwords"]))
+        return cls(KeyRef(**data["source"]), Auth.of(data["passwords"]))
 
     def check_last(self, esapi: ESAPI, area: public_area.PublicArea) -> None:
         """Stop before the password is sent as the last try, unless that is wanted.
 
         Raises:
-            KeyTroubleError: it would be the last try.
+            KeyUnusableError: it would be the last try.
         """
         if self.passwords.key is not None and not self.passwords.last_try:
             dictionary_attack.check_last(esapi, area, "the key")
@@ -221,7 +221,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
 
     Raises:
         ConsoleError: the file is damaged.
-        KeyTroubleError: a password is needed or might be, and only one try is left; or the parent
+        KeyUnusableError: a password is needed or might be, and only one try is left; or the parent
             cannot be used.
         TSS2_Exception: the TPM refuses.
     """
@@ -232,7 +232,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             key = keyfile.parse(source.pem)
             says_none = key.empty_auth
             if access.passwords.key is None and not key.empty_auth and not key.has_noda:
-                raise KeyTroubleError(
+                raise KeyUnusableError(
                     "needs-password", "the key has a password", _GIVE_IT, needs="key"
                 )
             area = key.area

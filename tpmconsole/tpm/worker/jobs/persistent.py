@@ -12,7 +12,7 @@ from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.secret import Password
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.auth import Passwords, check_password
+from tpmconsole.tpm.auth import Auth, check_password
 from tpmconsole.tpm.handles import (
     ENDORSEMENT_FIRST,
     ENDORSEMENT_LAST,
@@ -96,7 +96,7 @@ def public_pem(context: Context, handle: int) -> bytes:
 
 def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, Any]) -> None:
     """Put a copy of a key file's key at a handle; refused early where it cannot work."""
-    known = Passwords.of(passwords)
+    known = Auth.of(passwords)
     check_for_new_key(handle)
     key = keyfile.parse(pem)
     if key.parent >> 24 == 0x40 and key.parent not in _ALLOWED_HIERARCHIES:

@@ -12,8 +12,8 @@ from tpmconsole.board.keys import KEY_BYTES
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
-from tpmconsole.tpm.auth import Guard
-from tpmconsole.tpm.model import KeyFile, KeySource, PersistentKey, Usability
+from tpmconsole.tpm.auth import AttemptCost
+from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyRef, PersistentKey
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.background import Job, Progress
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
@@ -23,7 +23,7 @@ from tpmconsole.ui.pages.page import Page
 if TYPE_CHECKING:
     Key = KeyFile | PersistentKey
 
-Answered = Callable[["Key", Usability], None]
+Answered = Callable[["Key", KeyCheck], None]
 
 
 def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered: Answered) -> None:
@@ -51,15 +51,15 @@ def _may_have_password(key: Key) -> bool:
     return key.auth == "password" or (unknown and key.counts_towards_lockout is True)
 
 
-def source_of(key: Key) -> KeySource:
+def source_of(key: Key) -> KeyRef:
     """The key for the TPM.
 
     Raises:
         ConsoleError: its file cannot be read.
     """
     if isinstance(key, PersistentKey):
-        return KeySource(handle=int(key.handle, 16))
-    return KeySource(pem=read_bounded(Path(key.path), KEY_BYTES))
+        return KeyRef(handle=int(key.handle, 16))
+    return KeyRef(pem=read_bounded(Path(key.path), KEY_BYTES))
 
 
 class TryingAll:
@@ -112,7 +112,7 @@ class TryingAll:
         """End after the key that is being tried."""
         self._progress.stop()
 
-    def _ask(self, parent: str, found: Guard) -> None:
+    def _ask(self, parent: str, found: AttemptCost) -> None:
         if found.locked or found.last:  # a round over many keys is no reason to risk that
             self._typed(parent, None)
             return

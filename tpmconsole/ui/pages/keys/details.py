@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tpmconsole.board.dependents import fingerprint
 from tpmconsole.board.phrases import USABLE, auth_word, guard_words, mode_words
 from tpmconsole.text import printable
-from tpmconsole.tpm.model import KeyFile, KeyKind, Usability
+from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def title(key: Key) -> str:
     return key.identity or printable(Path(place(key)).name)
 
 
-def row(key: Key, answer: Usability | None, folder: Path) -> list[str]:
+def row(key: Key, answer: KeyCheck | None, folder: Path) -> list[str]:
     """A key in the table; ``folder`` goes without saying."""
     return [
         printable(place(key).removeprefix(f"{folder}/")),
@@ -42,14 +42,14 @@ def row(key: Key, answer: Usability | None, folder: Path) -> list[str]:
     ]
 
 
-def usable_word(key: Key, answer: Usability | None) -> str:
+def usable_word(key: Key, answer: KeyCheck | None) -> str:
     """The answer in a word; ``?`` where nobody asked."""
     if isinstance(key, KeyFile) and key.kind not in (KeyKind.LOADABLE, KeyKind.IMPORTABLE):
         return "NO"
     return "?" if answer is None else USABLE.get(answer.answer, "NO")
 
 
-def facts(key: Key, answer: Usability | None) -> list[Fact]:
+def facts(key: Key, answer: KeyCheck | None) -> list[Fact]:
     """The detail pane."""
     reason = answer.reason if answer else _NOT_ASKED
     lines = []
@@ -88,7 +88,7 @@ def _guard(key: Key) -> str:
     }[key.counts_towards_lockout]
 
 
-def all_facts(key: Key, answer: Usability | None, used_by: Sequence[str]) -> list[Fact]:
+def all_facts(key: Key, answer: KeyCheck | None, used_by: Sequence[str]) -> list[Fact]:
     """Everything about a key but its public key in PEM."""
     mode = f", mode {key.mode}" if isinstance(key, KeyFile) and key.mode else ""
     # The folder of the identities goes without saying: each line costs bytes.

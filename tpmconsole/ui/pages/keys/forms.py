@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.board.phrases import BETTER_MADE_HERE, import_warning
 from tpmconsole.errors import usage_error
 from tpmconsole.inputs import parse_handle, user_path
-from tpmconsole.tpm.auth import Passwords, check_password, secret
+from tpmconsole.tpm.auth import Auth, check_password, secret
 from tpmconsole.tpm.handles import check_for_new_key
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.ask_auth import Action, do
@@ -195,7 +195,7 @@ def _not_secret(values: Mapping[str, str]) -> dict[str, str]:
 def _make(
     page: Page,
     values: Mapping[str, str],
-    kind: Callable[[Passwords], Algorithm | SoftwareKey],
+    kind: Callable[[Auth], Algorithm | SoftwareKey],
     label: str,
     done: Callable[[Any], None],
     again: Callable[[], None],
@@ -204,7 +204,7 @@ def _make(
     handle = parse_handle(values["handle"]) if values["handle"] else None
     password = secret(values["password"].encode() or None)
 
-    def work(passwords: Passwords) -> Identity:
+    def work(passwords: Auth) -> Identity:
         return page.board.keyring.create(
             values["name"],
             kind(passwords),

@@ -12,14 +12,14 @@ from textual.widget import Widget
 
 from tpmconsole.board.keys import KeyList
 from tpmconsole.board.phrases import room_words
-from tpmconsole.tpm.model import KeyFile, PersistentKey, Usability
+from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
 from tpmconsole.ui.background import Progress
 from tpmconsole.ui.pages.keys.details import COLUMNS, facts, place, row
 from tpmconsole.ui.pages.keys.reader import read
 from tpmconsole.ui.pages.keys.view import KeyView
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
-from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.details import Details
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class KeyListPage(Page):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         self.view = KeyView(self._row, len(COLUMNS))
-        self.answers: dict[str, Usability] = {}
+        self.answers: dict[str, KeyCheck] = {}
         self.folder: Path | None = None
         self.typing = False
         self._reading: Progress | None = None
@@ -48,7 +48,7 @@ class KeyListPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=4)
-        yield Facts(classes="detail")
+        yield Details(classes="detail")
 
     def focus_target(self) -> Widget:
         return self._table
@@ -67,7 +67,7 @@ class KeyListPage(Page):
         """The keys at the TPM's handles, as far as it has answered."""
         return self._inside.persistent if self._inside else ()
 
-    def answered(self, key: Key, answer: Usability) -> None:
+    def answered(self, key: Key, answer: KeyCheck) -> None:
         """Show whether the TPM can use a key."""
         self.answers[place(key)] = answer
         number = self.view.index(key)
@@ -145,7 +145,7 @@ class KeyListPage(Page):
             shown = [Fact("", "NONE", "no key has that; Esc shows all")]
         else:
             shown = [Fact("", "NONE", "c makes the first key")]
-        self.query_one(Facts).present(shown)
+        self.query_one(Details).present(shown)
 
     def position(self, row: int, count: int) -> str:
         parts = [super().position(row, count)]

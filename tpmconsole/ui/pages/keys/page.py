@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tpmconsole.board.dependents import users
 from tpmconsole.board.phrases import mode_words
 from tpmconsole.inputs import user_path
-from tpmconsole.tpm.model import KeyFile, PersistentKey, Usability
+from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.pages.keys.actions import ask_evict, ask_persist
@@ -107,7 +107,7 @@ class KeysPage(KeyListPage):
         if key is not None:
             try_one(self, key, self.persistent, self._one_answered)
 
-    def _one_answered(self, key: Key, answer: Usability) -> None:
+    def _one_answered(self, key: Key, answer: KeyCheck) -> None:
         self.console.refresh_health(silent=True)  # a wrong password has cost a try
         self.console.main.say(f"{title(key)}: {answer.reason}", bad=not answer.usable)
         self.answered(key, answer)

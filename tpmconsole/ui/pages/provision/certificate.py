@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.board.requests import CERTIFICATE_BYTES
 from tpmconsole.errors import ConsoleError
 from tpmconsole.system.files import read_bounded
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
@@ -25,7 +25,7 @@ from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.x509.judge import CertificateFacts, Judgement
+    from tpmconsole.x509.judge import CertificateInfo, Judgement
 
 Taken = Callable[[bytes], None]
 Back = Callable[[], None]
@@ -93,13 +93,13 @@ def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowh
         back: called where nobody is to be trusted.
     """
 
-    def read() -> tuple[list[CertificateFacts], bytes]:
+    def read() -> tuple[list[CertificateInfo], bytes]:
         from tpmconsole.x509.bundle import read_bundle
         from tpmconsole.x509.names import pem
 
         return page.board.installer.new_anchors(name, data), pem(read_bundle(data))
 
-    def show(anchors: list[CertificateFacts], pem: bytes) -> None:
+    def show(anchors: list[CertificateInfo], pem: bytes) -> None:
         if not anchors:
             page.console.main.say(f"{name} trusts all of these already")
             back()
@@ -134,7 +134,7 @@ class Importing:
         self._role = identity.role or ROLES[0]
         self._bundles: list[bytes] = []
         self._trust = b""
-        self._passwords = Passwords()
+        self._passwords = Auth()
 
     def start(self) -> None:
         """Ask for the certificate."""
@@ -161,7 +161,7 @@ class Importing:
         """Without the key's password first: all but the proof can be said, and it costs no try."""
         self._page.job("checking the certificate", self._judged, self._show)
 
-    def _judged(self) -> tuple[Judgement, list[CertificateFacts]]:
+    def _judged(self) -> tuple[Judgement, list[CertificateInfo]]:
         from tpmconsole.x509.judge import describe
 
         judgement = self._page.board.installer.judge(
@@ -175,7 +175,7 @@ class Importing:
         )
         return judgement, [describe(one) for one in judgement.added]
 
-    def _show(self, found: tuple[Judgement, list[CertificateFacts]]) -> None:
+    def _show(self, found: tuple[Judgement, list[CertificateInfo]]) -> None:
         judgement, added = found
         answers = [("t", "Trust"), ("a", "Add"), ("o", f"Role: {self._role}")]
         if judgement.acceptable:
@@ -192,7 +192,7 @@ class Importing:
             lambda key: self._answered(found, key),
         )
 
-    def _answered(self, found: tuple[Judgement, list[CertificateFacts]], key: str | None) -> None:
+    def _answered(self, found: tuple[Judgement, list[CertificateInfo]], key: str | None) -> None:
         def back() -> None:
             self._show(found)
 
@@ -249,7 +249,7 @@ class Importing:
     def _prove(self) -> None:
         name, board = self._identity.name, self._page.board
 
-        def work(known: Passwords) -> Any:
+        def work(known: Auth) -> Any:
             self._passwords = known
             return self._judged()
 

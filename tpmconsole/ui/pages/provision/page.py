@@ -24,13 +24,13 @@ from tpmconsole.ui.pages.provision.request import Requesting
 from tpmconsole.ui.pages.provision.steps import step_facts, verdict_facts
 from tpmconsole.ui.pages.provision.trust import Trusting
 from tpmconsole.ui.rows import Fact
-from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.details import Details
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.x509.judge import CertificateFacts, Judgement
+    from tpmconsole.x509.judge import CertificateInfo, Judgement
 
 COLUMNS = (("IDENTITY", 22), ("KEY", 10), ("STATE", 10), ("CERTIFICATE", 30))
 
@@ -46,7 +46,7 @@ class ProvisionPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=2)
-        yield Facts(classes="detail")
+        yield Details(classes="detail")
 
     def commands(self) -> tuple[Command, ...]:
         one = self._chosen()
@@ -153,7 +153,7 @@ class ProvisionPage(Page):
             facts = step_facts(one, simulated=self._simulated, kiosk=kiosk)
             if self._table.cut:
                 facts = [Fact("Identity", "", one.name), *facts]
-        self.query_one(Facts).present(facts)
+        self.query_one(Details).present(facts)
         self.console.main.show_keys()
 
     def health_changed(self) -> None:
@@ -245,7 +245,7 @@ class ProvisionPage(Page):
             lambda kept: self._ask_undo(one, kept),
         )
 
-    def _ask_undo(self, one: Summary, kept: CertificateFacts | None) -> None:
+    def _ask_undo(self, one: Summary, kept: CertificateInfo | None) -> None:
         if kept is None:
             self._changed(f"{one.name}: no earlier certificate was kept", bad=True)
             return

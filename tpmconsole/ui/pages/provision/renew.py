@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.tpm.auth import Passwords, secret
+from tpmconsole.tpm.auth import Auth, secret
 from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.form import FormDialog
@@ -79,7 +79,7 @@ class Renewing:
         name, board = self._identity.name, self._page.board
         new, password = values["name"], secret(values["password"].encode() or None)
 
-        def work(known: Passwords) -> Any:
+        def work(known: Auth) -> Any:
             return board.provision.renew(
                 name, new_name=new, password=password, owner_password=known.hierarchy
             )

@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.review import ReviewDialog
@@ -132,7 +132,7 @@ class Requesting:
     def _sign(self, spec: RequestSpec) -> None:
         board, name = self._page.board, self._identity.name
 
-        def work(known: Passwords) -> Any:
+        def work(known: Auth) -> Any:
             return board.provision.request(
                 name,
                 spec,

@@ -13,7 +13,7 @@ from tpmconsole.ui.rows import Fact, Heading
 
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.x509.judge import CertificateFacts, Verdict
+    from tpmconsole.x509.judge import CertificateInfo, Verdict
 
 # The remedies are written for commands; here a key does it.
 _KEYS_INSTEAD = (
@@ -92,7 +92,7 @@ def _ready_text(one: Summary) -> str:
 
 
 def verdict_facts(
-    verdicts: Sequence[Verdict], added: Sequence[CertificateFacts], end: str
+    verdicts: Sequence[Verdict], added: Sequence[CertificateInfo], end: str
 ) -> list[Fact | Heading]:
     """The verdicts over a certificate, what speaks against it first.
 
@@ -122,7 +122,7 @@ def _by_keys(remedy: str) -> str:
     return by_keys(remedy)
 
 
-def anchor_facts(anchor: CertificateFacts, *, new: bool = False) -> list[Fact]:
+def anchor_facts(anchor: CertificateInfo, *, new: bool = False) -> list[Fact]:
     """A trust anchor: its name, until when, and its fingerprint in groups that can be compared."""
     until = f"{moment(anchor.not_after)}{anchor.trusted_for}"
     state = ("NEW CA" if anchor.ca else "NEW PEER") if new else ""

@@ -15,7 +15,7 @@ from tpmconsole.ui.pages.provision.steps import anchor_facts
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
-    from tpmconsole.x509.judge import CertificateFacts
+    from tpmconsole.x509.judge import CertificateInfo
 
 _KEYS = "123456789"
 
@@ -43,7 +43,7 @@ class Trusting:
         self._page.console.main.say(str(error), bad=True)
         self._add()  # what is damaged is replaced by what is added
 
-    def _show(self, anchors: list[CertificateFacts]) -> None:
+    def _show(self, anchors: list[CertificateInfo]) -> None:
         none = [Fact("Trust", "NONE", "no peer is trusted: a adds the CA of the peers")]
         facts = [fact for one in anchors for fact in anchor_facts(one)] or none
         answers = [("a", "Add"), ("x", "Remove")] if anchors else [("a", "Add")]
@@ -72,7 +72,7 @@ class Trusting:
             lambda data: ask_trust(self._page, self._name, data, add),
         )
 
-    def _choose(self, anchors: list[CertificateFacts]) -> None:
+    def _choose(self, anchors: list[CertificateInfo]) -> None:
         if len(anchors) == 1:
             self._ask_removal(anchors[0])
             return
@@ -85,7 +85,7 @@ class Trusting:
             lambda key: self._ask_removal(anchors[_KEYS.index(key)]) if key else None,
         )
 
-    def _ask_removal(self, anchor: CertificateFacts) -> None:
+    def _ask_removal(self, anchor: CertificateInfo) -> None:
         installer = self._page.board.installer
 
         def remove() -> None:

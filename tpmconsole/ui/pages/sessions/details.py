@@ -13,7 +13,7 @@ from tpmconsole.ui.next_steps import by_keys
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
-    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
 
 ASCII_LEVELS = "_.:-=+*#"
@@ -24,7 +24,7 @@ OTHER = "OTHER"
 IDLE_PERCENT = 5.0
 
 
-def session_row(one: SessionFacts) -> tuple[str, ...]:
+def session_row(one: SessionStatus) -> tuple[str, ...]:
     """A session in the table."""
     return one.id, one.word.upper(), one.identity, one.address, str(one.messages)
 
@@ -34,7 +34,7 @@ def user_row(one: TpmUser) -> tuple[str, ...]:
     return f"pid {one.pid}", OTHER, f"{one.name} ({one.user})", one.how, "-"
 
 
-def session_facts(one: SessionFacts, levels: str = ASCII_LEVELS) -> list[Fact]:
+def session_facts(one: SessionStatus, levels: str = ASCII_LEVELS) -> list[Fact]:
     """The detail pane of a session. What changes often stands in lines of its own.
 
     Args:
@@ -58,12 +58,12 @@ def session_facts(one: SessionFacts, levels: str = ASCII_LEVELS) -> list[Fact]:
     return facts
 
 
-def _waiting(one: SessionFacts) -> str:
+def _waiting(one: SessionStatus) -> str:
     words = {"peer": "for the server", "tpm": "for the TPM"}.get(one.waiting_for or "", "")
     return f"{words}, next try at {one.retry_at[11:19]}" if one.retry_at else words
 
 
-def _life(one: SessionFacts) -> str:
+def _life(one: SessionStatus) -> str:
     words = [utc(one.since)]
     if not one.state.ended and one.pid is not None:
         words.append(f"process {one.pid}")
@@ -74,7 +74,7 @@ def _life(one: SessionFacts) -> str:
     return ", ".join(words)
 
 
-def _tls(one: SessionFacts) -> str:
+def _tls(one: SessionStatus) -> str:
     if one.protocol_version is None:
         return "no handshake yet"
     words = [one.protocol_version, one.cipher or "", one.group or ""]
@@ -82,7 +82,7 @@ def _tls(one: SessionFacts) -> str:
     return " ".join(word for word in words if word) + f", {resumed}"
 
 
-def _peer(one: SessionFacts) -> list[Fact]:
+def _peer(one: SessionStatus) -> list[Fact]:
     peer = one.peer
     if peer is None:
         return [Fact("Peer", "", "-")]
@@ -93,7 +93,7 @@ def _peer(one: SessionFacts) -> list[Fact]:
     ]
 
 
-def _handshakes(one: SessionFacts, levels: str) -> str:
+def _handshakes(one: SessionStatus, levels: str) -> str:
     times = one.handshake_ms
     if times.last is None or times.median is None:
         return str(one.handshakes)
@@ -111,7 +111,7 @@ def sparkline(values: Sequence[float], levels: str = ASCII_LEVELS) -> str:
     return "".join(levels[round(max(0.0, value) / top * last)] for value in values)
 
 
-def _traffic(one: SessionFacts) -> str:
+def _traffic(one: SessionStatus) -> str:
     words = [
         f"{one.messages} messages",
         f"{size_words(one.bytes_in)} in",
@@ -124,7 +124,7 @@ def _traffic(one: SessionFacts) -> str:
     return ", ".join(words)
 
 
-def steady(shown: SessionFacts | None, found: SessionFacts) -> SessionFacts:
+def steady(shown: SessionStatus | None, found: SessionStatus) -> SessionStatus:
     """``found``, with the figures that are shown where nothing but they has changed.
 
     The memory and the processor time of a session that does nothing tremble; showing that would

@@ -11,7 +11,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tpmconsole.board.sessions import reload, restart, tpm_users
-from tpmconsole.tpm.auth import Passwords
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.dialogs.events import EventsDialog
@@ -28,16 +28,16 @@ from tpmconsole.ui.pages.sessions.details import (
 )
 from tpmconsole.ui.pages.sessions.form import session_spec, start_form
 from tpmconsole.ui.rows import Fact
-from tpmconsole.ui.widgets.details import Facts
+from tpmconsole.ui.widgets.details import Details
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.events import EventReader
     from tpmconsole.session.spec import SessionSpec
-    from tpmconsole.session.status import SessionFacts
+    from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
-    from tpmconsole.tpm.model import KeySource
+    from tpmconsole.tpm.model import KeyRef
 
 COLUMNS = (("SESSION", 12), ("STATE", 9), ("IDENTITY", 16), ("ADDRESS", 22), ("MESSAGES", 8))
 POLL_S = 1.0
@@ -52,7 +52,7 @@ class SessionsPage(Page):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._sessions: list[SessionFacts] = []
+        self._sessions: list[SessionStatus] = []
         self._users: list[TpmUser] = []
         self._reading = False
         self._looking = False
@@ -62,7 +62,7 @@ class SessionsPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=1)
-        yield Facts(classes="detail", state_width=0)
+        yield Details(classes="detail", state_width=0)
 
     def on_mount(self) -> None:
         self.set_interval(POLL_S, self._poll)
@@ -121,7 +121,7 @@ class SessionsPage(Page):
         if self.console.main.page is self and self.app.screen is self.console.main:
             self.refresh_data()
 
-    def _read(self) -> list[SessionFacts]:
+    def _read(self) -> list[SessionStatus]:
         sessions = self.board.sessions.list()
         # What runs first, in the order of its start; then what has ended, the newest first.
         running = [one for one in sessions if not one.state.ended]
@@ -132,7 +132,7 @@ class SessionsPage(Page):
     def _table(self) -> Table:
         return self.query_one(Table)
 
-    def _session(self) -> SessionFacts | None:
+    def _session(self) -> SessionStatus | None:
         """The session under the cursor."""
         row = self._table.chosen
         return None if row is None or row >= len(self._sessions) else self._sessions[row]
@@ -149,7 +149,7 @@ class SessionsPage(Page):
         self._reading = False
         self.console.main.say(str(error), bad=True)
 
-    def _listed(self, found: list[SessionFacts]) -> None:
+    def _listed(self, found: list[SessionStatus]) -> None:
         self._reading = False
         shown = {one.id: one for one in self._sessions}
         self._present([steady(shown.get(one.id), one) for one in found], self._users)
@@ -162,7 +162,7 @@ class SessionsPage(Page):
         self._looking = False
         self._present(self._sessions, found)
 
-    def _present(self, sessions: list[SessionFacts], users: list[TpmUser]) -> None:
+    def _present(self, sessions: list[SessionStatus], users: list[TpmUser]) -> None:
         """Show these rows, the cursor on what it was on, wherever that is now."""
         chosen, names = self._table.chosen, self._names()
         name = names[chosen] if chosen is not None and chosen < len(names) else None
@@ -194,7 +194,7 @@ class SessionsPage(Page):
             facts = session_facts(session, levels)
         elif user is not None:
             facts = user_facts(user)
-        self.query_one(Facts).present(facts)
+        self.query_one(Details).present(facts)
         self.console.main.show_keys()
 
     # What the keys do
@@ -212,7 +212,7 @@ class SessionsPage(Page):
             if values:
                 spec = session_spec(role, values)
 
-                def start(known: Passwords) -> SessionFacts:
+                def start(known: Auth) -> SessionStatus:
                     wanted = replace(spec, last_try=known.last_try)
                     return self.board.start_session(wanted, known.key)
 
@@ -234,7 +234,7 @@ class SessionsPage(Page):
                 )
 
         def again(spec: SessionSpec, summaries: Sequence[Summary]) -> None:
-            def start(known: Passwords) -> SessionFacts:
+            def start(known: Auth) -> SessionStatus:
                 return restart(self.board, one.id, known.key, last_try=known.last_try)
 
             self._start(f"restarting {one.id}", spec, _locked(summaries, spec), start)
@@ -251,7 +251,7 @@ class SessionsPage(Page):
         label: str,
         spec: SessionSpec,
         locked: bool,
-        start: Callable[[Passwords], SessionFacts],
+        start: Callable[[Auth], SessionStatus],
     ) -> None:
         """Start a session, asking for its key's password where there is one.
 
@@ -259,10 +259,10 @@ class SessionsPage(Page):
             locked: whether there is known to be one.
         """
 
-        def source() -> KeySource | None:
+        def source() -> KeyRef | None:
             return self.board.source(self.board.identities.get(spec.identity))
 
-        def done(facts: SessionFacts) -> None:
+        def done(facts: SessionStatus) -> None:
             self._started = facts.id  # the cursor goes there
             self._changed(f"{facts.id} started, engine {facts.engine}")
 
@@ -313,7 +313,7 @@ class SessionsPage(Page):
         self.app.push_screen(EventsDialog(*answer))
 
 
-def _loss(one: SessionFacts) -> str:
+def _loss(one: SessionStatus) -> str:
     """What ends with a session that runs."""
     if not one.connections:
         return "It is running; nobody is connected."
