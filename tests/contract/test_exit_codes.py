@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from contract_walk import Place, place
-from golden import as_json, check
-from waiting import wait_until
+from support.contract_walk import Place, place
+from support.golden import as_json, check
+from support.waiting import wait_until
 
 NOWHERE = "--tcti device:/nonexistent"
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from contract_walk import HALVES, STEPS, Step, Taken, walk
-from golden import as_json, check, check_complete
+from support.contract_walk import HALVES, STEPS, Step, Taken, walk
+from support.golden import as_json, check, check_complete
 
 # Other tests' golden files.
 OTHERS = ("exit-codes", "state-running", "state-ended", "state-contents")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contract_walk import Place, place
-from golden import Mask, as_json, check
+from support.contract_walk import Place, place
+from support.golden import Mask, as_json, check
 
 # What swtpm keeps is its own affair.
 FOREIGN = Path("simulator", "tpm")

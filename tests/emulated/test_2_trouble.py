@@ -74,7 +74,7 @@ class TestWhileSessionsRun:
         goes_on(technician, sessions[1])
         # A worker inside the driver ends when the chip has answered, killed or not.
         line.until(lambda: not workers_of_consoles(technician))
-        assert len(technician.programs("session.peer")) == 2, technician.programs("")
+        assert len(technician.programs("session.process")) == 2, technician.programs("")
         assert not technician.programs("bin/tpmconsole"), technician.programs("")
         names = machine.root(f"ls -A {STATE}/identities").split()
         assert all(not name.startswith(".") for name in names), names
@@ -92,7 +92,7 @@ def goes_on(technician: Technician, client: str) -> None:
 
 def workers_of_consoles(technician: Technician) -> list[Program]:
     """The processes that hold the TPM and are no session's."""
-    sessions = [one.pid for one in technician.programs("session.peer")]
+    sessions = [one.pid for one in technician.programs("session.process")]
     workers = technician.programs("tpmconsole.tpm.worker")
     return [one for one in workers if one.parent not in sessions and one.pid not in sessions]
 

@@ -32,7 +32,7 @@ def workers() -> list[int]:
 
 
 def worker_of(tpm) -> int:
-    return tpm._lane._worker.process.pid
+    return tpm._dispatcher._worker.process.pid
 
 
 def ended(pid: int) -> bool:
@@ -44,7 +44,7 @@ def ended(pid: int) -> bool:
 
 
 def at_work(tpm) -> bool:
-    return tpm._lane._worker.at_work
+    return tpm._dispatcher._worker.at_work
 
 
 class Call(threading.Thread):
@@ -227,7 +227,7 @@ from tpmconsole.tpm.model import Connection
 
 tpm = Tpm(lambda: Connection(sys.argv[1], ""), Path(sys.argv[2]))
 tpm.health()
-worker = tpm._lane._worker
+worker = tpm._dispatcher._worker
 print(worker.process.pid, flush=True)
 sys.stdin.readline()
 threading.Thread(target=tpm.health, daemon=True).start()
@@ -278,7 +278,7 @@ def test_close_does_not_wait_for_a_connection_that_takes_long(alone, client):
 def test_what_c_code_prints_cannot_spoil_an_answer(tmp_path):
     script = (
         "import os\n"
-        "from tpmconsole.tpm.worker import _private_output\n"
+        "from tpmconsole.tpm.worker.__main__ import _private_output\n"
         "output = _private_output()\n"
         "os.write(1, b'chatter')\n"
         "output.write(b'answer')\n"
@@ -302,11 +302,11 @@ def test_missing_libraries_are_told_with_their_packages(alone, client, tmp_path,
 def test_an_unexpected_failure_tells_places_but_no_values(alone, client, tmp_path):
     tpm = client(alone.ensure)
     with pytest.raises(ConsoleError) as caught:
-        tpm._lane.call("usable", "trying", 5, {"key": {"password": b"Secret-Value"}})
+        tpm._dispatcher.call("usable", "trying", 5, {"key": {"password": b"Secret-Value"}})
     assert (caught.value.title, caught.value.exit_code) == ("Unexpected", ExitCode.UNEXPECTED)
     log = (tmp_path / "log").read_text()
     assert "KeyError" in log
-    assert "opening.py" in log
+    assert "open_key.py" in log
     assert "Secret" not in log
     assert tpm.health().mode == "operational"
 

@@ -54,18 +54,18 @@ class Tpm:
         *,
         deadlines: Mapping[str, float] | None = None,
     ) -> None:
-        self._lane = Dispatcher(connect, log)
+        self._dispatcher = Dispatcher(connect, log)
         self._deadlines = {**DEADLINES, **(deadlines or {})}
 
     @property
     def connection(self) -> Connection | None:
         """The TPM that was last connected to."""
-        return self._lane.connection
+        return self._dispatcher.connection
 
     @property
     def activity(self) -> Activity | None:
         """What runs now; None when idle."""
-        return self._lane.activity
+        return self._dispatcher.activity
 
     def start(self) -> None:
         """Connect and open the TPM in the background, so that the first question is quick."""
@@ -89,7 +89,7 @@ class Tpm:
         health = protocol.health(
             self._ask("health", "read", "reading the TPM's state", brief=brief)
         )
-        connection = self._lane.connection
+        connection = self._dispatcher.connection
         if connection is None:
             return health
         return replace(
@@ -204,7 +204,7 @@ class Tpm:
                 owner_password=secret(owner_password),
             )
         finally:
-            self._lane.renew()  # its memory has copies that nobody can wipe
+            self._dispatcher.renew()  # its memory has copies that nobody can wipe
         return pem
 
     def persist(self, pem: bytes, handle: int, passwords: Auth = NO_AUTH) -> None:
@@ -309,13 +309,13 @@ class Tpm:
 
     def close(self) -> None:
         """End the worker; a running call fails within a second, later ones at once."""
-        self._lane.close()
+        self._dispatcher.close()
 
     def _ask(self, job: str, kind: str, label: str, **arguments: Any) -> Any:
-        return self._lane.call(job, label, self._deadlines[kind], arguments)
+        return self._dispatcher.call(job, label, self._deadlines[kind], arguments)
 
     def _change(self, job: str, label: str, arguments: Mapping[str, Any]) -> None:
-        self._lane.call(job, label, self._deadlines["sign"], arguments, repeatable=False)
+        self._dispatcher.call(job, label, self._deadlines["sign"], arguments, repeatable=False)
 
 
 def _access(key: KeyRef, passwords: Auth) -> dict[str, Any]:

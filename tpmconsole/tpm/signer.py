@@ -50,14 +50,14 @@ class Signer:
         last_try: bool = True,
     ) -> None:
         check_password(password)
-        self._lane = Dispatcher(connect, log)
+        self._dispatcher = Dispatcher(connect, log)
         self._deadline_s = deadline_s
         passwords = Auth(password, last_try=last_try)
         self._key = {"source": asdict(source), "passwords": passwords.to_wire()}
         try:
             self._public = self._ask("held_public_key", "loading the key")
         except ConsoleError:
-            self._lane.close()
+            self._dispatcher.close()
             raise
 
     def __enter__(self) -> Signer:
@@ -91,14 +91,14 @@ class Signer:
     @property
     def pid(self) -> int | None:
         """The process that holds the key; None where it has ended and none was needed since."""
-        return self._lane.worker_pid
+        return self._dispatcher.worker_pid
 
     def close(self) -> None:
         """Take the key out of the TPM, and end its process."""
-        self._lane.close()
+        self._dispatcher.close()
 
     def _ask(self, job: str, label: str, **arguments: Any) -> bytes:
-        answer: bytes = self._lane.call(
+        answer: bytes = self._dispatcher.call(
             job, label, self._deadline_s, {"key": self._key} | arguments
         )
         return answer

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from contract_walk import HALVES, STEPS, Place, Step, Taken, place, take, walk
-from golden import check, check_complete
+from support.contract_walk import HALVES, STEPS, Place, Step, Taken, place, take, walk
+from support.golden import check, check_complete
 
 TOLD = [step for step in STEPS if step.told]
 

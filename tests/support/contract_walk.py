@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from authority import Authority
-from golden import Mask, Rules
-from shell import Shell
-from waiting import assert_nothing_left, wait_until
+from support.authority import Authority
+from support.golden import Mask, Rules
+from support.shell import Shell
+from support.waiting import assert_nothing_left, wait_until
 
 PROJECT = Path(__file__).parents[2]
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import pytest
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "contract" / "golden"
 WRITE = os.environ.get("GOLDEN") == "write"
 
 Rules = Sequence[tuple[str, str]]
