@@ -60,7 +60,7 @@ def test_no_permission(tmp_path: Path, seen: Seen) -> None:
         os.chown(device, 0, 12)
         device.chmod(0o660)
         words = as_nobody(
-            "try: connection.choose(Settings(state=Path('/tmp'), "
+            "try: tcti.choose(Settings(state=Path('/tmp'), "
             f"tcti='device:{device}', tcti_source='--tcti'))\n"
             "except ConsoleError as error: print(error, '; try:', error.remedy, error.exit_code)"
         )

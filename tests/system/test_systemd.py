@@ -9,7 +9,7 @@ import pytest
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.condition import ended_without_a_word
-from tpmconsole.session.directory import Order
+from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.service import unit_of
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.tls.engine import EngineChoice
@@ -53,7 +53,7 @@ def session_unit(port: int, engine: str, tcti: str) -> Unit:
     key = KeyRef(handle=0x81000001)
     wanted = unit_of(
         Path("/var/lib/tpmconsole/sessions/server-1"),
-        Order(
+        SessionConfig(
             spec,
             Credentials("a b", key, identity / "certificate.pem", identity / "trust.pem"),
             Connection(tcti, "test"),
