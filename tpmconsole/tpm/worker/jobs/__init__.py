@@ -8,9 +8,9 @@ from typing import Any
 from tpmconsole.tpm.worker.jobs import (
     check_key,
     create,
+    dictionary_attack,
     health,
     held_key,
-    lockout,
     persistent,
     selftest,
 )
@@ -20,7 +20,7 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "health": health.health,
     "room": health.room,
     "self_test": selftest.self_test,
-    "reset_lockout": lockout.reset_lockout,
+    "reset_lockout": dictionary_attack.reset_lockout,
     "create": create.create,
     "import_key": create.import_key,
     "sign": create.sign,

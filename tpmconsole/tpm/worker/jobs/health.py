@@ -16,6 +16,7 @@ from tpmconsole.tpm.model import Clock, Hierarchy, Lockout, Room, SelfTestResult
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
+from tpmconsole.tpm.worker.jobs.dictionary_attack import LOCKOUT_AUTH
 from tpmconsole.tpm.worker.jobs.selftest import read_result
 
 _TRANSIENT_FIRST = 0x80000000
@@ -25,7 +26,7 @@ _SIMULATORS = ("swtpm", "mssim", "libtpms")
 _VENDOR_STRINGS = tuple(int(TPM2_PT_VENDOR.STRING_1) + number for number in range(4))
 
 # TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
-_OWNER_AUTH, _ENDORSEMENT_AUTH, _LOCKOUT_AUTH, _IN_LOCKOUT = 1 << 0, 1 << 1, 1 << 2, 1 << 9
+_OWNER_AUTH, _ENDORSEMENT_AUTH, _IN_LOCKOUT = 1 << 0, 1 << 1, 1 << 9
 _PLATFORM_ON, _OWNER_ON, _ENDORSEMENT_ON = 1 << 0, 1 << 1, 1 << 2
 
 
@@ -141,7 +142,7 @@ def _hierarchies(state: Mapping[int, int]) -> dict[str, Hierarchy]:
     return {
         "owner": Hierarchy(bool(auth & _OWNER_AUTH), bool(on & _OWNER_ON)),
         "endorsement": Hierarchy(bool(auth & _ENDORSEMENT_AUTH), bool(on & _ENDORSEMENT_ON)),
-        "lockout": Hierarchy(bool(auth & _LOCKOUT_AUTH)),
+        "lockout": Hierarchy(bool(auth & LOCKOUT_AUTH)),
         "platform": Hierarchy(None, bool(on & _PLATFORM_ON)),
     }
 
