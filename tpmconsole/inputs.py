@@ -1,29 +1,10 @@
-"""Handles and addresses as people write them."""
+"""Addresses, numbers and paths as people write them."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 from tpmconsole.errors import usage_error
-
-
-def parse_handle(text: str) -> int:
-    """A persistent handle as people write it.
-
-    Raises:
-        ConsoleError: it is no number, or outside 0x81000000 to 0x81ffffff (TPM 2.0 Part 2, 7.4).
-    """
-    try:
-        handle = int(text, 16)
-    except ValueError:
-        handle = -1
-    if not 0x81000000 <= handle <= 0x81FFFFFF:
-        raise usage_error(
-            "Not a persistent handle",
-            f"'{text}' is none",
-            "use one from 0x81000000 to 0x817fffff, such as 0x81000010",
-        )
-    return handle
 
 
 def parse_address(text: str) -> tuple[str, int]:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands, read_password, read_passwords
 from tpmconsole.errors import ConsoleError, usage_error
-from tpmconsole.inputs import parse_handle
 from tpmconsole.tpm.auth import NO_AUTH
+from tpmconsole.tpm.handles import parse_handle
 from tpmconsole.tpm.model import Algorithm, algorithm_words
 
 if TYPE_CHECKING:

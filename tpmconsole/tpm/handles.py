@@ -6,7 +6,7 @@ Localities, section 2.3.
 
 from __future__ import annotations
 
-from tpmconsole.errors import usage_error
+from tpmconsole.errors import ConsoleError, usage_error
 
 PERSISTENT_FIRST, PERSISTENT_LAST = 0x81000000, 0x81FFFFFF
 OWNER_LAST = 0x817FFFFF  # from here on the platform's own (Part 1, 37.8 and Part 3, 28.5)
@@ -14,18 +14,37 @@ SRK = 0x81000001
 ENDORSEMENT_FIRST, ENDORSEMENT_LAST = 0x81010000, 0x8101FFFF
 
 
-def check_persistent(handle: int) -> None:
-    """Refuse a number that is no persistent handle.
+def parse_handle(text: str) -> int:
+    """A persistent handle as people write it.
 
     Raises:
-        ConsoleError: it is none.
+        ConsoleError: it is not a number, or outside 0x81000000 to 0x81ffffff (Part 2, 7.4).
+    """
+    try:
+        handle = int(text, 16)
+    except ValueError:
+        raise _not_persistent(f"'{text}'") from None
+    if not PERSISTENT_FIRST <= handle <= PERSISTENT_LAST:
+        raise _not_persistent(f"'{text}'")
+    return handle
+
+
+def check_persistent(handle: int) -> None:
+    """Refuse a number that is not a persistent handle.
+
+    Raises:
+        ConsoleError: it is outside 0x81000000 to 0x81ffffff.
     """
     if not PERSISTENT_FIRST <= handle <= PERSISTENT_LAST:
-        raise usage_error(
-            "Not a persistent handle",
-            f"0x{handle:08x} is not between 0x81000000 and 0x81ffffff",
-            "use a handle such as 0x81000010",
-        )
+        raise _not_persistent(f"0x{handle:08x}")
+
+
+def _not_persistent(what: str) -> ConsoleError:
+    return usage_error(
+        "Not a persistent handle",
+        what,
+        "use one from 0x81000000 to 0x817fffff, such as 0x81000010",
+    )
 
 
 def check_owners(handle: int) -> None:

@@ -26,6 +26,7 @@ __all__ = [
     "explain",
     "is_from_tpm",
     "is_transport",
+    "refuses_password",
 ]
 
 _TPM_LAYERS = (0, 12)  # the TPM itself; a resource manager that answers in its place
@@ -55,6 +56,11 @@ def is_transport(rc: int | None) -> bool:
         or rc == 0x70007
         or (layer == _SYS and rc & 0xFFF0 == 0x10)
     )
+
+
+def refuses_password(rc: int) -> bool:
+    """Whether the TPM says that an authorisation is wrong."""
+    return is_from_tpm(rc) and base(rc) in (Code.AUTH_FAIL, Code.BAD_AUTH)
 
 
 def subject(rc: int) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, no_tpm, usage_error
 from tpmconsole.settings import Settings
+from tpmconsole.system.environment import BUSES
 from tpmconsole.tpm.model import Connection
 
 # The TSS's own and those of its vendors; any other name would make its loader look for a library.
@@ -30,12 +31,11 @@ KNOWN_TCTIS = (
     "i2c-helper",
     "i2c-ftdi",
 )
-_SIMULATORS = ("swtpm", "mssim", "libtpms")
+# Those that can only lead to a simulated TPM.
+SIMULATOR_TCTIS = ("swtpm", "mssim", "libtpms")
 _EXAMPLES = "device:/dev/tpmrm0, tabrmd:bus_type=system or swtpm:host=localhost,port=2321"
 _SIMULATE = "use --simulate for a simulated TPM"
 
-# What tells a program where the message buses are.
-_BUS_VARIABLES = ("DBUS_SYSTEM_BUS_ADDRESS", "DBUS_SESSION_BUS_ADDRESS")
 _BUS_ANSWER_S = 1.0
 
 
@@ -110,7 +110,7 @@ def still_there(connection: Connection, places: Places | None = None) -> Connect
 def is_simulator_tcti(tcti: str) -> bool:
     """Whether a TCTI can only lead to a simulated TPM."""
     name, _, rest = tcti.partition(":")
-    return is_simulator_tcti(rest) if name == "pcap" else name in _SIMULATORS
+    return is_simulator_tcti(rest) if name == "pcap" else name in SIMULATOR_TCTIS
 
 
 def is_managed(tcti: str) -> bool:
@@ -121,7 +121,7 @@ def is_managed(tcti: str) -> bool:
 def _asked(tcti: str, source: str, places: Places) -> Connection:
     tcti = _completed(tcti.strip(), source, places)
     _check_named_device(tcti, source, places)
-    environment = {name: os.environ[name] for name in _BUS_VARIABLES if name in os.environ}
+    environment = {name: os.environ[name] for name in BUSES if name in os.environ}
     return Connection(
         tcti=tcti,
         why=source,

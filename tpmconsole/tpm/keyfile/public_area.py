@@ -37,7 +37,7 @@ _CURVES = {
 }  # fmt: skip
 # TPMA_OBJECT, section 8.3
 FIXED_TPM, MADE_IN_TPM, USER_WITH_AUTH = 1 << 1, 1 << 5, 1 << 6
-NO_DA, DECRYPT, SIGN = 1 << 10, 1 << 17, 1 << 18
+NO_DA, RESTRICTED, DECRYPT, SIGN, X509_ONLY = 1 << 10, 1 << 16, 1 << 17, 1 << 18, 1 << 19
 _ATTRIBUTES = (
     (FIXED_TPM, "never leaves its TPM"),
     (1 << 2, "gone after a restart"),
@@ -49,10 +49,10 @@ _ATTRIBUTES = (
     (1 << 9, "bound to the firmware's version"),
     (NO_DA, "no lock-out"),
     (1 << 11, "copied encrypted only"),
-    (1 << 16, "restricted to the TPM's own data"),
+    (RESTRICTED, "restricted to the TPM's own data"),
     (DECRYPT, "decrypts"),
     (SIGN, "signs"),
-    (1 << 19, "signs X.509 only"),
+    (X509_ONLY, "signs X.509 only"),
 )
 
 

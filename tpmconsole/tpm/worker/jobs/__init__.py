@@ -8,10 +8,9 @@ from typing import Any
 from tpmconsole.tpm.worker.jobs import (
     check_key,
     create,
+    dictionary_attack,
     health,
     held_key,
-    importing,
-    lockout,
     persistent,
     selftest,
 )
@@ -21,9 +20,9 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "health": health.health,
     "room": health.room,
     "self_test": selftest.self_test,
-    "reset_lockout": lockout.reset_lockout,
+    "reset_lockout": dictionary_attack.reset_lockout,
     "create": create.create,
-    "import_key": importing.import_key,
+    "import_key": create.import_key,
     "sign": create.sign,
     "usable": check_key.usable,
     "persistent_keys": persistent.persistent_keys,

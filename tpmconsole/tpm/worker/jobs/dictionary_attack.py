@@ -3,6 +3,10 @@
 Loading a key authorises its parent. A parent without the noDA attribute that has a password costs
 a try each time (response code 0x98e), and after the last one all protected keys are refused. So an
 empty password is tried once for such a parent, and never as the last try that is left.
+
+Resetting the lock-out takes the lockout authorisation, which must never be guessed. A wrong one is
+refused, and then every one, the right one too, for TPM2_PT_LOCKOUT_RECOVERY seconds (Part 1,
+19.8.6). So nothing is sent that is known to be wrong.
 """
 
 from __future__ import annotations
@@ -12,31 +16,21 @@ from contextlib import contextmanager
 
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TSS2_Exception
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.secret import Password
+from tpmconsole.tpm.auth import check_password
 from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
-from tpmconsole.tpm.responses import Code, base, is_from_tpm
+from tpmconsole.tpm.responses import Code, base, is_from_tpm, refuses_password
 from tpmconsole.tpm.worker.jobs import capability
+from tpmconsole.tpm.worker.jobs.auth_values import authorised
+from tpmconsole.tpm.worker.jobs.context import Context
+
+LOCKOUT_AUTH = 1 << 2  # TPMA_PERMANENT, Part 2, 8.6
 
 # Names of parents that refused the empty password, for the life of this process.
 _REFUSED: set[bytes] = set()
 # Names of those that took it: they cost nothing.
 _PROVEN: set[bytes] = set()
-
-
-def area_of(esapi: ESAPI, handle: ESYS_TR) -> public_area.PublicArea:
-    """The public area of an object in the TPM.
-
-    Raises:
-        ConsoleError: its kind is not known here.
-    """
-    public, _, _ = esapi.read_public(handle)
-    try:
-        return public_area.decode(public.publicArea.marshal())
-    except public_area.PublicAreaError as error:
-        raise ConsoleError(
-            "Key not understood", str(error), "use another key", ExitCode.REFUSED
-        ) from error
 
 
 def left(esapi: ESAPI) -> int:
@@ -85,13 +79,16 @@ def check_last(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
 
 
 @contextmanager
-def sparing(esapi: ESAPI, parent: ESYS_TR, handle: int) -> Iterator[None]:
+def sparing(esapi: ESAPI, area: public_area.PublicArea, handle: int) -> Iterator[None]:
     """Use a persistent parent without its password, at most once in vain.
+
+    Args:
+        area: the parent's public area.
+        handle: where the parent is.
 
     Raises:
         KeyUnusableError: the parent has a password, or might have and only one try is left.
     """
-    area = area_of(esapi, parent)
     name, what = area.name, f"the key's parent 0x{handle:08x}"
     if name in _REFUSED:
         raise _protected(what)
@@ -101,7 +98,7 @@ def sparing(esapi: ESAPI, parent: ESYS_TR, handle: int) -> Iterator[None]:
         yield
     except TSS2_Exception as error:
         rc = int(error.rc)
-        if is_from_tpm(rc) and base(rc) in (Code.AUTH_FAIL, Code.BAD_AUTH):
+        if refuses_password(rc):
             _REFUSED.add(name)
             raise _protected(what, rc) from error
         raise
@@ -116,3 +113,62 @@ def _protected(what: str, rc: int | None = None) -> KeyUnusableError:
         response_code=rc,
         needs="parent",
     )
+
+
+def reset_lockout(context: Context, password: Password | None) -> None:
+    """TPM2_DictionaryAttackLockReset (Part 3, 25.2)."""
+    check_password(password)
+
+    def work(esapi: ESAPI) -> None:
+        state = capability.properties(esapi, TPM2_PT.VAR)
+        _check_fits(bool(state.get(TPM2_PT.PERMANENT, 0) & LOCKOUT_AUTH), password)
+        try:
+            with authorised(esapi, ESYS_TR.LOCKOUT, password):
+                esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
+        except TSS2_Exception as error:
+            raise _explained(error, state.get(TPM2_PT.LOCKOUT_RECOVERY, 0)) from error
+
+    context.run(work)
+
+
+def _check_fits(is_set: bool, password: Password | None) -> None:
+    """Refuse to send what the TPM is known to refuse.
+
+    Raises:
+        KeyUnusableError: a password is needed, or there is none to give.
+    """
+    if is_set and not password:
+        raise KeyUnusableError(
+            "needs-password",
+            "the TPM's lockout authorisation is set; nothing was tried",
+            "give the lockout password, and only where you are sure of it",
+            needs="lockout",
+        )
+    if password and not is_set:
+        raise KeyUnusableError(
+            "wrong-password",
+            "the TPM's lockout authorisation is not set; nothing was tried",
+            "reset the lock-out without a password",
+        )
+
+
+def _explained(error: TSS2_Exception, recovery_s: int) -> Exception:
+    """Why a reset was refused; whatever is not about the password stays as it is."""
+    rc = int(error.rc)
+    until = f"for {recovery_s} s" if recovery_s else "until the TPM's next restart"
+    if refuses_password(rc):
+        return KeyUnusableError(
+            "wrong-password",
+            f"the TPM refused the lockout password, and now refuses every one {until}",
+            f"find the right one and wait {until.removeprefix('for ')} before the next try",
+            response_code=rc,
+        )
+    if is_from_tpm(rc) and base(rc) == Code.LOCKOUT:
+        return KeyUnusableError(
+            "locked-out",
+            f"a wrong lockout password was tried before: every one is refused {until} after it",
+            "wait; wrong passwords of keys are forgiven meanwhile (status shows how fast)",
+            response_code=rc,
+        )
+    unknown: Exception = error
+    return unknown

@@ -14,18 +14,19 @@ from tpmconsole.tpm import tcg
 from tpmconsole.tpm.handles import PERSISTENT_FIRST
 from tpmconsole.tpm.model import Clock, Hierarchy, Lockout, Room, SelfTestResult, TpmHealth
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
+from tpmconsole.tpm.tcti import SIMULATOR_TCTIS
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
+from tpmconsole.tpm.worker.jobs.dictionary_attack import LOCKOUT_AUTH
 from tpmconsole.tpm.worker.jobs.selftest import read_result
 
 _TRANSIENT_FIRST = 0x80000000
 _PCRS_AT_ONCE = 8  # TPM2_PCR_Read gives no more digests (TPML_DIGEST)
-_SIMULATORS = ("swtpm", "mssim", "libtpms")
 
 _VENDOR_STRINGS = tuple(int(TPM2_PT_VENDOR.STRING_1) + number for number in range(4))
 
 # TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
-_OWNER_AUTH, _ENDORSEMENT_AUTH, _LOCKOUT_AUTH, _IN_LOCKOUT = 1 << 0, 1 << 1, 1 << 2, 1 << 9
+_OWNER_AUTH, _ENDORSEMENT_AUTH, _IN_LOCKOUT = 1 << 0, 1 << 1, 1 << 9
 _PLATFORM_ON, _OWNER_ON, _ENDORSEMENT_ON = 1 << 0, 1 << 1, 1 << 2
 
 
@@ -141,7 +142,7 @@ def _hierarchies(state: Mapping[int, int]) -> dict[str, Hierarchy]:
     return {
         "owner": Hierarchy(bool(auth & _OWNER_AUTH), bool(on & _OWNER_ON)),
         "endorsement": Hierarchy(bool(auth & _ENDORSEMENT_AUTH), bool(on & _ENDORSEMENT_ON)),
-        "lockout": Hierarchy(bool(auth & _LOCKOUT_AUTH)),
+        "lockout": Hierarchy(bool(auth & LOCKOUT_AUTH)),
         "platform": Hierarchy(None, bool(on & _PLATFORM_ON)),
     }
 
@@ -224,4 +225,4 @@ def _is_simulated(tcti: str, code: str, vendor: str) -> bool:
     """A TPM that the kernel drives is the board's own, also where the board itself is emulated."""
     if tcti.startswith("device:"):
         return False
-    return tcti.split(":", 1)[0] in _SIMULATORS or (code == "IBM" and vendor == "SW TPM")
+    return tcti.split(":", 1)[0] in SIMULATOR_TCTIS or (code == "IBM" and vendor == "SW TPM")

@@ -25,9 +25,10 @@ from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.handles import PERSISTENT_FIRST, PERSISTENT_LAST, check_persistent
+from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.key import TssKey
 from tpmconsole.tpm.model import KeyKind
-from tpmconsole.tpm.responses import Code, base, is_from_tpm, is_transport
+from tpmconsole.tpm.responses import Code, base, is_from_tpm, is_transport, refuses_password
 from tpmconsole.tpm.worker.jobs import capability, dictionary_attack
 from tpmconsole.tpm.worker.jobs.auth_values import authorised
 from tpmconsole.tpm.worker.jobs.templates import storage_key
@@ -119,7 +120,7 @@ def hierarchy_password(
         with authorised(esapi, hierarchy, password):
             yield
     except TSS2_Exception as error:
-        if not refuses_password(error):
+        if not refuses_password(int(error.rc)):
             raise
         name = HIERARCHY_NAMES[hierarchy]
         if password:
@@ -139,10 +140,19 @@ def hierarchy_password(
         ) from error
 
 
-def refuses_password(error: TSS2_Exception) -> bool:
-    """Whether the TPM says that an authorisation is wrong."""
-    rc = int(error.rc)
-    return is_from_tpm(rc) and base(rc) in (Code.AUTH_FAIL, Code.BAD_AUTH)
+def area_of(esapi: ESAPI, handle: ESYS_TR) -> public_area.PublicArea:
+    """The public area of an object in the TPM.
+
+    Raises:
+        ConsoleError: its kind is not known here.
+    """
+    public, _, _ = esapi.read_public(handle)
+    try:
+        return public_area.decode(public.publicArea.marshal())
+    except public_area.PublicAreaError as error:
+        raise ConsoleError(
+            "Key not understood", str(error), "use another key", ExitCode.REFUSED
+        ) from error
 
 
 @contextmanager
@@ -195,7 +205,7 @@ def parent_of(esapi: ESAPI, key: TssKey, passwords: Auth) -> Iterator[ESYS_TR]:
             with (
                 _unlocked(esapi, parent, key.parent, passwords)
                 if given
-                else dictionary_attack.sparing(esapi, parent, key.parent)
+                else dictionary_attack.sparing(esapi, area_of(esapi, parent), key.parent)
             ):
                 yield parent
     else:
@@ -215,12 +225,12 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Auth) -> It
     """
     what = f"the key's parent 0x{handle:08x}"
     if not passwords.last_try:
-        dictionary_attack.check_last(esapi, dictionary_attack.area_of(esapi, parent), what)
+        dictionary_attack.check_last(esapi, area_of(esapi, parent), what)
     try:
         with authorised(esapi, parent, passwords.parent):
             yield
     except TSS2_Exception as error:
-        if not refuses_password(error):
+        if not refuses_password(int(error.rc)):
             raise
         counted = base(int(error.rc)) == Code.AUTH_FAIL
         raise KeyUnusableError(

@@ -23,15 +23,14 @@ from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.model import KeyRef
-from tpmconsole.tpm.responses import explain
+from tpmconsole.tpm.responses import explain, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack
 from tpmconsole.tpm.worker.jobs.auth_values import authorised
-from tpmconsole.tpm.worker.jobs.load_key import loaded, persistent, refuses_password
+from tpmconsole.tpm.worker.jobs.load_key import area_of, loaded, persistent
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-_RESTRICTED, _X509_ONLY = 1 << 16, 1 << 19
 # Empty: tpm2_encodeobject writes "has a password" into the files of keys that have none.
 _GIVE_IT = "give the key's password, an empty one where you know of none"
 _HASHES = {
@@ -88,7 +87,7 @@ class LoadedKey:
             with authorised(self._esapi, self._handle, self.password):
                 yield
         except TSS2_Exception as error:
-            if refuses_password(error):
+            if refuses_password(int(error.rc)):
                 trouble = _password_trouble(error, self.password, says_none=self._says_none)
                 if not self.area.has_noda and dictionary_attack.left(self._esapi) <= 0:
                     trouble = _locked(trouble)
@@ -180,7 +179,7 @@ def check_can_sign(area: public_area.PublicArea) -> None:
     """
     if not area.attributes & public_area.SIGN:
         cause = "it was made to decrypt or to store, not to sign"
-    elif area.attributes & (_RESTRICTED | _X509_ONLY):
+    elif area.attributes & (public_area.RESTRICTED | public_area.X509_ONLY):
         cause = "it signs only what the TPM itself has made (an attestation key)"
     elif area.type not in (public_area.RSA, public_area.ECC):
         cause = f"{area.algorithm} does not sign for others"
@@ -241,7 +240,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
         else:
             assert source.handle is not None  # noqa: S101 - a source is one or the other
             handle = stack.enter_context(persistent(esapi, source.handle))
-            area = dictionary_attack.area_of(esapi, handle)
+            area = area_of(esapi, handle)
             if access.passwords.key is None:  # whether it has one, only trying would tell
                 dictionary_attack.check_guess(esapi, area, "the key")
             access.check_last(esapi, area)

@@ -24,12 +24,11 @@ from tpmconsole.tpm.handles import (
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.key import TssKey
 from tpmconsole.tpm.model import PersistentKey
-from tpmconsole.tpm.worker.jobs import capability, dictionary_attack
+from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
-from tpmconsole.tpm.worker.jobs.load_key import hierarchy_password, loaded, persistent
+from tpmconsole.tpm.worker.jobs.load_key import area_of, hierarchy_password, loaded, persistent
 from tpmconsole.tpm.worker.jobs.open_key import public_key_of
 
-_RESTRICTED = 1 << 16
 _ALLOWED_HIERARCHIES = (0x40000001, 0x4000000B)
 
 
@@ -66,7 +65,7 @@ def _described(handle: int, area: public_area.PublicArea, name: str) -> Persiste
 def _purpose(handle: int, area: public_area.PublicArea) -> str:
     signs = bool(area.attributes & public_area.SIGN)
     decrypts = bool(area.attributes & public_area.DECRYPT)
-    if area.attributes & _RESTRICTED:
+    if area.attributes & public_area.RESTRICTED:
         if signs:
             return "attestation key"
         if ENDORSEMENT_FIRST <= handle <= ENDORSEMENT_LAST:
@@ -89,7 +88,7 @@ def public_pem(context: Context, handle: int) -> bytes:
 
     def work(esapi: ESAPI) -> bytes:
         with persistent(esapi, handle) as found:
-            return _pem(dictionary_attack.area_of(esapi, found))
+            return _pem(area_of(esapi, found))
 
     return context.run(work)
 
@@ -126,7 +125,7 @@ def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, A
 def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
     """Whether this very key is at a handle."""
     with persistent(esapi, handle) as found:
-        return dictionary_attack.area_of(esapi, found).name == public_area.decode(key.public).name
+        return area_of(esapi, found).name == public_area.decode(key.public).name
 
 
 def evict(context: Context, handle: int, owner_password: Password | None) -> None:

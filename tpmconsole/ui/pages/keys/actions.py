@@ -8,9 +8,8 @@ from typing import Any
 
 from tpmconsole.board.dependents import dependents
 from tpmconsole.board.phrases import MOVED_FOR_GOOD
-from tpmconsole.inputs import parse_handle
 from tpmconsole.text import printable
-from tpmconsole.tpm.handles import check_for_new_key
+from tpmconsole.tpm.handles import check_for_new_key, parse_handle
 from tpmconsole.tpm.model import PersistentKey
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.form import Field, FormDialog

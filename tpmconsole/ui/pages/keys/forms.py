@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.phrases import BETTER_MADE_HERE, import_warning
 from tpmconsole.errors import usage_error
-from tpmconsole.inputs import parse_handle, user_path
+from tpmconsole.inputs import user_path
 from tpmconsole.tpm.auth import Auth, check_password, secret
-from tpmconsole.tpm.handles import check_for_new_key
+from tpmconsole.tpm.handles import check_for_new_key, parse_handle
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.form import Field, FormDialog
