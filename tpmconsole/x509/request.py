@@ -11,10 +11,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tpmconsole.errors import usage_error
 from tpmconsole.text import printable
 from tpmconsole.x509.chain import PURPOSES, roles_of
-from tpmconsole.x509.names import general_names, purposes, san_entry, san_texts
+from tpmconsole.x509.names import (
+    field_name,
+    general_names,
+    parse_subject,
+    purposes,
+    san_entry,
+    san_texts,
+    subject_text,
+)
 from tpmconsole.x509.san import parse_san
 from tpmconsole.x509.schemes import PrivateKey, PublicKey, scheme_of
-from tpmconsole.x509.subject import field_name, parse_subject, subject_text
 
 __all__ = ["ROLES", "RequestSpec", "build", "parse_san", "parse_subject", "preview", "spec_of"]
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.text import printable
+from tpmconsole.x509.names import escaped, parse_subject
 from tpmconsole.x509.request import ROLES, RequestSpec
 from tpmconsole.x509.san import parse_san
-from tpmconsole.x509.subject import escaped, parse_subject
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _KEYS = ("subject", "san", "role")

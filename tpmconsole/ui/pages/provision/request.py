@@ -160,7 +160,7 @@ class Requesting:
 
 def values_of(spec: RequestSpec) -> dict[str, str]:
     """The form's values that ask for the same."""
-    from tpmconsole.x509.subject import fields_of_subject, parse_subject
+    from tpmconsole.x509.names import fields_of_subject, parse_subject
 
     fields = fields_of_subject(parse_subject(spec.subject))
     subject = {"subject": spec.subject} if fields is None else fields
@@ -169,8 +169,8 @@ def values_of(spec: RequestSpec) -> dict[str, str]:
 
 def spec_of_values(values: Mapping[str, str]) -> RequestSpec:
     """What the form asks for."""
+    from tpmconsole.x509.names import subject_of_fields
     from tpmconsole.x509.request import RequestSpec
-    from tpmconsole.x509.subject import subject_of_fields
 
     return RequestSpec(
         subject=values["subject"] or subject_of_fields(values),
@@ -181,14 +181,14 @@ def spec_of_values(values: Mapping[str, str]) -> RequestSpec:
 
 def _check_part(field: str, values: Mapping[str, str]) -> None:
     """Refuse what cannot be in this field of a subject; empty may be any."""
-    from tpmconsole.x509.subject import parse_subject, subject_of_fields
+    from tpmconsole.x509.names import parse_subject, subject_of_fields
 
     if values[field]:
         parse_subject(subject_of_fields({field: values[field]}))
 
 
 def _check_subject(values: Mapping[str, str]) -> None:
-    from tpmconsole.x509.subject import parse_subject
+    from tpmconsole.x509.names import parse_subject
 
     parse_subject(spec_of_values(values).subject)
 
