@@ -153,7 +153,7 @@ def test_two_hundred_rounds_leave_nothing_behind(alone, client, shared_tpm):
     tpm = client(alone.ensure)
     good, protected = tpm.create(Algorithm.EC_P256), tpm.create(Algorithm.EC_P256, b"a", noda=True)
     stolen = shared_tpm.create(Algorithm.EC_P256)
-    worker = tpm._dispatcher._worker.process.pid
+    worker = tpm.worker_pid
     before = _held(worker)
     for number in range(200):
         made = tpm.create(Algorithm.EC_P256)
@@ -164,7 +164,7 @@ def test_two_hundred_rounds_leave_nothing_behind(alone, client, shared_tpm):
             tpm.persist(good, HANDLE)
             assert tpm.usable(KeyRef(handle=HANDLE)).usable
             tpm.evict(HANDLE)
-    assert tpm._dispatcher._worker.process.pid == worker
+    assert tpm.worker_pid == worker
     assert _held(worker) == before
     health = tpm.health()
     assert (health.transient.used, health.persistent.used) == (0, 0)

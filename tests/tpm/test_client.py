@@ -32,7 +32,7 @@ def workers() -> list[int]:
 
 
 def worker_of(tpm) -> int:
-    return tpm._dispatcher._worker.process.pid
+    return tpm.worker_pid
 
 
 def ended(pid: int) -> bool:

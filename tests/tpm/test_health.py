@@ -54,7 +54,8 @@ def test_becomes_the_json_of_the_contract(shared_tpm):
 
 @pytest.mark.parametrize(("full", "kind"), [(True, "full"), (False, "incremental")])
 def test_runs_a_self_test_and_reads_its_result_back(shared_tpm, full, kind):
-    result = shared_tpm.self_test(full=full)
+    result, health = shared_tpm.self_test(full=full)
+    assert health.clock is not None
     assert (result.result, result.kind, result.code) == (SelfTestResult.PASSED, kind, 0)
     assert result.untested == ()
     assert result.time
@@ -81,7 +82,8 @@ def test_says_what_a_tpm_in_failure_mode_still_tells(alone, client):
     assert (health.self_test.code, bool(health.self_test.data)) == (0x101, True)
     assert (health.lockout, health.pcrs, health.algorithms) == (None, {}, ())
     for full in (True, False):
-        result = tpm.self_test(full=full)
+        result, health = tpm.self_test(full=full)
+        assert health.mode == "failure"
         assert (result.result, result.code) == (SelfTestResult.FAILED, 0x101)
     with pytest.raises(Exception, match="failure mode"):
         tpm.usable(KeyRef(pem))

@@ -62,7 +62,7 @@ def test_its_password_counts_unless_told_otherwise(alone, client, sources):
     tpm = client(alone.ensure)
     key = read_software_key(sources[Algorithm.EC_P256])
     counted = tpm.import_key(key.pkcs8, key.algorithm, b"secret")
-    assert tpm._dispatcher.worker_pid is None
+    assert tpm.worker_pid is None
     assert answer(tpm, counted) == "needs-password"
     assert answer(tpm, counted, b"secret") == "yes"
     assert answer(tpm, counted, b"wrong") == "wrong-password"

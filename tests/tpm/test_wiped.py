@@ -56,7 +56,7 @@ def found(pid: int, *secrets: bytes) -> list[tuple[bytes, str]]:
 
 
 def worker(tpm: Tpm) -> int:
-    pid = tpm._dispatcher.worker_pid
+    pid = tpm.worker_pid
     assert pid is not None
     return pid
 

@@ -150,27 +150,37 @@ class Board:
             ConsoleError: no TPM could be reached.
         """
         asked = time.time()
-        health = self.tpm.health(brief=brief)
+        return self._noted(asked, self.tpm.health(brief=brief))
+
+    def _noted(self, asked: float, health: TpmHealth) -> TpmHealth:
+        """Remember which handles are in use; adds the last test's kind and time.
+
+        Args:
+            asked: when the TPM was asked.
+        """
         if health.persistent_handles is not None:
             self._handles = (asked, frozenset(health.persistent_handles))
         return replace(health, self_test=self._remembered(health))
 
-    def self_test(self, *, full: bool) -> SelfTest:
+    def self_test(self, *, full: bool) -> tuple[SelfTest, TpmHealth]:
         """Let the TPM test itself, and keep when and how for the next ``status``.
+
+        Returns:
+            the result, and what ``status(brief=True)`` would say after the test.
 
         Raises:
             ConsoleError: no TPM could be reached.
         """
-        result = self.tpm.self_test(full=full)
-        clock = self.tpm.health(brief=True).clock
-        if clock is not None:
-            note = asdict(result) | {"reset_count": clock.reset_count}
+        asked = time.time()
+        result, health = self.tpm.self_test(full=full)
+        if health.clock is not None:
+            note = asdict(result) | {"reset_count": health.clock.reset_count}
             try:
                 make_private_folder(self.settings.state)
                 write_atomic(self._self_test_file, json.dumps(note).encode())
             except ConsoleError as error:  # the test's result counts, not that we remember it
                 log.warning("self-test not remembered: %s", error)
-        return result
+        return result, self._noted(asked, health)
 
     @property
     def _self_test_file(self) -> Path:

@@ -21,7 +21,7 @@ def _status(board: Board, _: Namespace) -> Answer:
 def _selftest(board: Board, args: Namespace) -> Answer:
     from tpmconsole.cli.answers import self_test_lines
 
-    result = board.self_test(full=not args.incremental)
+    result, _ = board.self_test(full=not args.incremental)
     passed = result.result is SelfTestResult.PASSED
     return Answer(asdict(result), self_test_lines(result), ExitCode.YES if passed else ExitCode.NO)
 

@@ -63,6 +63,11 @@ class Tpm:
         return self._dispatcher.connection
 
     @property
+    def worker_pid(self) -> int | None:
+        """The process that does the jobs; None while there is none."""
+        return self._dispatcher.worker_pid
+
+    @property
     def activity(self) -> Activity | None:
         """What runs now; None when idle."""
         return self._dispatcher.activity
@@ -86,9 +91,11 @@ class Tpm:
         Raises:
             ConsoleError: the TPM cannot be reached or does not answer.
         """
-        health = protocol.health(
-            self._ask("health", "read", "reading the TPM's state", brief=brief)
-        )
+        answer = self._ask("health", "read", "reading the TPM's state", brief=brief)
+        return self._with_connection(protocol.health(answer))
+
+    def _with_connection(self, health: TpmHealth) -> TpmHealth:
+        """The TPM's state, and how it was reached."""
         connection = self._dispatcher.connection
         if connection is None:
             return health
@@ -99,18 +106,23 @@ class Tpm:
             simulated=health.simulated or connection.simulated,
         )
 
-    def self_test(self, *, full: bool) -> SelfTest:
+    def self_test(self, *, full: bool) -> tuple[SelfTest, TpmHealth]:
         """Let the TPM test itself and read its own result back.
 
         Args:
             full: everything; else what has not been tested yet.
+
+        Returns:
+            the result, and the TPM's state after the test as ``health(brief=True)`` tells it.
 
         Raises:
             ConsoleError: the TPM cannot be reached or does not answer; a test that fails is an
                 answer, not an error.
         """
         label = f"running the {'full' if full else 'incremental'} self-test"
-        return protocol.self_test(self._ask("self_test", "self-test", label, full=full))
+        answer = self._ask("self_test", "self-test", label, full=full)
+        health = self._with_connection(protocol.health(answer["health"]))
+        return protocol.self_test(answer["self_test"]), health
 
     def persistent_keys(self) -> tuple[PersistentKey, ...]:
         """The keys kept inside the TPM.

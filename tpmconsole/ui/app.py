@@ -177,6 +177,10 @@ class ConsoleApp(QuietCrash):
             self.main.say("the TPM answers")
         if self.health is None and not self.board.settings.kiosk:
             self.start_job(Job("", self.board.root_note, self._note))
+        self.take_health(health)
+
+    def take_health(self, health: TpmHealth) -> None:
+        """Show the TPM's state, which another job may have read on its way."""
         self.health, self.no_tpm = health, None
         self.main.health_changed()
 

@@ -126,10 +126,11 @@ class OverviewPage(Page):
             f"running the {kind} self-test", lambda: self.board.self_test(full=full), self._tested
         )
 
-    def _tested(self, result: SelfTest) -> None:
+    def _tested(self, tested: tuple[SelfTest, TpmHealth]) -> None:
+        result, health = tested
         passed = result.result is SelfTestResult.PASSED
         self.console.main.say(f"self-test {self_test_words(result)}", bad=not passed)
-        self.console.refresh_health()
+        self.console.take_health(health)
 
     def _simulate(self) -> None:
         self.board.use_simulator()

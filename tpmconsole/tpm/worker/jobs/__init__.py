@@ -12,14 +12,13 @@ from tpmconsole.tpm.worker.jobs import (
     health,
     held_key,
     persistent,
-    selftest,
 )
 
 JOBS: Mapping[str, Callable[..., Any]] = {
     "ping": health.ping,
     "health": health.health,
     "room": health.room,
-    "self_test": selftest.self_test,
+    "self_test": health.self_test,
     "reset_lockout": dictionary_attack.reset_lockout,
     "create": create.create,
     "import_key": create.import_key,

@@ -18,7 +18,7 @@ from tpmconsole.tpm.tcti import SIMULATOR_TCTIS
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.dictionary_attack import LOCKOUT_AUTH
-from tpmconsole.tpm.worker.jobs.selftest import read_result
+from tpmconsole.tpm.worker.jobs.selftest import read_result, run_test
 
 _TRANSIENT_FIRST = 0x80000000
 _PCRS_AT_ONCE = 8  # TPM2_PCR_Read gives no more digests (TPML_DIGEST)
@@ -42,6 +42,14 @@ def health(context: Context, brief: bool) -> dict[str, Any]:
         brief: without the PCRs, which take more commands than all the rest.
     """
     return asdict(context.run(lambda esapi: _read(context, esapi, brief=brief)))
+
+
+def self_test(context: Context, full: bool) -> dict[str, Any]:
+    """Run a test; the answer has its result, and the TPM's state after it as ``health`` has it.
+
+    One answer for both: whoever has tested wants to see the state, and needs the count of resets.
+    """
+    return {"self_test": run_test(context, full), "health": health(context, brief=True)}
 
 
 def _read(context: Context, esapi: ESAPI, *, brief: bool) -> TpmHealth:

@@ -37,7 +37,7 @@ def read_result(esapi: ESAPI) -> SelfTest:
     return SelfTest(result, code=code, data=bytes(data).hex())
 
 
-def self_test(context: Context, full: bool) -> dict[str, Any]:
+def run_test(context: Context, full: bool) -> dict[str, Any]:
     """Run a test and read the TPM's own result back, also when the test itself fails."""
     kind = "full" if full else "incremental"
 

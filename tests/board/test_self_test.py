@@ -1,0 +1,33 @@
+"""A self-test asks the TPM once, and what it answers is enough for whoever shows it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tpmconsole.board import Board
+from tpmconsole.tpm.model import SelfTestResult
+from tpmconsole.tpm.worker.dispatcher import Dispatcher
+
+
+def test_a_self_test_is_one_job(settings, shared_simulator, monkeypatch):
+    jobs: list[str] = []
+    call = Dispatcher.call
+
+    def counted(self: Dispatcher, job: str, *arguments: Any, **named: Any) -> Any:
+        jobs.append(job)
+        return call(self, job, *arguments, **named)
+
+    monkeypatch.setattr(Dispatcher, "call", counted)
+    monkeypatch.setattr(Board, "_connect", lambda _: shared_simulator.ensure())
+    board = Board(settings())
+    try:
+        result, health = board.self_test(full=True)
+        assert jobs == ["self_test"]
+        assert result.result is SelfTestResult.PASSED
+        assert health.clock is not None
+        assert (health.self_test.kind, health.self_test.time) == ("full", result.time)
+        later = board.status(brief=True)
+        assert later.self_test == health.self_test
+        assert later.tcti_why == health.tcti_why
+    finally:
+        board.close()
