@@ -26,7 +26,7 @@ from support.swtpm import SwtpmAlone
 from support.waiting import wait_until
 from support.world import LOCAL, SoftwareServer, TpmKeys, World, connected, port_of, say
 
-from tpmconsole.cli.answers import event_line
+from tpmconsole.board.lines import event_line
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import SessionConfig, read_order, write_order
 from tpmconsole.session.manager import SessionManager

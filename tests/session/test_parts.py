@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from tpmconsole.cli.answers import session_facts_lines, session_lines
+from tpmconsole.board.lines import session_lines
+from tpmconsole.cli.answers import session_facts_lines
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import events
 from tpmconsole.session import usage as usage_module

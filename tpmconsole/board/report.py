@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole import __version__, clock
 from tpmconsole.board.doctor import examine
-from tpmconsole.cli.answers import doctor_lines, event_line, key_lines, session_lines, status_lines
+from tpmconsole.board.lines import doctor_lines, event_line, key_lines, session_lines, status_lines
 from tpmconsole.errors import ConsoleError
 from tpmconsole.logs import redact
 from tpmconsole.system.hardware import host_name, serial_number

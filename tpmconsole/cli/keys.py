@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def _keys(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.cli.answers import key_lines
+    from tpmconsole.board.lines import key_lines
 
     passwords = read_passwords(args) if args.prove else NO_AUTH
     keys = board.keyring.list(args.paths, prove=args.prove, passwords=passwords)

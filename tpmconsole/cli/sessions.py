@@ -11,7 +11,7 @@ from tpmconsole.inputs import parse_address
 
 
 def _session_start(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.cli.answers import session_lines
+    from tpmconsole.board.lines import session_lines
     from tpmconsole.session.spec import SessionSpec
 
     is_client = args.role == "client"
@@ -39,7 +39,7 @@ def _session_start(board: Board, args: Namespace) -> Answer:
 
 
 def _session_list(board: Board, _: Namespace) -> Answer:
-    from tpmconsole.cli.answers import session_lines
+    from tpmconsole.board.lines import session_lines
 
     sessions = board.sessions.list()
     return Answer([one.to_json() for one in sessions], session_lines(sessions))
@@ -78,8 +78,8 @@ def _session_install(board: Board, args: Namespace) -> Answer:
 
 
 def _session_restart(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.lines import session_lines
     from tpmconsole.board.sessions import restart
-    from tpmconsole.cli.answers import session_lines
 
     facts = restart(board, args.id, read_password(args.password_file), last_try=args.last_try)
     return Answer(facts.to_json(), session_lines([facts]), changed=True)
@@ -94,7 +94,7 @@ def _session_users(board: Board, _: Namespace) -> Answer:
 
 
 def _session_events(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.cli.answers import event_line
+    from tpmconsole.board.lines import event_line
 
     events = board.sessions.events(args.id, follow=args.follow)
     return Answer(events, (event_line(one) for one in events), stream=True)

@@ -12,7 +12,7 @@ from tpmconsole.tpm.model import SelfTestResult
 
 
 def _status(board: Board, _: Namespace) -> Answer:
-    from tpmconsole.cli.answers import status_lines
+    from tpmconsole.board.lines import status_lines
 
     health = board.status()
     return Answer(health.to_json(), status_lines(health))

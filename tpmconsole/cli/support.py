@@ -27,7 +27,7 @@ MODES_TOLD = 5
 
 def _doctor(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.doctor import examine, worst
-    from tpmconsole.cli.answers import doctor_lines
+    from tpmconsole.board.lines import doctor_lines
 
     if args.repair:
         return _repair(board, args)

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tpmconsole.board.lines import event_words
 from tpmconsole.board.phrases import seconds_words, size_words
-from tpmconsole.cli.answers import event_words
 from tpmconsole.text import printable
 from tpmconsole.ui.next_steps import by_keys
 from tpmconsole.ui.rows import Fact
