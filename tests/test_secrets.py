@@ -120,7 +120,7 @@ def command(
     monkeypatch.setattr(main, "leave_no_core", lambda: None)
 
     def run(*arguments: str) -> int:
-        code = main.run(["--state", str(state), "--simulate", *arguments])
+        code = main.run(["--state", str(state), "--simulate", *arguments], lambda _: 0)
         printed = capsys.readouterr()
         assert_clean(f"what {arguments[0]} prints", (printed.out + printed.err).encode())
         assert code != 5, printed.err

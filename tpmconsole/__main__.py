@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
+from typing import TYPE_CHECKING
 
 from tpmconsole.system.environment import shield
+
+if TYPE_CHECKING:
+    from tpmconsole.settings import Settings
 
 
 def main() -> None:
@@ -16,7 +20,13 @@ def main() -> None:
     shield()
     from tpmconsole.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+    sys.exit(run(sys.argv[1:], _open_console))
+
+
+def _open_console(settings: Settings) -> int:
+    from tpmconsole.ui.start import open_console
+
+    return open_console(settings)
 
 
 if __name__ == "__main__":

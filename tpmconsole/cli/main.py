@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tpmconsole.cli.arguments import build_parser
@@ -23,8 +23,13 @@ log = logging.getLogger(__name__)
 ERROR_CHARACTERS = 2000
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run one command line; returns the exit code and never raises for a failure it can name."""
+def run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> int:
+    """Run one command line; returns the exit code and never raises for a failure it can name.
+
+    Args:
+        arguments: what follows the program's name.
+        open_console: called when no command is named; returns the exit code.
+    """
     as_json = "--json" in arguments
     settings: Settings | None = None
     args = Namespace()
@@ -42,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         )
         start_logging(settings.log)
         if args.command is None:
-            return _open_console(settings)
+            return open_console(settings)
         return _run_command(settings, args)
     except ConsoleError as error:
         error.remedy += _option(error.needs, args)
@@ -59,12 +64,6 @@ def run(arguments: Sequence[str]) -> int:
         details = f"the details are in {settings.log}" if settings else str(error)
         _print_error(_unexpected(error, details), as_json)
         return ExitCode.UNEXPECTED
-
-
-def _open_console(settings: Settings) -> int:
-    from tpmconsole.ui.start import open_console
-
-    return open_console(settings)
 
 
 def _run_command(settings: Settings, args: Namespace) -> int:
