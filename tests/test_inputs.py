@@ -10,7 +10,7 @@ import pytest
 
 from tpmconsole.board.doctor import network
 from tpmconsole.board.doctor.finding import Finding
-from tpmconsole.board.doctor.runner import together
+from tpmconsole.board.doctor.network import together
 from tpmconsole.session.process import tcp
 
 SILENT, ALIVE = "127.0.0.2", "127.0.0.1"

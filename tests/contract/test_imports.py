@@ -79,9 +79,6 @@ CIRCLES: dict[frozenset[str], str] = {
         {"board", "board.certificates", "board.check_keys", "board.keys", "board.requests"}
     ): "Board makes its keyring, requests and certificates, which reach back through it",
     frozenset(
-        {"board.doctor.network", "board.doctor.probes", "board.doctor.runner"}
-    ): "the runner knows the probes as its default",
-    frozenset(
         {"ui.app", "ui.keeper", "ui.main_screen", "ui.pages.page", "ui.pages.tour"}
     ): "a page asks its app for everything",
 }

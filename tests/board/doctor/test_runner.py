@@ -11,8 +11,9 @@ from tpmconsole.board import Board
 from tpmconsole.board.doctor import Finding, examine
 from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.board.doctor.finding import ok, warn
+from tpmconsole.board.doctor.network import together
 from tpmconsole.board.doctor.probes import PROBES
-from tpmconsole.board.doctor.runner import LONGEST, Probe, together
+from tpmconsole.board.doctor.runner import LONGEST, Probe
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 

@@ -9,13 +9,15 @@ from __future__ import annotations
 import ipaddress
 import socket
 import ssl
-from collections.abc import Callable, Iterator
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
-from tpmconsole.board.doctor.runner import together
 from tpmconsole.errors import ConsoleError
 from tpmconsole.inputs import parse_address
 from tpmconsole.system.files import read_bounded
@@ -200,3 +202,32 @@ def _anchors(examination: Examination, server: Server) -> str:
     ]
     texts = [read_bounded(one.trust, CERTIFICATE_BYTES) for one in identities]
     return b"\n".join(texts).decode("ascii", "replace")
+
+
+def together(
+    jobs: Sequence[Callable[[], _Result]], deadline_s: float
+) -> list[_Result | Exception | None]:
+    """Do several things at once; None stands for what has not finished in time.
+
+    Returns:
+        What each returned or raised, in the order of ``jobs``.
+    """
+    done: SimpleQueue[tuple[int, _Result | Exception]] = SimpleQueue()
+
+    def run(number: int) -> None:
+        try:
+            done.put((number, jobs[number]()))
+        except Exception as error:  # noqa: BLE001 - handed over to the one who asked
+            done.put((number, error))
+
+    for number in range(len(jobs)):
+        threading.Thread(target=run, args=(number,), daemon=True).start()
+    results: list[_Result | Exception | None] = [None] * len(jobs)
+    until = time.monotonic() + deadline_s
+    for _ in jobs:
+        try:
+            number, result = done.get(timeout=max(0.0, until - time.monotonic()))
+        except Empty:
+            break
+        results[number] = result
+    return results

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.board.doctor.finding import Finding, fail, skipped, worst
@@ -24,8 +24,6 @@ log = logging.getLogger(__name__)
 # What is seen may come from other people's processes and files.
 LONGEST = 400
 MOST_EVIDENCE = 40
-
-_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +50,15 @@ def examine(
     *,
     servers: Sequence[tuple[str, int]] = (),
     around: Surroundings | None = None,
-    probes: Sequence[Probe] | None = None,
+    probes: Sequence[Probe],
 ) -> Iterator[Finding]:
     """Ask every question; findings come as soon as they are there. Never raises.
 
     Args:
         servers: HOST and port of servers to reach.
         around: the board's files and variables, where not the real ones.
-        probes: other questions than all of them.
+        probes: the questions, in their order.
     """
-    if probes is None:
-        from tpmconsole.board.doctor.probes import PROBES
-
-        probes = PROBES
     examination = Examination(board, around or Surroundings(), tuple(servers))
     states: dict[str, str] = {}
     for probe in probes:
@@ -127,32 +121,3 @@ def _signed(probe: Probe, finding: Finding) -> Finding:
         evidence=tuple(printable(line, LONGEST) for line in finding.evidence[:MOST_EVIDENCE]),
         remedy=printable(finding.remedy, LONGEST),
     )
-
-
-def together(
-    jobs: Sequence[Callable[[], _Result]], deadline_s: float
-) -> list[_Result | Exception | None]:
-    """Do several things at once; None stands for what has not finished in time.
-
-    Returns:
-        What each returned or raised, in the order of ``jobs``.
-    """
-    done: SimpleQueue[tuple[int, _Result | Exception]] = SimpleQueue()
-
-    def run(number: int) -> None:
-        try:
-            done.put((number, jobs[number]()))
-        except Exception as error:  # noqa: BLE001 - handed over to the one who asked
-            done.put((number, error))
-
-    for number in range(len(jobs)):
-        threading.Thread(target=run, args=(number,), daemon=True).start()
-    results: list[_Result | Exception | None] = [None] * len(jobs)
-    until = time.monotonic() + deadline_s
-    for _ in jobs:
-        try:
-            number, result = done.get(timeout=max(0.0, until - time.monotonic()))
-        except Empty:
-            break
-        results[number] = result
-    return results
