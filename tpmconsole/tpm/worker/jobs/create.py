@@ -14,7 +14,7 @@ from tpm2_pytss import (
 
 from tpmconsole.errors import usage_error
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import check_password
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import Algorithm, KeyKind
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
@@ -30,9 +30,8 @@ _SHORT_PASSWORD = 32  # bytes that every TPM takes for a key named by SHA-256
 def create(
     context: Context,
     algorithm: str,
-    password: Password | None,
+    auth: Mapping[str, Any],
     noda: bool,
-    owner_password: Password | None,
 ) -> bytes:
     """Make a key below the owner hierarchy's primary key; the answer is a TSS2 key file, PEM.
 
@@ -40,13 +39,13 @@ def create(
     limited to a few tries. Without one there is nothing to guess, and a TPM that others have
     locked goes on signing with it.
     """
-    check_password(password)
-    check_password(owner_password)
+    known = Auth.of(auth)
+    password = known.key
     protected = bool(password) and not noda
 
     def work(esapi: ESAPI) -> bytes:
         with (
-            primary(esapi, password=owner_password) as parent,
+            primary(esapi, password=known.owner) as parent,
             sensitive(esapi, password) as secret,
         ):
             private, public, *_ = esapi.create(

@@ -6,6 +6,10 @@ Wrapping it takes numbers and bytes of Python's, which cannot be wiped: the work
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from tpm2_pytss import (
@@ -19,7 +23,7 @@ from tpm2_pytss import (
 from tpm2_pytss.utils import wrap
 
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import Auth, check_password
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import Algorithm, KeyKind, KeyRef
 from tpmconsole.tpm.worker.jobs.check_key import prove
@@ -34,13 +38,12 @@ def import_key(
     context: Context,
     pkcs8: Password,
     algorithm: str,
-    password: Password | None,
+    auth: Mapping[str, Any],
     noda: bool,
-    owner_password: Password | None,
 ) -> bytes:
     """Wrap a key for this TPM; the answer is a TSS2 key file, PEM."""
-    check_password(password)
-    check_password(owner_password)
+    known = Auth.of(auth)
+    password = known.key
     key = load_der_private_key(pkcs8, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)  # noqa: S101 - softkey
     public = imported_key(Algorithm(algorithm), protected=bool(password) and not noda)
@@ -48,7 +51,7 @@ def import_key(
     sensitive.authValue = bytes(password or b"")
 
     def work(esapi: ESAPI) -> bytes:
-        with primary(esapi, password=owner_password) as parent:
+        with primary(esapi, password=known.owner) as parent:
             parent_area = esapi.read_public(parent)[0].publicArea
             _, wrapped, seed = wrap(parent_area, public, TPM2B_SENSITIVE(sensitive))
             no_inner_wrapper = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
@@ -60,8 +63,7 @@ def import_key(
             public=public.publicArea.marshal(),
             private=bytes(private),
         ).to_pem()
-        known = Auth(password or None, hierarchy=owner_password)
-        with open_key(esapi, Access(KeyRef(pem), known)) as opened:
+        with open_key(esapi, Access(KeyRef(pem), replace(known, key=password or None))) as opened:
             prove(opened)
         return pem
 
