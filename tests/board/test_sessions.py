@@ -20,6 +20,7 @@ from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm, Connection
 from tpmconsole.x509.request import RequestSpec
 
@@ -32,7 +33,7 @@ def board(settings: Callable[..., Settings], alone: SwtpmAlone) -> Iterator[Boar
     """A board with an identity whose key is at a handle and has a password, ready for sessions."""
     board = Board(settings(tcti=alone.connection.tcti, tcti_source="--tcti"))
     try:
-        identity = board.keyring.create("gateway", Algorithm.EC_P256, b"secret", HANDLE)
+        identity = board.keyring.create("gateway", Algorithm.EC_P256, Auth(b"secret"), HANDLE)
         ca = Ca.make("root")
         chain = ca.issue(board.provision.public_key(identity), "gateway")  # type: ignore[arg-type]
         board.identities.install("gateway", chain, ca.pem)
@@ -81,27 +82,27 @@ def test_a_service_needs_the_password_in_a_file(board: Board) -> None:
     assert ("StandardInput", "file:/etc/password") in wanted.service
     board.sessions.hand_over("server-1")
     with pytest.raises(ConsoleError, match="systemd runs server-1") as caught:
-        restart(board, "server-1", b"secret")
+        restart(board, "server-1", Auth(b"secret", spend_last_attempt=False))
     assert f"systemctl restart {wanted.name}" in caught.value.remedy
 
 
 def test_a_restart_ends_no_session_that_it_cannot_start_again(board: Board) -> None:
-    first = board.start_session(SERVER, b"secret")
+    first = board.start_session(SERVER, Auth(b"secret"))
     for password, words in ((None, "has a password"), (b"wrong", "refused the password")):
         with pytest.raises(ConsoleError, match=words) as caught:
-            restart(board, first.id, password)
+            restart(board, first.id, Auth(password, spend_last_attempt=False))
         assert caught.value.needs == "key"
     assert failed_tries(board) == 1
     assert board.sessions.show(first.id).pid == first.pid
     assert board.sessions.show(first.id).state == State.RUNNING
-    second = restart(board, first.id, b"secret")
+    second = restart(board, first.id, Auth(b"secret", spend_last_attempt=False))
     assert (second.id, second.state) == ("server-2", State.RUNNING)
     assert board.sessions.show(first.id).state == State.STOPPED
 
 
 def test_a_session_is_stopped_while_it_starts(board: Board) -> None:
     with ThreadPoolExecutor(1) as thread:
-        start = thread.submit(board.start_session, SERVER, b"secret")
+        start = thread.submit(board.start_session, SERVER, Auth(b"secret"))
         wait_until(board.sessions.list)
         stopped = board.stop_session("server-1")
         with pytest.raises(ConsoleError, match=r"was stopped while|without a word"):

@@ -12,6 +12,7 @@ from support.setting import Setting
 from support.world import TpmKeys, World
 
 from tpmconsole.session.manager import SessionManager
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, KeyRef
 from tpmconsole.tpm.simulator import Simulator
@@ -31,7 +32,7 @@ def tpm_keys(
             for algorithm in (Algorithm.EC_P256, Algorithm.EC_P384, Algorithm.RSA_2048)
         }
         # noda: a wrong password must not count, the TPM is shared.
-        pems["password"] = tpm.create(Algorithm.EC_P256, PASSWORD, noda=True)
+        pems["password"] = tpm.create(Algorithm.EC_P256, Auth(PASSWORD), noda=True)
         sources = {name: KeyRef(pem=pem) for name, pem in pems.items()}
         tpm.persist(tpm.create(Algorithm.EC_P256), HANDLE)
         sources["handle"] = KeyRef(handle=HANDLE)

@@ -100,7 +100,7 @@ def alone() -> Iterator[SwtpmAlone]:
 
 
 def world_on(alone: SwtpmAlone, folder: Path, tpm: Tpm, password: bytes | None = None) -> World:
-    pem = tpm.create(Algorithm.EC_P256, password)
+    pem = tpm.create(Algorithm.EC_P256, Auth(password))
     public = load_pem_public_key(tpm.public_pem(KeyRef(pem=pem)))
     keys = TpmKeys(alone.connection, {"key": KeyRef(pem=pem)}, {"key": public})  # type: ignore[dict-item]
     return World(folder, keys, Ca.make("root"), SessionManager(folder / "sessions", folder / "log"))

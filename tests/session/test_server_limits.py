@@ -21,6 +21,7 @@ from tpmconsole.session.process.client import Client
 from tpmconsole.session.process.lifecycle import Session
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
+from tpmconsole.tpm.auth import Auth
 
 
 async def test_one_client_too_many_is_turned_away(setting: Setting) -> None:
@@ -191,7 +192,7 @@ async def test_long_intervals_take_a_connection_for_each_message(
 
 def test_a_tpm_that_hangs_is_told_once(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     running = setting.running("server")
-    session = Session(setting.folder, running.live._order, running.live.facts, None)
+    session = Session(setting.folder, running.live._order, running.live.facts, Auth())
     for busy in (0.0, 20.0, 25.0, 0.0, 20.0):
         monkeypatch.setattr(SigningThread, "busy_s", busy)
         session._watch_tpm()

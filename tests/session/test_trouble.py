@@ -289,7 +289,7 @@ def test_a_provider_that_loses_the_tpm_is_replaced_where_that_is_allowed(
 ) -> None:
     monkeypatch.setattr(
         "tpmconsole.session.manager.choose",
-        lambda _, key, connection: choose("provider", key, connection),
+        lambda _, key, connection, *__: choose("provider", key, connection),
     )
     server, identity = own.server(engine=engine), own.software()
 

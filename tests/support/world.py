@@ -16,6 +16,7 @@ from support.waiting import wait_until
 from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.status import SessionStatus
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Connection, KeyRef
 
 LOCAL = "127.0.0.1"
@@ -81,7 +82,7 @@ class World:
         options = {"count": 1, "interval_s": 0.0} | options
         spec = SessionSpec("client", key, options.pop("host", LOCAL), port, **options)
         return self.supervisor.start(
-            spec, credentials or self.credentials(key), self.keys.connection, password
+            spec, credentials or self.credentials(key), self.keys.connection, Auth(password)
         )
 
     def ended(self, session: str) -> SessionStatus:

@@ -52,8 +52,8 @@ def test_a_missing_parent_is_told(shared_tpm, made):
 def test_passwords_wrong_missing_right_and_locked_out(alone, client):
     tpm = client(alone.ensure)
     free = tpm.create(Algorithm.EC_P256)
-    uncounted = tpm.create(Algorithm.EC_P256, b"right", noda=True)
-    counted = tpm.create(Algorithm.EC_P256, b"right")
+    uncounted = tpm.create(Algorithm.EC_P256, Auth(b"right"), noda=True)
+    counted = tpm.create(Algorithm.EC_P256, Auth(b"right"))
 
     for pem in (uncounted, counted):
         assert answer(tpm, pem) == "needs-password"
@@ -66,15 +66,15 @@ def test_passwords_wrong_missing_right_and_locked_out(alone, client):
     assert tries(tpm) == 2
     last = (KeyRef(counted), b"d" * 32, "sha256", "ecdsa")
     with pytest.raises(ConsoleError, match="One try left"):
-        tpm.sign(*last, b"right")
+        tpm.sign(*last, Auth(b"right", spend_last_attempt=False))
     with pytest.raises(ConsoleError, match=r"Wrong password.*locked now"):
-        tpm.sign(*last, b"wrong", last_try=True)
+        tpm.sign(*last, Auth(b"wrong"))
     assert answer(tpm, counted, b"right") == "locked-out"
     assert tpm.health().lockout.locked
     # Keys that are not subject to it go on, and others can be made.
     assert answer(tpm, free) == "yes"
     assert answer(tpm, uncounted, b"right") == "yes"
-    assert tpm.create(Algorithm.EC_P256, b"right")
+    assert tpm.create(Algorithm.EC_P256, Auth(b"right"))
     assert tpm.health().transient.used == 0
 
 
@@ -151,7 +151,10 @@ def _foreign_key(tpm, change) -> bytes:
 
 def test_two_hundred_rounds_leave_nothing_behind(alone, client, shared_tpm):
     tpm = client(alone.ensure)
-    good, protected = tpm.create(Algorithm.EC_P256), tpm.create(Algorithm.EC_P256, b"a", noda=True)
+    good, protected = (
+        tpm.create(Algorithm.EC_P256),
+        tpm.create(Algorithm.EC_P256, Auth(b"a"), noda=True),
+    )
     stolen = shared_tpm.create(Algorithm.EC_P256)
     worker = tpm.worker_pid
     before = _held(worker)

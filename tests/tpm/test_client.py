@@ -331,7 +331,7 @@ def _environment_of(pid: int) -> list[str]:
 
 def test_a_password_is_in_no_argument_environment_or_log(alone, client, tmp_path):
     tpm = client(alone.ensure)
-    pem = tpm.create(Algorithm.EC_P256, b"Geheim-1234")
+    pem = tpm.create(Algorithm.EC_P256, Auth(b"Geheim-1234"))
     assert not tpm.usable(KeyRef(pem), Auth(b"Geheim-9999")).usable
     assert tpm.usable(KeyRef(pem), Auth(b"Geheim-1234")).usable
     pid = worker_of(tpm)

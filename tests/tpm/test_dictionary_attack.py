@@ -50,7 +50,7 @@ def waste(tpm, pem: bytes, count: int) -> None:
 
 def test_a_locked_tpm_is_opened_again(alone, client):
     tpm = client(alone.ensure)
-    pem = tpm.create(Algorithm.EC_P256, b"right")
+    pem = tpm.create(Algorithm.EC_P256, Auth(b"right"))
     waste(tpm, pem, 3)
     assert answer(tpm, pem, b"right") == "locked-out"
     tpm.reset_lockout()
@@ -61,7 +61,7 @@ def test_a_locked_tpm_is_opened_again(alone, client):
 
 def test_the_lockout_authorisation_is_never_guessed(alone, client):
     tpm = client(alone.ensure)
-    pem = tpm.create(Algorithm.EC_P256, b"right")
+    pem = tpm.create(Algorithm.EC_P256, Auth(b"right"))
     with pytest.raises(ConsoleError, match="not set; nothing was tried"):
         tpm.reset_lockout(b"superfluous")
     with ESAPI(alone.connection.tcti) as esapi:
@@ -84,21 +84,21 @@ def test_the_lockout_authorisation_is_never_guessed(alone, client):
 
 def test_the_last_try_is_only_spent_on_purpose(alone, client):
     tpm = client(alone.ensure)
-    source = KeyRef(tpm.create(Algorithm.EC_P256, b"right"))
+    source = KeyRef(tpm.create(Algorithm.EC_P256, Auth(b"right")))
     tpm.persist(source.pem, 0x81000010)
     waste(tpm, source.pem, 2)
     for key in (source, KeyRef(handle=0x81000010)):
         for password in (b"wrong", b"right", b""):
-            found = tpm.usable(key, Auth(password, last_try=False))
+            found = tpm.usable(key, Auth(password, spend_last_attempt=False))
             assert (found.answer, found.needs) == ("last-try", "consent")
     # Nor is a handle's key signed with in the hope that it has none.
     with pytest.raises(ConsoleError, match="may have a password, and only one try is left"):
         tpm.sign(KeyRef(handle=0x81000010), bytes(32), "sha256", "ecdsa")
     assert tries(tpm) == 2
-    assert tpm.usable(source, Auth(b"right", last_try=True)).usable
+    assert tpm.usable(source, Auth(b"right", spend_last_attempt=True)).usable
     # A key that does not count has no last try.
-    free = KeyRef(tpm.create(Algorithm.EC_P256, b"right", noda=True))
-    assert tpm.usable(free, Auth(b"wrong", last_try=False)).answer == "wrong-password"
+    free = KeyRef(tpm.create(Algorithm.EC_P256, Auth(b"right"), noda=True))
+    assert tpm.usable(free, Auth(b"wrong", spend_last_attempt=False)).answer == "wrong-password"
     assert not tpm.health().lockout.locked
     assert answer(tpm, source.pem, b"wrong") == "wrong-password"
     assert tpm.health().lockout.locked
@@ -119,7 +119,7 @@ def test_a_parent_s_password_is_asked_for_and_used(alone, client, parent):
     assert (wrong.answer, wrong.needs) == ("wrong-password", "parent")
     assert "0x81000005, and counted the try" in wrong.reason
     assert tries(tpm) == spent + 1 == 2
-    assert tpm.usable(source, Auth(parent=b"x", last_try=False)).answer == "last-try"
+    assert tpm.usable(source, Auth(parent=b"x", spend_last_attempt=False)).answer == "last-try"
     assert tries(tpm) == 2
     tpm.persist(pem, 0x81000010, Auth(parent=b"parent"))
     assert tpm.usable(KeyRef(handle=0x81000010)).usable

@@ -12,6 +12,7 @@ from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.keyfile.software import read_software_key
 from tpmconsole.tpm.model import Algorithm, KeyRef
 
@@ -61,13 +62,13 @@ def test_a_key_made_in_the_tpm_is_no_imported_one(made):
 def test_its_password_counts_unless_told_otherwise(alone, client, sources):
     tpm = client(alone.ensure)
     key = read_software_key(sources[Algorithm.EC_P256])
-    counted = tpm.import_key(key.pkcs8, key.algorithm, b"secret")
+    counted = tpm.import_key(key.pkcs8, key.algorithm, Auth(b"secret"))
     assert tpm.worker_pid is None
     assert answer(tpm, counted) == "needs-password"
     assert answer(tpm, counted, b"secret") == "yes"
     assert answer(tpm, counted, b"wrong") == "wrong-password"
     assert tries(tpm) == 1
-    free = tpm.import_key(key.pkcs8, key.algorithm, b"secret", noda=True)
+    free = tpm.import_key(key.pkcs8, key.algorithm, Auth(b"secret"), noda=True)
     assert answer(tpm, free, b"wrong") == "wrong-password"
     assert answer(tpm, free, b"secret") == "yes"
     assert tries(tpm) == 1
@@ -82,7 +83,7 @@ def test_the_owner_s_password_is_needed_to_import(alone, client, sources):
     with pytest.raises(ConsoleError, match="owner hierarchy") as caught:
         tpm.import_key(key.pkcs8, key.algorithm)
     assert caught.value.needs == "hierarchy"
-    assert tpm.import_key(key.pkcs8, key.algorithm, owner_password=b"owner")
+    assert tpm.import_key(key.pkcs8, key.algorithm, Auth(owner=b"owner"))
 
 
 @pytest.mark.parametrize(

@@ -44,19 +44,19 @@ def test_makes_keys_that_sign_and_nothing_more(made, algorithm, words):
 
 
 def test_a_password_is_protected_by_the_lock_out_unless_told_otherwise(shared_tpm):
-    protected = keyfile.parse(shared_tpm.create(Algorithm.EC_P256, b"pw"))
+    protected = keyfile.parse(shared_tpm.create(Algorithm.EC_P256, Auth(b"pw")))
     assert (protected.empty_auth, protected.has_noda) == (False, False)
-    other = keyfile.parse(shared_tpm.create(Algorithm.EC_P256, b"pw", noda=True))
+    other = keyfile.parse(shared_tpm.create(Algorithm.EC_P256, Auth(b"pw"), noda=True))
     assert (other.empty_auth, other.has_noda) == (False, True)
 
 
 def test_the_longest_password_works_and_a_longer_one_is_refused_first(shared_tpm):
-    pem = shared_tpm.create(Algorithm.EC_P256, b"p" * 64)
+    pem = shared_tpm.create(Algorithm.EC_P256, Auth(b"p" * 64))
     assert answer(shared_tpm, pem, b"p" * 64) == "yes"
     for call in (
-        lambda: shared_tpm.create(Algorithm.EC_P256, b"p" * 65),
+        lambda: shared_tpm.create(Algorithm.EC_P256, Auth(b"p" * 65)),
         lambda: shared_tpm.usable(KeyRef(pem), Auth(b"p" * 65)),
-        lambda: shared_tpm.evict(HANDLE, b"p" * 65),
+        lambda: shared_tpm.evict(HANDLE, Auth(owner=b"p" * 65)),
     ):
         with pytest.raises(ConsoleError) as caught:
             call()

@@ -160,19 +160,19 @@ def test_an_owner_password_is_asked_for_and_never_guessed(alone, client):
     assert tpm.health().hierarchies["owner"].auth_set
     for password, title in ((None, "Password needed"), (b"wrong", "Wrong password")):
         for call in (
-            lambda password: tpm.create(Algorithm.EC_P256, owner_password=password),
-            lambda password: tpm.persist(pem, HANDLE, Auth(hierarchy=password)),
+            lambda password: tpm.create(Algorithm.EC_P256, Auth(owner=password)),
+            lambda password: tpm.persist(pem, HANDLE, Auth(owner=password)),
         ):
             with pytest.raises(ConsoleError, match="owner hierarchy") as caught:
                 call(password)
             assert (caught.value.title, caught.value.exit_code) == (title, ExitCode.REFUSED)
     assert tpm.usable(KeyRef(pem)).answer == "needs-password"
-    assert tpm.usable(KeyRef(pem), Auth(hierarchy=b"owner")).usable
-    tpm.persist(pem, HANDLE, Auth(hierarchy=b"owner"))
+    assert tpm.usable(KeyRef(pem), Auth(owner=b"owner")).usable
+    tpm.persist(pem, HANDLE, Auth(owner=b"owner"))
     assert tpm.usable(KeyRef(handle=HANDLE)).usable
     with pytest.raises(ConsoleError, match="owner hierarchy"):
         tpm.evict(HANDLE)
-    tpm.evict(HANDLE, b"owner")
+    tpm.evict(HANDLE, Auth(owner=b"owner"))
     # It was not kept from the call before.
     with pytest.raises(ConsoleError, match="owner hierarchy"):
         tpm.create(Algorithm.EC_P256)

@@ -18,6 +18,7 @@ from tpm2_pytss import TSS2_Exception
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 from tpmconsole.tpm.signer import Signer
 from tpmconsole.tpm.worker.jobs import context
@@ -35,7 +36,7 @@ def signing(shared_simulator, tmp_path):
 
     def make(source: KeyRef, password: bytes | None = None, connect=None) -> Signer:
         connect = connect or shared_simulator.ensure
-        return Signer(connect, source, password, log=tmp_path / "log")
+        return Signer(connect, source, Auth(password), log=tmp_path / "log")
 
     return make
 
@@ -74,7 +75,7 @@ def test_an_ec_key_has_no_raw_operation(shared_tpm, signing):
 
 
 def test_a_key_at_a_handle(shared_tpm, signing):
-    shared_tpm.persist(shared_tpm.create(Algorithm.EC_P256, b"pw", noda=True), 0x81000020)
+    shared_tpm.persist(shared_tpm.create(Algorithm.EC_P256, Auth(b"pw"), noda=True), 0x81000020)
     try:
         with signing(KeyRef(handle=0x81000020), b"pw") as signer:
             assert good(signer)
@@ -83,7 +84,7 @@ def test_a_key_at_a_handle(shared_tpm, signing):
 
 
 def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_tpm, signing):
-    protected = KeyRef(shared_tpm.create(Algorithm.EC_P256, b"pw", noda=True))
+    protected = KeyRef(shared_tpm.create(Algorithm.EC_P256, Auth(b"pw"), noda=True))
     with signing(protected, b"wrong") as signer:
         for _ in range(2):
             with pytest.raises(ConsoleError, match="Wrong password"):

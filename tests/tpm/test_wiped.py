@@ -82,18 +82,18 @@ def test_a_password_s_file_may_come_from_any_system(end: str) -> None:
 @needs_root
 def test_the_worker_keeps_no_password(alone, client) -> None:
     tpm = client(alone.ensure)
-    pem = tpm.create(Algorithm.EC_P256, KEY)
+    pem = tpm.create(Algorithm.EC_P256, Auth(KEY))
     assert not found(worker(tpm), KEY)
     with ESAPI(alone.connection.tcti) as esapi:
         esapi.hierarchy_change_auth(ESYS_TR.OWNER, OWNER)
         esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, LOCKOUT)
-    assert not tpm.usable(KeyRef(pem), Auth(WRONG, hierarchy=OWNER)).usable
-    assert tpm.usable(KeyRef(pem), Auth(KEY, hierarchy=OWNER)).usable
+    assert not tpm.usable(KeyRef(pem), Auth(WRONG, owner=OWNER)).usable
+    assert tpm.usable(KeyRef(pem), Auth(KEY, owner=OWNER)).usable
     assert not found(worker(tpm), KEY, WRONG, OWNER)
     with pytest.raises(ConsoleError):
-        tpm.persist(pem, HANDLE, Auth(hierarchy=WRONG))
-    tpm.persist(pem, HANDLE, Auth(hierarchy=OWNER))
-    tpm.evict(HANDLE, OWNER)
+        tpm.persist(pem, HANDLE, Auth(owner=WRONG))
+    tpm.persist(pem, HANDLE, Auth(owner=OWNER))
+    tpm.evict(HANDLE, Auth(owner=OWNER))
     tpm.reset_lockout(LOCKOUT)
     assert not found(worker(tpm), OWNER, WRONG, LOCKOUT)
     # What does not hide is found: or nothing above could fail.
@@ -102,8 +102,8 @@ def test_the_worker_keeps_no_password(alone, client) -> None:
 
 @needs_root
 def test_a_session_s_worker_has_the_password_only_while_it_signs(alone, client, tmp_path) -> None:
-    pem = client(alone.ensure).create(Algorithm.EC_P256, KEY)
-    with Signer(alone.ensure, KeyRef(pem), KEY, log=tmp_path / "log") as signer:
+    pem = client(alone.ensure).create(Algorithm.EC_P256, Auth(KEY))
+    with Signer(alone.ensure, KeyRef(pem), Auth(KEY), log=tmp_path / "log") as signer:
         for _ in range(2):
             signer.sign(sha256(b"").digest(), "sha256", "ecdsa")
         assert signer.pid is not None

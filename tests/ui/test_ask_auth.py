@@ -29,7 +29,9 @@ def failed_tries(technician: Technician) -> int:
 async def test_a_wrong_password_is_told_with_the_tries_that_are_left(settings: Make) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        technician.app.board.keyring.create("locked", Algorithm.EC_P256, b"secret", 0x81000010)
+        technician.app.board.keyring.create(
+            "locked", Algorithm.EC_P256, Auth(b"secret"), 0x81000010
+        )
         await technician.press("2")
         await technician.sees("0x81000010")
         await technician.press("u")
@@ -58,7 +60,7 @@ async def test_the_last_try_is_asked_about_again_and_a_locked_tpm_asks_for_none(
 ) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        technician.app.board.keyring.create("locked", Algorithm.EC_P256, b"secret")
+        technician.app.board.keyring.create("locked", Algorithm.EC_P256, Auth(b"secret"))
         await technician.press("2")
         await technician.sees("locked/key.pem")
         await technician.press("u")
@@ -104,7 +106,7 @@ async def test_the_lockout_password_is_asked_for_with_its_danger(
     async with console(settings(tcti=alone.connection.tcti, tcti_source="--tcti")) as technician:
         await technician.idle()
         keyring = technician.app.board.keyring
-        identity = keyring.create("locked", Algorithm.EC_P256, b"secret")
+        identity = keyring.create("locked", Algorithm.EC_P256, Auth(b"secret"))
         keyring.usable(technician.app.board.source(identity), Auth(b"wrong"))
         await technician.press("r")
         await technician.sees("1 of 3 tries used")

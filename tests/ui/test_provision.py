@@ -16,6 +16,7 @@ from textual import events
 from tpmconsole.identity.summary import Summary
 from tpmconsole.settings import Settings
 from tpmconsole.system.disks import Disk, Disks
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.dialogs import files
 from tpmconsole.ui.dialogs.form import FormDialog
@@ -37,9 +38,9 @@ async def _requested(technician: Technician, name: str, **spec: object) -> Path:
     board = technician.app.board
     await technician.idle()
     password = spec.pop("password", None)
-    await asyncio.to_thread(board.keyring.create, name, Algorithm.EC_P256, password)
+    await asyncio.to_thread(board.keyring.create, name, Algorithm.EC_P256, Auth(password))
     wanted = RequestSpec(f"CN={name}", **spec)  # type: ignore[arg-type]
-    await asyncio.to_thread(board.provision.request, name, wanted, password)
+    await asyncio.to_thread(board.provision.request, name, wanted, Auth(password))
     await technician.press("1", "3")
     await technician.sees(name)
     await technician.idle()

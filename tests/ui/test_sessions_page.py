@@ -48,9 +48,10 @@ async def ready(technician: Technician, password: bytes | None = None) -> Board:
     """A board with an identity that may start sessions."""
     await technician.idle()
     board = technician.app.board
-    board.keyring.create("gateway", Algorithm.EC_P256, password)
+    auth = Auth(password)
+    board.keyring.create("gateway", Algorithm.EC_P256, auth)
     spec = RequestSpec("CN=gateway", ("dns:localhost",), "both")
-    board.provision.request("gateway", spec, password)
+    board.provision.request("gateway", spec, auth)
     board.installer.demo_sign("gateway")
     return board
 

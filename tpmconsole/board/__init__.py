@@ -22,9 +22,9 @@ from typing import IO, TYPE_CHECKING
 from tpmconsole import clock
 from tpmconsole.board import audit
 from tpmconsole.errors import ConsoleError
-from tpmconsole.secret import Password
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Connection, KeyRef, SelfTest, SelfTestResult, TpmHealth
 
@@ -252,18 +252,18 @@ class Board:
 
     # Sessions
 
-    def start_session(self, spec: SessionSpec, password: Password | None = None) -> SessionStatus:
+    def start_session(self, spec: SessionSpec, auth: Auth = NO_AUTH) -> SessionStatus:
         """Start a mutual-TLS client or server that outlives us.
 
         Raises:
             ConsoleError: as ``credentials`` does, or the session could not start.
         """
-        credentials = self.credentials(spec, password)
-        facts = self.sessions.start(spec, credentials, self._connect(), password)
+        credentials = self.credentials(spec, auth)
+        facts = self.sessions.start(spec, credentials, self._connect(), auth)
         self.record("session start", identity=spec.identity, session=facts.id, role=spec.role)
         return facts
 
-    def credentials(self, spec: SessionSpec, password: Password | None) -> Credentials:
+    def credentials(self, spec: SessionSpec, auth: Auth) -> Credentials:
         """What a session would prove itself with.
 
         Raises:
@@ -285,7 +285,7 @@ class Board:
                     f"'{identity.name}' has no {what} yet",
                     remedy,
                 )
-        identity.check_given(password)
+        identity.check_given(auth.key)
         return Credentials(
             identity=identity.name,
             key=self.source(identity),

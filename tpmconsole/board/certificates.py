@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.board.requests import CERTIFICATE_BYTES
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
-from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
 from tpmconsole.text import printable
-from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from cryptography import x509
@@ -40,17 +39,13 @@ class Installer:
         bundles: Sequence[bytes],
         trust: bytes | None,
         role: str | None,
-        password: Password | None = None,
-        *,
-        owner_password: Password | None = None,
-        last_try: bool = False,
+        auth: Auth = NO_AUTH,
     ) -> Judgement:
         """Check a certificate, with its chain, for an identity; installs nothing.
 
         Args:
             trust: trust anchors that came with it; they are added to those that are installed.
-            password: the key's, so that it can prove itself.
-            last_try: send it also where a wrong one would lock the TPM.
+            auth: for the key to prove itself.
 
         Raises:
             ConsoleError: something is no certificate, or the TPM does not answer or refuses.
@@ -68,9 +63,7 @@ class Installer:
             offered=offered,
             role=role or identity.role or "client",
             now=datetime.now(UTC),
-            proof=self._proof(
-                identity, Auth(password, hierarchy=owner_password, last_try=last_try)
-            ),
+            proof=self._proof(identity, auth),
             request=unless_damaged(lambda: kept_request(identity)),
             previous=unless_damaged(lambda: kept_certificate(identity)),
             soon=timedelta(days=self._board.settings.warn_days),
@@ -231,14 +224,11 @@ class Installer:
 
     # The simulator's CA
 
-    def demo_sign(
-        self, name: str, password: Password | None = None, *, last_try: bool = False
-    ) -> Judgement:
+    def demo_sign(self, name: str, auth: Auth = NO_AUTH) -> Judgement:
         """Let the simulator's throw-away CA sign the request, and import what it gives.
 
         Args:
-            password: the key's, so that it can prove itself.
-            last_try: send it also where a wrong one would lock the TPM.
+            auth: for the key to prove itself.
 
         Raises:
             ConsoleError: this TPM is no simulator, or there is no request yet.
@@ -254,7 +244,7 @@ class Installer:
             )
         ca = DemoCa(self._board.settings.simulator / "demo-ca")
         chain, trust = ca.sign(request)
-        judgement = self.judge(name, [chain], trust, None, password, last_try=last_try)
+        judgement = self.judge(name, [chain], trust, None, auth)
         self.install(name, judgement)
         return judgement
 
@@ -278,17 +268,12 @@ class Installer:
                 raise
             return []
 
-    def _proof(self, identity: Identity, passwords: Auth) -> Proof:
+    def _proof(self, identity: Identity, auth: Auth) -> Proof:
         from tpmconsole.x509.judge import Proof
 
-        if identity.auth == "password" and not passwords.key:
+        if identity.auth == "password" and not auth.key:
             return Proof(None)
-        key = self._board.tpm.private_key(
-            self._board.source(identity),
-            passwords.key,
-            owner_password=passwords.hierarchy,
-            last_try=passwords.last_try,
-        )
+        key = self._board.tpm.private_key(self._board.source(identity), auth)
         return Proof(key, self._board.provision.fixed_scheme(identity))
 
 

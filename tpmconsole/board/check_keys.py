@@ -22,7 +22,7 @@ IN_A_TPM = (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
 _NOT_KNOWN = ("needs-password", "last-try")
 
 
-def prove_unasked(keyring: Keyring, key: Key, passwords: Auth = NO_AUTH) -> KeyCheck:
+def prove_unasked(keyring: Keyring, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
     """Let the TPM sign with a key as one of many.
 
     A key in the TPM that might have a password, and whose wrong tries count, is left alone.
@@ -30,20 +30,20 @@ def prove_unasked(keyring: Keyring, key: Key, passwords: Auth = NO_AUTH) -> KeyC
     Raises:
         ConsoleError: the TPM cannot be reached, or the file cannot be read.
     """
-    if passwords.key is None and isinstance(key, PersistentKey):
+    if auth.key is None and isinstance(key, PersistentKey):
         if key.auth == "password":
             return KeyCheck("needs-password", "the key has a password", "key")
         if key.auth is None and key.counts_towards_lockout:
             why = "it may have a password, and a wrong one counts; try it alone"
             return KeyCheck("needs-password", why, "key")
-    return keyring.prove(key, passwords)
+    return keyring.prove(key, auth)
 
 
-def proved(keyring: Keyring, key: AnyKey, passwords: Auth) -> AnyKey:
+def proved(keyring: Keyring, key: AnyKey, auth: Auth) -> AnyKey:
     """The key with a command's answer in it; files that hold none for a TPM stay as they are."""
     if isinstance(key, KeyFile) and key.kind not in IN_A_TPM:
         return key
-    answer = prove_unasked(keyring, key, passwords)
+    answer = prove_unasked(keyring, key, auth)
     usable = None if answer.answer in _NOT_KNOWN else answer.usable
     more = "; --last-try sends it all the same" if answer.needs == "consent" else ""
     return replace(key, usable=usable, reason=f"{answer.reason}{more}")
@@ -87,9 +87,9 @@ def prove_all(
             why = f"its parent {parent} may have a password, and a wrong one counts"
             yield key, KeyCheck("needs-password", why, "parent")
             continue
-        passwords = Auth(parent=parents.get(parent or ""), last_try=False)
+        auth = Auth(parent=parents.get(parent or ""), spend_last_attempt=False)
         try:
-            answer = prove_unasked(keyring, key, passwords)
+            answer = prove_unasked(keyring, key, auth)
         except ConsoleError as error:
             if error.exit_code is ExitCode.NO_TPM:
                 raise

@@ -60,20 +60,20 @@ class Keyring:
         paths: Sequence[Path] = (),
         *,
         prove: bool = False,
-        passwords: Auth = NO_AUTH,
+        auth: Auth = NO_AUTH,
     ) -> KeyList:
         """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
 
         Args:
             paths: files and folders.
             prove: let the TPM sign with each key; reading alone never loads one.
-            passwords: for proving.
+            auth: for proving.
 
         Raises:
             ConsoleError: a key's password was given, and it is not for one key file alone.
         """
         files = tuple(self.files(paths))
-        if passwords.key is not None and len(files) != 1:
+        if auth.key is not None and len(files) != 1:
             raise ConsoleError(
                 "Which key?",
                 f"a password is for one key, and here are {len(files)} key files",
@@ -81,11 +81,11 @@ class Keyring:
                 ExitCode.USAGE,
             )
         if prove:
-            files = tuple(proved(self, key, passwords) for key in files)
+            files = tuple(proved(self, key, auth) for key in files)
         inside = self.inside()
         persistent = inside.persistent
         if prove and not paths:
-            none_of_its_own = replace(passwords, key=None)
+            none_of_its_own = replace(auth, key=None)
             persistent = tuple(proved(self, key, none_of_its_own) for key in persistent)
         return replace(inside, files=files, persistent=persistent)
 
@@ -139,21 +139,21 @@ class Keyring:
 
     # Trying them
 
-    def prove(self, key: Key, passwords: Auth = NO_AUTH) -> KeyCheck:
+    def prove(self, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
         """Let the TPM sign a nonce with a key of the list, and verify it.
 
         Raises:
             ConsoleError: the TPM cannot be reached, or the file cannot be read.
         """
         if isinstance(key, PersistentKey):
-            return self.usable(KeyRef(handle=int(key.handle, 16)), passwords)
+            return self.usable(KeyRef(handle=int(key.handle, 16)), auth)
         if key.kind not in IN_A_TPM:
             return KeyCheck("cannot-sign", key.reason or "it holds sealed data, no key")
-        return self.usable(KeyRef(pem=read_bounded(Path(key.path), KEY_BYTES)), passwords)
+        return self.usable(KeyRef(pem=read_bounded(Path(key.path), KEY_BYTES)), auth)
 
-    def usable(self, source: KeyRef, passwords: Auth = NO_AUTH) -> KeyCheck:
+    def usable(self, source: KeyRef, auth: Auth = NO_AUTH) -> KeyCheck:
         """Sign a nonce with the key and verify it."""
-        return self._board.tpm.usable(source, passwords)
+        return self._board.tpm.usable(source, auth)
 
     # Making them
 
@@ -161,11 +161,10 @@ class Keyring:
         self,
         name: str,
         kind: Algorithm | SoftwareKey,
-        password: Password | None = None,
+        auth: Auth = NO_AUTH,
         handle: int | None = None,
         *,
         noda: bool = False,
-        owner_password: Password | None = None,
         renews: str | None = None,
     ) -> Identity:
         """Make a key in the TPM, or wrap one that was made elsewhere into it, as a new identity.
@@ -173,41 +172,39 @@ class Keyring:
         Args:
             kind: what to make; or the key to import, whose identity is marked so for good and
                 whose source file stays where it is.
+            auth: with what the key will ask for, and the owner hierarchy's where it has one.
             noda: wrong passwords do not count towards the lock-out.
-            owner_password: the owner hierarchy's, where it has one.
             renews: the identity whose certificate the key is made to renew.
 
         Raises:
             ConsoleError: the name is taken or no good, or the TPM refused; nothing was made.
         """
-        check_password(password)
+        auth.check()
         self._board.identities.reserve(name)
         if handle is not None:
             self._check_free(handle, new=isinstance(kind, Algorithm))
         tpm = self._board.tpm
         if isinstance(kind, Algorithm):
             algorithm, source = kind, None
-            pem = tpm.create(algorithm, password, noda=noda, owner_password=owner_password)
+            pem = tpm.create(algorithm, auth, noda=noda)
         else:
             algorithm, source = kind.algorithm, str(kind.path)
-            pem = tpm.import_key(
-                kind.pkcs8, algorithm, password, noda=noda, owner_password=owner_password
-            )
+            pem = tpm.import_key(kind.pkcs8, algorithm, auth, noda=noda)
         if handle is not None:
-            tpm.persist(pem, handle, Auth(hierarchy=owner_password))
+            tpm.persist(pem, handle, auth)
         try:
             identity = self._board.identities.create(
                 name,
                 key_pem=pem if handle is None else None,
                 handle=handle,
                 algorithm=algorithm.value,
-                auth="password" if password else "none",
+                auth="password" if auth.key else "none",
                 origin="imported" if source else "tpm",
                 renews=renews,
             )
         except ConsoleError:
             if handle is not None:
-                tpm.evict(handle, owner_password)
+                tpm.evict(handle, auth)
             raise
         facts = {"imported_from": source} if source else {}
         where = None if handle is None else f"0x{handle:08x}"
@@ -234,7 +231,7 @@ class Keyring:
 
     # Moving and removing them
 
-    def persist(self, name: str, handle: int, passwords: Auth = NO_AUTH) -> Identity:
+    def persist(self, name: str, handle: int, auth: Auth = NO_AUTH) -> Identity:
         """Move an identity's key from its file to a persistent handle.
 
         Raises:
@@ -245,11 +242,11 @@ class Keyring:
         if pem is None:
             raise self._cannot_move(identity)
         self._check_free(handle)
-        self._board.tpm.persist(pem, handle, passwords)
+        self._board.tpm.persist(pem, handle, auth)
         try:
             moved = self._board.identities.move_to_handle(name, handle)
         except ConsoleError:
-            self._board.tpm.evict(handle, passwords.hierarchy)
+            self._board.tpm.evict(handle, auth)
             raise
         self._board.record("persist", identity=name, handle=f"0x{handle:08x}")
         return moved
@@ -289,13 +286,13 @@ class Keyring:
                     ExitCode.REFUSED,
                 )
 
-    def evict(self, handle: int, owner_password: Password | None = None) -> None:
+    def evict(self, handle: int, auth: Auth = NO_AUTH) -> None:
         """Remove a persistent key from the TPM, for good.
 
         Raises:
             ConsoleError: there is none, or the TPM refused.
         """
-        self._board.tpm.evict(handle, owner_password)
+        self._board.tpm.evict(handle, auth)
         self._board.record("evict", handle=f"0x{handle:08x}")
 
     def reset_lockout(self, password: Password | None = None) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, usage_error
-from tpmconsole.secret import Password
 from tpmconsole.system.files import PUBLIC_FILE, read_bounded, write_out
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from tpmconsole.board import Board
@@ -97,17 +98,13 @@ class Provision:
         self,
         name: str,
         spec: RequestSpec,
-        password: Password | None = None,
+        auth: Auth = NO_AUTH,
         out: Path | None = None,
-        *,
-        owner_password: Password | None = None,
-        last_try: bool = False,
     ) -> bytes:
         """Make the certificate signing request, signed in the TPM; returns its PEM.
 
         Args:
             out: also written here, and first: where that fails, the old request stays.
-            last_try: send the password also where a wrong one would lock the TPM.
 
         Raises:
             ConsoleError: the subject or a name does not parse, the key's password is missing, or
@@ -120,13 +117,8 @@ class Provision:
 
         identity = self._board.identities.get(name)
         with self._board.recording("request", identity=name, subject=spec.subject) as facts:
-            identity.check_given(password)
-            key = self._board.tpm.private_key(
-                self._board.source(identity),
-                password,
-                owner_password=owner_password,
-                last_try=last_try,
-            )
+            identity.check_given(auth.key)
+            key = self._board.tpm.private_key(self._board.source(identity), auth)
             facts["key"] = key_fingerprint(key.public_key())
             pem = build(key, spec, self.fixed_scheme(identity)).public_bytes(Encoding.PEM)
             if out is not None:
@@ -163,12 +155,10 @@ class Provision:
     def renew(
         self,
         name: str,
+        auth: Auth = NO_AUTH,
         *,
         new_name: str | None = None,
-        password: Password | None = None,
         out: Path | None = None,
-        owner_password: Password | None = None,
-        last_try: bool = False,
     ) -> bytes:
         """Ask for the certificate's names and role again: with the same key, or with a new one.
 
@@ -178,8 +168,8 @@ class Provision:
 
         Args:
             new_name: the new identity with the new key; None keeps the key.
-            password: the key's; of a new one, what it will ask for.
-            out: as in ``request``, as is ``last_try``; a new key's password is no guess.
+            auth: as in ``request``; a new key's password is no guess.
+            out: as in ``request``.
 
         Returns:
             The request's PEM.
@@ -190,9 +180,7 @@ class Provision:
         identity = self._board.identities.get(name)
         spec = self.renewal_spec(name)
         if new_name is None:
-            return self.request(
-                name, spec, password, out, owner_password=owner_password, last_try=last_try
-            )
+            return self.request(name, spec, auth, out)
         from tpmconsole.tpm.model import Algorithm, algorithm_words
 
         try:
@@ -205,15 +193,11 @@ class Provision:
                 f"make one: tpmconsole create {new_name}; then tpmconsole request {new_name}",
             ) from error
         if not self._was_cut_off(new_name, name):
-            self._board.keyring.create(
-                new_name, algorithm, password, owner_password=owner_password, renews=name
-            )
+            self._board.keyring.create(new_name, algorithm, auth, renews=name)
         if identity.has_trust:
             anchors = read_bounded(identity.trust, CERTIFICATE_BYTES)
             self._board.installer.add_anchors(new_name, anchors)
-        return self.request(
-            new_name, spec, password, out, owner_password=owner_password, last_try=True
-        )
+        return self.request(new_name, spec, replace(auth, spend_last_attempt=True), out)
 
     def _was_cut_off(self, new_name: str, name: str) -> bool:
         """Whether a renewal with a new key got no further than its key."""

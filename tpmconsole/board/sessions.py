@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
-from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import Auth
 
 if TYPE_CHECKING:
@@ -32,16 +31,13 @@ def tpm_users(board: Board) -> list[TpmUser]:
     return foreign_users(family(ours), sockets)
 
 
-def restart(
-    board: Board, session: str, password: Password | None = None, *, last_try: bool = False
-) -> SessionStatus:
+def restart(board: Board, session: str, auth: Auth) -> SessionStatus:
     """Start a session again with what it was told, ending it first where it still runs.
 
     It gets an id of its own: what the old one wrote stays.
 
     Args:
-        password: the key's.
-        last_try: send it also where a wrong one would lock the TPM, if the session does not so.
+        auth: what using the key takes; the last attempt is spent where this or the session says so.
 
     Raises:
         ConsoleError: there is none of that name, systemd runs it, or its key cannot be used now:
@@ -50,15 +46,15 @@ def restart(
     from tpmconsole.session.service import check_no_service
 
     spec, facts = board.sessions.spec(session), board.sessions.show(session)
-    spec = replace(spec, last_try=last_try or spec.last_try)
+    spec = replace(spec, last_try=auth.spend_last_attempt or spec.last_try)
     check_no_service(facts, "restart")
     if not facts.state.ended:
-        _check_usable(board, spec, password)
+        _check_usable(board, spec, auth)
         board.stop_session(session)
-    return board.start_session(spec, password)
+    return board.start_session(spec, auth)
 
 
-def _check_usable(board: Board, spec: SessionSpec, password: Password | None) -> None:
+def _check_usable(board: Board, spec: SessionSpec, auth: Auth) -> None:
     """Try a session's key, before the one that runs is ended for another.
 
     Raises:
@@ -67,8 +63,8 @@ def _check_usable(board: Board, spec: SessionSpec, password: Password | None) ->
     """
     from tpmconsole.session.tls.engine import choose
 
-    key = board.credentials(spec, password).key
-    found = board.tpm.usable(key, Auth(password, last_try=spec.last_try))
+    key = board.credentials(spec, auth).key
+    found = board.tpm.usable(key, replace(auth, spend_last_attempt=spec.last_try))
     # Where there is no room, the session that runs may have it.
     if found.answer not in ("yes", "no-room"):
         raise ConsoleError(
@@ -79,7 +75,7 @@ def _check_usable(board: Board, spec: SessionSpec, password: Password | None) ->
             needs=found.needs,
         )
     assert board.tpm.connection is not None  # noqa: S101 - it has just answered
-    choose(spec.engine, key, board.tpm.connection)
+    choose(spec.engine, key, board.tpm.connection, auth)
 
 
 def reload(board: Board, session: str) -> SessionStatus:

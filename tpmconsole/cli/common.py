@@ -58,13 +58,13 @@ def read_password(path: Path | None) -> Secret | None:
     return password
 
 
-def read_passwords(args: Namespace) -> Auth:
-    """Every password that a command about keys was given."""
+def read_auth(args: Namespace) -> Auth:
+    """Every password that a command was given; each line of standard input is one."""
     return Auth(
-        key=read_password(args.password_file) if "password_file" in args else None,
-        parent=read_password(args.parent_password_file),
-        hierarchy=read_password(args.owner_password_file),
-        last_try=args.last_try if "last_try" in args else True,
+        key=read_password(getattr(args, "password_file", None)),
+        parent=read_password(getattr(args, "parent_password_file", None)),
+        owner=read_password(getattr(args, "owner_password_file", None)),
+        spend_last_attempt=getattr(args, "last_try", True),
     )
 
 

@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict, replace
 
 from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, certificate_file, out_file, read_password
+from tpmconsole.cli.common import Answer, Commands, certificate_file, out_file, read_auth
 from tpmconsole.errors import ExitCode, usage_error
 
 
@@ -30,10 +30,8 @@ def _request(board: Board, args: Namespace) -> Answer:
     pem = board.provision.request(
         args.name,
         spec,
-        read_password(args.password_file),
+        read_auth(args),
         out_file(args),
-        owner_password=read_password(args.owner_password_file),
-        last_try=args.last_try,
     )
     return _requested(board, args, pem)
 
@@ -41,11 +39,9 @@ def _request(board: Board, args: Namespace) -> Answer:
 def _renew(board: Board, args: Namespace) -> Answer:
     pem = board.provision.renew(
         args.name,
+        read_auth(args),
         new_name=args.new_key,
-        password=read_password(args.password_file),
         out=out_file(args),
-        owner_password=read_password(args.owner_password_file),
-        last_try=args.last_try,
     )
     args.name = args.new_key or args.name
     return _requested(board, args, pem)
@@ -95,9 +91,7 @@ def _import(board: Board, args: Namespace) -> Answer:
         bundles,
         trust,
         args.role,
-        read_password(args.password_file),
-        owner_password=read_password(args.owner_password_file),
-        last_try=args.last_try,
+        read_auth(args),
     )
     install = judgement.acceptable and not args.check
     changed = False
@@ -164,9 +158,7 @@ def _add_trust(board: Board, args: Namespace) -> Answer:
 def _demo_sign(board: Board, args: Namespace) -> Answer:
     from tpmconsole.cli.answers import verdict_lines
 
-    verdicts = board.installer.demo_sign(
-        args.name, read_password(args.password_file), last_try=args.last_try
-    ).verdicts
+    verdicts = board.installer.demo_sign(args.name, read_auth(args)).verdicts
     data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
     lines = verdict_lines(args.name, verdicts, installed=True)
     return _replaced(board, args.name, Answer(data, lines, changed=True))

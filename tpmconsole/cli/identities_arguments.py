@@ -11,7 +11,7 @@ from tpmconsole.cli.parser import (
     add_command,
     if_missing_option,
     key_password_options,
-    owner_password_option,
+    other_password_options,
 )
 
 ROLES = ("client", "server", "both")
@@ -56,7 +56,7 @@ def add_commands(commands: Any) -> None:
         "--undo", action="store_true", help="go back to the certificate before the last import"
     )
     key_password_options(take)
-    owner_password_option(take)
+    other_password_options(take)
 
     renew = add_command(
         commands,
@@ -96,9 +96,10 @@ def add_commands(commands: Any) -> None:
     )
     sign.add_argument("name", metavar="NAME")
     key_password_options(sign)
+    other_password_options(sign)
 
 
 def _hand_over(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", type=Path, metavar="FILE", help="also write it here ('-': print)")
     key_password_options(command)
-    owner_password_option(command)
+    other_password_options(command)

@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, read_password, read_passwords
+from tpmconsole.cli.common import Answer, Commands, read_auth, read_password
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.tpm.auth import NO_AUTH
 from tpmconsole.tpm.handles import parse_handle
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def _keys(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.lines import key_lines
 
-    passwords = read_passwords(args) if args.prove else NO_AUTH
-    keys = board.keyring.list(args.paths, prove=args.prove, passwords=passwords)
+    auth = read_auth(args) if args.prove else NO_AUTH
+    keys = board.keyring.list(args.paths, prove=args.prove, auth=auth)
     return Answer(keys.to_json(), key_lines(keys))
 
 
@@ -32,18 +32,17 @@ def _create(board: Board, args: Namespace) -> Answer:
     if args.if_missing and args.name in board.identities.names():
         return _created_before(board.identities.get(args.name), args.algorithm, handle)
     kind = _kind(args)
-    password = read_password(args.password_file)
+    auth = read_auth(args)
     identity = board.keyring.create(
         args.name,
         kind,
-        password,
+        auth,
         handle,
         noda=args.no_lockout,
-        owner_password=read_password(args.owner_password_file),
     )
     data = _created(identity)
     what, where = f"{algorithm_words(identity.algorithm)} key", data["key"]
-    guard = guard_words(password=bool(password), noda=args.no_lockout)
+    guard = guard_words(password=bool(auth.key), noda=args.no_lockout)
     if isinstance(kind, Algorithm):
         made = f"{identity.name}: {what} made in the TPM, {where}"
         return Answer(data, [made, guard], changed=True)
@@ -100,7 +99,7 @@ def _persist(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.phrases import MOVED_FOR_GOOD
 
     handle = parse_handle(args.handle)
-    board.keyring.persist(args.name, handle, read_passwords(args))
+    board.keyring.persist(args.name, handle, read_auth(args))
     data = {"identity": args.name, "handle": f"0x{handle:08x}"}
     moved = f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"
     return Answer(data, [moved, MOVED_FOR_GOOD], changed=True)
@@ -120,7 +119,7 @@ def _evict(board: Board, args: Namespace) -> Answer:
     if not args.yes:
         used = f"; it is needed by {'; '.join(lost)}" if lost else ""
         raise usage_error("Not removed", f"this would be lost for good: {what}{used}", "add --yes")
-    board.keyring.evict(handle, read_password(args.owner_password_file))
+    board.keyring.evict(handle, read_auth(args))
     data = {"handle": f"0x{handle:08x}", "evicted": True, "needed_by": list(lost)}
     return Answer(
         data, [f"removed {what}", *(f"no longer works: {one}" for one in lost)], changed=True

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import Namespace
 
 from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, read_password
+from tpmconsole.cli.common import Answer, Commands, read_auth
 from tpmconsole.errors import ExitCode
 from tpmconsole.inputs import parse_address
 
@@ -34,7 +34,7 @@ def _session_start(board: Board, args: Namespace) -> Answer:
     )
     if args.if_missing and (running := board.sessions.running(spec)):
         return Answer(running.to_json(), session_lines([running]), changed=False)
-    facts = board.start_session(spec, read_password(args.password_file))
+    facts = board.start_session(spec, read_auth(args))
     return Answer(facts.to_json(), session_lines([facts]), changed=True)
 
 
@@ -81,7 +81,7 @@ def _session_restart(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.lines import session_lines
     from tpmconsole.board.sessions import restart
 
-    facts = restart(board, args.id, read_password(args.password_file), last_try=args.last_try)
+    facts = restart(board, args.id, read_auth(args))
     return Answer(facts.to_json(), session_lines([facts]), changed=True)
 
 

@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tpmconsole.cli.parser import Parser, add_command, if_missing_option, key_password_options
+from tpmconsole.cli.parser import (
+    Parser,
+    add_command,
+    if_missing_option,
+    key_password_options,
+    other_password_options,
+)
 
 
 def add_commands(commands: Any) -> None:
@@ -66,6 +72,7 @@ def add_commands(commands: Any) -> None:
             help="refuse peers whose certificate this list (CRL) revokes",
         )
         key_password_options(one)
+        other_password_options(one)
     add_command(actions, "list", "list the sessions", "tpmconsole session list")
     add_command(actions, "users", "list other users of the TPM", "tpmconsole session users")
     again = add_command(
@@ -73,6 +80,7 @@ def add_commands(commands: Any) -> None:
     )
     again.add_argument("id", metavar="ID")
     key_password_options(again)
+    other_password_options(again)
     for name, text in (
         ("show", "show one session"),
         ("stop", "end a session"),

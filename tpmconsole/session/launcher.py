@@ -10,12 +10,13 @@ import threading
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.secret import Password
 from tpmconsole.session.directory import CONFIGURATION_FILE, LOG_FILE, SessionConfig
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.session.tls.provider import child_environment
 from tpmconsole.system.files import PRIVATE_FILE, cannot_write
 from tpmconsole.system.processes import Process
+from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.worker import protocol
 
 _TAIL_BYTES = 4096
 
@@ -30,11 +31,11 @@ def start_time(pid: int) -> int:
     return int(stat.rpartition(")")[2].split()[19])
 
 
-def spawn(folder: Path, order: SessionConfig, password: Password | None) -> Process:
+def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
     """Start the process of the session in a folder, in a process session of its own.
 
-    The password goes through a pipe, once. The provider's settings are in this child's environment
-    only: OpenSSL reads them when it starts, in whatever program.
+    The passwords go through a pipe, once, as the TPM worker gets them. The provider's settings are
+    in this child's environment only: OpenSSL reads them when it starts, in whatever program.
 
     Raises:
         ConsoleError: it cannot be started.
@@ -61,7 +62,7 @@ def spawn(folder: Path, order: SessionConfig, password: Password | None) -> Proc
             stdout=descriptor,
             stderr=descriptor,
             start_new_session=True,
-            bufsize=0,  # a buffer would keep the password
+            bufsize=0,  # a buffer would keep the passwords
         )
     except OSError as error:
         raise ConsoleError(
@@ -78,7 +79,8 @@ def spawn(folder: Path, order: SessionConfig, password: Password | None) -> Proc
     threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
     assert child.stdin is not None  # noqa: S101 - asked for above
     with contextlib.suppress(BrokenPipeError), child.stdin as pipe:
-        pipe.write(password or b"")
+        for part in protocol.pack(auth.to_wire()):
+            pipe.write(part)
     return process
 
 

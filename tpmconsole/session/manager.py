@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.secret import Password
 from tpmconsole.session.condition import SILENT_S, ended_without_a_word, facts_now, process_of
 from tpmconsole.session.directory import (
     ID,
@@ -32,6 +31,7 @@ from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import choose
 from tpmconsole.system.processes import Process, boot_id, end
 from tpmconsole.system.systemd import UnitFiles
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.model import Connection
 
 LOG = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class SessionManager:
         spec: SessionSpec,
         credentials: Credentials,
         connection: Connection,
-        password: Password | None = None,
+        auth: Auth = NO_AUTH,
     ) -> SessionStatus:
         """Start a session.
 
@@ -71,12 +71,12 @@ class SessionManager:
             ConsoleError: why it did not start.
         """
         spec.check()
-        engine = choose(spec.engine, credentials.key, connection)
+        engine = choose(spec.engine, credentials.key, connection, auth)
         order = SessionConfig(spec, credentials, connection, engine, boot_id())
         self._tidy()
         folder = new_folder(self._folder, order)
         try:
-            process = spawn(folder, order, password)
+            process = spawn(folder, order, auth)
             try:
                 self._wait_until_started(folder, process)
             except BaseException:

@@ -1,9 +1,9 @@
-"""The passwords that using a key may need, and what every TPM says of one before it is sent."""
+"""The authorisations that an action may use, and what every TPM says of one before it is sent."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from tpmconsole.errors import usage_error
@@ -11,49 +11,71 @@ from tpmconsole.secret import Password, Secret
 from tpmconsole.tpm.model import Lockout
 
 PASSWORD_BYTES = 64  # TPM2B_AUTH (Part 2, 10.4.5): the largest digest a TPM has
+# What ``ConsoleError.needs`` calls by another name than the field here.
+_FIELDS = {"hierarchy": "owner"}
 
 
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """What is known to use a key; None where no password is known.
+    """The authorisations that one action may use; None where no password is known.
+
+    Passed whole, from the front end to the worker.
 
     Attributes:
-        key: the key's. Where it is None, a try that counts is not made for a key that says it has
-            one; empty to try all the same.
+        key: the key's; of a key to be made, what it will ask for. Where it is None, a try that
+            counts is not made for a key that says it has one; empty to try all the same.
         parent: its parent's, where that is a persistent key.
-        hierarchy: its hierarchy's, where the parent is the hierarchy's primary key.
+        owner: the owner hierarchy's; of a key file below another hierarchy, that hierarchy's.
         lockout: the lockout authorisation, which resets the lock-out and does nothing else.
         source: what a file made elsewhere is encrypted with; the TPM never sees it.
-        last_try: send them also where a wrong one would lock the TPM.
+        spend_last_attempt: send them also where a wrong one would lock the TPM.
     """
 
     key: Password | None = field(default=None, repr=False)
     parent: Password | None = field(default=None, repr=False)
-    hierarchy: Password | None = field(default=None, repr=False)
+    owner: Password | None = field(default=None, repr=False)
     lockout: Password | None = field(default=None, repr=False)
     source: Password | None = field(default=None, repr=False)
-    last_try: bool = True
+    spend_last_attempt: bool = True
+
+    def given(self, needs: str) -> Password | None:
+        """The password that was given for what an error ``needs``."""
+        password: Password | None = getattr(self, _FIELDS.get(needs, needs))
+        return password
+
+    def completed(self, needs: str, password: Password, *, spend_last_attempt: bool) -> Auth:
+        """The same with the password that an error ``needs``."""
+        changes: dict[str, Any] = {_FIELDS.get(needs, needs): password}
+        return replace(self, **changes, spend_last_attempt=spend_last_attempt)
 
     def to_wire(self) -> dict[str, Any]:
         """What the worker is sent."""
         return {
             "key": secret(self.key),
             "parent": secret(self.parent),
-            "hierarchy": secret(self.hierarchy),
-            "last_try": self.last_try,
+            "owner": secret(self.owner),
+            "spend_last_attempt": self.spend_last_attempt,
         }
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Auth:
-        """What the console sent with a job.
+        """What ``to_wire`` made, at the other end.
 
         Raises:
             ConsoleError: one is longer than any TPM takes.
         """
-        passwords = cls(**data)
-        for one in (passwords.key, passwords.parent, passwords.hierarchy):
+        auth = cls(**data)
+        auth.check()
+        return auth
+
+    def check(self) -> None:
+        """Refuse passwords that no TPM takes, before anything is loaded or sent.
+
+        Raises:
+            ConsoleError: one is too long.
+        """
+        for one in (self.key, self.parent, self.owner):
             check_password(one)
-        return passwords
 
 
 NO_AUTH = Auth()

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import NO_AUTH, Auth, secret
+from tpmconsole.tpm.auth import NO_AUTH, AttemptCost, Auth, secret
 from tpmconsole.tpm.model import (
     Algorithm,
     Connection,
@@ -141,29 +141,27 @@ class Tpm:
         """
         return Room(**self._ask("room", "read", "asking for room"))
 
-    def usable(self, key: KeyRef, passwords: Auth = NO_AUTH) -> KeyCheck:
+    def usable(self, key: KeyRef, auth: Auth = NO_AUTH) -> KeyCheck:
         """Try a key: load it, sign a nonce, verify that in software.
 
         Raises:
             ConsoleError: the TPM cannot be reached; what makes a key unusable is an answer.
         """
-        answer = self._ask("usable", "sign", "trying a key", key=_access(key, passwords))
+        answer = self._ask("usable", "sign", "trying a key", key=_access(key, auth))
         return KeyCheck(**answer)
 
     def create(
         self,
         algorithm: Algorithm,
-        password: Password | None = None,
+        auth: Auth = NO_AUTH,
         *,
         noda: bool = False,
-        owner_password: Password | None = None,
     ) -> bytes:
         """Make a key in the TPM, below the owner hierarchy's primary key.
 
         Args:
-            password: what it will ask for; at most 64 bytes.
+            auth: with what the key will ask for, and the owner hierarchy's where it has one.
             noda: wrong passwords do not count towards the lock-out.
-            owner_password: the owner hierarchy's, where it has one.
 
         Returns:
             a TSS2 key file, PEM.
@@ -176,9 +174,8 @@ class Tpm:
             "rsa" if algorithm.slow else "ec",
             f"making an {algorithm.words} key",
             algorithm=algorithm.value,
-            password=secret(password),
+            auth=auth.to_wire(),
             noda=noda,
-            owner_password=secret(owner_password),
         )
         return pem
 
@@ -186,17 +183,16 @@ class Tpm:
         self,
         pkcs8: Password,
         algorithm: Algorithm,
-        password: Password | None = None,
+        auth: Auth = NO_AUTH,
         *,
         noda: bool = False,
-        owner_password: Password | None = None,
     ) -> bytes:
         """Wrap a key that was made elsewhere for this TPM, and let the TPM prove that it has it.
 
         Args:
             pkcs8: the private key, DER without encryption; it travels to the TPM encrypted.
             algorithm: its kind.
-            password, noda, owner_password: as ``create``'s.
+            auth, noda: as ``create``'s.
 
         Returns:
             a TSS2 key file, PEM.
@@ -211,31 +207,30 @@ class Tpm:
                 f"importing an {algorithm.words} key",
                 pkcs8=secret(pkcs8),
                 algorithm=algorithm.value,
-                password=secret(password),
+                auth=auth.to_wire(),
                 noda=noda,
-                owner_password=secret(owner_password),
             )
         finally:
             self._dispatcher.renew()  # its memory has copies that nobody can wipe
         return pem
 
-    def persist(self, pem: bytes, handle: int, passwords: Auth = NO_AUTH) -> None:
+    def persist(self, pem: bytes, handle: int, auth: Auth = NO_AUTH) -> None:
         """Put a copy of a key file's key at a persistent handle; one that is there stays.
 
         Raises:
             ConsoleError: the handle is no good or in use, the TPM is full or refuses; nothing
                 was changed.
         """
-        arguments = {"pem": pem, "handle": handle, "passwords": passwords.to_wire()}
+        arguments = {"pem": pem, "handle": handle, "auth": auth.to_wire()}
         self._ask("persist", "sign", f"persisting a key at 0x{handle:08x}", **arguments)
 
-    def evict(self, handle: int, owner_password: Password | None = None) -> None:
+    def evict(self, handle: int, auth: Auth = NO_AUTH) -> None:
         """Remove a key from a persistent handle, for good.
 
         Raises:
             ConsoleError: there is none, or the TPM refuses.
         """
-        arguments = {"handle": handle, "owner_password": secret(owner_password)}
+        arguments = {"handle": handle, "auth": auth.to_wire()}
         self._change("evict", f"evicting 0x{handle:08x}", arguments)
 
     def reset_lockout(self, password: Password | None = None) -> None:
@@ -269,15 +264,11 @@ class Tpm:
         digest: bytes,
         hash_name: str,
         scheme: str,
-        password: Password | None = None,
-        *,
-        owner_password: Password | None = None,
-        last_try: bool = False,
+        auth: Auth = NO_AUTH,
     ) -> bytes:
         """Sign a digest.
 
         Args:
-            last_try: send the password also where a wrong one would lock the TPM.
             hash_name: ``sha256``, ``sha384`` or ``sha512``; what the digest was made with.
             scheme: ``ecdsa``, ``rsassa`` (PKCS#1 v1.5) or ``rsapss``.
 
@@ -291,7 +282,7 @@ class Tpm:
             "sign",
             "sign",
             "signing",
-            key=_access(key, Auth(password, hierarchy=owner_password, last_try=last_try)),
+            key=_access(key, auth),
             digest=digest,
             hash_name=hash_name,
             scheme=scheme,
@@ -299,25 +290,30 @@ class Tpm:
         return signature
 
     def private_key(
-        self,
-        key: KeyRef,
-        password: Password | None = None,
-        *,
-        owner_password: Password | None = None,
-        last_try: bool = False,
+        self, key: KeyRef, auth: Auth = NO_AUTH
     ) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
         """The key as cryptography knows keys; each of its signatures is one job here.
-
-        Args:
-            last_try: send the password also where a wrong one would lock the TPM.
 
         Raises:
             ConsoleError: there is no such key, or it is neither EC nor RSA.
         """
         from tpmconsole.tpm.keys import private_key
 
-        passwords = Auth(password, hierarchy=owner_password, last_try=last_try)
-        return private_key(self, key, passwords)
+        return private_key(self, key, auth)
+
+    def attempt_cost(self, needs: str, key: KeyRef | None = None) -> AttemptCost:
+        """What a wrong password would cost; spends no try.
+
+        Args:
+            needs: whose password, as in ``ConsoleError``.
+            key: the key that is to be used, for ``key`` and ``parent``.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached.
+        """
+        from tpmconsole.tpm.attempt_cost import attempt_cost
+
+        return attempt_cost(self, needs, key)
 
     def close(self) -> None:
         """End the worker; a running call fails within a second, later ones at once."""
@@ -330,8 +326,8 @@ class Tpm:
         self._dispatcher.call(job, label, self._deadlines["sign"], arguments, repeatable=False)
 
 
-def _access(key: KeyRef, passwords: Auth) -> dict[str, Any]:
-    return {"source": asdict(key), "passwords": passwords.to_wire()}
+def _access(key: KeyRef, auth: Auth) -> dict[str, Any]:
+    return {"source": asdict(key), "auth": auth.to_wire()}
 
 
 def _public_of_file(pem: bytes) -> bytes:

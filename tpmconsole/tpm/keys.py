@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from tpmconsole.tpm.client import Tpm
 
 
-def private_key(tpm: Tpm, source: KeyRef, passwords: Auth) -> TpmEcKey | TpmRsaKey:
+def private_key(tpm: Tpm, source: KeyRef, auth: Auth) -> TpmEcKey | TpmRsaKey:
     """A proxy for the key.
 
     Raises:
         ConsoleError: there is no such key, or it is neither EC nor RSA.
     """
     public = load_pem_public_key(tpm.public_pem(source))
-    signer = _Signer(tpm, source, passwords)
+    signer = _Signer(tpm, source, auth)
     if isinstance(public, ec.EllipticCurvePublicKey):
         return TpmEcKey(signer, public)
     if isinstance(public, rsa.RSAPublicKey):
@@ -40,10 +40,10 @@ def private_key(tpm: Tpm, source: KeyRef, passwords: Auth) -> TpmEcKey | TpmRsaK
 class _Signer:
     """What asks the TPM for one key's signatures."""
 
-    def __init__(self, tpm: Tpm, source: KeyRef, passwords: Auth) -> None:
+    def __init__(self, tpm: Tpm, source: KeyRef, auth: Auth) -> None:
         self._tpm = tpm
         self._source = source
-        self._passwords = passwords
+        self._auth = auth
 
     def sign(self, data: bytes, algorithm: hashes.HashAlgorithm | Prehashed, scheme: str) -> bytes:
         if isinstance(algorithm, Prehashed):
@@ -53,15 +53,7 @@ class _Signer:
             hasher = hashes.Hash(algorithm)
             hasher.update(data)
             digest, name = hasher.finalize(), algorithm.name
-        return self._tpm.sign(
-            self._source,
-            digest,
-            name,
-            scheme,
-            self._passwords.key,
-            owner_password=self._passwords.hierarchy,
-            last_try=self._passwords.last_try,
-        )
+        return self._tpm.sign(self._source, digest, name, scheme, self._auth)
 
 
 class _InTpm:

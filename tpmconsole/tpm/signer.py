@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import Auth, check_password
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.model import Connection, KeyRef
 from tpmconsole.tpm.worker.dispatcher import Dispatcher
 
@@ -30,10 +29,9 @@ class Signer:
     Args:
         connect: which TPM; asked again where the connection was lost.
         source: which key.
-        password: the key's, where it has one.
+        auth: what using the key takes.
         log: where the process writes what it and the TSS have to say.
         deadline_s: for each signature.
-        last_try: send the password also where a wrong one would lock the TPM.
 
     Raises:
         ConsoleError: the TPM cannot be reached, or refuses the key.
@@ -43,17 +41,15 @@ class Signer:
         self,
         connect: Callable[[], Connection],
         source: KeyRef,
-        password: Password | None = None,
+        auth: Auth = NO_AUTH,
         *,
         log: Path,
         deadline_s: float = DEADLINE_S,
-        last_try: bool = True,
     ) -> None:
-        check_password(password)
+        auth.check()
         self._dispatcher = Dispatcher(connect, log)
         self._deadline_s = deadline_s
-        passwords = Auth(password, last_try=last_try)
-        self._key = {"source": asdict(source), "passwords": passwords.to_wire()}
+        self._key = {"source": asdict(source), "auth": auth.to_wire()}
         try:
             self._public = self._ask("held_public_key", "loading the key")
         except ConsoleError:

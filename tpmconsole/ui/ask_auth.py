@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tpmconsole.board.attempt_cost import guard
 from tpmconsole.board.phrases import locked_words
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Secret
@@ -23,6 +22,8 @@ TITLES = {
     "lockout": "Lockout password of the TPM",
     "source": "Passphrase of {name}",
 }
+# Nothing is spent before somebody has said so.
+NOTHING_KNOWN = Auth(spend_last_attempt=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +48,20 @@ class Action:
     again: Callable[[], None] | None = None
 
 
-def do(page: Page, action: Action, ask_first: str | None = None) -> None:
+def do(
+    page: Page,
+    action: Action,
+    ask_first: str | None = None,
+    known: Auth = NOTHING_KNOWN,
+) -> None:
     """Do it, asking for every password that is missing or wrong; Esc in a dialog gives it up.
 
     Args:
         ask_first: whose password is known to be needed; else nothing is asked before the TPM has
             said so.
+        known: what was given before, for the same.
     """
-    doing = _Doing(page, action)
+    doing = _Doing(page, action, known)
     if ask_first is None:
         doing.run()
     else:
@@ -64,10 +71,10 @@ def do(page: Page, action: Action, ask_first: str | None = None) -> None:
 class _Doing:
     """One action under way, and the passwords it has been given."""
 
-    def __init__(self, page: Page, action: Action) -> None:
+    def __init__(self, page: Page, action: Action, known: Auth) -> None:
         self._page = page
         self._action = action
-        self._known = Auth(last_try=False)
+        self._known = known
         self._answer: KeyCheck | None = None
 
     def run(self) -> None:
@@ -81,7 +88,7 @@ class _Doing:
         """Ask for one more password, after finding out what a wrong one would cost."""
         self._page.job(
             "asking the TPM",
-            lambda: guard(self._page.board, needs, self._action.source()),
+            lambda: self._page.board.tpm.attempt_cost(needs, self._action.source()),
             lambda found: self._show(found, why),
         )
 
@@ -107,7 +114,7 @@ class _Doing:
         return True
 
     def _show(self, found: AttemptCost, why: str) -> None:
-        refused = getattr(self._known, found.needs) is not None
+        refused = self._known.given(found.needs) is not None
         if refused:
             self._page.console.refresh_health(silent=True)  # it may have cost a try
         if found.locked:
@@ -131,14 +138,13 @@ class _Doing:
             self._give_up()
             return
         # The dialog has asked again where it was the last try.
-        changes: dict[str, Any] = {found.needs: typed, "last_try": found.last}
-        self._known = replace(self._known, **changes)
+        self._known = self._known.completed(found.needs, typed, spend_last_attempt=found.last)
         self.run()
 
     def _ask_consent(self, why: str) -> None:
         def answered(yes: bool | None) -> None:
             if yes:
-                self._known = replace(self._known, last_try=True)
+                self._known = replace(self._known, spend_last_attempt=True)
                 self.run()
             else:
                 self._give_up()

@@ -27,6 +27,7 @@ from tpmconsole.board.doctor.probes import PROBES
 from tpmconsole.board.report import make_report
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.tpm.simulator import Simulator
 from tpmconsole.x509.request import RequestSpec
@@ -49,7 +50,7 @@ def board(folder: Path) -> Iterator[Board]:
     """Two identities that are ready, one with a password, and a server with a client."""
     board = Board(Settings(state=folder / "s", simulate=True))
     for name, password in (("gateway", None), ("pump", None), ("vault", PASSWORD)):
-        board.keyring.create(name, Algorithm.EC_P256, password)
+        board.keyring.create(name, Algorithm.EC_P256, Auth(password))
     for name in ("gateway", "pump"):
         board.provision.request(name, RequestSpec(f"CN={name}", ("dns:localhost",), "both"))
         board.installer.demo_sign(name)

@@ -1,7 +1,8 @@
 """The process of a session: ``python -m tpmconsole.session.process FOLDER``.
 
-It reads the key's password from its standard input once, does what the folder's session.json says,
-and writes facts and events there until it is told to end (SIGTERM) or has done what it was to do.
+It reads what using the key takes from its standard input once, does what the folder's session.json
+says, and writes facts and events there until it is told to end (SIGTERM) or has done what it was
+to do.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 import os
 import signal
 import ssl
+import stat
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -22,19 +24,33 @@ from tpmconsole.session.launcher import start_time
 from tpmconsole.session.process.lifecycle import Session
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.system.processes import boot_id
+from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.worker import protocol
 
 PASSWORD_BYTES = 4096
 
 
-def _read_password() -> Secret | None:
+def _read_auth() -> Auth:
+    """What using the key takes: all of it through a pipe, which whoever starts a session writes.
+
+    A unit's file (StandardInput=file:) has a line, the key's password; no file, nothing.
+    """
+    if stat.S_ISFIFO(os.fstat(0).st_mode):
+        with open(0, "rb", buffering=0, closefd=False) as pipe:  # a buffer would keep it
+            auth = Auth.of(protocol.read_job(pipe).message)
+    else:
+        auth = Auth(_read_line())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)
+    os.close(nothing)
+    return auth
+
+
+def _read_line() -> Secret | None:
     buffer, size = Secret(PASSWORD_BYTES), 0
     with memoryview(buffer) as room:
         while count := os.readv(0, [room[size:]]):
             size += count
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    os.dup2(nothing, 0)
-    os.close(nothing)
-    # A pipe brings the password alone; a unit's file (StandardInput=file:) has a line.
     with memoryview(buffer) as room:
         given = Secret(room[:size])
     return first_line(given) or None
@@ -80,16 +96,16 @@ def main(arguments: list[str]) -> int:
     """
     leave_no_core()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
-    password = _read_password()
     folder = Path(arguments[0])
     os.chdir("/")
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     order, facts = read_order(folder)
+    auth = _read_auth()
     # Of this boot and a process of its own, also where systemd starts it again and again.
     order = replace(order, boot=boot_id())
     facts = facts.begun(os.getpid(), start_time(os.getpid()), order.spec.address)
-    session = Session(folder, order, facts, password)
+    session = Session(folder, order, facts, replace(auth, spend_last_attempt=order.spec.last_try))
     session.live.keep(durable=True)
     try:
         _settle_openssl(order.engine.name)

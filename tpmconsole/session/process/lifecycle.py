@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
-from tpmconsole.secret import Password
 from tpmconsole.session.directory import LOG_FILE, SessionConfig
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.tpm.auth import Auth
 
 if TYPE_CHECKING:
     from tpmconsole.session.process.prepare import Preparation, Ready
@@ -40,15 +40,15 @@ class Session:
         folder: the session's.
         order: what to do.
         facts: what it begins with.
-        password: the key's.
+        auth: what using the key takes.
     """
 
     def __init__(
-        self, folder: Path, order: SessionConfig, facts: SessionStatus, password: Password | None
+        self, folder: Path, order: SessionConfig, facts: SessionStatus, auth: Auth
     ) -> None:
         self._folder = folder
         self._order = order
-        self._password = password
+        self._auth = auth
         self._thread = SigningThread()
         self._preparation: Preparation | None = None
         self._running: Running | None = None
@@ -103,7 +103,7 @@ class Session:
         from tpmconsole.session.process.prepare import Preparation
 
         self._preparation = preparation = Preparation(
-            self._folder, self._own_order, self._password, self._open_signer, self._examine
+            self._folder, self._own_order, self._auth.key, self._open_signer, self._examine
         )
         try:
             async with asyncio.timeout(PREFLIGHT_S):
@@ -132,9 +132,8 @@ class Session:
         return Signer(
             lambda: still_there(self._order.connection),
             self._order.credentials.key,
-            self._password,
+            self._auth,
             log=self._folder / LOG_FILE,
-            last_try=self._order.spec.last_try,
         )
 
     def _take(self, ready: Ready) -> None:

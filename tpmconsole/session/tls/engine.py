@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.tls.provider import Module, configuration, find_module
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.model import Connection, KeyRef
 
 PROVIDER, BRIDGE = "provider", "bridge"
@@ -28,7 +29,9 @@ class EngineChoice:
     module_version: str | None = None
 
 
-def choose(spec_engine: str, key: KeyRef, connection: Connection) -> EngineChoice:
+def choose(
+    spec_engine: str, key: KeyRef, connection: Connection, auth: Auth = NO_AUTH
+) -> EngineChoice:
     """Choose the engine.
 
     By itself: the provider where it is 1.2 or newer and the key is a file; else the bridge; else
@@ -36,6 +39,8 @@ def choose(spec_engine: str, key: KeyRef, connection: Connection) -> EngineChoic
 
     Args:
         spec_engine: ``auto``, or the one that is asked for.
+        auth: where it has more than the key's password, the provider is no choice: it would load
+            the key with that one alone, and a wrong one of a parent counts towards the lock-out.
 
     Raises:
         ConsoleError: neither can serve this key here, or not the one that was asked for.
@@ -46,23 +51,25 @@ def choose(spec_engine: str, key: KeyRef, connection: Connection) -> EngineChoic
             raise _impossible(f"the bridge cannot be used: {reason}")
         return EngineChoice(BRIDGE, "--engine bridge")
     if spec_engine == PROVIDER:
-        module, reason = _provider(connection)
+        module, reason = _provider(connection, auth)
         if reason:
             raise _impossible(f"the provider cannot be used: {reason}")
         return _with_provider(module, "--engine provider")
-    return _by_itself(key, connection)
+    return _by_itself(key, connection, auth)
 
 
-def _by_itself(key: KeyRef, connection: Connection) -> EngineChoice:
+def _by_itself(key: KeyRef, connection: Connection, auth: Auth) -> EngineChoice:
     no_bridge = _why_no_bridge(key)
     if key.handle is not None and not no_bridge:
         return EngineChoice(BRIDGE, "the key is at a persistent handle, which it uses directly")
-    module, no_provider = _provider(connection)
+    module, no_provider = _provider(connection, auth)
     if module.good and not no_provider:
         kind = "the key is a file" if key.handle is None else f"the bridge cannot: {no_bridge}"
         return _with_provider(module, f"tpm2-openssl is 1.2 or newer and {kind}")
     if not no_bridge:
-        if module.version:
+        if module.good:
+            why = no_provider
+        elif module.version:
             why = f"tpm2-openssl {module.version} is older than 1.2"
         else:
             why = f"no provider: {module.reason}"
@@ -85,11 +92,13 @@ def _with_provider(module: Module, why: str) -> EngineChoice:
     return EngineChoice(PROVIDER, why, configuration(module), module.version)
 
 
-def _provider(connection: Connection) -> tuple[Module, str]:
+def _provider(connection: Connection, auth: Auth) -> tuple[Module, str]:
     """The module, and why it cannot serve; the reason is empty where it can."""
     module = find_module(connection)
     if module.version is None:
         return module, module.reason
+    if auth.owner is not None or auth.parent is not None:
+        return module, "the provider passes on no other password than the key's"
     if not module.good and not connection.tcti.startswith("tabrmd"):
         return module, (
             f"tpm2-openssl {module.version} is older than 1.2 and does TLS only through "

@@ -8,6 +8,7 @@ be wiped: the worker ends after it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -27,7 +28,7 @@ from tpm2_pytss.utils import wrap
 
 from tpmconsole.errors import usage_error
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import Auth, check_password
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import Algorithm, KeyKind, KeyRef
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
@@ -44,9 +45,8 @@ _SHORT_PASSWORD = 32  # bytes that every TPM takes for a key named by SHA-256
 def create(
     context: Context,
     algorithm: str,
-    password: Password | None,
+    auth: Mapping[str, Any],
     noda: bool,
-    owner_password: Password | None,
 ) -> bytes:
     """Make a key below the owner hierarchy's primary key; the answer is a TSS2 key file, PEM.
 
@@ -54,13 +54,13 @@ def create(
     limited to a few tries. Without one there is nothing to guess, and a TPM that others have
     locked goes on signing with it.
     """
-    check_password(password)
-    check_password(owner_password)
+    known = Auth.of(auth)
+    password = known.key
     protected = bool(password) and not noda
 
     def work(esapi: ESAPI) -> bytes:
         with (
-            primary(esapi, password=owner_password) as parent,
+            primary(esapi, password=known.owner) as parent,
             sensitive(esapi, password) as secret,
         ):
             private, public, *_ = esapi.create(
@@ -100,13 +100,12 @@ def import_key(
     context: Context,
     pkcs8: Password,
     algorithm: str,
-    password: Password | None,
+    auth: Mapping[str, Any],
     noda: bool,
-    owner_password: Password | None,
 ) -> bytes:
     """Wrap a key for this TPM; the answer is a TSS2 key file, PEM."""
-    check_password(password)
-    check_password(owner_password)
+    known = Auth.of(auth)
+    password = known.key
     key = load_der_private_key(pkcs8, None)
     assert isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)  # noqa: S101 - softkey
     public = imported_key(Algorithm(algorithm), protected=bool(password) and not noda)
@@ -114,7 +113,7 @@ def import_key(
     sensitive.authValue = bytes(password or b"")
 
     def work(esapi: ESAPI) -> bytes:
-        with primary(esapi, password=owner_password) as parent:
+        with primary(esapi, password=known.owner) as parent:
             parent_area = esapi.read_public(parent)[0].publicArea
             _, wrapped, seed = wrap(parent_area, public, TPM2B_SENSITIVE(sensitive))
             no_inner_wrapper = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
@@ -126,8 +125,7 @@ def import_key(
             public=public.publicArea.marshal(),
             private=bytes(private),
         ).to_pem()
-        known = Auth(password or None, hierarchy=owner_password)
-        with open_key(esapi, Access(KeyRef(pem), known)) as opened:
+        with open_key(esapi, Access(KeyRef(pem), replace(known, key=password or None))) as opened:
             prove(opened)
         return pem
 

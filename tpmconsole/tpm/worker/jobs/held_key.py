@@ -70,7 +70,7 @@ class _Held:
             self._forget()
             self._key = self._stack.enter_context(open_key(esapi, self.access))
             self._esapi = esapi
-        self._key.password = self.access.passwords.key
+        self._key.password = self.access.auth.key
         return self._key
 
 

@@ -187,7 +187,7 @@ def primary(
 
 
 @contextmanager
-def parent_of(esapi: ESAPI, key: TssKey, passwords: Auth) -> Iterator[ESYS_TR]:
+def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[ESYS_TR]:
     """The parent that a key file names.
 
     Raises:
@@ -197,13 +197,13 @@ def parent_of(esapi: ESAPI, key: TssKey, passwords: Auth) -> Iterator[ESYS_TR]:
     """
     hierarchy = HIERARCHIES.get(key.parent)
     if hierarchy is not None:
-        with primary(esapi, hierarchy, passwords.hierarchy, rsa=key.rsa_parent) as parent:
+        with primary(esapi, hierarchy, auth.owner, rsa=key.rsa_parent) as parent:
             yield parent
     elif PERSISTENT_FIRST <= key.parent <= PERSISTENT_LAST:
         with persistent(esapi, key.parent) as parent:
-            given = passwords.parent is not None
+            given = auth.parent is not None
             with (
-                _unlocked(esapi, parent, key.parent, passwords)
+                _unlocked(esapi, parent, key.parent, auth)
                 if given
                 else dictionary_attack.sparing(esapi, area_of(esapi, parent), key.parent)
             ):
@@ -217,17 +217,17 @@ def parent_of(esapi: ESAPI, key: TssKey, passwords: Auth) -> Iterator[ESYS_TR]:
 
 
 @contextmanager
-def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Auth) -> Iterator[None]:
+def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterator[None]:
     """Use a persistent parent with its password.
 
     Raises:
         KeyUnusableError: it is not its password, or would be sent as the last try.
     """
     what = f"the key's parent 0x{handle:08x}"
-    if not passwords.last_try:
+    if not auth.spend_last_attempt:
         dictionary_attack.check_last(esapi, area_of(esapi, parent), what)
     try:
-        with authorised(esapi, parent, passwords.parent):
+        with authorised(esapi, parent, auth.parent):
             yield
     except TSS2_Exception as error:
         if not refuses_password(int(error.rc)):
@@ -244,7 +244,7 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, passwords: Auth) -> It
 
 
 @contextmanager
-def loaded(esapi: ESAPI, key: TssKey, passwords: Auth = NO_AUTH) -> Iterator[ESYS_TR]:
+def loaded(esapi: ESAPI, key: TssKey, auth: Auth = NO_AUTH) -> Iterator[ESYS_TR]:
     """A key file's key in the TPM; its parent is gone from there when this begins.
 
     Raises:
@@ -256,7 +256,7 @@ def loaded(esapi: ESAPI, key: TssKey, passwords: Auth = NO_AUTH) -> Iterator[ESY
             "cannot-sign", "the file holds sealed data, no key", "choose a file with a key"
         )
     with ExitStack() as stack:
-        with parent_of(esapi, key, passwords) as parent:
+        with parent_of(esapi, key, auth) as parent:
             handle = esapi.load(parent, _private(esapi, key, parent), public_of(key))
             # Registered before the parent goes: that may fail too.
             stack.enter_context(flushed(esapi, handle))

@@ -193,7 +193,7 @@ class Access:
     """A key and what is known to use it."""
 
     source: KeyRef
-    passwords: Auth = NO_AUTH
+    auth: Auth = NO_AUTH
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Access:
@@ -202,7 +202,7 @@ class Access:
         Raises:
             ConsoleError: a password is longer than any TPM takes.
         """
-        return cls(KeyRef(**data["source"]), Auth.of(data["passwords"]))
+        return cls(KeyRef(**data["source"]), Auth.of(data["auth"]))
 
     def check_last(self, esapi: ESAPI, area: public_area.PublicArea) -> None:
         """Stop before the password is sent as the last try, unless that is wanted.
@@ -210,7 +210,7 @@ class Access:
         Raises:
             KeyUnusableError: it would be the last try.
         """
-        if self.passwords.key is not None and not self.passwords.last_try:
+        if self.auth.key is not None and not self.auth.spend_last_attempt:
             dictionary_attack.check_last(esapi, area, "the key")
 
 
@@ -230,18 +230,18 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
         if source.pem is not None:
             key = keyfile.parse(source.pem)
             says_none = key.empty_auth
-            if access.passwords.key is None and not key.empty_auth and not key.has_noda:
+            if access.auth.key is None and not key.empty_auth and not key.has_noda:
                 raise KeyUnusableError(
                     "needs-password", "the key has a password", _GIVE_IT, needs="key"
                 )
             area = key.area
             access.check_last(esapi, area)
-            handle = stack.enter_context(loaded(esapi, key, access.passwords))
+            handle = stack.enter_context(loaded(esapi, key, access.auth))
         else:
             assert source.handle is not None  # noqa: S101 - a source is one or the other
             handle = stack.enter_context(persistent(esapi, source.handle))
             area = area_of(esapi, handle)
-            if access.passwords.key is None:  # whether it has one, only trying would tell
+            if access.auth.key is None:  # whether it has one, only trying would tell
                 dictionary_attack.check_guess(esapi, area, "the key")
             access.check_last(esapi, area)
-        yield LoadedKey(esapi, handle, area, access.passwords.key, says_none=says_none)
+        yield LoadedKey(esapi, handle, area, access.auth.key, says_none=says_none)

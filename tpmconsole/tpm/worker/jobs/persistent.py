@@ -10,9 +10,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
-from tpmconsole.secret import Password
 from tpmconsole.tpm import keyfile
-from tpmconsole.tpm.auth import Auth, check_password
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.handles import (
     ENDORSEMENT_FIRST,
     ENDORSEMENT_LAST,
@@ -93,9 +92,9 @@ def public_pem(context: Context, handle: int) -> bytes:
     return context.run(work)
 
 
-def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, Any]) -> None:
+def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) -> None:
     """Put a copy of a key file's key at a handle; refused early where it cannot work."""
-    known = Auth.of(passwords)
+    known = Auth.of(auth)
     check_for_new_key(handle)
     key = keyfile.parse(pem)
     if key.parent >> 24 == 0x40 and key.parent not in _ALLOWED_HIERARCHIES:
@@ -114,7 +113,7 @@ def persist(context: Context, pem: bytes, handle: int, passwords: Mapping[str, A
             raise _full()
         with (
             loaded(esapi, key, known) as found,
-            hierarchy_password(esapi, ESYS_TR.OWNER, known.hierarchy),
+            hierarchy_password(esapi, ESYS_TR.OWNER, known.owner),
         ):
             kept = esapi.evict_control(ESYS_TR.OWNER, found, handle)
             esapi.tr_close(kept)
@@ -128,16 +127,16 @@ def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
         return area_of(esapi, found).name == public_area.decode(key.public).name
 
 
-def evict(context: Context, handle: int, owner_password: Password | None) -> None:
+def evict(context: Context, handle: int, auth: Mapping[str, Any]) -> None:
     """Remove the key at a handle, for good."""
-    check_password(owner_password)
+    known = Auth.of(auth)
     check_owners(handle)
 
     def work(esapi: ESAPI) -> None:
         # The TSS keeps its note of an evicted key, and would hold it against the next one there.
         with (
             persistent(esapi, handle) as found,
-            hierarchy_password(esapi, ESYS_TR.OWNER, owner_password),
+            hierarchy_password(esapi, ESYS_TR.OWNER, known.owner),
         ):
             esapi.evict_control(ESYS_TR.OWNER, found, handle)
 

@@ -86,7 +86,7 @@ def _evict(page: Page, key: PersistentKey, done: Callable[[str], None]) -> None:
     action = Action(
         "removing the key",
         key.handle,
-        lambda passwords: page.board.keyring.evict(handle, passwords.hierarchy),
+        lambda passwords: page.board.keyring.evict(handle, passwords),
         lambda _: done(f"{key.handle} evicted"),
     )
     do(page, action)

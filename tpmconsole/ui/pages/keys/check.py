@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.attempt_cost import guard
 from tpmconsole.board.check_keys import guarded_parents, prove_all
 from tpmconsole.board.keys import KEY_BYTES
 from tpmconsole.errors import ConsoleError
@@ -104,7 +103,7 @@ class TryingAll:
         key = self._to_ask.pop(0)
         self._page.job(
             "asking the TPM",
-            lambda: guard(self._page.board, "parent", source_of(key)),
+            lambda: self._page.board.tpm.attempt_cost("parent", source_of(key)),
             lambda found: self._ask(str(key.parent), found),
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -204,14 +205,13 @@ def _make(
     handle = parse_handle(values["handle"]) if values["handle"] else None
     password = secret(values["password"].encode() or None)
 
-    def work(passwords: Auth) -> Identity:
+    def work(known: Auth) -> Identity:
         return page.board.keyring.create(
             values["name"],
-            kind(passwords),
-            password,
+            kind(known),
+            replace(known, key=password),
             handle,
             noda=values["guard"] == NOT_COUNTED,
-            owner_password=passwords.hierarchy,
         )
 
     name = values.get("source", values["name"])

@@ -11,7 +11,7 @@ from tpmconsole.board.requests import CERTIFICATE_BYTES
 from tpmconsole.errors import ConsoleError
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.auth import Auth
-from tpmconsole.ui.ask_auth import Action, do
+from tpmconsole.ui.ask_auth import NOTHING_KNOWN, Action, do
 from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.dialogs.message import ErrorDialog
@@ -134,7 +134,7 @@ class Importing:
         self._role = identity.role or ROLES[0]
         self._bundles: list[bytes] = []
         self._trust = b""
-        self._passwords = Auth()
+        self._auth = NOTHING_KNOWN
 
     def start(self) -> None:
         """Ask for the certificate."""
@@ -159,9 +159,9 @@ class Importing:
 
     def _judge(self) -> None:
         """Without the key's password first: all but the proof can be said, and it costs no try."""
-        self._page.job("checking the certificate", self._judged, self._show)
+        self._do("checking the certificate")
 
-    def _judged(self) -> tuple[Judgement, list[CertificateInfo]]:
+    def _judged(self, auth: Auth) -> tuple[Judgement, list[CertificateInfo]]:
         from tpmconsole.x509.judge import describe
 
         judgement = self._page.board.installer.judge(
@@ -169,9 +169,7 @@ class Importing:
             self._bundles,
             self._trust or None,
             self._role,
-            self._passwords.key,
-            owner_password=self._passwords.hierarchy,
-            last_try=self._passwords.last_try,
+            auth,
         )
         return judgement, [describe(one) for one in judgement.added]
 
@@ -247,20 +245,17 @@ class Importing:
         )
 
     def _prove(self) -> None:
+        self._do("letting the key sign", "key")
+
+    def _do(self, label: str, ask_first: str | None = None) -> None:
+        """Judge it with what is known so far; what is asked for meanwhile is kept."""
         name, board = self._identity.name, self._page.board
 
         def work(known: Auth) -> Any:
-            self._passwords = known
-            return self._judged()
+            self._auth = known
+            return self._judged(known)
 
-        do(
-            self._page,
-            Action(
-                "letting the key sign",
-                name,
-                work,
-                self._show,
-                lambda: board.source(board.identities.get(name)),
-            ),
-            "key",
+        action = Action(
+            label, name, work, self._show, lambda: board.source(board.identities.get(name))
         )
+        do(self._page, action, ask_first, self._auth)

@@ -11,6 +11,7 @@ from textual.widget import Widget
 
 from tpmconsole.clock import moment
 from tpmconsole.tpm.model import algorithm_words
+from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import ask_forget
 from tpmconsole.ui.dialogs.message import ConfirmDialog
@@ -271,11 +272,14 @@ class ProvisionPage(Page):
             self._demo_of(one.name)
 
     def _demo_of(self, name: str) -> None:
-        self.job(
+        action = Action(
             "the demo CA signs",
-            lambda: self.board.installer.demo_sign(name),
+            name,
+            lambda known: self.board.installer.demo_sign(name, known),
             lambda judgement: self._judged(name, judgement),
+            lambda: self.board.source(self.board.identities.get(name)),
         )
+        do(self, action)
 
     def _judged(self, name: str, judgement: Judgement) -> None:
         facts = verdict_facts(judgement.verdicts, [], "installed")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.tpm.auth import Auth, secret
@@ -80,9 +81,7 @@ class Renewing:
         new, password = values["name"], secret(values["password"].encode() or None)
 
         def work(known: Auth) -> Any:
-            return board.provision.renew(
-                name, new_name=new, password=password, owner_password=known.hierarchy
-            )
+            return board.provision.renew(name, replace(known, key=password), new_name=new)
 
         label = f"making an {algorithm_words(self._identity.algorithm)} key in the TPM"
         do(self._page, Action(label, new, work, lambda _: self._done(new)))

@@ -133,13 +133,7 @@ class Requesting:
         board, name = self._page.board, self._identity.name
 
         def work(known: Auth) -> Any:
-            return board.provision.request(
-                name,
-                spec,
-                known.key,
-                owner_password=known.hierarchy,
-                last_try=known.last_try,
-            )
+            return board.provision.request(name, spec, known)
 
         do(
             self._page,

@@ -213,8 +213,8 @@ class SessionsPage(Page):
                 spec = session_spec(role, values)
 
                 def start(known: Auth) -> SessionStatus:
-                    wanted = replace(spec, last_try=known.last_try)
-                    return self.board.start_session(wanted, known.key)
+                    wanted = replace(spec, last_try=known.spend_last_attempt)
+                    return self.board.start_session(wanted, known)
 
                 self._start(f"starting the {role}", spec, _locked(summaries, spec), start)
 
@@ -235,7 +235,7 @@ class SessionsPage(Page):
 
         def again(spec: SessionSpec, summaries: Sequence[Summary]) -> None:
             def start(known: Auth) -> SessionStatus:
-                return restart(self.board, one.id, known.key, last_try=known.last_try)
+                return restart(self.board, one.id, known)
 
             self._start(f"restarting {one.id}", spec, _locked(summaries, spec), start)
 
