@@ -14,7 +14,7 @@ from cryptography import x509
 
 from support.session_pki import Ca, SoftwareIdentity
 from support.world import LOCAL
-from tpmconsole.session.directory import Order
+from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.events import read_events
 from tpmconsole.session.process.prepare import Ready
 from tpmconsole.session.process.recorder import Recorder
@@ -65,7 +65,7 @@ class Setting:
         **options: Any,
     ) -> Running:
         spec = SessionSpec(role, "ours", host, port, **options)
-        order = Order(
+        order = SessionConfig(
             spec,
             Credentials("ours", KeyRef(pem=b""), self.ours.certificate, self.ours.trust),
             Connection("device:/dev/none", "test"),
