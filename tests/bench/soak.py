@@ -31,8 +31,8 @@ from bench.worlds import LOCAL, World, port_of
 from tpmconsole.board import Board
 from tpmconsole.session.tls.bridge import Bridge
 from tpmconsole.session.tls.context import BridgeEngine, make_context
-from tpmconsole.session.usage import family
 from tpmconsole.settings import Settings
+from tpmconsole.system.processes import family
 from tpmconsole.tpm.signer import Signer
 
 SOAK_S = float(os.environ.get("SOAK_S", "600"))

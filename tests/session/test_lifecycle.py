@@ -91,7 +91,7 @@ def test_sessions_are_private_numbered_and_found_by_another_console(world: World
     assert [first.id, second.id] == ["server-1", "server-2"]
     other = SessionManager(world.folder / "sessions", world.folder / "other.log")
     assert [facts.id for facts in other.list()] == ["server-1", "server-2"]
-    found = other.show("server-1")
+    found = other.show("server-1", usage=True)
     assert (found.pid, found.start_time) == (first.pid, first.start_time)
     assert found.rss_bytes
     assert found.cpu_percent is not None

@@ -22,7 +22,6 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import events
 from tpmconsole.session import usage as usage_module
 from tpmconsole.session.events import EventLog, EventReader, follow_events, read_events
-from tpmconsole.session.launcher import start_time
 from tpmconsole.session.process import line_protocol
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.process.tcp import Wire, connect, listen
@@ -30,7 +29,8 @@ from tpmconsole.session.spec import address_text
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
 from tpmconsole.session.tls import errors
 from tpmconsole.session.tls.errors import Peer, explain
-from tpmconsole.session.usage import Link, family, foreign_users, usage
+from tpmconsole.session.usage import Link, foreign_users, usage
+from tpmconsole.system.processes import family, start_time
 from tpmconsole.system.sockdiag import servers_of_sockets
 
 PEER = Peer("server", "broker:8443")

@@ -145,7 +145,7 @@ def _one_certificate(label: str, one: dict[str, Any]) -> Iterator[str]:
 
 def _sessions(board: Board) -> tuple[Any, Iterable[str]]:
     data, lines = [], []
-    sessions = board.sessions.list()
+    sessions = board.sessions.list(usage=True)
     for one in sessions:
         events = list(board.sessions.events(one.id))[-LAST_EVENTS:]
         data.append(one.to_json() | {"events": events})

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 def tpm_users(board: Board) -> list[TpmUser]:
     """Who uses the board's TPM besides us: not our sessions, our worker, our simulator."""
-    from tpmconsole.session.usage import family, foreign_users
+    from tpmconsole.session.usage import foreign_users
+    from tpmconsole.system.processes import family
 
     simulator = board.simulator.status()
     ours = [os.getpid(), *simulator.pids.values(), *board.sessions.pids()]

@@ -33,6 +33,7 @@ def _session_start(board: Board, args: Namespace) -> Answer:
         crl=None if args.crl is None else str(args.crl.absolute()),
     )
     if args.if_missing and (running := board.sessions.running(spec)):
+        running = board.sessions.show(running.id, usage=True)
         return Answer(running.to_json(), session_lines([running]), changed=False)
     facts = board.start_session(spec, read_auth(args))
     return Answer(facts.to_json(), session_lines([facts]), changed=True)
@@ -41,14 +42,14 @@ def _session_start(board: Board, args: Namespace) -> Answer:
 def _session_list(board: Board, _: Namespace) -> Answer:
     from tpmconsole.board.lines import session_lines
 
-    sessions = board.sessions.list()
+    sessions = board.sessions.list(usage=True)
     return Answer([one.to_json() for one in sessions], session_lines(sessions))
 
 
 def _session_show(board: Board, args: Namespace) -> Answer:
     from tpmconsole.cli.answers import session_facts_lines
 
-    facts = board.sessions.show(args.id)
+    facts = board.sessions.show(args.id, usage=True)
     code = ExitCode.NO if facts.state == "failed" else ExitCode.YES
     return Answer(facts.to_json(), session_facts_lines(facts), code)
 

@@ -10,7 +10,6 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import read_facts
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.status import LastError, SessionStatus, State
-from tpmconsole.session.usage import usage
 from tpmconsole.system.processes import Process, boot_id
 
 # A session that has not told its process number by now never will.
@@ -19,6 +18,8 @@ SILENT_S = 30.0
 
 def facts_now(folder: Path, log: Path) -> SessionStatus:
     """A session as it is now: what it last wrote, and whether its process is still there.
+
+    What it costs is left out: ``usage.with_usage`` adds that.
 
     Args:
         folder: the session's.
@@ -31,8 +32,7 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
         this_boot = boot == boot_id()
         process = process_of(facts)
         if this_boot and process is not None and process.alive:
-            cpu, rss = usage(process.pid, process.started)
-            return replace(facts, cpu_percent=cpu, rss_bytes=rss)
+            return facts
         if this_boot and process is None and _age_s(facts) < SILENT_S:
             return facts
         # What it wrote as its last may have come after we read.

@@ -29,6 +29,7 @@ from tpmconsole.session.service import check_no_service, unit_name, unit_of
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import choose
+from tpmconsole.session.usage import with_usage
 from tpmconsole.system.processes import Process, boot_id, end
 from tpmconsole.system.systemd import UnitFiles
 from tpmconsole.tpm.auth import NO_AUTH, Auth
@@ -86,20 +87,30 @@ class SessionManager:
             LOG.warning("%s did not start; its log ends:\n%s", folder.name, log_tail(folder))
             shutil.rmtree(folder, ignore_errors=True)
             raise
-        return self.show(folder.name)
+        return self.show(folder.name, usage=True)
 
-    def list(self) -> list[SessionStatus]:
-        """All sessions, the oldest first, the ended ones that are still kept among them."""
+    def list(self, *, usage: bool = False) -> list[SessionStatus]:
+        """All sessions, the oldest first, the ended ones that are still kept among them.
+
+        Args:
+            usage: say what those that run use of processor and memory, which looks at every
+                process of the machine; else that is None.
+        """
         found = [facts_now(self._folder / name, self._log) for name in names(self._folder)]
-        return sorted(found, key=lambda facts: (facts.started, facts.id))
+        found.sort(key=lambda facts: (facts.started, facts.id))
+        return with_usage(found) if usage else found
 
-    def show(self, session: str) -> SessionStatus:
+    def show(self, session: str, *, usage: bool = False) -> SessionStatus:
         """One session as it is now.
+
+        Args:
+            usage: as for ``list``.
 
         Raises:
             ConsoleError: there is none of that name.
         """
-        return facts_now(self._known(session), self._log)
+        found = facts_now(self._known(session), self._log)
+        return with_usage([found])[0] if usage else found
 
     def stop(self, session: str) -> SessionStatus:
         """End a session; one that has ended stays as it is.
@@ -148,7 +159,7 @@ class SessionManager:
                 "start it: it reads its files then",
             )
         wait_until_reloaded(folder, process)
-        return facts_now(folder, self._log)
+        return self.show(session, usage=True)
 
     def unit(self, session: str, password_file: Path | None) -> UnitFiles:
         """The systemd unit that runs a session at every boot.
@@ -240,29 +251,21 @@ class SessionManager:
     def _wait_until_started(self, folder: Path, process: Process) -> None:
         # Asked before reading: what is written before a process ends is read after.
         deadline = time.monotonic() + START_S
-        while True:
-            alive = process.alive
-            for event in read_events(folder):
-                if event["event"] == "error" and event.get("final"):
-                    raise ConsoleError.from_json(event)
-                if event["event"] == "stopped":
-                    raise ConsoleError(
-                        "Session not started",
-                        f"{folder.name} was stopped while it was starting",
-                        "start it again",
-                    )
-                if event["event"] in ("listening", "handshake") or "retry_in_s" in event:
+        with EventReader(folder) as reader:
+            while True:
+                alive = process.alive
+                if any(_has_started(folder, event) for event in reader.read()):
                     return
-            if not alive:
-                raise ended_without_a_word(folder, self._log)
-            if time.monotonic() > deadline:
-                raise ConsoleError(
-                    "Session does not start",
-                    f"it has said nothing for {START_S:.0f} seconds; the TPM may hang",
-                    f"check the TPM (tpmconsole status), and the log {self._log}",
-                    ExitCode.NO_TPM,
-                )
-            time.sleep(POLL_S)
+                if not alive:
+                    raise ended_without_a_word(folder, self._log)
+                if time.monotonic() > deadline:
+                    raise ConsoleError(
+                        "Session does not start",
+                        f"it has said nothing for {START_S:.0f} seconds; the TPM may hang",
+                        f"check the TPM (tpmconsole status), and the log {self._log}",
+                        ExitCode.NO_TPM,
+                    )
+                time.sleep(POLL_S)
 
     def _begun(self, folder: Path) -> SessionStatus:
         """A session that has told its process number or has ended; it may be starting just now."""
@@ -296,3 +299,20 @@ class SessionManager:
         ended = [facts.id for facts in self.list() if facts.state.ended and not facts.unit]
         for session in ended[:-ENDED_KEPT]:
             shutil.rmtree(self._folder / session, ignore_errors=True)
+
+
+def _has_started(folder: Path, event: dict[str, Any]) -> bool:
+    """Whether an event says that a session is at work.
+
+    Raises:
+        ConsoleError: it says that the session will not be.
+    """
+    if event["event"] == "error" and event.get("final"):
+        raise ConsoleError.from_json(event)
+    if event["event"] == "stopped":
+        raise ConsoleError(
+            "Session not started",
+            f"{folder.name} was stopped while it was starting",
+            "start it again",
+        )
+    return event["event"] in ("listening", "handshake") or "retry_in_s" in event

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tpmconsole.session.condition import process_of
 from tpmconsole.session.spec import address_text
-from tpmconsole.system.processes import Process, parent_of
+from tpmconsole.session.status import SessionStatus
+from tpmconsole.system.processes import Process, children_of_all, family
 from tpmconsole.system.sockdiag import servers_of_sockets
 
 PROC = Path("/proc")
@@ -73,26 +75,33 @@ class TpmUser:
         return asdict(self) | {"age_s": self.age_s}
 
 
-def family(pids: Iterable[int]) -> list[int]:
-    """Those processes and all that they have started, and these in turn.
+def with_usage(sessions: Sequence[SessionStatus]) -> list[SessionStatus]:
+    """The same sessions, those that run with the processor time and memory that they use.
 
-    A session's key is held by a process of its own, which is the session's as well.
+    It reads the entry in /proc of every process of the machine, once for all sessions: ask only
+    where the figures are shown.
     """
-    parents: dict[int, list[int]] = {}
-    for entry in PROC.iterdir():
-        if entry.name.isdecimal():
-            parents.setdefault(parent_of(int(entry.name)), []).append(int(entry.name))
-    found = list(pids)
-    for pid in found:  # grows while it is walked through
-        found += parents.get(pid, ())
+    at_work = {
+        index: process
+        for index, session in enumerate(sessions)
+        if not session.state.ended and (process := process_of(session)) is not None
+    }
+    found = list(sessions)
+    children = children_of_all() if at_work else {}
+    for index, process in at_work.items():
+        cpu, rss = usage(process.pid, process.started, children)
+        found[index] = replace(found[index], cpu_percent=cpu, rss_bytes=rss)
     return found
 
 
-def usage(pid: int, start_time: int) -> tuple[float | None, int | None]:
+def usage(
+    pid: int, start_time: int, children: Mapping[int, Sequence[int]] | None = None
+) -> tuple[float | None, int | None]:
     """What a process costs, and those that it has started.
 
     Args:
         start_time: with the pid it names the process: clock ticks since boot.
+        children: as for ``family``.
 
     Returns:
         Per cent of one processor since this was asked last (the first time, since it began), and
@@ -106,7 +115,7 @@ def usage(pid: int, start_time: int) -> tuple[float | None, int | None]:
             raise psutil.NoSuchProcess(pid)
         found = psutil.Process(pid)
         seconds, rss = _costs(found)
-        for child in family([pid])[1:]:
+        for child in family([pid], children)[1:]:
             with suppress(psutil.Error):  # it has ended meanwhile
                 more_seconds, more_rss = _costs(psutil.Process(child))
                 seconds, rss = seconds + more_seconds, rss + more_rss

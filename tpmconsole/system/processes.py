@@ -7,7 +7,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,24 +73,64 @@ def launch(
     Raises:
         OSError: it cannot be started.
     """
+    with open_log(log) as output:
+        process, _ = start_child(
+            argv, environment=environment, output=output, folder=folder, umask=0o077
+        )
+    return process
+
+
+@contextmanager
+def open_log(log: Path) -> Iterator[int]:
+    """The descriptor of a log that only its owner may read, to append to.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
-        child = subprocess.Popen(
-            argv,
-            env=dict(environment),
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=descriptor,
-            stderr=descriptor,
-            start_new_session=True,
-            umask=0o077,
-        )
+        yield descriptor
     finally:
         os.close(descriptor)
+
+
+def start_child(
+    argv: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    output: int,
+    folder: Path | None = None,
+    stdin: int = subprocess.DEVNULL,
+    umask: int = -1,
+) -> tuple[Process, subprocess.Popen[bytes]]:
+    """Start a program in a session of its own, without our terminal.
+
+    Args:
+        argv: the program's full path and its arguments.
+        environment: all of its environment.
+        output: the descriptor that it prints to.
+        folder: its working directory; None for ours.
+        stdin: as for ``Popen``; a pipe has no buffer, which would keep a password.
+        umask: as for ``Popen``: the default leaves it as ours is.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    child = subprocess.Popen(
+        argv,
+        env=dict(environment),
+        cwd=folder,
+        stdin=stdin,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+        umask=umask,
+        bufsize=0,
+    )
     # Read before anybody waits for it: until then even a child that ended keeps its entry.
-    process = Process(child.pid, _read_stat(child.pid)[1])
+    process = Process(child.pid, start_time(child.pid))
     _reap(child)
-    return process
+    return process, child
 
 
 def ask(
@@ -166,14 +207,42 @@ def with_variable(name: str, value: str) -> list[Process]:
             continue  # ended meanwhile, or another user's
         if wanted in variables:
             pid = int(entry.name)
-            found.append(Process(pid, _read_stat(pid)[1]))
+            found.append(Process(pid, start_time(pid)))
     return found
+
+
+def start_time(pid: int) -> int:
+    """When a process began, clock ticks since boot (proc(5), stat field 22); 0 if it has gone."""
+    return _read_stat(pid)[1]
 
 
 def parent_of(pid: int) -> int:
     """Who started a process, or has inherited it; 0 where there is no such process."""
     fields = _stat_fields(pid)
     return int(fields[1]) if fields else 0
+
+
+def children_of_all() -> dict[int, list[int]]:
+    """The processes of this machine by the one that started or has inherited them."""
+    found: dict[int, list[int]] = {}
+    for entry in PROC.iterdir():
+        if entry.name.isdecimal():
+            found.setdefault(parent_of(int(entry.name)), []).append(int(entry.name))
+    return found
+
+
+def family(pids: Iterable[int], children: Mapping[int, Sequence[int]] | None = None) -> list[int]:
+    """Those processes and all that they have started, and these in turn.
+
+    Args:
+        children: what ``children_of_all`` has found just now; None to look.
+    """
+    if children is None:
+        children = children_of_all()
+    found = list(pids)
+    for pid in found:  # grows while it is walked through
+        found += children.get(pid, ())
+    return found
 
 
 def _read_stat(pid: int) -> tuple[str, int]:

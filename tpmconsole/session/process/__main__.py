@@ -20,10 +20,9 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Secret, first_line, leave_no_core
 from tpmconsole.session.directory import read_order
-from tpmconsole.session.launcher import start_time
 from tpmconsole.session.process.lifecycle import Session
 from tpmconsole.session.tls.engine import PROVIDER
-from tpmconsole.system.processes import boot_id
+from tpmconsole.system.processes import boot_id, start_time
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.worker import protocol
 

@@ -122,7 +122,7 @@ class SessionsPage(Page):
             self.refresh_data()
 
     def _read(self) -> list[SessionStatus]:
-        sessions = self.board.sessions.list()
+        sessions = self.board.sessions.list(usage=True)
         # What runs first, in the order of its start; then what has ended, the newest first.
         running = [one for one in sessions if not one.state.ended]
         ended = [one for one in reversed(sessions) if one.state.ended]
