@@ -26,7 +26,7 @@ lint: $(VENV)/.test
 
 .PHONY: walk
 walk: $(VENV)/.test
-	@cd tests \&\& ../$(BIN)/python -m tools.walk
+	@cd tests && ../$(BIN)/python -m tools.walk
 
 # An emulated board of Debian 13, or 12 (RELEASE=bookworm); Ctrl-] leaves it.
 .PHONY: board
@@ -78,7 +78,7 @@ interop: $(VENV)/.test
 MINUTES ?= 10
 .PHONY: soak-kiosk
 soak-kiosk: $(VENV)/.test
-	@cd tests \&\& ../$(BIN)/python -m tools.soak_kiosk $(MINUTES)
+	@cd tests && ../$(BIN)/python -m tools.soak_kiosk $(MINUTES)
 
 .PHONY: bench
 bench: $(VENV)/.test $(VENV)/.fleet
@@ -92,19 +92,19 @@ soak: $(VENV)/.test
 
 .PHONY: screenshots
 screenshots: $(VENV)/.pictures
-	@cd tests \&\& ../$(BIN)/python -m tools.screenshots
-	@cd tests \&\& ../$(BIN)/python -m tools.cast
+	@cd tests && ../$(BIN)/python -m tools.screenshots
+	@cd tests && ../$(BIN)/python -m tools.cast
 
 # Whether the pictures show what the program shows now.
 .PHONY: check-screenshots
 check-screenshots: $(VENV)/.test
-	@cd tests \&\& ../$(BIN)/python -m tools.screenshots --check
-	@cd tests \&\& ../$(BIN)/python -m tools.cast --check
+	@cd tests && ../$(BIN)/python -m tools.screenshots --check
+	@cd tests && ../$(BIN)/python -m tools.cast --check
 
 # The manual page and the shells' completions, from the parser.
 .PHONY: manual
 manual: $(VENV)/.test
-	@cd tests \&\& ../$(BIN)/python -m tools.manual
+	@cd tests && ../$(BIN)/python -m tools.manual
 
 # A wheel and an sdist that install into an empty environment.
 .PHONY: package
