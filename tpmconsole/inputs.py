@@ -6,6 +6,8 @@ from pathlib import Path
 
 from tpmconsole.errors import usage_error
 
+CERTIFICATE_BYTES = 1024 * 1024  # the most that is read of a file of certificates
+
 
 def parse_address(text: str) -> tuple[str, int]:
     """HOST:PORT, an IPv6 host in brackets; a server may ask for port 0, any that is free.

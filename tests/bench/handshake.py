@@ -27,6 +27,7 @@ from bench.measure import medians, print_heading, print_row, verdict
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.tls.provider import child_environment
+from tpmconsole.tpm.keys import private_key
 from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 
 CHILD = Path(__file__).with_name("handshake_child.py")
@@ -64,7 +65,7 @@ def furnish(folder: Path, board: Board) -> SoftwareIdentity:
     pem = board.tpm.create(Algorithm.EC_P256)
     ca = Ca.make("bench CA")
     SoftwareIdentity.make(folder / "software", ca, "software")
-    public = board.tpm.private_key(KeyRef(pem=pem)).public_key()
+    public = private_key(board.tpm, KeyRef(pem=pem)).public_key()
     (folder / "key.pem").write_bytes(pem)
     (folder / "certificate.pem").write_bytes(ca.issue(public, "tpm"))
     return SoftwareIdentity.make(folder / "peer", ca, "peer")

@@ -11,6 +11,10 @@ from line.line_pty import Pty
 
 from bench.measure import print_heading
 from tpmconsole.board import Board
+from tpmconsole.board.certificates import demo_sign
+from tpmconsole.board.keys import create_key
+from tpmconsole.board.requests import make_request
+from tpmconsole.board.sessions import start_session, stop_session
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.x509.request import RequestSpec
@@ -40,9 +44,9 @@ MC_STEPS = (
 def bench(board: Board) -> None:
     """Print the tables; the board gets an identity, and a session while one is measured."""
     for name in ("gateway", "pump"):
-        board.keyring.create(name, Algorithm.EC_P256)
-    board.provision.request("gateway", RequestSpec("CN=gateway", ("dns:localhost",), "both"))
-    board.installer.demo_sign("gateway")
+        create_key(board, name, Algorithm.EC_P256)
+    make_request(board, "gateway", RequestSpec("CN=gateway", ("dns:localhost",), "both"))
+    demo_sign(board, "gateway")
     state = str(board.settings.state)
     ours = [sys.executable, "-m", "tpmconsole", "--simulate", "--state", state, "--line", "serial"]
     _measure("tpmconsole, its own driver, --line serial", ours, CONSOLE_STEPS, board)
@@ -78,10 +82,10 @@ def _measure(
 
 def _session_update(terminal: Pty, board: Board) -> None:
     spec = SessionSpec(role="server", identity="gateway", host="localhost", port=0)
-    server = board.start_session(spec)
+    server = start_session(board, spec)
     port = int(server.address.rpartition(":")[2])
-    client = board.start_session(
-        SessionSpec(role="client", identity="gateway", host="localhost", port=port)
+    client = start_session(
+        board, SessionSpec(role="client", identity="gateway", host="localhost", port=port)
     )
     try:
         terminal.step(b"4", client.id)
@@ -92,7 +96,7 @@ def _session_update(terminal: Pty, board: Board) -> None:
         _row("session update", len(terminal.output) - before, terminal.cpu_seconds() - used)
     finally:
         for one in (client, server):
-            board.stop_session(one.id)
+            stop_session(board, one.id)
 
 
 def _row(name: str, count: int, cpu_s: float) -> None:

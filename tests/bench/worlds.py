@@ -13,6 +13,7 @@ from tpmconsole.board import Board
 from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.status import SessionStatus
+from tpmconsole.tpm.keys import private_key
 from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 
 LOCAL = "127.0.0.1"
@@ -38,7 +39,7 @@ class World:
         ca, ours = Ca.make("bench CA"), folder / "ours"
         peer = SoftwareIdentity.make(folder / "peer", ca, "peer")
         ours.mkdir()
-        public = board.tpm.private_key(key).public_key()
+        public = private_key(board.tpm, key).public_key()
         (ours / "certificate.pem").write_bytes(ca.issue(public, "tpm"))
         (ours / "trust.pem").write_bytes(ca.pem)
         credentials = Credentials("bench", key, ours / "certificate.pem", ours / "trust.pem")

@@ -26,7 +26,7 @@ def test_a_command_that_starts_while_a_console_leaves_gets_a_simulator(
     ):
         fcntl.flock(leaving, fcntl.LOCK_EX)
         waits = f"-> FLOCK  ADVISORY  READ {os.getpid()} "
-        connecting = pool.submit(board._connect)
+        connecting = pool.submit(board.connect)
         wait_until(lambda: waits in Path("/proc/locks").read_text(), "its waiting for the lease")
         simulator.stop()
         leaving.close()

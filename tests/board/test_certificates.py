@@ -9,6 +9,8 @@ from cryptography import x509
 from support.pki import NOW, Extra, Signer, ca, leaf
 
 from tpmconsole.board import Board
+from tpmconsole.board.certificates import install_certificate
+from tpmconsole.board.trust import add_anchors, new_anchors
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.x509.chain import ChainPath, verify
@@ -37,8 +39,8 @@ def _judged(one: Signer, *, role: str = "client") -> Judgement:
 
 def test_a_ca_that_was_trusted_meanwhile_stays_trusted(board: Board) -> None:
     judgement = _judged(leaf(ROOT))
-    board.installer.add_anchors("pump", OTHER.pem)
-    assert board.installer.install("pump", judgement)
+    add_anchors(board, "pump", OTHER.pem)
+    assert install_certificate(board, "pump", judgement)
     anchors = board.identities.trust_certificates("pump")
     assert anchors == [OTHER.certificate, ROOT.certificate]
 
@@ -47,7 +49,7 @@ def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> No
     """As cryptography's verifier and OpenSSL do, which let no other certificate vouch for any."""
     device = leaf(ROOT)
     with pytest.raises(ConsoleError, match="is no CA") as caught:
-        board.installer.new_anchors("pump", ROOT.pem + device.pem)
+        new_anchors(board, "pump", ROOT.pem + device.pem)
     assert "CN=Root" in caught.value.remedy
     judgement = judge(
         [device.certificate],
@@ -62,16 +64,16 @@ def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> No
     own = ca("Peer", None, Extra(x509.BasicConstraints, x509.BasicConstraints(False, None), True))
     chain = ChainPath((own.certificate,), own.certificate)
     assert verify(chain, chain.certificates, "client", NOW, strict=False) is None
-    (anchor,) = board.installer.new_anchors("pump", own.pem)
+    (anchor,) = new_anchors(board, "pump", own.pem)
     assert "this one peer alone" in anchor.trusted_for
-    (root,) = board.installer.new_anchors("pump", ROOT.pem)
+    (root,) = new_anchors(board, "pump", ROOT.pem)
     assert root.trusted_for == ""
 
 
 def test_what_fails_is_never_installed(board: Board) -> None:
     judgement = _judged(leaf(ca("Stranger")))
     with pytest.raises(ConsoleError, match="refused"):
-        board.installer.install("pump", judgement)
+        install_certificate(board, "pump", judgement)
     assert not board.identities.get("pump").has_certificate
     assert not board.identities.get("pump").has_trust
     assert '"failed: Certificate refused"' in board.settings.audit.read_text()

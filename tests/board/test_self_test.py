@@ -18,7 +18,7 @@ def test_a_self_test_is_one_job(settings, shared_simulator, monkeypatch):
         return call(self, job, *arguments, **named)
 
     monkeypatch.setattr(Dispatcher, "call", counted)
-    monkeypatch.setattr(Board, "_connect", lambda _: shared_simulator.ensure())
+    monkeypatch.setattr(Board, "connect", lambda _: shared_simulator.ensure())
     board = Board(settings())
     try:
         result, health = board.self_test(full=True)

@@ -12,7 +12,9 @@ from support.swtpm import SwtpmAlone
 from support.waiting import wait_until
 
 from tpmconsole.board import Board
-from tpmconsole.board.sessions import restart, unit
+from tpmconsole.board.keys import create_key, open_key
+from tpmconsole.board.requests import make_request, renew
+from tpmconsole.board.sessions import restart, start_session, stop_session, unit
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.directory import SessionConfig, write_order
 from tpmconsole.session.spec import Credentials, SessionSpec
@@ -33,9 +35,9 @@ def board(settings: Callable[..., Settings], alone: SwtpmAlone) -> Iterator[Boar
     """A board with an identity whose key is at a handle and has a password, ready for sessions."""
     board = Board(settings(tcti=alone.connection.tcti, tcti_source="--tcti"))
     try:
-        identity = board.keyring.create("gateway", Algorithm.EC_P256, Auth(b"secret"), HANDLE)
+        identity = create_key(board, "gateway", Algorithm.EC_P256, Auth(b"secret"), HANDLE)
         ca = Ca.make("root")
-        chain = ca.issue(board.provision.public_key(identity), "gateway")  # type: ignore[arg-type]
+        chain = ca.issue(open_key(board, identity).public, "gateway")  # type: ignore[arg-type]
         board.identities.install("gateway", chain, ca.pem)
         yield board
         for facts in board.sessions.list():
@@ -52,9 +54,9 @@ def failed_tries(board: Board) -> int:
 
 def test_no_empty_password_is_tried_for_a_key_that_has_one(board: Board) -> None:
     works: list[Callable[[], object]] = [
-        lambda: board.start_session(SERVER),
-        lambda: board.provision.request("gateway", RequestSpec("CN=gateway")),
-        lambda: board.provision.renew("gateway"),
+        lambda: start_session(board, SERVER),
+        lambda: make_request(board, "gateway", RequestSpec("CN=gateway")),
+        lambda: renew(board, "gateway"),
     ]
     for work in works:
         with pytest.raises(ConsoleError, match="the key of 'gateway' has a password") as caught:
@@ -87,7 +89,7 @@ def test_a_service_needs_the_password_in_a_file(board: Board) -> None:
 
 
 def test_a_restart_ends_no_session_that_it_cannot_start_again(board: Board) -> None:
-    first = board.start_session(SERVER, Auth(b"secret"))
+    first = start_session(board, SERVER, Auth(b"secret"))
     for password, words in ((None, "has a password"), (b"wrong", "refused the password")):
         with pytest.raises(ConsoleError, match=words) as caught:
             restart(board, first.id, Auth(password, spend_last_attempt=False))
@@ -102,9 +104,9 @@ def test_a_restart_ends_no_session_that_it_cannot_start_again(board: Board) -> N
 
 def test_a_session_is_stopped_while_it_starts(board: Board) -> None:
     with ThreadPoolExecutor(1) as thread:
-        start = thread.submit(board.start_session, SERVER, Auth(b"secret"))
+        start = thread.submit(start_session, board, SERVER, Auth(b"secret"))
         wait_until(board.sessions.list)
-        stopped = board.stop_session("server-1")
+        stopped = stop_session(board, "server-1")
         with pytest.raises(ConsoleError, match=r"was stopped while|without a word"):
             start.result()
     assert stopped.state == State.STOPPED

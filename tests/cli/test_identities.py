@@ -15,6 +15,7 @@ from support.authority import Authority
 from support.shell import Shell
 
 from tpmconsole.board import Board
+from tpmconsole.board.requests import last_spec
 from tpmconsole.identity.store import IdentityStore
 from tpmconsole.settings import Settings
 from tpmconsole.system.hardware import host_name, serial_number
@@ -177,7 +178,7 @@ def test_renewal_with_the_same_key_and_with_a_new_one(shell: Shell, authority: A
     new_request.unlink()
     (_folder(shell, "renew-2") / "trust.pem").unlink()
     board = Board(Settings(state=shell.state, simulate=True))
-    wanted = board.provision.last_spec("renew-2")
+    wanted = last_spec(board, "renew-2")
     board.close()
     assert wanted is not None
     assert (wanted.subject, wanted.san) == (r"CN=a\,b,O=Example", ("uri:urn:a:b",))

@@ -75,12 +75,6 @@ EXCEPTIONS: dict[tuple[str, str], str] = {
 # Modules that import each other, with the reason. Each is a knot that is still to be cut.
 CIRCLES: dict[frozenset[str], str] = {
     frozenset(
-        {"tpm.attempt_cost", "tpm.client", "tpm.keys"}
-    ): "private_key and attempt_cost are methods of the client",
-    frozenset(
-        {"board", "board.certificates", "board.check_keys", "board.keys", "board.requests"}
-    ): "Board makes its keyring, requests and certificates, which reach back through it",
-    frozenset(
         {"ui.app", "ui.keeper", "ui.main_screen", "ui.pages.page", "ui.pages.tour"}
     ): "a page asks its app for everything",
 }

@@ -122,12 +122,12 @@ def test_a_tpm_without_room_or_locked_out_is_told_before_anything_runs(
         hog.close()
         wrong = Auth(b"wrong")
         for _ in range(2):
-            tpm.usable(world.keys.sources["key"], wrong)
+            tpm.check_key(world.keys.sources["key"], wrong)
         # The last try is not spent unasked, right or wrong.
         with pytest.raises(ConsoleError, match="One try left") as last:
             world.client(9, **password)  # type: ignore[arg-type]
         assert last.value.needs == "consent"
-        tpm.usable(world.keys.sources["key"], wrong)
+        tpm.check_key(world.keys.sources["key"], wrong)
         with pytest.raises(ConsoleError, match="locked out") as caught:
             world.client(9, **password)  # type: ignore[arg-type]
         assert caught.value.exit_code == ExitCode.REFUSED

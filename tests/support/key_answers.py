@@ -16,7 +16,7 @@ REQUEST = x509.CertificateSigningRequestBuilder().subject_name(
 
 
 def answer(tpm, pem: bytes, password: bytes | None = None) -> str:
-    return tpm.usable(KeyRef(pem), Auth(password)).answer
+    return tpm.check_key(KeyRef(pem), Auth(password)).answer
 
 
 def tries(tpm) -> int:

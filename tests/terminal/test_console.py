@@ -15,6 +15,10 @@ import pytest
 from support.pty import Pty
 
 from tpmconsole.board import Board
+from tpmconsole.board.certificates import demo_sign
+from tpmconsole.board.keys import create_key
+from tpmconsole.board.requests import make_request
+from tpmconsole.board.sessions import start_session, stop_session
 from tpmconsole.board.tour import clear_leftovers
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
@@ -65,13 +69,13 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     board = Board(Settings(state=state, simulate=True))
     try:
         for name in ("gateway", "pump"):
-            board.keyring.create(name, Algorithm.EC_P256)
-        board.provision.request("gateway", RequestSpec("CN=gateway", ("dns:localhost",), "both"))
-        board.installer.demo_sign("gateway")
+            create_key(board, name, Algorithm.EC_P256)
+        make_request(board, "gateway", RequestSpec("CN=gateway", ("dns:localhost",), "both"))
+        demo_sign(board, "gateway")
         spec = SessionSpec(role="server", identity="gateway", host="localhost", port=0)
-        session = board.start_session(spec).id
+        session = start_session(board, spec).id
         yield state
-        board.stop_session(session)
+        stop_session(board, session)
     finally:
         board.close(leave=True)
 
@@ -177,7 +181,7 @@ def test_a_session_update_costs_little(console: Pty, furnished: Path) -> None:
     spec = SessionSpec(
         *("client", "gateway", "localhost", port), interval_s=0.1, protocol="https", path="/"
     )
-    client = board.start_session(spec).id
+    client = start_session(board, spec).id
     try:
         # The Overview names it, too: its row on this page is what the cursor moves to.
         console.step(b"4", lambda: PAGES[b"4"] in console.text and client in console.text)
@@ -201,7 +205,7 @@ def test_a_session_update_costs_little(console: Pty, furnished: Path) -> None:
         console.step(ESCAPE)
         console.step(b"\x1b[A")
     finally:
-        board.stop_session(client)
+        stop_session(board, client)
         board.tpm.close()
 
 

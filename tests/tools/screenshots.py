@@ -20,6 +20,9 @@ from typing import NamedTuple
 from support.technician import Technician, console  # the same driver as the tests
 from tools.walk import free_port
 
+from tpmconsole.board.certificates import demo_sign
+from tpmconsole.board.keys import create_key
+from tpmconsole.board.requests import make_request
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.terminal.profile import TRUECOLOUR, LineProfile
@@ -137,12 +140,10 @@ def _furnish(technician: Technician) -> None:
         ("pump", Algorithm.EC_P384),
         ("sensor", Algorithm.RSA_2048),
     ):
-        board.keyring.create(name, algorithm)
+        create_key(board, name, algorithm)
     for name in ("gateway", "pump"):
-        board.provision.request(
-            name, RequestSpec(f"CN={name},O=Example", ("dns:localhost",), "both")
-        )
-    board.installer.demo_sign("gateway")
+        make_request(board, name, RequestSpec(f"CN={name},O=Example", ("dns:localhost",), "both"))
+    demo_sign(board, "gateway")
 
 
 if __name__ == "__main__":

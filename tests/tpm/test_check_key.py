@@ -19,12 +19,12 @@ from tpmconsole.tpm.model import Algorithm, KeyRef
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_our_own_keys_are_usable(shared_tpm, made, algorithm):
-    assert shared_tpm.usable(KeyRef(made[algorithm])).usable
+    assert shared_tpm.check_key(KeyRef(made[algorithm])).usable
 
 
 def test_a_stolen_key_file_is_refused(shared_tpm, alone, client):
     pem = client(alone.ensure).create(Algorithm.EC_P256)
-    found = shared_tpm.usable(KeyRef(pem))
+    found = shared_tpm.check_key(KeyRef(pem))
     assert found.answer == "not-this-tpm"
     assert "another TPM" in found.reason
     with pytest.raises(ConsoleError) as caught:
@@ -79,7 +79,7 @@ def test_passwords_wrong_missing_right_and_locked_out(alone, client):
 
 
 def test_a_password_for_a_key_that_has_none_is_told(shared_tpm, made):
-    found = shared_tpm.usable(KeyRef(made[Algorithm.EC_P256]), Auth(b"superfluous"))
+    found = shared_tpm.check_key(KeyRef(made[Algorithm.EC_P256]), Auth(b"superfluous"))
     assert found.answer == "wrong-password"
     assert "says that it has none" in found.reason
 
@@ -128,7 +128,7 @@ def test_a_tpm_without_room_is_told(alone, client):
 
 def test_a_damaged_file_is_an_error_of_the_file(shared_tpm, made):
     with pytest.raises(ConsoleError, match="Key file damaged"):
-        shared_tpm.usable(KeyRef(made[Algorithm.EC_P256].replace(b"MIH", b"MIX", 1)))
+        shared_tpm.check_key(KeyRef(made[Algorithm.EC_P256].replace(b"MIH", b"MIX", 1)))
 
 
 def _foreign_key(tpm, change) -> bytes:
@@ -165,7 +165,7 @@ def test_two_hundred_rounds_leave_nothing_behind(alone, client, shared_tpm):
         assert answer(tpm, stolen) == "not-this-tpm"
         if number % 20 == 0:
             tpm.persist(good, HANDLE)
-            assert tpm.usable(KeyRef(handle=HANDLE)).usable
+            assert tpm.check_key(KeyRef(handle=HANDLE)).usable
             tpm.evict(HANDLE)
     assert tpm.worker_pid == worker
     assert _held(worker) == before

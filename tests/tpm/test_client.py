@@ -185,7 +185,7 @@ def test_a_restarted_tpm_is_connected_to_again_without_an_error(alone, client):
     pem = tpm.create(Algorithm.EC_P256)
     for use in (
         tpm.health,
-        lambda: tpm.usable(KeyRef(pem)),
+        lambda: tpm.check_key(KeyRef(pem)),
         lambda: tpm.persist(pem, 0x81000010),
         lambda: tpm.evict(0x81000010),
     ):
@@ -200,7 +200,7 @@ def test_any_dead_part_of_the_simulator_is_repaired_at_the_next_use(simulator, c
     victim = psutil.Process(simulator.pids[program])
     victim.kill()
     wait_until(lambda: not victim.is_running() or victim.status() == psutil.STATUS_ZOMBIE)
-    assert tpm.usable(KeyRef(pem)).usable
+    assert tpm.check_key(KeyRef(pem)).usable
     assert simulator.status().running
     tpm.close()
 
@@ -332,8 +332,8 @@ def _environment_of(pid: int) -> list[str]:
 def test_a_password_is_in_no_argument_environment_or_log(alone, client, tmp_path):
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256, Auth(b"Geheim-1234"))
-    assert not tpm.usable(KeyRef(pem), Auth(b"Geheim-9999")).usable
-    assert tpm.usable(KeyRef(pem), Auth(b"Geheim-1234")).usable
+    assert not tpm.check_key(KeyRef(pem), Auth(b"Geheim-9999")).usable
+    assert tpm.check_key(KeyRef(pem), Auth(b"Geheim-1234")).usable
     pid = worker_of(tpm)
     seen = Path(f"/proc/{pid}/cmdline").read_text() + "".join(_environment_of(pid))
     assert "Geheim" not in seen + (tmp_path / "log").read_text()

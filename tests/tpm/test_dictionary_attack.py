@@ -89,16 +89,16 @@ def test_the_last_try_is_only_spent_on_purpose(alone, client):
     waste(tpm, source.pem, 2)
     for key in (source, KeyRef(handle=0x81000010)):
         for password in (b"wrong", b"right", b""):
-            found = tpm.usable(key, Auth(password, spend_last_attempt=False))
+            found = tpm.check_key(key, Auth(password, spend_last_attempt=False))
             assert (found.answer, found.needs) == ("last-try", "consent")
     # Nor is a handle's key signed with in the hope that it has none.
     with pytest.raises(ConsoleError, match="may have a password, and only one try is left"):
         tpm.sign(KeyRef(handle=0x81000010), bytes(32), "sha256", "ecdsa")
     assert tries(tpm) == 2
-    assert tpm.usable(source, Auth(b"right", spend_last_attempt=True)).usable
+    assert tpm.check_key(source, Auth(b"right", spend_last_attempt=True)).usable
     # A key that does not count has no last try.
     free = KeyRef(tpm.create(Algorithm.EC_P256, Auth(b"right"), noda=True))
-    assert tpm.usable(free, Auth(b"wrong", spend_last_attempt=False)).answer == "wrong-password"
+    assert tpm.check_key(free, Auth(b"wrong", spend_last_attempt=False)).answer == "wrong-password"
     assert not tpm.health().lockout.locked
     assert answer(tpm, source.pem, b"wrong") == "wrong-password"
     assert tpm.health().lockout.locked
@@ -108,21 +108,21 @@ def test_a_parent_s_password_is_asked_for_and_used(alone, client, parent):
     tpm = client(alone.ensure)
     pem = key_below(alone, parent)
     source = KeyRef(pem)
-    found = tpm.usable(source)
+    found = tpm.check_key(source)
     assert (found.answer, found.needs) == ("needs-password", "parent")
-    assert tpm.usable(source, Auth(parent=b"parent")).usable
+    assert tpm.check_key(source, Auth(parent=b"parent")).usable
     with pytest.raises(ConsoleError, match="0x81000005 has a password") as caught:
         tpm.persist(pem, 0x81000010)
     assert caught.value.needs == "parent"
     spent = tries(tpm)
-    wrong = tpm.usable(source, Auth(parent=b"wrong"))
+    wrong = tpm.check_key(source, Auth(parent=b"wrong"))
     assert (wrong.answer, wrong.needs) == ("wrong-password", "parent")
     assert "0x81000005, and counted the try" in wrong.reason
     assert tries(tpm) == spent + 1 == 2
-    assert tpm.usable(source, Auth(parent=b"x", spend_last_attempt=False)).answer == "last-try"
+    assert tpm.check_key(source, Auth(parent=b"x", spend_last_attempt=False)).answer == "last-try"
     assert tries(tpm) == 2
     tpm.persist(pem, 0x81000010, Auth(parent=b"parent"))
-    assert tpm.usable(KeyRef(handle=0x81000010)).usable
+    assert tpm.check_key(KeyRef(handle=0x81000010)).usable
     assert tpm.health().transient.used == 0
 
 

@@ -86,7 +86,7 @@ def test_says_what_a_tpm_in_failure_mode_still_tells(alone, client):
         assert health.mode == "failure"
         assert (result.result, result.code) == (SelfTestResult.FAILED, 0x101)
     with pytest.raises(Exception, match="failure mode"):
-        tpm.usable(KeyRef(pem))
+        tpm.check_key(KeyRef(pem))
 
 
 @pytest.mark.parametrize(

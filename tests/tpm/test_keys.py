@@ -20,6 +20,7 @@ from support.key_answers import HANDLE, HASHES, REQUEST, answer, tries
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.keys import private_key
 from tpmconsole.tpm.model import Algorithm, KeyRef
 
 # Making
@@ -55,7 +56,7 @@ def test_the_longest_password_works_and_a_longer_one_is_refused_first(shared_tpm
     assert answer(shared_tpm, pem, b"p" * 64) == "yes"
     for call in (
         lambda: shared_tpm.create(Algorithm.EC_P256, Auth(b"p" * 65)),
-        lambda: shared_tpm.usable(KeyRef(pem), Auth(b"p" * 65)),
+        lambda: shared_tpm.check_key(KeyRef(pem), Auth(b"p" * 65)),
         lambda: shared_tpm.evict(HANDLE, Auth(owner=b"p" * 65)),
     ):
         with pytest.raises(ConsoleError) as caught:
@@ -103,7 +104,7 @@ def test_what_does_not_fit_together_is_refused(shared_tpm, made, digest, hash_na
 
 @pytest.mark.parametrize("algorithm", Algorithm)
 def test_requests_are_signed_by_the_key_in_the_tpm(shared_tpm, made, algorithm):
-    key = shared_tpm.private_key(KeyRef(made[algorithm]))
+    key = private_key(shared_tpm, KeyRef(made[algorithm]))
     request = REQUEST.sign(key, hashes.SHA256())
     assert request.is_signature_valid
     assert request.public_key() == key.public_key() == keyfile.parse(made[algorithm]).public_key()
@@ -111,7 +112,7 @@ def test_requests_are_signed_by_the_key_in_the_tpm(shared_tpm, made, algorithm):
 
 def test_the_private_half_cannot_be_had(shared_tpm, made):
     for algorithm in (Algorithm.EC_P256, Algorithm.RSA_2048):
-        key = shared_tpm.private_key(KeyRef(made[algorithm]))
+        key = private_key(shared_tpm, KeyRef(made[algorithm]))
         assert key.key_size in (256, 2048)
         for call in (
             key.private_numbers,
@@ -122,7 +123,7 @@ def test_the_private_half_cannot_be_had(shared_tpm, made):
 
 
 def test_a_pss_salt_that_was_not_asked_for_is_an_error(shared_tpm, made):
-    key = shared_tpm.private_key(KeyRef(made[Algorithm.RSA_2048]))
+    key = private_key(shared_tpm, KeyRef(made[Algorithm.RSA_2048]))
     for salt, good in ((padding.PSS.AUTO, True), (11, False)):
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), salt)
         verify = padding.PSS(padding.MGF1(hashes.SHA256()), padding.PSS.AUTO)
@@ -136,7 +137,7 @@ def test_a_pss_salt_that_was_not_asked_for_is_an_error(shared_tpm, made):
 
 
 def test_a_prehashed_digest_is_signed_as_it_is(shared_tpm, made):
-    key = shared_tpm.private_key(KeyRef(made[Algorithm.EC_P384]))
+    key = private_key(shared_tpm, KeyRef(made[Algorithm.EC_P384]))
     digest = hashlib.sha384(b"data").digest()
     signature = key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA384())))
     key.public_key().verify(signature, b"data", ec.ECDSA(hashes.SHA384()))

@@ -16,6 +16,7 @@ from tpm2_pytss.tsskey import TSSPrivKey
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.keys import private_key
 from tpmconsole.tpm.model import Algorithm, KeyRef
 
 
@@ -39,8 +40,8 @@ def test_persists_lists_uses_and_evicts(shared_tpm, made):
             assert public == keyfile.parse(pem).public_key()
             assert listed.name == keyfile.parse(pem).area.name.hex()
             assert shared_tpm.public_pem(source) == shared_tpm.public_pem(KeyRef(pem))
-            assert shared_tpm.usable(source).usable
-            assert REQUEST.sign(shared_tpm.private_key(source), hashes.SHA256()).is_signature_valid
+            assert shared_tpm.check_key(source).usable
+            assert REQUEST.sign(private_key(shared_tpm, source), hashes.SHA256()).is_signature_valid
         finally:
             shared_tpm.evict(HANDLE)
     assert at(HANDLE, shared_tpm) == []
@@ -91,7 +92,7 @@ def test_nothing_at_a_handle_is_told(shared_tpm):
     for call in (
         lambda: shared_tpm.evict(HANDLE),
         lambda: shared_tpm.public_pem(source),
-        lambda: shared_tpm.usable(source),
+        lambda: shared_tpm.check_key(source),
         lambda: shared_tpm.sign(source, b"d" * 32, "sha256", "ecdsa"),
     ):
         with pytest.raises(ConsoleError, match="nothing at") as caught:
@@ -149,7 +150,7 @@ def test_what_a_handle_is_for(alone, client):
     assert found["0x81010001"].counts_towards_lockout
     assert not found["0x81000001"].counts_towards_lockout
     for handle in (0x81000001, 0x81000002):
-        assert tpm.usable(KeyRef(handle=handle)).answer == "cannot-sign"
+        assert tpm.check_key(KeyRef(handle=handle)).answer == "cannot-sign"
 
 
 def test_an_owner_password_is_asked_for_and_never_guessed(alone, client):
@@ -166,10 +167,10 @@ def test_an_owner_password_is_asked_for_and_never_guessed(alone, client):
             with pytest.raises(ConsoleError, match="owner hierarchy") as caught:
                 call(password)
             assert (caught.value.title, caught.value.exit_code) == (title, ExitCode.REFUSED)
-    assert tpm.usable(KeyRef(pem)).answer == "needs-password"
-    assert tpm.usable(KeyRef(pem), Auth(owner=b"owner")).usable
+    assert tpm.check_key(KeyRef(pem)).answer == "needs-password"
+    assert tpm.check_key(KeyRef(pem), Auth(owner=b"owner")).usable
     tpm.persist(pem, HANDLE, Auth(owner=b"owner"))
-    assert tpm.usable(KeyRef(handle=HANDLE)).usable
+    assert tpm.check_key(KeyRef(handle=HANDLE)).usable
     with pytest.raises(ConsoleError, match="owner hierarchy"):
         tpm.evict(HANDLE)
     tpm.evict(HANDLE, Auth(owner=b"owner"))

@@ -87,8 +87,8 @@ def test_the_worker_keeps_no_password(alone, client) -> None:
     with ESAPI(alone.connection.tcti) as esapi:
         esapi.hierarchy_change_auth(ESYS_TR.OWNER, OWNER)
         esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, LOCKOUT)
-    assert not tpm.usable(KeyRef(pem), Auth(WRONG, owner=OWNER)).usable
-    assert tpm.usable(KeyRef(pem), Auth(KEY, owner=OWNER)).usable
+    assert not tpm.check_key(KeyRef(pem), Auth(WRONG, owner=OWNER)).usable
+    assert tpm.check_key(KeyRef(pem), Auth(KEY, owner=OWNER)).usable
     assert not found(worker(tpm), KEY, WRONG, OWNER)
     with pytest.raises(ConsoleError):
         tpm.persist(pem, HANDLE, Auth(owner=WRONG))

@@ -8,6 +8,7 @@ from support.swtpm import SwtpmAlone
 from support.technician import Technician, console
 from tpm2_pytss import ESAPI, ESYS_TR
 
+from tpmconsole.board.keys import create_key
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm
@@ -29,9 +30,7 @@ def failed_tries(technician: Technician) -> int:
 async def test_a_wrong_password_is_told_with_the_tries_that_are_left(settings: Make) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        technician.app.board.keyring.create(
-            "locked", Algorithm.EC_P256, Auth(b"secret"), 0x81000010
-        )
+        create_key(technician.app.board, "locked", Algorithm.EC_P256, Auth(b"secret"), 0x81000010)
         await technician.press("2")
         await technician.sees("0x81000010")
         await technician.press("u")
@@ -60,7 +59,7 @@ async def test_the_last_try_is_asked_about_again_and_a_locked_tpm_asks_for_none(
 ) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        technician.app.board.keyring.create("locked", Algorithm.EC_P256, Auth(b"secret"))
+        create_key(technician.app.board, "locked", Algorithm.EC_P256, Auth(b"secret"))
         await technician.press("2")
         await technician.sees("locked/key.pem")
         await technician.press("u")
@@ -105,9 +104,9 @@ async def test_the_lockout_password_is_asked_for_with_its_danger(
         esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, "lockout")
     async with console(settings(tcti=alone.connection.tcti, tcti_source="--tcti")) as technician:
         await technician.idle()
-        keyring = technician.app.board.keyring
-        identity = keyring.create("locked", Algorithm.EC_P256, Auth(b"secret"))
-        keyring.usable(technician.app.board.source(identity), Auth(b"wrong"))
+        board = technician.app.board
+        identity = create_key(board, "locked", Algorithm.EC_P256, Auth(b"secret"))
+        board.tpm.check_key(board.source(identity), Auth(b"wrong"))
         await technician.press("r")
         await technician.sees("1 of 3 tries used")
         await technician.press("l")
@@ -117,7 +116,7 @@ async def test_the_lockout_password_is_asked_for_with_its_danger(
         await technician.sees("after ONE wrong one the TPM refuses")
         await enter(technician, "lockout")
         await technician.sees("0 of 3 tries used")
-        keyring.usable(technician.app.board.source(identity), Auth(b"wrong"))
+        board.tpm.check_key(board.source(identity), Auth(b"wrong"))
         await technician.press("r")
         await technician.sees("1 of 3 tries used")
         await technician.press("l")

@@ -11,6 +11,7 @@ from support.swtpm import SwtpmAlone
 from support.technician import Technician, console
 from tpm2_pytss import ESAPI, ESYS_TR
 
+from tpmconsole.board.keys import key_files, persistent_keys
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import KeyFile
 
@@ -30,7 +31,7 @@ def check_still_there(path: Path) -> None:
 
 
 def key_of(technician: Technician, name: str) -> KeyFile:
-    (found,) = (one for one in technician.app.board.keyring.files() if one.identity == name)
+    (found,) = (one for one in key_files(technician.app.board) if one.identity == name)
     return found
 
 
@@ -70,7 +71,7 @@ async def test_the_owner_s_password_is_asked_for_and_what_evicting_breaks_is_nam
         await technician.sees("Password of the TPM's hierarchy")
         await technician.press("escape")
         await technician.sees("no password was given")
-        assert technician.app.board.keyring.persistent()
+        assert persistent_keys(technician.app.board)
 
 
 @pytest.fixture

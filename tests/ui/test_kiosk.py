@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from support.technician import Technician, console
 
+from tpmconsole.board.keys import create_key
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings, load_settings
 from tpmconsole.tpm.model import Algorithm, KeyRef
@@ -50,7 +51,7 @@ async def test_a_visitor_has_what_was_meant_for_one_and_no_way_out(settings: Mak
     async with console(board) as technician:
         await technician.sees("SIMULATED")
         app, main, seen = technician.app, technician.app.main, {}
-        app.board.keyring.create("gateway", Algorithm.EC_P256)
+        create_key(app.board, "gateway", Algorithm.EC_P256)
         await technician.press("q", "f10", "ctrl+q", "ctrl+c", "ctrl+z", "ctrl+p", "ctrl+backslash")
         for index, (page, word, keys) in enumerate(HARMFUL):
             await technician.press(str(index + 1))
@@ -98,7 +99,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         await technician.sees("1 of 10")
         await technician.sees("by its own word")
         assert app.board.simulator.status().pids["swtpm"] != before
-        usable = await asyncio.to_thread(app.board.tpm.usable, key)
+        usable = await asyncio.to_thread(app.board.tpm.check_key, key)
         assert usable.answer == "not-this-tpm", "the simulated TPM is another one now"
         await technician.press("left")
         assert not keeper._playing

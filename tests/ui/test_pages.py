@@ -10,6 +10,7 @@ import pytest
 from support.technician import SIZE, console
 from textual.css.query import NoMatches
 
+from tpmconsole.board.keys import create_key
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
@@ -117,7 +118,7 @@ async def test_a_bad_name_is_told_in_the_form_and_nothing_is_made(settings: Make
 async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        technician.app.board.keyring.create("pump", Algorithm.EC_P256)
+        create_key(technician.app.board, "pump", Algorithm.EC_P256)
         await technician.press("3")
         await technician.sees("pump")
         await technician.press("i", "f")

@@ -13,6 +13,10 @@ from support.authority import Authority
 from support.technician import Technician, console
 from textual import events
 
+from tpmconsole.board.certificates import install_certificate, judge_certificate
+from tpmconsole.board.keys import create_key
+from tpmconsole.board.requests import make_request
+from tpmconsole.board.trust import add_anchors
 from tpmconsole.identity.summary import Summary
 from tpmconsole.settings import Settings
 from tpmconsole.system.disks import Disk, Disks
@@ -38,9 +42,9 @@ async def _requested(technician: Technician, name: str, **spec: object) -> Path:
     board = technician.app.board
     await technician.idle()
     password = spec.pop("password", None)
-    await asyncio.to_thread(board.keyring.create, name, Algorithm.EC_P256, Auth(password))
+    await asyncio.to_thread(create_key, board, name, Algorithm.EC_P256, Auth(password))
     wanted = RequestSpec(f"CN={name}", **spec)  # type: ignore[arg-type]
-    await asyncio.to_thread(board.provision.request, name, wanted, Auth(password))
+    await asyncio.to_thread(make_request, board, name, wanted, Auth(password))
     await technician.press("1", "3")
     await technician.sees(name)
     await technician.idle()
@@ -118,7 +122,7 @@ async def _wrong_role_and_key(technician: Technician, authority: Authority) -> N
     request = await _requested(technician, "client", role="client")
     leaf = authority.sign(request).read_text()
     board = technician.app.board
-    await asyncio.to_thread(board.installer.add_anchors, "client", authority.root.read_bytes())
+    await asyncio.to_thread(add_anchors, board, "client", authority.root.read_bytes())
     await technician.press("i")
     await _paste(technician, leaf)
     await technician.sees("y installs it")
@@ -189,7 +193,7 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         def install(days: int) -> None:
             leaf = authority.sign(request, days).read_bytes()
             root = authority.root.read_bytes()
-            board.installer.install("old", board.installer.judge("old", [leaf], root, None))
+            install_certificate(board, "old", judge_certificate(board, "old", [leaf], root, None))
 
         await asyncio.to_thread(install, 20)
         await technician.press("1")
@@ -322,7 +326,7 @@ async def _files(technician: Technician, stick: Path) -> None:
 async def test_a_bad_template_and_no_tpm_lose_nothing_that_was_typed(settings: Make) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        await asyncio.to_thread(technician.app.board.keyring.create, "pump", Algorithm.EC_P256)
+        await asyncio.to_thread(create_key, technician.app.board, "pump", Algorithm.EC_P256)
     options = {"request": {"subject": "CN={colour}"}}
     gone = settings(tcti="device:/nowhere", tcti_source="--tcti", options=options)
     async with console(gone) as technician:

@@ -10,6 +10,10 @@ from contextlib import contextmanager
 from support.technician import Technician, console
 
 from tpmconsole.board import Board
+from tpmconsole.board.certificates import demo_sign
+from tpmconsole.board.keys import create_key
+from tpmconsole.board.requests import make_request
+from tpmconsole.board.sessions import start_session, stop_session
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import Auth
@@ -49,20 +53,20 @@ async def ready(technician: Technician, password: bytes | None = None) -> Board:
     await technician.idle()
     board = technician.app.board
     auth = Auth(password)
-    board.keyring.create("gateway", Algorithm.EC_P256, auth)
+    create_key(board, "gateway", Algorithm.EC_P256, auth)
     spec = RequestSpec("CN=gateway", ("dns:localhost",), "both")
-    board.provision.request("gateway", spec, auth)
-    board.installer.demo_sign("gateway")
+    make_request(board, "gateway", spec, auth)
+    demo_sign(board, "gateway")
     return board
 
 
 async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
     async with console(settings(simulate=True)) as technician:
         board = await ready(technician)
-        server = board.start_session(SessionSpec("server", "gateway", "localhost", 0))
+        server = start_session(board, SessionSpec("server", "gateway", "localhost", 0))
         port = int(server.address.rpartition(":")[2])
-        client = board.start_session(
-            SessionSpec("client", "gateway", "localhost", port, interval_s=0.05)
+        client = start_session(
+            board, SessionSpec("client", "gateway", "localhost", port, interval_s=0.05)
         )
         await technician.press("4")
         await technician.sees("Since       ")
@@ -101,8 +105,8 @@ async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
         assert board.sessions.show("client-1").state == "stopped"
         assert board.sessions.spec("client-2") == board.sessions.spec("client-1")
         await technician.idle()
-        board.stop_session("client-2")
-        board.stop_session(server.id)
+        stop_session(board, "client-2")
+        stop_session(board, server.id)
 
 
 async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settings: Make) -> None:
@@ -142,7 +146,7 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.until(lambda: not board.sessions.any_running(), "the end of server-2")
         # The last try is sent where somebody says so.
         gateway = board.source(board.identities.get("gateway"))
-        assert not board.keyring.usable(gateway, Auth(b"wrong")).usable
+        assert not board.tpm.check_key(gateway, Auth(b"wrong")).usable
         await technician.press("r")
         await technician.sees("tries left: 1 of 3")
         await technician.type("secret")
@@ -150,7 +154,7 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.sees("LAST TRY")
         await technician.press("y")
         await technician.sees("server-3 started")
-        board.stop_session("server-3")
+        stop_session(board, "server-3")
 
 
 async def test_another_user_of_the_tpm_is_a_row_of_its_own(settings: Make) -> None:

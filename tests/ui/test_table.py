@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pytest
 from support.technician import console
 
+from tpmconsole.board.keys import create_key
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 
@@ -21,7 +22,7 @@ async def test_long_names_can_be_told_apart(
     async with console(settings(simulate=True), size=(width, 24)) as technician:
         await technician.idle()
         for name in (ONE, OTHER):
-            await asyncio.to_thread(technician.app.board.keyring.create, name, Algorithm.EC_P256)
+            await asyncio.to_thread(create_key, technician.app.board, name, Algorithm.EC_P256)
         await technician.press("3")
         await technician.sees("2 Request")
         assert technician.screen().count(ONE) == 1  # in the list, or in the pane below it

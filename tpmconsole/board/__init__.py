@@ -1,8 +1,9 @@
-"""One board: its TPM, its identities and its sessions, joined into one method per command.
+"""What a user does, one function for each thing, the same for commands and screens.
 
-The rooms below know nothing of each other: ``identity`` gets a private-key object, ``session`` a
-folder and a key, ``tpm`` neither. Commands and screens both call this class, its keyring and its
-provisioning, and so do the same.
+``Board`` holds what every use case works on: the settings, the TPM, the identities, the sessions,
+the simulator and the audit record. The functions are in the modules beside it and take the board
+as their first argument. The rooms below know nothing of each other: ``identity`` gets a
+private-key object, ``session`` a folder and a key, ``tpm`` neither.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from tpmconsole.board import audit
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
-from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Connection, KeyRef, SelfTest, SelfTestResult, TpmHealth
 
@@ -32,15 +32,10 @@ from tpmconsole.tpm.model import Connection, KeyRef, SelfTest, SelfTestResult, T
 LEAVE_S = 0.4
 
 if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
-    from tpmconsole.board.certificates import Installer
     from tpmconsole.board.doctor.modes import WrongMode
-    from tpmconsole.board.keys import Keyring
-    from tpmconsole.board.requests import Provision
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.manager import SessionManager
-    from tpmconsole.session.spec import Credentials, SessionSpec
-    from tpmconsole.session.status import SessionStatus
     from tpmconsole.tpm.simulator import Simulator
 
 log = logging.getLogger(__name__)
@@ -57,7 +52,7 @@ class Board:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.tpm = Tpm(self._connect, settings.log)
+        self.tpm = Tpm(self.connect, settings.log)
         self._lease: IO[bytes] | None = None
         # When the TPM was last asked which handles are in use, and which are.
         self._handles: tuple[float, frozenset[str]] | None = None
@@ -80,27 +75,9 @@ class Board:
 
         return Simulator(self.settings.simulator)
 
-    @cached_property
-    def keyring(self) -> Keyring:
-        from tpmconsole.board.keys import Keyring
-
-        return Keyring(self)
-
-    @cached_property
-    def provision(self) -> Provision:
-        from tpmconsole.board.requests import Provision
-
-        return Provision(self)
-
-    @cached_property
-    def installer(self) -> Installer:
-        from tpmconsole.board.certificates import Installer
-
-        return Installer(self)
-
     # The TPM
 
-    def _connect(self) -> Connection:
+    def connect(self) -> Connection:
         from tpmconsole.tpm.tcti import choose
 
         connection = choose(self.settings)
@@ -250,58 +227,7 @@ class Board:
 
         return say_once(self.settings.state, self.tpm.connection)
 
-    # Sessions
-
-    def start_session(self, spec: SessionSpec, auth: Auth = NO_AUTH) -> SessionStatus:
-        """Start a mutual-TLS client or server that outlives us.
-
-        Raises:
-            ConsoleError: as ``credentials`` does, or the session could not start.
-        """
-        credentials = self.credentials(spec, auth)
-        facts = self.sessions.start(spec, credentials, self._connect(), auth)
-        self.record("session start", identity=spec.identity, session=facts.id, role=spec.role)
-        return facts
-
-    def credentials(self, spec: SessionSpec, auth: Auth) -> Credentials:
-        """What a session would prove itself with.
-
-        Raises:
-            ConsoleError: there is no such identity, it has no certificate yet, or its key's
-                password is missing.
-        """
-        from tpmconsole.session.spec import Credentials
-
-        identity = self.identities.get(spec.identity)
-        run = f"run: tpmconsole import {identity.name} FILE --trust FILE"
-        add = f"add its CA: tpmconsole trust {identity.name} --add FILE"
-        for there, what, remedy in (
-            (identity.has_certificate, "certificate", run),
-            (identity.has_trust, "trust anchors for its peer", add),
-        ):
-            if not there:
-                raise ConsoleError(
-                    "Identity not ready",
-                    f"'{identity.name}' has no {what} yet",
-                    remedy,
-                )
-        identity.check_given(auth.key)
-        return Credentials(
-            identity=identity.name,
-            key=self.source(identity),
-            certificate=identity.certificate,
-            trust=identity.trust,
-        )
-
-    def stop_session(self, session: str) -> SessionStatus:
-        """End a session.
-
-        Raises:
-            ConsoleError: there is none of that name.
-        """
-        facts = self.sessions.stop(session)
-        self.record("session stop", session=session)
-        return facts
+    # What every change needs
 
     def source(self, identity: Identity) -> KeyRef:
         """Where an identity's key is."""

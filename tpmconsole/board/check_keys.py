@@ -1,28 +1,52 @@
-"""Trying many keys: nobody chose to risk a password try for each of them, so none is risked."""
+"""Check whether the TPM can use keys: one, or many without spending a dictionary-attack attempt."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Password
+from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.auth import NO_AUTH, Auth
-from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind, PersistentKey
+from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind, KeyRef, PersistentKey
 
 if TYPE_CHECKING:
-    from tpmconsole.board.keys import Keyring
+    from tpmconsole.board import Board
 
-    Key = KeyFile | PersistentKey
-
+Key = KeyFile | PersistentKey
 AnyKey = TypeVar("AnyKey", KeyFile, PersistentKey)
 
-IN_A_TPM = (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
+_KEY_BYTES = 64 * 1024
+_IN_A_TPM = (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
 _NOT_KNOWN = ("needs-password", "last-try")
 
 
-def prove_unasked(keyring: Keyring, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
+def check_key(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
+    """Let the TPM sign a nonce with a key of the list, and verify it.
+
+    Raises:
+        ConsoleError: the TPM cannot be reached, or the file cannot be read.
+    """
+    if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
+        return KeyCheck("cannot-sign", key.reason or "it holds sealed data, no key")
+    return board.tpm.check_key(key_ref(key), auth)
+
+
+def key_ref(key: Key) -> KeyRef:
+    """What the TPM finds a key of the list by.
+
+    Raises:
+        ConsoleError: its file cannot be read.
+    """
+    if isinstance(key, PersistentKey):
+        return KeyRef(handle=int(key.handle, 16))
+    return KeyRef(pem=read_bounded(Path(key.path), _KEY_BYTES))
+
+
+def check_unasked(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
     """Let the TPM sign with a key as one of many.
 
     A key in the TPM that might have a password, and whose wrong tries count, is left alone.
@@ -36,14 +60,14 @@ def prove_unasked(keyring: Keyring, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
         if key.auth is None and key.counts_towards_lockout:
             why = "it may have a password, and a wrong one counts; try it alone"
             return KeyCheck("needs-password", why, "key")
-    return keyring.prove(key, auth)
+    return check_key(board, key, auth)
 
 
-def proved(keyring: Keyring, key: AnyKey, auth: Auth) -> AnyKey:
+def checked(board: Board, key: AnyKey, auth: Auth) -> AnyKey:
     """The key with a command's answer in it; files that hold none for a TPM stay as they are."""
-    if isinstance(key, KeyFile) and key.kind not in IN_A_TPM:
+    if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
         return key
-    answer = prove_unasked(keyring, key, auth)
+    answer = check_unasked(board, key, auth)
     usable = None if answer.answer in _NOT_KNOWN else answer.usable
     more = "; --last-try sends it all the same" if answer.needs == "consent" else ""
     return replace(key, usable=usable, reason=f"{answer.reason}{more}")
@@ -65,8 +89,8 @@ def guarded_parents(keys: Iterable[Key], persistent: Iterable[PersistentKey]) ->
             yield key
 
 
-def prove_all(
-    keyring: Keyring,
+def check_all(
+    board: Board,
     keys: Iterable[Key],
     parents: Mapping[str, Password],
     left_out: Collection[str],
@@ -89,7 +113,7 @@ def prove_all(
             continue
         auth = Auth(parent=parents.get(parent or ""), spend_last_attempt=False)
         try:
-            answer = prove_unasked(keyring, key, auth)
+            answer = check_unasked(board, key, auth)
         except ConsoleError as error:
             if error.exit_code is ExitCode.NO_TPM:
                 raise

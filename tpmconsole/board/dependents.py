@@ -5,19 +5,16 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
-from tpmconsole.errors import ConsoleError
-from tpmconsole.system.files import read_bounded
+from tpmconsole.board.keys import key_files
 from tpmconsole.tpm.model import KeyFile, PersistentKey
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from tpmconsole.board import Board
-    from tpmconsole.identity.store import Identity
-
-CERTIFICATE_BYTES = 1024 * 1024
 
 
 def users(board: Board, key: KeyFile | PersistentKey) -> tuple[str, ...]:
@@ -30,10 +27,13 @@ def users(board: Board, key: KeyFile | PersistentKey) -> tuple[str, ...]:
 
 
 def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
+    from tpmconsole.identity.identity import kept_certificate, unless_damaged
+
     for identity in board.identities.all():
         if identity.name == key.identity:
             yield f"identity {identity.name}: its key"
-        leaf = _leaf(identity)
+        # The Overview tells what is wrong with a damaged one.
+        leaf = unless_damaged(partial(kept_certificate, identity))
         if leaf is not None and key.public_pem and _public_pem(leaf) == key.public_pem:
             from tpmconsole.x509.names import name_text
 
@@ -61,22 +61,10 @@ def dependents(board: Board, key: PersistentKey) -> tuple[str, ...]:
         ]
     found += [
         f"key file {one.identity or one.path}: this is its parent"
-        for one in board.keyring.files()
+        for one in key_files(board)
         if one.parent == key.handle
     ]
     return tuple(found)
-
-
-def _leaf(identity: Identity) -> x509.Certificate | None:
-    """The identity's certificate; None where it has none that can be read."""
-    from tpmconsole.x509.bundle import read_bundle
-
-    if not identity.has_certificate:
-        return None
-    try:
-        return read_bundle(read_bounded(identity.certificate, CERTIFICATE_BYTES))[0]
-    except ConsoleError:  # the Overview tells what is wrong with it
-        return None
 
 
 def _public_pem(certificate: x509.Certificate) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.kept import kept_certificate
+from tpmconsole.identity.identity import kept_certificate
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board

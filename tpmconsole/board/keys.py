@@ -7,23 +7,58 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.check_keys import IN_A_TPM, proved
+from tpmconsole.board.check_keys import checked
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.secret import Password
-from tpmconsole.system.files import PRIVATE_FILE, read_bounded
+from tpmconsole.system.files import PRIVATE_FILE
 from tpmconsole.text import printable
-from tpmconsole.tpm.auth import NO_AUTH, Auth, check_password
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.handles import check_for_new_key
-from tpmconsole.tpm.model import Algorithm, KeyCheck, KeyFile, KeyRef, PersistentKey, Room
+from tpmconsole.tpm.model import Algorithm, KeyFile, KeyRef, PersistentKey, Room
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.identity.store import Identity
     from tpmconsole.tpm.keyfile.software import SoftwareKey
+    from tpmconsole.tpm.keys import TpmEcKey, TpmRsaKey
+    from tpmconsole.x509.schemes import PublicKey
 
-    Key = KeyFile | PersistentKey
 
-KEY_BYTES = 64 * 1024
+@dataclass(frozen=True, slots=True)
+class OpenKey:
+    """An identity's key as its file or the TPM describes it: read once, used for everything.
+
+    Attributes:
+        ref: what the TPM finds it by.
+        public: its public half.
+        scheme: the only scheme that its file allows; empty for any. A handle's is not asked for:
+            we made it free.
+    """
+
+    ref: KeyRef
+    public: PublicKey
+    scheme: str = ""
+
+    def private(self, board: Board, auth: Auth = NO_AUTH) -> TpmEcKey | TpmRsaKey:
+        """The key for cryptography; it signs in the board's TPM."""
+        from tpmconsole.tpm.keys import private_key
+
+        return private_key(board.tpm, self.ref, auth, self.public)
+
+
+def open_key(board: Board, identity: Identity) -> OpenKey:
+    """Read an identity's key, without its password.
+
+    Raises:
+        ConsoleError: its file is damaged, nothing is at its handle, or it is neither EC nor RSA.
+    """
+    from tpmconsole.tpm import keyfile
+    from tpmconsole.x509.schemes import load_public_key
+
+    ref = board.source(identity)
+    if ref.pem is None:
+        return OpenKey(ref, load_public_key(board.tpm.public_pem(ref)))
+    key = keyfile.parse(ref.pem)
+    return OpenKey(ref, key.public_key(), key.area.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,262 +80,232 @@ class KeyList:
         return answer
 
 
-class Keyring:
-    """What can be done with keys.
+def list_keys(
+    board: Board,
+    paths: Sequence[Path] = (),
+    *,
+    prove: bool = False,
+    auth: Auth = NO_AUTH,
+) -> KeyList:
+    """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
 
     Args:
-        board: whose keys they are.
+        paths: files and folders.
+        prove: let the TPM sign with each key; reading alone never loads one.
+        auth: for proving.
+
+    Raises:
+        ConsoleError: a key's password was given, and it is not for one key file alone.
     """
-
-    def __init__(self, board: Board) -> None:
-        self._board = board
-
-    def list(
-        self,
-        paths: Sequence[Path] = (),
-        *,
-        prove: bool = False,
-        auth: Auth = NO_AUTH,
-    ) -> KeyList:
-        """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
-
-        Args:
-            paths: files and folders.
-            prove: let the TPM sign with each key; reading alone never loads one.
-            auth: for proving.
-
-        Raises:
-            ConsoleError: a key's password was given, and it is not for one key file alone.
-        """
-        files = tuple(self.files(paths))
-        if auth.key is not None and len(files) != 1:
-            raise ConsoleError(
-                "Which key?",
-                f"a password is for one key, and here are {len(files)} key files",
-                "name the one key file that the password is for",
-                ExitCode.USAGE,
-            )
-        if prove:
-            files = tuple(proved(self, key, auth) for key in files)
-        inside = self.inside()
-        persistent = inside.persistent
-        if prove and not paths:
-            none_of_its_own = replace(auth, key=None)
-            persistent = tuple(proved(self, key, none_of_its_own) for key in persistent)
-        return replace(inside, files=files, persistent=persistent)
-
-    def inside(self) -> KeyList:
-        """The list without the key files: what the TPM answers, or why it does not.
-
-        Raises:
-            ConsoleError: what was asked for is no TPM.
-        """
-        try:
-            return KeyList((), self.persistent(), room=self._board.tpm.room())
-        except ConsoleError as error:
-            if error.exit_code is ExitCode.USAGE:
-                raise
-            return KeyList((), (), error)
-
-    def files(self, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
-        """Read key files one after the other, without a TPM."""
-        from tpmconsole.tpm.keyfile.scan import scan
-
-        identities = self._board.settings.identities
-        ours = [identities] if identities.is_dir() else []  # before the first one is made
-        for key in scan(paths) if paths else scan(ours, depth=1):
-            yield replace(key, identity=self._owner(Path(key.path)))
-
-    def _owner(self, path: Path) -> str | None:
-        """The identity whose key file this is."""
-        folder = path.parent
-        ours = path.name == "key.pem" and folder.parent == self._board.settings.identities
-        # Both are there after a power cut while the key was moved: the handle counts.
-        return folder.name if ours and not (folder / "key.handle").exists() else None
-
-    def persistent(self) -> tuple[PersistentKey, ...]:
-        """The keys kept inside the TPM, each with the identity that lives on it."""
-        owners = {
-            f"0x{identity.handle:08x}": identity
-            for identity in self._board.identities.all()
-            if identity.handle is not None
-        }
-
-        def owned(key: PersistentKey) -> PersistentKey:
-            owner = owners.get(key.handle)
-            if owner is None:
-                return key
-            # The TPM does not tell whether a key has a password; a whole record of ours does.
-            known = key.auth is None and (owner.problem is None or owner.auth == "password")
-            auth = owner.auth if known else key.auth
-            return replace(key, identity=owner.name, auth=auth)
-
-        return tuple(map(owned, self._board.tpm.persistent_keys()))
-
-    # Trying them
-
-    def prove(self, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
-        """Let the TPM sign a nonce with a key of the list, and verify it.
-
-        Raises:
-            ConsoleError: the TPM cannot be reached, or the file cannot be read.
-        """
-        if isinstance(key, PersistentKey):
-            return self.usable(KeyRef(handle=int(key.handle, 16)), auth)
-        if key.kind not in IN_A_TPM:
-            return KeyCheck("cannot-sign", key.reason or "it holds sealed data, no key")
-        return self.usable(KeyRef(pem=read_bounded(Path(key.path), KEY_BYTES)), auth)
-
-    def usable(self, source: KeyRef, auth: Auth = NO_AUTH) -> KeyCheck:
-        """Sign a nonce with the key and verify it."""
-        return self._board.tpm.usable(source, auth)
-
-    # Making them
-
-    def create(
-        self,
-        name: str,
-        kind: Algorithm | SoftwareKey,
-        auth: Auth = NO_AUTH,
-        handle: int | None = None,
-        *,
-        noda: bool = False,
-        renews: str | None = None,
-    ) -> Identity:
-        """Make a key in the TPM, or wrap one that was made elsewhere into it, as a new identity.
-
-        Args:
-            kind: what to make; or the key to import, whose identity is marked so for good and
-                whose source file stays where it is.
-            auth: with what the key will ask for, and the owner hierarchy's where it has one.
-            noda: wrong passwords do not count towards the lock-out.
-            renews: the identity whose certificate the key is made to renew.
-
-        Raises:
-            ConsoleError: the name is taken or no good, or the TPM refused; nothing was made.
-        """
-        auth.check()
-        self._board.identities.reserve(name)
-        if handle is not None:
-            self._check_free(handle, new=isinstance(kind, Algorithm))
-        tpm = self._board.tpm
-        if isinstance(kind, Algorithm):
-            algorithm, source = kind, None
-            pem = tpm.create(algorithm, auth, noda=noda)
-        else:
-            algorithm, source = kind.algorithm, str(kind.path)
-            pem = tpm.import_key(kind.pkcs8, algorithm, auth, noda=noda)
-        if handle is not None:
-            tpm.persist(pem, handle, auth)
-        try:
-            identity = self._board.identities.create(
-                name,
-                key_pem=pem if handle is None else None,
-                handle=handle,
-                algorithm=algorithm.value,
-                auth="password" if auth.key else "none",
-                origin="imported" if source else "tpm",
-                renews=renews,
-            )
-        except ConsoleError:
-            if handle is not None:
-                tpm.evict(handle, auth)
-            raise
-        facts = {"imported_from": source} if source else {}
-        where = None if handle is None else f"0x{handle:08x}"
-        self._board.record(
-            "create", identity=name, algorithm=algorithm.value, handle=where, **facts
+    files = tuple(key_files(board, paths))
+    if auth.key is not None and len(files) != 1:
+        raise ConsoleError(
+            "Which key?",
+            f"a password is for one key, and here are {len(files)} key files",
+            "name the one key file that the password is for",
+            ExitCode.USAGE,
         )
-        return identity
+    if prove:
+        files = tuple(checked(board, key, auth) for key in files)
+    inside = keys_inside(board)
+    persistent = inside.persistent
+    if prove and not paths:
+        none_of_its_own = replace(auth, key=None)
+        persistent = tuple(checked(board, key, none_of_its_own) for key in persistent)
+    return replace(inside, files=files, persistent=persistent)
 
-    def make_private(self, key: KeyFile) -> None:
-        """Let only the owner of a key file read it.
 
-        Raises:
-            ConsoleError: it is somebody else's file, or gone.
-        """
-        try:
-            Path(key.path).chmod(PRIVATE_FILE)
-        except OSError as error:
-            raise ConsoleError(
-                "Not made private",
-                f"{printable(key.path)}: {error.strerror}",
-                "ask whoever owns the file to run chmod 600 on it",
-            ) from error
-        self._board.record("chmod", file=key.path, mode="0600")
+def keys_inside(board: Board) -> KeyList:
+    """The list without the key files: what the TPM answers, or why it does not.
 
-    # Moving and removing them
-
-    def persist(self, name: str, handle: int, auth: Auth = NO_AUTH) -> Identity:
-        """Move an identity's key from its file to a persistent handle.
-
-        Raises:
-            ConsoleError: the handle is in use or no good, the TPM is full, or the key is no file.
-        """
-        identity = self._board.identities.get(name)
-        pem = identity.key_pem
-        if pem is None:
-            raise self._cannot_move(identity)
-        self._check_free(handle)
-        self._board.tpm.persist(pem, handle, auth)
-        try:
-            moved = self._board.identities.move_to_handle(name, handle)
-        except ConsoleError:
-            self._board.tpm.evict(handle, auth)
+    Raises:
+        ConsoleError: what was asked for is no TPM.
+    """
+    try:
+        return KeyList((), persistent_keys(board), room=board.tpm.room())
+    except ConsoleError as error:
+        if error.exit_code is ExitCode.USAGE:
             raise
-        self._board.record("persist", identity=name, handle=f"0x{handle:08x}")
-        return moved
+        return KeyList((), (), error)
 
-    def _cannot_move(self, identity: Identity) -> ConsoleError:
-        """Why a key that has no file is not moved: it is at its handle, or it is lost."""
-        from tpmconsole.identity.store import moved_before
 
-        assert identity.handle is not None  # noqa: S101  (it has a file or a handle)
-        if any(int(key.handle, 16) == identity.handle for key in self.persistent()):
-            return moved_before(identity.name, identity.handle)
-        return ConsoleError(
-            "Key is gone",
-            f"the key of '{identity.name}' was at 0x{identity.handle:08x}, and nothing is there",
-            "make a new key, as a new identity, and have it certified",
+def key_files(board: Board, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
+    """Read key files one after the other, without a TPM."""
+    from tpmconsole.tpm.keyfile.scan import scan
+
+    identities = board.settings.identities
+    ours = [identities] if identities.is_dir() else []  # before the first one is made
+    for key in scan(paths) if paths else scan(ours, depth=1):
+        yield replace(key, identity=_owner(board, Path(key.path)))
+
+
+def _owner(board: Board, path: Path) -> str | None:
+    """The identity whose key file this is."""
+    folder = path.parent
+    ours = path.name == "key.pem" and folder.parent == board.settings.identities
+    # Both are there after a power cut while the key was moved: the handle counts.
+    return folder.name if ours and not (folder / "key.handle").exists() else None
+
+
+def persistent_keys(board: Board) -> tuple[PersistentKey, ...]:
+    """The keys kept inside the TPM, each with the identity that lives on it."""
+    owners = {
+        f"0x{identity.handle:08x}": identity
+        for identity in board.identities.all()
+        if identity.handle is not None
+    }
+
+    def owned(key: PersistentKey) -> PersistentKey:
+        owner = owners.get(key.handle)
+        if owner is None:
+            return key
+        # The TPM does not tell whether a key has a password; a whole record of ours does.
+        known = key.auth is None and (owner.problem is None or owner.auth == "password")
+        auth = owner.auth if known else key.auth
+        return replace(key, identity=owner.name, auth=auth)
+
+    return tuple(map(owned, board.tpm.persistent_keys()))
+
+
+# Making them
+
+
+def create_key(
+    board: Board,
+    name: str,
+    kind: Algorithm | SoftwareKey,
+    auth: Auth = NO_AUTH,
+    handle: int | None = None,
+    *,
+    noda: bool = False,
+    renews: str | None = None,
+) -> Identity:
+    """Make a key in the TPM, or wrap one that was made elsewhere into it, as a new identity.
+
+    Args:
+        kind: what to make; or the key to import, whose identity is marked so for good and
+            whose source file stays where it is.
+        auth: with what the key will ask for, and the owner hierarchy's where it has one.
+        noda: wrong passwords do not count towards the lock-out.
+        renews: the identity whose certificate the key is made to renew.
+
+    Raises:
+        ConsoleError: the name is taken or no good, or the TPM refused; nothing was made.
+    """
+    auth.check()
+    board.identities.reserve(name)
+    if handle is not None:
+        _check_free(board, handle, new=isinstance(kind, Algorithm))
+    tpm = board.tpm
+    if isinstance(kind, Algorithm):
+        algorithm, source = kind, None
+        pem = tpm.create(algorithm, auth, noda=noda)
+    else:
+        algorithm, source = kind.algorithm, str(kind.path)
+        pem = tpm.import_key(kind.pkcs8, algorithm, auth, noda=noda)
+    if handle is not None:
+        tpm.persist(pem, handle, auth)
+    try:
+        identity = board.identities.create(
+            name,
+            key_pem=pem if handle is None else None,
+            handle=handle,
+            algorithm=algorithm.value,
+            auth="password" if auth.key else "none",
+            origin="imported" if source else "tpm",
+            renews=renews,
         )
+    except ConsoleError:
+        if handle is not None:
+            tpm.evict(handle, auth)
+        raise
+    facts = {"imported_from": source} if source else {}
+    where = None if handle is None else f"0x{handle:08x}"
+    board.record("create", identity=name, algorithm=algorithm.value, handle=where, **facts)
+    return identity
 
-    def _check_free(self, handle: int, *, new: bool = False) -> None:
-        """Refuse a handle that cannot be had, before a key is made: some chips take minutes.
 
-        Args:
-            new: the key is made only now, and so cannot be there from an earlier try.
+def make_private(board: Board, key: KeyFile) -> None:
+    """Let only the owner of a key file read it.
 
-        Raises:
-            ConsoleError: it is reserved, or in use.
-        """
-        check_for_new_key(handle)
-        for key in self.persistent():
-            if int(key.handle, 16) == handle and (new or key.identity is not None):
-                whose = (
-                    f"identity '{key.identity}' lives" if key.identity else "there is another key"
-                )
-                raise ConsoleError(
-                    "Handle in use",
-                    f"{whose} at {key.handle}",
-                    "choose a free handle: the list of keys has those in use",
-                    ExitCode.REFUSED,
-                )
+    Raises:
+        ConsoleError: it is somebody else's file, or gone.
+    """
+    try:
+        Path(key.path).chmod(PRIVATE_FILE)
+    except OSError as error:
+        raise ConsoleError(
+            "Not made private",
+            f"{printable(key.path)}: {error.strerror}",
+            "ask whoever owns the file to run chmod 600 on it",
+        ) from error
+    board.record("chmod", file=key.path, mode="0600")
 
-    def evict(self, handle: int, auth: Auth = NO_AUTH) -> None:
-        """Remove a persistent key from the TPM, for good.
 
-        Raises:
-            ConsoleError: there is none, or the TPM refused.
-        """
-        self._board.tpm.evict(handle, auth)
-        self._board.record("evict", handle=f"0x{handle:08x}")
+# Moving and removing them
 
-    def reset_lockout(self, password: Password | None = None) -> None:
-        """Forget all wrong passwords.
 
-        Raises:
-            ConsoleError: the lockout authorisation is needed, or the TPM refused.
-        """
-        check_password(password)
-        self._board.tpm.reset_lockout(password)
-        self._board.record("lockout reset")
+def persist(board: Board, name: str, handle: int, auth: Auth = NO_AUTH) -> Identity:
+    """Move an identity's key from its file to a persistent handle.
+
+    Raises:
+        ConsoleError: the handle is in use or no good, the TPM is full, or the key is no file.
+    """
+    identity = board.identities.get(name)
+    pem = identity.key_pem
+    if pem is None:
+        raise _cannot_move(board, identity)
+    _check_free(board, handle)
+    board.tpm.persist(pem, handle, auth)
+    try:
+        moved = board.identities.move_to_handle(name, handle)
+    except ConsoleError:
+        board.tpm.evict(handle, auth)
+        raise
+    board.record("persist", identity=name, handle=f"0x{handle:08x}")
+    return moved
+
+
+def _cannot_move(board: Board, identity: Identity) -> ConsoleError:
+    """Why a key that has no file is not moved: it is at its handle, or it is lost."""
+    from tpmconsole.identity.store import moved_before
+
+    assert identity.handle is not None  # noqa: S101  (it has a file or a handle)
+    if any(int(key.handle, 16) == identity.handle for key in persistent_keys(board)):
+        return moved_before(identity.name, identity.handle)
+    return ConsoleError(
+        "Key is gone",
+        f"the key of '{identity.name}' was at 0x{identity.handle:08x}, and nothing is there",
+        "make a new key, as a new identity, and have it certified",
+    )
+
+
+def _check_free(board: Board, handle: int, *, new: bool = False) -> None:
+    """Refuse a handle that cannot be had, before a key is made: some chips take minutes.
+
+    Args:
+        new: the key is made only now, and so cannot be there from an earlier try.
+
+    Raises:
+        ConsoleError: it is reserved, or in use.
+    """
+    check_for_new_key(handle)
+    for key in persistent_keys(board):
+        if int(key.handle, 16) == handle and (new or key.identity is not None):
+            whose = f"identity '{key.identity}' lives" if key.identity else "there is another key"
+            raise ConsoleError(
+                "Handle in use",
+                f"{whose} at {key.handle}",
+                "choose a free handle: the list of keys has those in use",
+                ExitCode.REFUSED,
+            )
+
+
+def evict(board: Board, handle: int, auth: Auth = NO_AUTH) -> None:
+    """Remove a persistent key from the TPM, for good.
+
+    Raises:
+        ConsoleError: there is none, or the TPM refused.
+    """
+    board.tpm.evict(handle, auth)
+    board.record("evict", handle=f"0x{handle:08x}")

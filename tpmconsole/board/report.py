@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole import __version__, clock
 from tpmconsole.board.doctor import examine
+from tpmconsole.board.keys import list_keys
 from tpmconsole.board.lines import doctor_lines, event_line, key_lines, session_lines, status_lines
 from tpmconsole.errors import ConsoleError
 from tpmconsole.logs import redact
@@ -103,7 +104,7 @@ def _status(board: Board) -> tuple[Any, Iterable[str]]:
 
 
 def _keys(board: Board) -> tuple[Any, Iterable[str]]:
-    keys = board.keyring.list()
+    keys = list_keys(board)
     return keys.to_json(), key_lines(keys)
 
 
@@ -113,7 +114,7 @@ def _certificates(board: Board) -> tuple[Any, Iterable[str]]:
 
 
 def _certificates_of(board: Board, identity: Identity) -> dict[str, Any]:
-    from tpmconsole.identity.kept import kept_certificate
+    from tpmconsole.identity.identity import kept_certificate
     from tpmconsole.x509.judge import describe
 
     facts: dict[str, Any] = {"identity": identity.name, "role": identity.role}

@@ -8,14 +8,68 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
-from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
-    from tpmconsole.session.spec import SessionSpec
+    from tpmconsole.session.spec import Credentials, SessionSpec
     from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
     from tpmconsole.system.systemd import UnitFiles
+
+
+def start_session(board: Board, spec: SessionSpec, auth: Auth = NO_AUTH) -> SessionStatus:
+    """Start a mutual-TLS client or server that outlives us.
+
+    Raises:
+        ConsoleError: as ``credentials`` does, or the session could not start.
+    """
+    credentials = credentials_of(board, spec, auth)
+    facts = board.sessions.start(spec, credentials, board.connect(), auth)
+    board.record("session start", identity=spec.identity, session=facts.id, role=spec.role)
+    return facts
+
+
+def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
+    """What a session would prove itself with.
+
+    Raises:
+        ConsoleError: there is no such identity, it has no certificate yet, or its key's
+            password is missing.
+    """
+    from tpmconsole.session.spec import Credentials
+
+    identity = board.identities.get(spec.identity)
+    run = f"run: tpmconsole import {identity.name} FILE --trust FILE"
+    add = f"add its CA: tpmconsole trust {identity.name} --add FILE"
+    for there, what, remedy in (
+        (identity.has_certificate, "certificate", run),
+        (identity.has_trust, "trust anchors for its peer", add),
+    ):
+        if not there:
+            raise ConsoleError(
+                "Identity not ready",
+                f"'{identity.name}' has no {what} yet",
+                remedy,
+            )
+    identity.check_given(auth.key)
+    return Credentials(
+        identity=identity.name,
+        key=board.source(identity),
+        certificate=identity.certificate,
+        trust=identity.trust,
+    )
+
+
+def stop_session(board: Board, session: str) -> SessionStatus:
+    """End a session.
+
+    Raises:
+        ConsoleError: there is none of that name.
+    """
+    facts = board.sessions.stop(session)
+    board.record("session stop", session=session)
+    return facts
 
 
 def tpm_users(board: Board) -> list[TpmUser]:
@@ -51,8 +105,8 @@ def restart(board: Board, session: str, auth: Auth) -> SessionStatus:
     check_no_service(facts, "restart")
     if not facts.state.ended:
         _check_usable(board, spec, auth)
-        board.stop_session(session)
-    return board.start_session(spec, auth)
+        stop_session(board, session)
+    return start_session(board, spec, auth)
 
 
 def _check_usable(board: Board, spec: SessionSpec, auth: Auth) -> None:
@@ -64,8 +118,8 @@ def _check_usable(board: Board, spec: SessionSpec, auth: Auth) -> None:
     """
     from tpmconsole.session.tls.engine import choose
 
-    key = board.credentials(spec, auth).key
-    found = board.tpm.usable(key, replace(auth, spend_last_attempt=spec.last_try))
+    key = credentials_of(board, spec, auth).key
+    found = board.tpm.check_key(key, replace(auth, spend_last_attempt=spec.last_try))
     # Where there is no room, the session that runs may have it.
     if found.answer not in ("yes", "no-room"):
         raise ConsoleError(

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.board import Board
-from tpmconsole.board.requests import CERTIFICATE_BYTES
 from tpmconsole.errors import ExitCode, usage_error
+from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Secret, first_line
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.auth import Auth, check_password

@@ -11,23 +11,31 @@ from tpmconsole.errors import ExitCode, usage_error
 
 
 def _request(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.requests import (
+        default_spec,
+        hand_over,
+        make_request,
+        preview_request,
+        same_request,
+    )
     from tpmconsole.x509.request import RequestSpec
 
-    usual = board.provision.default_spec()
+    usual = default_spec(board)
     spec = RequestSpec(
         subject=usual.subject if args.subject is None else args.subject,
         san=tuple(args.san) or usual.san,
         role=args.role or usual.role,
     )
     if args.preview:
-        lines = board.provision.preview(args.name, spec)
+        lines = preview_request(board, args.name, spec)
         rows = (f"{label:<16} {text}" for label, text in lines)
         return Answer({"identity": args.name, "asks": lines}, rows)
-    if args.if_missing and (kept := board.provision.same_request(args.name, spec)):
+    if args.if_missing and (kept := same_request(board, args.name, spec)):
         if out := out_file(args):
-            board.provision.hand_over(args.name, out)
+            hand_over(board, args.name, out)
         return _requested(board, args, kept, changed=False)
-    pem = board.provision.request(
+    pem = make_request(
+        board,
         args.name,
         spec,
         read_auth(args),
@@ -37,7 +45,10 @@ def _request(board: Board, args: Namespace) -> Answer:
 
 
 def _renew(board: Board, args: Namespace) -> Answer:
-    pem = board.provision.renew(
+    from tpmconsole.board.requests import renew
+
+    pem = renew(
+        board,
         args.name,
         read_auth(args),
         new_name=args.new_key,
@@ -77,6 +88,12 @@ def _replaced(board: Board, name: str, answer: Answer) -> Answer:
 
 
 def _import(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.certificates import (
+        install_certificate,
+        judge_certificate,
+        refuse_certificate,
+    )
+
     if args.undo:
         return _undo(board, args)
     from tpmconsole.cli.answers import verdict_lines
@@ -86,7 +103,8 @@ def _import(board: Board, args: Namespace) -> Answer:
         raise usage_error("Wrong usage", "no FILE is given", "see: tpmconsole import --help")
     bundles = [certificate_file(path) for path in args.files]
     trust = certificate_file(args.trust) if args.trust else None
-    judgement = board.installer.judge(
+    judgement = judge_certificate(
+        board,
         args.name,
         bundles,
         trust,
@@ -96,9 +114,9 @@ def _import(board: Board, args: Namespace) -> Answer:
     install = judgement.acceptable and not args.check
     changed = False
     if install:
-        changed = board.installer.install(args.name, judgement)
+        changed = install_certificate(board, args.name, judgement)
     elif not args.check:
-        board.installer.refuse(args.name, judgement)
+        refuse_certificate(board, args.name, judgement)
     added = [describe(one) for one in judgement.added]
     data = {
         "verdicts": [one.to_json() for one in judgement.verdicts],
@@ -112,15 +130,18 @@ def _import(board: Board, args: Namespace) -> Answer:
 
 
 def _undo(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.certificates import undo_import
+
     if args.files or args.trust or args.check:
         raise usage_error("Wrong usage", "--undo takes no files", "see: tpmconsole import --help")
-    facts = board.installer.undo(args.name)
+    facts = undo_import(board, args.name)
     line = f"{args.name}: back to '{facts.subject}', until {facts.not_after:%Y-%m-%d}"
     data = {"identity": args.name, "certificate": facts.to_json()}
     return _replaced(board, args.name, Answer(data, [line], changed=True))
 
 
 def _trust(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.trust import find_anchor, remove_anchor, trust_anchors
     from tpmconsole.cli.answers import anchor_lines, anchor_words
 
     if args.add is not None and args.remove is not None:
@@ -128,37 +149,39 @@ def _trust(board: Board, args: Namespace) -> Answer:
     if args.add is not None:
         return _add_trust(board, args)
     if args.remove is None:
-        anchors = board.installer.trust(args.name)
+        anchors = trust_anchors(board, args.name)
         return Answer([one.to_json() for one in anchors], anchor_lines(anchors))
-    anchor = board.installer.anchor(args.name, args.remove)
+    anchor = find_anchor(board, args.name, args.remove)
     what = anchor_words(anchor)
     if not args.yes:
         raise usage_error("Not removed", f"'{args.name}' would no more trust {what}", "add --yes")
-    board.installer.remove_anchor(args.name, args.remove)
+    remove_anchor(board, args.name, args.remove)
     data = {"identity": args.name, "removed": anchor.to_json()}
     line = f"{args.name}: trusts no more {what}"
     return _replaced(board, args.name, Answer(data, [line], changed=True))
 
 
 def _add_trust(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.trust import add_anchors, new_anchors
     from tpmconsole.cli.answers import anchor_words
 
     data = certificate_file(args.add)
-    new = board.installer.new_anchors(args.name, data)
+    new = new_anchors(board, args.name, data)
     what = " and ".join(map(anchor_words, new))
     if new and not args.yes:
         raise usage_error("Not added", f"'{args.name}' would also trust {what}", "add --yes")
     if new:
-        board.installer.add_anchors(args.name, data)
+        add_anchors(board, args.name, data)
     answer = {"identity": args.name, "added": [one.to_json() for one in new]}
     line = f"{args.name}: from now on trusts {what}" if new else f"{args.name}: trusts all of it"
     return _replaced(board, args.name, Answer(answer, [line], changed=bool(new)))
 
 
 def _demo_sign(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.certificates import demo_sign
     from tpmconsole.cli.answers import verdict_lines
 
-    verdicts = board.installer.demo_sign(args.name, read_auth(args)).verdicts
+    verdicts = demo_sign(board, args.name, read_auth(args)).verdicts
     data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
     lines = verdict_lines(args.name, verdicts, installed=True)
     return _replaced(board, args.name, Answer(data, lines, changed=True))

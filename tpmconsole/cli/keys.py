@@ -18,14 +18,16 @@ if TYPE_CHECKING:
 
 
 def _keys(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.keys import list_keys
     from tpmconsole.board.lines import key_lines
 
     auth = read_auth(args) if args.prove else NO_AUTH
-    keys = board.keyring.list(args.paths, prove=args.prove, auth=auth)
+    keys = list_keys(board, args.paths, prove=args.prove, auth=auth)
     return Answer(keys.to_json(), key_lines(keys))
 
 
 def _create(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.keys import create_key
     from tpmconsole.board.phrases import guard_words, import_warning
 
     handle = parse_handle(args.handle) if args.handle else None
@@ -33,7 +35,8 @@ def _create(board: Board, args: Namespace) -> Answer:
         return _created_before(board.identities.get(args.name), args.algorithm, handle)
     kind = _kind(args)
     auth = read_auth(args)
-    identity = board.keyring.create(
+    identity = create_key(
+        board,
         args.name,
         kind,
         auth,
@@ -96,10 +99,11 @@ def _kind(args: Namespace) -> Algorithm | SoftwareKey:
 
 
 def _persist(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.keys import persist
     from tpmconsole.board.phrases import MOVED_FOR_GOOD
 
     handle = parse_handle(args.handle)
-    board.keyring.persist(args.name, handle, read_auth(args))
+    persist(board, args.name, handle, read_auth(args))
     data = {"identity": args.name, "handle": f"0x{handle:08x}"}
     moved = f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"
     return Answer(data, [moved, MOVED_FOR_GOOD], changed=True)
@@ -107,9 +111,10 @@ def _persist(board: Board, args: Namespace) -> Answer:
 
 def _evict(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.dependents import dependents
+    from tpmconsole.board.keys import evict, persistent_keys
 
     handle = parse_handle(args.handle)
-    keys = [key for key in board.keyring.persistent() if int(key.handle, 16) == handle]
+    keys = [key for key in persistent_keys(board) if int(key.handle, 16) == handle]
     if not keys:
         raise ConsoleError(
             "No such handle", f"nothing is at 0x{handle:08x}", "run: tpmconsole keys"
@@ -119,7 +124,7 @@ def _evict(board: Board, args: Namespace) -> Answer:
     if not args.yes:
         used = f"; it is needed by {'; '.join(lost)}" if lost else ""
         raise usage_error("Not removed", f"this would be lost for good: {what}{used}", "add --yes")
-    board.keyring.evict(handle, read_auth(args))
+    evict(board, handle, read_auth(args))
     data = {"handle": f"0x{handle:08x}", "evicted": True, "needed_by": list(lost)}
     return Answer(
         data, [f"removed {what}", *(f"no longer works: {one}" for one in lost)], changed=True

@@ -12,6 +12,7 @@ from tpmconsole.inputs import parse_address
 
 def _session_start(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.lines import session_lines
+    from tpmconsole.board.sessions import start_session
     from tpmconsole.session.spec import SessionSpec
 
     is_client = args.role == "client"
@@ -35,7 +36,7 @@ def _session_start(board: Board, args: Namespace) -> Answer:
     if args.if_missing and (running := board.sessions.running(spec)):
         running = board.sessions.show(running.id, usage=True)
         return Answer(running.to_json(), session_lines([running]), changed=False)
-    facts = board.start_session(spec, read_auth(args))
+    facts = start_session(board, spec, read_auth(args))
     return Answer(facts.to_json(), session_lines([facts]), changed=True)
 
 
@@ -55,8 +56,10 @@ def _session_show(board: Board, args: Namespace) -> Answer:
 
 
 def _session_stop(board: Board, args: Namespace) -> Answer:
+    from tpmconsole.board.sessions import stop_session
+
     ended = board.sessions.show(args.id).state.ended
-    facts = board.stop_session(args.id)
+    facts = stop_session(board, args.id)
     return Answer(facts.to_json(), [f"{facts.id}: {facts.state}"], changed=not ended)
 
 

@@ -28,6 +28,7 @@ def _selftest(board: Board, args: Namespace) -> Answer:
 
 def _lockout_reset(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.phrases import lockout_words, reset_danger
+    from tpmconsole.board.status import reset_lockout
 
     before = board.status().lockout
     if before is None:
@@ -36,7 +37,7 @@ def _lockout_reset(board: Board, args: Namespace) -> Answer:
         )
     if not args.yes:
         raise usage_error("Not reset", " ".join(reset_danger(before)), "add --yes")
-    board.keyring.reset_lockout(read_password(args.password_file))
+    reset_lockout(board, read_password(args.password_file))
     after = board.status().lockout
     data = {"lockout": asdict(after) if after else None, "forgiven": before.failed_tries}
     return Answer(data, [lockout_words(after)], changed=before.failed_tries > 0 or before.locked)

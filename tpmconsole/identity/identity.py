@@ -1,20 +1,26 @@
-"""One identity's folder: its name, its files, and what they say."""
+"""One identity's folder: its name, its files, and what they say and hold."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.identity.record import Record, parse_record
+from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
 
+if TYPE_CHECKING:
+    from cryptography import x509
+
+Kept = TypeVar("Kept")
+
 NAME_CHARACTERS = 64
-CERTIFICATE_BYTES = 1024 * 1024
 _SMALL_FILE_BYTES = 64 * 1024
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -215,3 +221,66 @@ def handle_line(handle: int) -> bytes:
 def previous(path: Path) -> Path:
     """Where the file that was replaced by the one at ``path`` is kept."""
     return path.with_name(path.name + ".previous")
+
+
+def kept_request(identity: Identity) -> x509.CertificateSigningRequest | None:
+    """The last request; None before the first.
+
+    Raises:
+        ConsoleError: its file is damaged or cannot be read.
+    """
+    from cryptography import x509
+
+    if not identity.has_request:
+        return None
+    try:
+        return x509.load_pem_x509_csr(read_bounded(identity.request, _SMALL_FILE_BYTES))
+    except ValueError as error:
+        raise ConsoleError(
+            "Request damaged",
+            f"{identity.request} is no request any more",
+            f"make it again: tpmconsole request {identity.name}",
+        ) from error
+
+
+def kept_certificate(identity: Identity) -> x509.Certificate | None:
+    """The installed certificate; None where there is none.
+
+    Raises:
+        ConsoleError: its file is damaged or cannot be read.
+    """
+    chain = kept_chain(identity)
+    return chain[0] if chain else None
+
+
+def kept_chain(identity: Identity) -> list[x509.Certificate]:
+    """The installed certificate and those that came with it; empty where there is none.
+
+    Raises:
+        ConsoleError: their file is damaged or cannot be read.
+    """
+    return _certificates(identity.certificate)
+
+
+def certificate_before(identity: Identity) -> x509.Certificate | None:
+    """The certificate that was replaced by the installed one; None where none was kept.
+
+    Raises:
+        ConsoleError: its file is damaged or cannot be read.
+    """
+    chain = _certificates(previous(identity.certificate))
+    return chain[0] if chain else None
+
+
+def _certificates(path: Path) -> list[x509.Certificate]:
+    from tpmconsole.x509.bundle import read_bundle
+
+    return read_bundle(read_bounded(path, CERTIFICATE_BYTES)) if path.is_file() else []
+
+
+def unless_damaged(read: Callable[[], Kept | None]) -> Kept | None:
+    """What is kept, or None: a damaged file must not keep out what would replace it."""
+    try:
+        return read()
+    except ConsoleError:
+        return None

@@ -6,7 +6,8 @@ Every order of writing here is one after which a power cut leaves something that
 from __future__ import annotations
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.identity import CERTIFICATE_BYTES, Identity, previous
+from tpmconsole.identity.identity import Identity, previous
+from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import read_bounded, remove, write_atomic
 
 

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.kept import kept_certificate, kept_request
+from tpmconsole.identity.identity import kept_certificate, kept_request
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.judge import describe

@@ -8,7 +8,7 @@ from pathlib import Path
 from cryptography import x509
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.identity import CERTIFICATE_BYTES
+from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import read_bounded, remove, write_atomic
 from tpmconsole.x509.bundle import read_bundle
 from tpmconsole.x509.names import fingerprint, pem

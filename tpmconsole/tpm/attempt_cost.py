@@ -1,38 +1,32 @@
-"""What a wrong password would cost: found out before one is asked for, spending no try."""
+"""Whether a wrong password would count towards the dictionary-attack lockout."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
-from tpmconsole.tpm.auth import AttemptCost
-from tpmconsole.tpm.model import KeyRef
-
-if TYPE_CHECKING:
-    from tpmconsole.tpm.client import Tpm
+from tpmconsole.tpm.model import KeyRef, PersistentKey
 
 
-def attempt_cost(tpm: Tpm, needs: str, key: KeyRef | None = None) -> AttemptCost:
-    """Whether a wrong password counts towards the lock-out, and how many tries are left.
+def counts(
+    needs: str, ref: KeyRef | None, persistent: Callable[[], Iterable[PersistentKey]]
+) -> bool | None:
+    """Whether a wrong password would count; None where the TPM does not tell.
+
+    The passwords of hierarchies are not subject to the lockout (TPM 2.0 Part 1, 19.8.3); the
+    lockout authorisation has a rule of its own; and of a source file's passphrase the TPM
+    learns nothing.
 
     Args:
         needs: whose password, as in ``ConsoleError``.
-        key: the key that is to be used, for ``key`` and ``parent``.
+        ref: the key that is to be used; None for one that is still to be made.
+        persistent: lists what is at the TPM's handles; asked only where it matters.
 
     Raises:
-        ConsoleError: the TPM cannot be reached.
+        ConsoleError: the key file is damaged, or the TPM cannot be reached.
     """
-    if needs == "source":  # the TPM has nothing to do with it
-        return AttemptCost(needs, counts=False)
-    # Passwords of hierarchies are not subject to the lock-out (Part 1, 19.8.3); the lockout
-    # authorisation has a rule of its own.
-    counts = False if needs in ("hierarchy", "lockout") else _counts(tpm, needs, key)
-    return AttemptCost(needs, counts, tpm.health().lockout)
-
-
-def _counts(tpm: Tpm, needs: str, ref: KeyRef | None) -> bool | None:
     from tpmconsole.tpm import keyfile
 
-    if ref is None:  # a key to be made: nothing is there to be guessed
+    if ref is None or needs in ("source", "hierarchy", "lockout"):
         return False
     handle = ref.handle
     if ref.pem is not None:
@@ -40,5 +34,5 @@ def _counts(tpm: Tpm, needs: str, ref: KeyRef | None) -> bool | None:
         if needs == "key":
             return not key.has_noda
         handle = key.parent
-    found = (key for key in tpm.persistent_keys() if int(key.handle, 16) == handle)
+    found = (key for key in persistent() if int(key.handle, 16) == handle)
     return next((key.counts_towards_lockout for key in found), None)

@@ -29,7 +29,7 @@ from tpmconsole.tpm.worker import protocol
 from tpmconsole.tpm.worker.dispatcher import Activity, Dispatcher
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric import ec, rsa
+    pass
 
 LOG = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ class Tpm:
         """
         return Room(**self._ask("room", "read", "asking for room"))
 
-    def usable(self, key: KeyRef, auth: Auth = NO_AUTH) -> KeyCheck:
+    def check_key(self, key: KeyRef, auth: Auth = NO_AUTH) -> KeyCheck:
         """Try a key: load it, sign a nonce, verify that in software.
 
         Raises:
@@ -289,18 +289,6 @@ class Tpm:
         )
         return signature
 
-    def private_key(
-        self, key: KeyRef, auth: Auth = NO_AUTH
-    ) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-        """The key as cryptography knows keys; each of its signatures is one job here.
-
-        Raises:
-            ConsoleError: there is no such key, or it is neither EC nor RSA.
-        """
-        from tpmconsole.tpm.keys import private_key
-
-        return private_key(self, key, auth)
-
     def attempt_cost(self, needs: str, key: KeyRef | None = None) -> AttemptCost:
         """What a wrong password would cost; spends no try.
 
@@ -311,9 +299,10 @@ class Tpm:
         Raises:
             ConsoleError: the TPM cannot be reached.
         """
-        from tpmconsole.tpm.attempt_cost import attempt_cost
+        from tpmconsole.tpm.attempt_cost import counts
 
-        return attempt_cost(self, needs, key)
+        counted = counts(needs, key, self.persistent_keys)
+        return AttemptCost(needs, counted, None if needs == "source" else self.health().lockout)
 
     def close(self) -> None:
         """End the worker; a running call fails within a second, later ones at once."""

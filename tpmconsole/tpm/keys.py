@@ -15,20 +15,28 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.model import KeyRef
 
 if TYPE_CHECKING:
-    from tpmconsole.tpm.auth import Auth
+    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
+
     from tpmconsole.tpm.client import Tpm
 
 
-def private_key(tpm: Tpm, source: KeyRef, auth: Auth) -> TpmEcKey | TpmRsaKey:
-    """A proxy for the key.
+def private_key(
+    tpm: Tpm, source: KeyRef, auth: Auth = NO_AUTH, public: PublicKeyTypes | None = None
+) -> TpmEcKey | TpmRsaKey:
+    """A proxy for the key; each of its signatures is one job of the worker.
+
+    Args:
+        public: its public half where that is known already; else it is read.
 
     Raises:
         ConsoleError: there is no such key, or it is neither EC nor RSA.
     """
-    public = load_pem_public_key(tpm.public_pem(source))
+    if public is None:
+        public = load_pem_public_key(tpm.public_pem(source))
     signer = _Signer(tpm, source, auth)
     if isinstance(public, ec.EllipticCurvePublicKey):
         return TpmEcKey(signer, public)

@@ -22,9 +22,13 @@ from support.waiting import assert_nothing_left, wait_until
 
 from tpmconsole import clock
 from tpmconsole.board import Board
+from tpmconsole.board.certificates import demo_sign
 from tpmconsole.board.doctor import Finding, Surroundings, examine, worst
 from tpmconsole.board.doctor.probes import PROBES
+from tpmconsole.board.keys import create_key
 from tpmconsole.board.report import make_report
+from tpmconsole.board.requests import make_request
+from tpmconsole.board.sessions import start_session, stop_session
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import Auth
@@ -50,18 +54,18 @@ def board(folder: Path) -> Iterator[Board]:
     """Two identities that are ready, one with a password, and a server with a client."""
     board = Board(Settings(state=folder / "s", simulate=True))
     for name, password in (("gateway", None), ("pump", None), ("vault", PASSWORD)):
-        board.keyring.create(name, Algorithm.EC_P256, Auth(password))
+        create_key(board, name, Algorithm.EC_P256, Auth(password))
     for name in ("gateway", "pump"):
-        board.provision.request(name, RequestSpec(f"CN={name}", ("dns:localhost",), "both"))
-        board.installer.demo_sign(name)
-    server = board.start_session(SessionSpec("server", "gateway", "localhost", 0))
+        make_request(board, name, RequestSpec(f"CN={name}", ("dns:localhost",), "both"))
+        demo_sign(board, name)
+    server = start_session(board, SessionSpec("server", "gateway", "localhost", 0))
     port = int(server.address.rpartition(":")[2])
-    client = board.start_session(SessionSpec("client", "pump", "localhost", port, interval_s=60))
+    client = start_session(board, SessionSpec("client", "pump", "localhost", port, interval_s=60))
     try:
         yield board
     finally:
         for session in (client, server):
-            board.stop_session(session.id)
+            stop_session(board, session.id)
         board.close(leave=True)
         Simulator(board.settings.simulator).stop()
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from tpmconsole import clock
 from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
+from tpmconsole.board.keys import open_key
 from tpmconsole.errors import ConsoleError
-from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.model import algorithm_words
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ _HIERARCHY = 0x40  # TPM 2.0 Part 2, 7.4: TPM_HT_PERMANENT
 def _signature(examination: Examination, identity: Identity) -> Finding:
     board, started = examination.board, time.monotonic()
     try:
-        answer = board.keyring.usable(board.source(identity))
+        answer = board.tpm.check_key(board.source(identity))
     except ConsoleError as error:
         return fail(f"{identity.name}: {error}", error.remedy)
     evidence = (
@@ -147,15 +147,14 @@ def _of_verdicts(identity: Identity, verdicts: Sequence[Verdict], *, chain: bool
 
 
 def _verdicts(examination: Examination, identity: Identity) -> Sequence[Verdict]:
-    from tpmconsole.identity.identity import CERTIFICATE_BYTES
-    from tpmconsole.x509.bundle import read_bundle
+    from tpmconsole.identity.identity import kept_chain
     from tpmconsole.x509.judge import judge
 
     board = examination.board
-    bundle = read_bundle(read_bounded(identity.certificate, CERTIFICATE_BYTES))
+    bundle = kept_chain(identity)
     verdicts = judge(
         bundle,
-        public_key=board.provision.public_key(identity),
+        public_key=open_key(board, identity).public,
         trust=board.identities.trust_certificates(identity.name),
         role=identity.role or "client",
         now=clock.now(),
@@ -181,7 +180,7 @@ def _swapped(
         if other.name == identity.name:
             continue
         try:
-            key = board.provision.public_key(other)
+            key = open_key(board, other).public
         except ConsoleError:
             continue  # what is wrong with that one is told where it is looked at
         if any(one.public_key() == key for one in bundle):

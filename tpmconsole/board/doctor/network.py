@@ -193,7 +193,7 @@ def _peer_facts(tls: ssl.SSLSocket) -> list[str]:
 
 
 def _anchors(examination: Examination, server: Server) -> str:
-    from tpmconsole.identity.identity import CERTIFICATE_BYTES
+    from tpmconsole.inputs import CERTIFICATE_BYTES
 
     identities: list[Identity] = [
         one

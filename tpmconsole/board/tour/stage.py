@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.board import LEAVE_S, Board
+from tpmconsole.board.certificates import install_certificate, judge_certificate
+from tpmconsole.board.keys import create_key
+from tpmconsole.board.requests import make_request, request_pem
+from tpmconsole.board.sessions import start_session
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
@@ -54,7 +58,7 @@ class Stage:
         """An identity with a key that the TPM made."""
         if name in self.board.identities.names():
             return self.board.identities.get(name)
-        return self.board.keyring.create(name, Algorithm.EC_P256)
+        return create_key(self.board, name, Algorithm.EC_P256)
 
     def request(self, name: str) -> bytes:
         """Its certificate request, PEM."""
@@ -62,10 +66,10 @@ class Stage:
 
         identity = self.key(name)
         if identity.request.exists():
-            return self.board.provision.request_pem(name)
+            return request_pem(self.board, name)
         san = (f"ip:{HOST}",) if name == SERVER else ()
         role = "server" if name == SERVER else "client"
-        return self.board.provision.request(name, RequestSpec(f"CN={name},O=Demo", san, role))
+        return make_request(self.board, name, RequestSpec(f"CN={name},O=Demo", san, role))
 
     def certify(self, name: str) -> Judgement:
         """Let the CA sign its request, and install what comes back."""
@@ -73,8 +77,8 @@ class Stage:
 
         request = x509.load_pem_x509_csr(self.request(name))
         chain, root = self.ca.sign(request)
-        judgement = self.board.installer.judge(name, [chain], root, None)
-        self.board.installer.install(name, judgement)
+        judgement = judge_certificate(self.board, name, [chain], root, None)
+        install_certificate(self.board, name, judgement)
         return judgement
 
     def certified(self, name: str) -> Identity:
@@ -91,7 +95,7 @@ class Stage:
             if one.role == "server" and not one.state.ended:
                 return one
         self.certified(SERVER)
-        return self.board.start_session(SessionSpec("server", SERVER, HOST, 0))
+        return start_session(self.board, SessionSpec("server", SERVER, HOST, 0))
 
     @contextmanager
     def second_tpm(self) -> Iterator[Board]:

@@ -11,6 +11,7 @@ import time
 from cryptography import x509
 
 from tpmconsole.board.phrases import SELF_TEST, chip_words
+from tpmconsole.board.sessions import start_session
 from tpmconsole.board.tour.figures import content, key_in, short, source, took
 from tpmconsole.board.tour.stage import DEVICE, SERVER, Stage
 from tpmconsole.board.tour.story import Outcome, Shown
@@ -144,8 +145,8 @@ def shake_hands(stage: Stage) -> Outcome:
     device = stage.certified(DEVICE)
     host, _, port = stage.server().address.rpartition(":")
     board = stage.board
-    client = board.start_session(
-        SessionSpec("client", DEVICE, host, int(port), interval_s=0, count=1)
+    client = start_session(
+        board, SessionSpec("client", DEVICE, host, int(port), interval_s=0, count=1)
     ).id
     wait_for(lambda: board.sessions.show(client).state.ended, _CLIENT_S)
     facts = board.sessions.show(client)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tpmconsole.board.phrases import lockout_details, reset_danger
+from tpmconsole.board.status import reset_lockout
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.pages.page import Page
@@ -29,7 +30,7 @@ def ask_reset(page: Page) -> None:
     action = Action(
         "resetting the lock-out",
         "the TPM",
-        lambda passwords: page.board.keyring.reset_lockout(passwords.lockout),
+        lambda passwords: reset_lockout(page.board, passwords.lockout),
         done,
     )
     page.app.push_screen(

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 from tpmconsole.board.dependents import dependents
+from tpmconsole.board.keys import evict, persist
 from tpmconsole.board.phrases import MOVED_FOR_GOOD
 from tpmconsole.text import printable
 from tpmconsole.tpm.handles import check_for_new_key, parse_handle
@@ -34,7 +35,7 @@ def ask_persist(page: Page, name: str, done: Callable[[str], None]) -> None:
         action = Action(
             "moving the key into the TPM",
             name,
-            lambda passwords: page.board.keyring.persist(name, handle, passwords),
+            lambda passwords: persist(page.board, name, handle, passwords),
             lambda _: done(f"{name} is now at 0x{handle:08x}"),
             source=lambda: page.board.source(page.board.identities.get(name)),
         )
@@ -86,7 +87,7 @@ def _evict(page: Page, key: PersistentKey, done: Callable[[str], None]) -> None:
     action = Action(
         "removing the key",
         key.handle,
-        lambda passwords: page.board.keyring.evict(handle, passwords),
+        lambda passwords: evict(page.board, handle, passwords),
         lambda _: done(f"{key.handle} evicted"),
     )
     do(page, action)

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.check_keys import guarded_parents, prove_all
-from tpmconsole.board.keys import KEY_BYTES
+from tpmconsole.board.check_keys import check_all, check_key, guarded_parents, key_ref
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
-from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.auth import AttemptCost
-from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyRef, PersistentKey
+from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.background import Job, Progress
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
@@ -37,9 +34,9 @@ def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered:
     action = Action(
         "letting the TPM sign",
         title(key),
-        lambda passwords: page.board.keyring.prove(key, passwords),
+        lambda passwords: check_key(page.board, key, passwords),
         lambda answer: answered(key, answer),
-        source=lambda: source_of(key),
+        source=lambda: key_ref(key),
     )
     do(page, action, needs)
 
@@ -48,17 +45,6 @@ def _may_have_password(key: Key) -> bool:
     """A key in the TPM does not tell; an empty password is no harmless way to find out."""
     unknown = key.auth is None and isinstance(key, PersistentKey)
     return key.auth == "password" or (unknown and key.counts_towards_lockout is True)
-
-
-def source_of(key: Key) -> KeyRef:
-    """The key for the TPM.
-
-    Raises:
-        ConsoleError: its file cannot be read.
-    """
-    if isinstance(key, PersistentKey):
-        return KeyRef(handle=int(key.handle, 16))
-    return KeyRef(pem=read_bounded(Path(key.path), KEY_BYTES))
 
 
 class TryingAll:
@@ -103,7 +89,7 @@ class TryingAll:
         key = self._to_ask.pop(0)
         self._page.job(
             "asking the TPM",
-            lambda: self._page.board.tpm.attempt_cost("parent", source_of(key)),
+            lambda: self._page.board.tpm.attempt_cost("parent", key_ref(key)),
             lambda found: self._ask(str(key.parent), found),
         )
 
@@ -140,8 +126,7 @@ class TryingAll:
         return f"trying keys, {self._count} of {len(self._keys)} (Esc stops)"
 
     def _work(self) -> None:
-        keyring = self._page.board.keyring
-        for answer in prove_all(keyring, self._keys, self._parents, self._left_out):
+        for answer in check_all(self._page.board, self._keys, self._parents, self._left_out):
             self._progress.tell(answer)
             if self._progress.stopped:
                 return

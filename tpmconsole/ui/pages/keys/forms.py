@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tpmconsole.board.keys import create_key
 from tpmconsole.board.phrases import BETTER_MADE_HERE, import_warning
 from tpmconsole.errors import usage_error
 from tpmconsole.inputs import user_path
@@ -206,7 +207,8 @@ def _make(
     password = secret(values["password"].encode() or None)
 
     def work(known: Auth) -> Identity:
-        return page.board.keyring.create(
+        return create_key(
+            page.board,
             values["name"],
             kind(known),
             replace(known, key=password),

@@ -88,7 +88,7 @@ class KeyListPage(Page):
         paths = [self.folder] if self.folder else []
         self.job(
             "reading the keys",
-            partial(read, self.board.keyring, paths, progress),
+            partial(read, self.board, paths, progress),
             partial(self._all_read, progress),
         )
         self.console.refresh_health(silent=True)  # how many tries are left is told before asking

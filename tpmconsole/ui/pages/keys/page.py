@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.dependents import users
+from tpmconsole.board.keys import make_private
 from tpmconsole.board.phrases import mode_words
 from tpmconsole.inputs import user_path
 from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
@@ -151,7 +152,7 @@ class KeysPage(KeyListPage):
         if isinstance(key, KeyFile):
             self.job(
                 "changing the file's mode",
-                lambda: self.board.keyring.make_private(key),
+                lambda: make_private(self.board, key),
                 lambda _: self._changed(f"only its owner may read {title(key)} now"),
             )
 

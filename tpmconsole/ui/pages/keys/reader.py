@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from tpmconsole.board.keys import key_files, keys_inside
 from tpmconsole.ui.background import Progress
 
 if TYPE_CHECKING:
-    from tpmconsole.board.keys import KeyList, Keyring
+    from tpmconsole.board import Board
+    from tpmconsole.board.keys import KeyList
 
 Item = TypeVar("Item")
 
@@ -33,14 +35,14 @@ def handfuls(
         yield held
 
 
-def read(keyring: Keyring, paths: Sequence[Path], progress: Progress) -> KeyList:
+def read(board: Board, paths: Sequence[Path], progress: Progress) -> KeyList:
     """Tell the key files as they are read, and answer what is inside the TPM.
 
     Args:
         paths: files and folders; none for the identities.
     """
-    for some in handfuls(keyring.files(paths)):
+    for some in handfuls(key_files(board, paths)):
         progress.tell(some)
         if progress.stopped:
             break
-    return keyring.inside()
+    return keys_inside(board)

@@ -7,8 +7,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.requests import CERTIFICATE_BYTES
+from tpmconsole.board.certificates import (
+    install_certificate,
+    judge_certificate,
+    refuse_certificate,
+)
+from tpmconsole.board.trust import new_anchors, roots_in
 from tpmconsole.errors import ConsoleError
+from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import NOTHING_KNOWN, Action, do
@@ -97,7 +103,7 @@ def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowh
         from tpmconsole.x509.bundle import read_bundle
         from tpmconsole.x509.names import pem
 
-        return page.board.installer.new_anchors(name, data), pem(read_bundle(data))
+        return new_anchors(page.board, name, data), pem(read_bundle(data))
 
     def show(anchors: list[CertificateInfo], pem: bytes) -> None:
         if not anchors:
@@ -164,7 +170,8 @@ class Importing:
     def _judged(self, auth: Auth) -> tuple[Judgement, list[CertificateInfo]]:
         from tpmconsole.x509.judge import describe
 
-        judgement = self._page.board.installer.judge(
+        judgement = judge_certificate(
+            self._page.board,
             self._identity.name,
             self._bundles,
             self._trust or None,
@@ -219,13 +226,13 @@ class Importing:
 
         self._page.job(
             "installing the certificate",
-            lambda: board.installer.install(name, judgement),
+            lambda: install_certificate(board, name, judgement),
             installed,
         )
 
     def _refuse(self, judgement: Judgement) -> None:
         name, board = self._identity.name, self._page.board
-        self._page.job("", lambda: board.installer.refuse(name, judgement))
+        self._page.job("", lambda: refuse_certificate(board, name, judgement))
         self._changed(f"{name}: certificate not installed, nothing was changed")
 
     def _ask_trust(self, back: Back) -> None:
@@ -240,7 +247,7 @@ class Importing:
 
         page.job(
             "",
-            lambda: page.board.installer.roots_in(self._bundles),
+            lambda: roots_in(self._bundles),
             lambda roots: ask_certificate(page, "The CA to trust", taken, roots=roots, back=back),
         )
 

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tpmconsole.board.phrases import disks_words, size_words
+from tpmconsole.board.requests import hand_over, request_pem
 from tpmconsole.inputs import user_path
 from tpmconsole.system.disks import Disk, Disks, disks_in_time
 from tpmconsole.ui.dialogs.form import Field, FormDialog
@@ -52,7 +53,7 @@ class Handing:
         self._page.job("looking for disks", self._prepare, self._ask)
 
     def _prepare(self) -> Ready:
-        pem = self._page.board.provision.request_pem(self._name)
+        pem = request_pem(self._page.board, self._name)
         files = not self._page.board.settings.kiosk
         disks = disks_in_time() if files else Disks()
         return Ready(pem.decode("ascii", "replace").strip() + "\n", qr_code(pem), disks)
@@ -105,7 +106,7 @@ class Handing:
         def write() -> None:
             self._page.job(
                 "writing the request",
-                lambda: self._page.board.provision.hand_over(self._name, path, disk),
+                lambda: hand_over(self._page.board, self._name, path, disk),
                 lambda _: self._written(path, disk),
                 lambda error: self._page.console.show_error(error, again),
             )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 from textual.widget import Widget
 
+from tpmconsole.board.certificates import demo_sign, kept_before, undo_import
 from tpmconsole.clock import moment
 from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.ask_auth import Action, do
@@ -242,7 +243,7 @@ class ProvisionPage(Page):
         name = one.name
         self.job(
             "",
-            lambda: self.board.installer.kept_before(name),
+            lambda: kept_before(self.board, name),
             lambda kept: self._ask_undo(one, kept),
         )
 
@@ -261,7 +262,7 @@ class ProvisionPage(Page):
     def _undo_now(self, name: str) -> None:
         self.job(
             "going back",
-            lambda: self.board.installer.undo(name),
+            lambda: undo_import(self.board, name),
             lambda facts: self._replaced(name, f"{name}: back to {facts.subject}"),
         )
 
@@ -275,7 +276,7 @@ class ProvisionPage(Page):
         action = Action(
             "the demo CA signs",
             name,
-            lambda known: self.board.installer.demo_sign(name, known),
+            lambda known: demo_sign(self.board, name, known),
             lambda judgement: self._judged(name, judgement),
             lambda: self.board.source(self.board.identities.get(name)),
         )

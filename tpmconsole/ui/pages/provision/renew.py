@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from tpmconsole.board.requests import renew
 from tpmconsole.tpm.auth import Auth, secret
 from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.ask_auth import Action, do
@@ -81,7 +82,7 @@ class Renewing:
         new, password = values["name"], secret(values["password"].encode() or None)
 
         def work(known: Auth) -> Any:
-            return board.provision.renew(name, replace(known, key=password), new_name=new)
+            return renew(board, name, replace(known, key=password), new_name=new)
 
         label = f"making an {algorithm_words(self._identity.algorithm)} key in the TPM"
         do(self._page, Action(label, new, work, lambda _: self._done(new)))

@@ -6,6 +6,13 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from tpmconsole.board.requests import (
+    default_spec,
+    last_spec,
+    make_request,
+    preview_request,
+    renewal_spec,
+)
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
@@ -68,12 +75,12 @@ class Requesting:
     def _defaults(self) -> tuple[dict[str, str], str]:
         """The form's values, and what is wrong with where they come from; runs in a thread."""
         name = self._identity.name
-        provision = self._page.board.provision
+        board = self._page.board
         role = self._identity.role or "client"
         try:
             if self._renewal:
-                return values_of(provision.renewal_spec(name)), ""
-            spec = self._last_spec() or provision.default_spec(role)
+                return values_of(renewal_spec(board, name)), ""
+            spec = self._last_spec() or default_spec(board, role)
             return values_of(spec), ""
         except ConsoleError as error:  # a template that is no good keeps nobody from typing
             empty = {"CN": name, "role": role}
@@ -81,7 +88,7 @@ class Requesting:
 
     def _last_spec(self) -> RequestSpec | None:
         try:
-            return self._page.board.provision.last_spec(self._identity.name)
+            return last_spec(self._page.board, self._identity.name)
         except ConsoleError:  # damaged: it is about to be made anew
             return None
 
@@ -118,7 +125,7 @@ class Requesting:
         spec = spec_of_values(values)
         self._page.job(
             "reading the key",
-            lambda: self._page.board.provision.preview(self._identity.name, spec),
+            lambda: preview_request(self._page.board, self._identity.name, spec),
             lambda lines: self._show(values, spec, lines),
         )
 
@@ -133,7 +140,7 @@ class Requesting:
         board, name = self._page.board, self._identity.name
 
         def work(known: Auth) -> Any:
-            return board.provision.request(name, spec, known)
+            return make_request(board, name, spec, known)
 
         do(
             self._page,

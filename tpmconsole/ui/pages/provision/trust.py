@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from tpmconsole.board.trust import add_anchors, remove_anchor, trust_anchors
 from tpmconsole.clock import moment
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.dialogs.message import ConfirmDialog
@@ -36,8 +37,8 @@ class Trusting:
 
     def start(self) -> None:
         """Read the anchors and show them."""
-        installer = self._page.board.installer
-        self._page.job("", lambda: installer.trust(self._name), self._show, self._damaged)
+        board = self._page.board
+        self._page.job("", lambda: trust_anchors(board, self._name), self._show, self._damaged)
 
     def _damaged(self, error: Exception) -> None:
         self._page.console.main.say(str(error), bad=True)
@@ -57,12 +58,12 @@ class Trusting:
         self._page.app.push_screen(ReviewDialog(f"{self._name} trusts", facts, answers), go)
 
     def _add(self) -> None:
-        installer = self._page.board.installer
+        board = self._page.board
 
         def add(pem: bytes) -> None:
             self._page.job(
                 "adding the CA",
-                lambda: installer.add_anchors(self._name, pem),
+                lambda: add_anchors(board, self._name, pem),
                 lambda _: self._changed(f"{self._name}: it is trusted from now on"),
             )
 
@@ -86,12 +87,12 @@ class Trusting:
         )
 
     def _ask_removal(self, anchor: CertificateInfo) -> None:
-        installer = self._page.board.installer
+        board = self._page.board
 
         def remove() -> None:
             self._page.job(
                 "removing the CA",
-                lambda: installer.remove_anchor(self._name, anchor.fingerprint),
+                lambda: remove_anchor(board, self._name, anchor.fingerprint),
                 lambda _: self._changed(f"{self._name}: trusts {anchor.subject} no more"),
             )
 

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widget import Widget
 
-from tpmconsole.board.sessions import reload, restart, tpm_users
+from tpmconsole.board.sessions import reload, restart, start_session, stop_session, tpm_users
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
@@ -214,7 +214,7 @@ class SessionsPage(Page):
 
                 def start(known: Auth) -> SessionStatus:
                     wanted = replace(spec, last_try=known.spend_last_attempt)
-                    return self.board.start_session(wanted, known)
+                    return start_session(self.board, wanted, known)
 
                 self._start(f"starting the {role}", spec, _locked(summaries, spec), start)
 
@@ -278,7 +278,7 @@ class SessionsPage(Page):
             if yes:
                 self.job(
                     f"stopping {one.id}",
-                    lambda: self.board.stop_session(one.id),
+                    lambda: stop_session(self.board, one.id),
                     lambda facts: self._changed(f"{facts.id} {facts.state}"),
                 )
 

@@ -1,0 +1,115 @@
+"""The trust anchors of an identity: the CAs whose certificates its peers may have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.text import printable
+
+if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
+    from cryptography import x509
+
+    from tpmconsole.board import Board
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.x509.judge import CertificateInfo
+
+# Enough of a fingerprint to name a trust anchor by: 32 bits would be guessed, 64 are not.
+FINGERPRINT_DIGITS = 16
+
+
+def new_anchors(board: Board, name: str, data: bytes) -> list[CertificateInfo]:
+    """What is in a file of trust anchors and not trusted yet; adds nothing.
+
+    Raises:
+        ConsoleError: there is no certificate in it, or one that nobody can be trusted by.
+    """
+    from tpmconsole.x509.bundle import read_bundle
+    from tpmconsole.x509.chain import may_be_trusted
+    from tpmconsole.x509.judge import describe
+
+    known = known_anchors(board, board.identities.get(name), replaceable=True)
+    new = [one for one in read_bundle(data) if one not in known]
+    for one in new:
+        if not may_be_trusted(one):
+            facts = describe(one)
+            raise ConsoleError(
+                "No CA certificate",
+                f"'{facts.subject}' is no CA: '{facts.issuer}' issued it",
+                f"you need the CA's own certificate, that of '{facts.issuer}'",
+            )
+    return [describe(one) for one in new]
+
+
+def add_anchors(board: Board, name: str, data: bytes) -> None:
+    """Trust the CAs in a file as well; somebody has compared their fingerprints.
+
+    Raises:
+        ConsoleError: there is no certificate in it, or it cannot be kept.
+    """
+    from tpmconsole.x509.bundle import read_bundle
+    from tpmconsole.x509.names import fingerprint
+
+    anchors = read_bundle(data)
+    which = " ".join(map(fingerprint, anchors))
+    with board.recording("add trust", identity=name, trust=which):
+        board.identities.add_anchors(name, anchors)
+
+
+def trust_anchors(board: Board, name: str) -> list[CertificateInfo]:
+    """The trust anchors of an identity.
+
+    Raises:
+        ConsoleError: they are damaged.
+    """
+    from tpmconsole.x509.judge import describe
+
+    return [describe(one) for one in board.identities.trust_certificates(name)]
+
+
+def find_anchor(board: Board, name: str, which: str) -> CertificateInfo:
+    """One of the trust anchors.
+
+    Args:
+        which: its SHA-256 fingerprint, or at least the first 16 digits of it.
+
+    Raises:
+        ConsoleError: there is no such anchor.
+    """
+    start = which.lower().replace(":", "")
+    found = [one for one in trust_anchors(board, name) if one.fingerprint.startswith(start)]
+    if len(start) < FINGERPRINT_DIGITS or len(found) != 1:
+        raise usage_error(
+            "No such trust anchor",
+            f"'{printable(which)}' is the fingerprint of none of '{name}'",
+            f"see: tpmconsole trust {name}; give at least {FINGERPRINT_DIGITS} digits",
+        )
+    return found[0]
+
+
+def remove_anchor(board: Board, name: str, which: str) -> None:
+    """Trust a CA no more; arguments and errors as ``anchor``."""
+    gone = find_anchor(board, name, which).fingerprint
+    with board.recording("remove trust", identity=name, trust=gone):
+        board.identities.drop_anchor(name, gone)
+
+
+def roots_in(bundles: Sequence[bytes]) -> bytes:
+    """The roots that came in a bundle, PEM: no anchors, but somebody may say that they are."""
+    from tpmconsole.x509.bundle import read_bundle
+    from tpmconsole.x509.chain import is_ca, is_self_signed
+    from tpmconsole.x509.names import pem
+
+    certificates = (one for data in bundles for one in read_bundle(data))
+    return pem(one for one in certificates if is_self_signed(one) and is_ca(one))
+
+
+def known_anchors(board: Board, identity: Identity, *, replaceable: bool) -> list[x509.Certificate]:
+    """The installed anchors; damaged ones are none where others are there to replace them."""
+    try:
+        return board.identities.trust_certificates(identity.name)
+    except ConsoleError:
+        if not replaceable:
+            raise
+        return []
