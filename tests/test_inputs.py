@@ -9,8 +9,8 @@ from functools import partial
 import pytest
 
 from tpmconsole.board.doctor import network
-from tpmconsole.board.doctor.finding import Finding
 from tpmconsole.board.doctor.network import together
+from tpmconsole.finding import Finding
 from tpmconsole.session.process import tcp
 
 SILENT, ALIVE = "127.0.0.2", "127.0.0.1"
@@ -49,4 +49,4 @@ def test_the_doctor_reaches_the_last_address(port: int, monkeypatch: pytest.Monk
     server = network.Server("host", port)
     (finding,) = together([partial(network._connection, server)], network.PATIENCE_S + 0.2)
     assert isinstance(finding, Finding)
-    assert f"connected to {ALIVE}" in finding.finding
+    assert f"connected to {ALIVE}" in finding.text

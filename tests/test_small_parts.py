@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tpmconsole.board import audit
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.inputs import parse_address, parse_number, user_path
 from tpmconsole.logs import redact
@@ -55,7 +56,7 @@ def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_user_without_a_home_names_a_state_directory(homeless: None, tmp_path: Path) -> None:
     with pytest.raises(ConsoleError, match="No state directory") as caught:
         load_settings(environment={})
-    assert "--state" in caught.value.remedy
+    assert "--state" in say(caught.value.remedy)
     assert load_settings(environment={"XDG_STATE_HOME": str(tmp_path)}).state.parent == tmp_path
     assert [row.name for row in place_rows(Disks())][1:] == ["/tmp/", "/"]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from enum import IntEnum
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from enum import IntEnum, StrEnum
 from typing import Any
 
 
@@ -17,13 +19,114 @@ class ExitCode(IntEnum):
     UNEXPECTED = 5
 
 
+class Action(StrEnum):
+    """What a user can do next. Each front end has its own words for it: a command, or a key.
+
+    Most have a subject, such as an identity; what it is, is said beside each.
+    """
+
+    ADD_TRUST = "add a trust anchor"  # an identity
+    ALLOW_TLS = "allow an older TLS"  # a version
+    ASK_FOR_NAMES = "ask for alternative names"
+    CHECK_CERTIFICATE = "check the certificate"  # an identity
+    CHECK_KEY = "check the key"
+    CREATE = "make a key"  # the new identity
+    DRY_RUN = "show what would be written"
+    EVICT = "evict a persistent key"
+    FORGET = "forget the identity"  # an identity
+    GIVE_KEY_PASSWORD = "give the key's password"  # noqa: S105
+    GIVE_LAST_ATTEMPT = "send the last attempt"
+    GIVE_SERVER = "name a server"
+    GIVE_STATE = "name another state directory"
+    GIVE_TRUST = "give a trust anchor along with the certificate"
+    IMPORT = "import the certificate"  # an identity
+    LIST_ALGORITHMS = "list the algorithms"
+    LIST_KEYS = "list the keys"
+    LIST_TRUST = "list the trust anchors"  # an identity
+    RELOAD = "reload the session"  # a session
+    REMOVE_TRUST = "remove the trust anchor"
+    RENEW = "renew the certificate"  # an identity
+    REPAIR_MODES = "repair the modes"
+    REQUEST = "make a request"  # an identity
+    RESET_LOCKOUT = "reset the lock-out"
+    RESTART = "restart the session"  # a session
+    SELF_TEST = "test the TPM"
+    SHOW_SESSION = "show the session"  # a session
+    SHOW_STATUS = "show the TPM's status"
+    STOP = "stop the session"  # a session
+    USE_ENGINE = "choose the engine"  # an engine
+    USE_PROTOCOL = "choose the protocol"  # a protocol
+    USE_ROLE = "choose the role"  # a role
+    USE_SIMULATOR = "use the simulated TPM"
+    WRITE_OUT = "print it"
+
+
+@dataclass(frozen=True, slots=True)
+class NextStep:
+    """What the user can do, for a front end to put into its own words.
+
+    Attributes:
+        action: what to do.
+        subject: an identity, a session or whatever else it is done to; empty where that is not
+            known.
+        text: the sentence; ``{}`` stands for the front end's words.
+    """
+
+    action: Action
+    subject: str = ""
+    text: str = "{}"
+
+    def __str__(self) -> str:
+        """The sentence in no front end's words, for logs and reports."""
+        if " ({})" in self.text:  # the sentence says it already
+            return self.text.replace(" ({})", "", 1)
+        subject = f" '{self.subject}'" if self.subject else ""
+        return self.worded(f"{self.action.value}{subject}")
+
+    def worded(self, words: str) -> str:
+        """The sentence in a front end's words.
+
+        Args:
+            words: the action's.
+        """
+        return self.text.replace("{}", words, 1)
+
+    def __add__(self, more: str) -> NextStep:
+        """The same with more to say after it."""
+        return replace(self, text=self.text + more)
+
+    def __radd__(self, before: str) -> NextStep:
+        """The same with something to say before it."""
+        return replace(self, text=before + self.text)
+
+
+Remedy = str | NextStep
+
+
+def remedy_to_json(remedy: Remedy) -> dict[str, Any]:
+    """A remedy's JSON fields: a sentence, and for programs of ours what to do next."""
+    if isinstance(remedy, str):
+        return {"remedy": remedy}
+    return {"remedy": str(remedy), "next": asdict(remedy)}
+
+
+def remedy_from_json(data: Mapping[str, Any]) -> Remedy:
+    """The remedy that ``remedy_to_json`` made, from another process; its sentence at least."""
+    try:
+        step = data["next"]
+        return NextStep(Action(step["action"]), str(step["subject"]), str(step["text"]))
+    except (LookupError, TypeError, ValueError):
+        return str(data.get("remedy", ""))
+
+
 class ConsoleError(Exception):
     """A failure in words.
 
     Args:
         title: what failed, a few words without a full stop ("Certificate refused").
         cause: why, one sentence.
-        remedy: what the user can do, one sentence that starts with a verb.
+        remedy: what the user can do: one sentence that starts with a verb, or a ``NextStep`` where
+            the front ends name it differently.
         exit_code: how a command ends because of it.
         response_code: the TPM's or TSS's response code where one is behind it.
         needs: whose password would help: ``key``, ``parent``, ``hierarchy``, ``lockout`` or
@@ -35,7 +138,7 @@ class ConsoleError(Exception):
         self,
         title: str,
         cause: str,
-        remedy: str,
+        remedy: Remedy,
         exit_code: ExitCode = ExitCode.NO,
         *,
         response_code: int | None = None,
@@ -57,7 +160,7 @@ class ConsoleError(Exception):
         answer: dict[str, Any] = {
             "title": self.title,
             "cause": self.cause,
-            "remedy": self.remedy,
+            **remedy_to_json(self.remedy),
             "code": int(self.exit_code),
         }
         if self.response_code is not None:
@@ -72,19 +175,19 @@ class ConsoleError(Exception):
         return cls(
             data["title"],
             data["cause"],
-            data["remedy"],
+            remedy_from_json(data),
             ExitCode(data["code"]),
             response_code=data.get("response_code"),
             needs=data.get("needs"),
         )
 
 
-def usage_error(title: str, cause: str, remedy: str) -> ConsoleError:
+def usage_error(title: str, cause: str, remedy: Remedy) -> ConsoleError:
     """Input that cannot be right, whatever the state of the board."""
     return ConsoleError(title, cause, remedy, ExitCode.USAGE)
 
 
-def no_tpm(cause: str, remedy: str, *, response_code: int | None = None) -> ConsoleError:
+def no_tpm(cause: str, remedy: Remedy, *, response_code: int | None = None) -> ConsoleError:
     """No TPM could be reached."""
     return ConsoleError(
         "No TPM reached", cause, remedy, ExitCode.NO_TPM, response_code=response_code

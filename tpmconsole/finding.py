@@ -1,42 +1,54 @@
-"""One answer about a certificate."""
+"""One line about something that was looked at: a check, a probe, or a step of the tour."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Literal
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from tpmconsole.errors import Remedy
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one check found.
+class Finding:
+    """What was found.
 
     Attributes:
-        check: the check's name; scripts and tests rely on it (``key-match``, ``chain``, …).
-        verdict: ``fail`` keeps the certificate from being installed, ``warn`` does not.
+        name: what was looked at; scripts and tests rely on the names of checks and probes.
+        state: ``ok``, ``warn``, ``fail`` or ``skipped``; in the tour any word, or none. A
+            check that fails keeps a certificate from being installed, a warning does not.
         text: what was found, one sentence.
-        remedy: what to do about it, starting with a verb; empty where nothing needs doing.
+        remedy: what to do about it; empty where nothing has to be done.
+        evidence: what it was seen by, a line each: paths, versions, figures.
     """
 
-    check: str
-    verdict: Literal["ok", "warn", "fail"]
-    text: str
-    remedy: str = ""
-
-    def to_json(self) -> dict[str, str]:
-        """The fields of ``import --json``."""
-        return asdict(self)
+    name: str
+    state: str = ""
+    text: str = ""
+    remedy: Remedy = ""
+    evidence: tuple[str, ...] = ()
 
 
-def ok(check: str, text: str) -> Verdict:
-    """Nothing speaks against it."""
-    return Verdict(check, "ok", text)
+def ok(text: str, *evidence: str, name: str = "") -> Finding:
+    """Nothing has to be done."""
+    return Finding(name, "ok", text, evidence=evidence)
 
 
-def warn(check: str, text: str, remedy: str) -> Verdict:
+def warn(text: str, remedy: Remedy, *evidence: str, name: str = "") -> Finding:
     """It works here, but not for everybody or not for long."""
-    return Verdict(check, "warn", text, remedy)
+    return Finding(name, "warn", text, remedy, evidence)
 
 
-def fail(check: str, text: str, remedy: str) -> Verdict:
-    """It would not work."""
-    return Verdict(check, "fail", text, remedy)
+def fail(text: str, remedy: Remedy, *evidence: str, name: str = "") -> Finding:
+    """It does not work."""
+    return Finding(name, "fail", text, remedy, evidence)
+
+
+def skipped(text: str, remedy: Remedy = "", *, evidence: Iterable[str] = ()) -> Finding:
+    """It was not looked at, and why."""
+    return Finding("", "skipped", text, remedy, tuple(evidence))
+
+
+def worst(findings: Iterable[Finding]) -> str:
+    """The gravest state of all; ``skipped`` only where nothing else was said."""
+    states = {finding.state for finding in findings}
+    return next((state for state in ("fail", "warn", "ok") if state in states), "skipped")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tpmconsole.errors import usage_error
+from tpmconsole.errors import Action, NextStep, usage_error
 from tpmconsole.inputs import user_path
 
 LINES = ("auto", "serial", "fast")
@@ -122,7 +122,9 @@ def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
         base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     except RuntimeError as error:
         raise usage_error(
-            "No state directory", "this user has no home to keep it in", "name one: --state DIR"
+            "No state directory",
+            "this user has no home to keep it in",
+            NextStep(Action.GIVE_STATE, text="name one: {}"),
         ) from error
     return Path(base).absolute() / "tpmconsole"
 
@@ -160,7 +162,9 @@ def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
         except FileNotFoundError:
             continue
         except OSError as error:
-            remedy = "correct --state, or who may read it"
+            remedy = NextStep(
+                Action.GIVE_STATE, text="correct it, name another ({}), or change who may read it"
+            )
             raise usage_error("Settings not read", f"{path}: {error.strerror}", remedy) from error
         except ValueError as error:
             raise usage_error(

@@ -11,6 +11,7 @@ from support.pki import NOW, Extra, Signer, ca, leaf
 from tpmconsole.board import Board
 from tpmconsole.board.certificates import install_certificate
 from tpmconsole.board.trust import add_anchors, new_anchors
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.x509.chain import ChainPath, verify
@@ -50,7 +51,7 @@ def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> No
     device = leaf(ROOT)
     with pytest.raises(ConsoleError, match="is no CA") as caught:
         new_anchors(board, "pump", ROOT.pem + device.pem)
-    assert "CN=Root" in caught.value.remedy
+    assert "CN=Root" in say(caught.value.remedy)
     judgement = judge(
         [device.certificate],
         public_key=device.key.public_key(),
@@ -59,7 +60,7 @@ def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> No
         role="client",
         now=NOW,
     )
-    assert ("trust", "fail") in {(one.check, one.verdict) for one in judgement.verdicts}
+    assert ("trust", "fail") in {(one.name, one.state) for one in judgement.verdicts}
 
     own = ca("Peer", None, Extra(x509.BasicConstraints, x509.BasicConstraints(False, None), True))
     chain = ChainPath((own.certificate,), own.certificate)

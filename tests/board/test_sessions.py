@@ -15,6 +15,7 @@ from tpmconsole.board import Board
 from tpmconsole.board.keys import create_key, open_key
 from tpmconsole.board.requests import make_request, renew
 from tpmconsole.board.sessions import restart, start_session, stop_session, unit
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.directory import SessionConfig, write_order
 from tpmconsole.session.spec import Credentials, SessionSpec
@@ -85,7 +86,7 @@ def test_a_service_needs_the_password_in_a_file(board: Board) -> None:
     board.sessions.hand_over("server-1")
     with pytest.raises(ConsoleError, match="systemd runs server-1") as caught:
         restart(board, "server-1", Auth(b"secret", spend_last_attempt=False))
-    assert f"systemctl restart {wanted.name}" in caught.value.remedy
+    assert f"systemctl restart {wanted.name}" in say(caught.value.remedy)
 
 
 def test_a_restart_ends_no_session_that_it_cannot_start_again(board: Board) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from support.pki import ca
 
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.identity.record import Record, format_record, parse_record
 from tpmconsole.identity.store import Identity, IdentityStore, check_name
@@ -111,7 +112,7 @@ def test_unknown_identity_names_those_there_are(store: IdentityStore) -> None:
     _make(store)
     with pytest.raises(ConsoleError, match="Unknown identity") as caught:
         store.get("other")
-    assert "gateway" in caught.value.remedy
+    assert "gateway" in say(caught.value.remedy)
     assert caught.value.exit_code == ExitCode.NO
 
 

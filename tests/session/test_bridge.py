@@ -25,6 +25,7 @@ from support.session_pki import (
     memory_handshake,
 )
 
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.tls import bridge as bridge_module
 from tpmconsole.session.tls import openssl
@@ -136,7 +137,7 @@ def test_an_rsa_key_that_may_only_sign_is_refused_with_the_reason() -> None:
     key = make_key("rsa-2048")
     with pytest.raises(BridgeError, match="may only sign") as caught:
         Bridge(key.public_key(), SoftwareSigner(key).sign, None)
-    assert "provider" in caught.value.remedy
+    assert "provider" in say(caught.value.remedy)
 
 
 def test_other_kinds_of_keys_are_refused() -> None:

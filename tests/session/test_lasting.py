@@ -27,6 +27,7 @@ from support.waiting import wait_until
 from support.world import LOCAL, SoftwareServer, TpmKeys, World, connected, port_of, say
 
 from tpmconsole.board.lines import event_line
+from tpmconsole.cli.next_steps import say as in_commands
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import SessionConfig, read_order, write_order
 from tpmconsole.session.manager import SessionManager
@@ -308,7 +309,9 @@ def test_a_session_that_is_handed_over_runs_from_its_own_folder(world: World) ->
             # It would read its copies again, of which only its unit makes new ones.
             with pytest.raises(ConsoleError, match="systemd runs server-1") as refused:
                 world.supervisor.reload(server.id)
-            assert f"systemctl reload tpmconsole-{server.id}.service" in refused.value.remedy
+            assert f"systemctl reload tpmconsole-{server.id}.service" in in_commands(
+                refused.value.remedy
+            )
             facts = world.supervisor.show(server.id)
             assert (facts.pid, facts.unit) == (process.pid, f"tpmconsole-{server.id}.service")
             with connected(world.software(), port_of(facts)) as tls:

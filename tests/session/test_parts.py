@@ -18,7 +18,7 @@ import pytest
 
 from tpmconsole.board.lines import session_lines
 from tpmconsole.cli.answers import session_facts_lines
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.session import events
 from tpmconsole.session import usage as usage_module
 from tpmconsole.session.events import EventLog, EventReader, follow_events, read_events
@@ -240,7 +240,7 @@ def test_every_cause_has_words_and_a_remedy() -> None:
     tables = (errors._VERIFY, errors._ALERTS, errors._LOCAL, errors._ERRNO)
     for table in tables:
         for words in table.values():
-            assert all(text and not text.endswith(".") for text in words)
+            assert all(str(text) and not str(text).endswith(".") for text in words)
     same = ConsoleError("a", "b", "c", ExitCode.REFUSED)
     assert explain(same, PEER) is same
 
@@ -256,7 +256,7 @@ def test_facts_survive_their_file() -> None:
         "h:1",
         peer=PeerInfo("CN=a", "CN=b", "2030", "ff"),
         handshake_ms=HandshakeTimes.of([1.0, 3.0, 2.0]),
-        last_error=LastError("a", "b", "c", "d"),
+        last_error=LastError("a", "b", NextStep(Action.RENEW, "gateway", "renew it: {}"), "d"),
         state=State.RUNNING,
     )
     data = json.loads(json.dumps(facts.to_json()))

@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from support.session_pki import Ca, SoftwareSigner, make_key
 
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.process import prepare
@@ -80,7 +81,7 @@ def test_a_chip_with_long_salts_is_refused_where_the_provider_is_asked_for(
     order = replace(order, spec=replace(order.spec, engine="provider"))
     with pytest.raises(ConsoleError, match="salt of another length") as caught:
         prepared(tmp_path, order, Chip(padding.PSS.MAX_LENGTH)).make()
-    assert "--engine bridge" in caught.value.remedy
+    assert "--engine bridge" in say(caught.value.remedy)
 
 
 def test_a_provider_that_does_not_take_the_key_is_left(
@@ -100,7 +101,7 @@ def test_a_handle_with_a_password_is_none_for_the_provider(tmp_path: Path) -> No
     engine = ProviderEngine(0x81000001, tmp_path / "none", b"secret", lambda: None)
     with pytest.raises(ConsoleError, match="does not pass on the password") as caught:
         engine.install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
-    assert "--engine bridge" in caught.value.remedy
+    assert "--engine bridge" in say(caught.value.remedy)
 
 
 def test_a_handle_that_no_provider_opens(tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ def bridged(folder: Path, order: SessionConfig) -> Preparation:
     [
         ({"days": (-9, -5)}, "has expired", "renew it"),
         ({"days": (5, 9)}, "not valid yet", "clock"),
-        ({"role": "other"}, "not issued for this role", "--role {role}"),
+        ({"role": "other"}, "not issued for this role", "with --role {role} or both"),
     ],
 )
 @pytest.mark.parametrize("role", ["client", "server"])
@@ -144,7 +145,7 @@ def test_our_own_certificate_is_judged_as_a_peer_would(
     with pytest.raises(ConsoleError, match=words) as caught:
         bridged(tmp_path, order).make()
     assert caught.value.title == "Certificate refused"
-    assert remedy.format(role=role) in caught.value.remedy
+    assert remedy.format(role=role) in say(caught.value.remedy)
 
 
 def test_files_that_are_not_what_they_should_be(tmp_path: Path, order: SessionConfig) -> None:

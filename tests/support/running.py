@@ -20,6 +20,7 @@ _BECOME_NOBODY = f"""
 import grp, os, pwd
 from pathlib import Path
 from tpmconsole.errors import ConsoleError
+from tpmconsole.cli.next_steps import say
 from tpmconsole.settings import Settings
 from tpmconsole.board import Board
 from tpmconsole.board.doctor import Surroundings, device, examine, probes

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.condition import ended_without_a_word
 from tpmconsole.session.directory import SessionConfig
@@ -101,8 +102,8 @@ def test_a_session_of_systemds_that_was_killed_is_waited_for(tmp_path: Path) -> 
     (tmp_path / "session.log").write_text("of the time before systemd had it\n")
     told = ended_without_a_word(tmp_path, Path("/log"), "tpmconsole-server-1.service")
     assert "log" not in told.cause
-    assert "systemd starts it again" in told.remedy
-    assert "journalctl -u tpmconsole-server-1.service" in told.remedy
+    assert "systemd starts it again" in say(told.remedy)
+    assert "journalctl -u tpmconsole-server-1.service" in say(told.remedy)
 
 
 def test_only_a_low_port_takes_a_capability() -> None:
@@ -135,7 +136,7 @@ def test_what_stands_in_the_way_is_told(places: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(systemd.os, "geteuid", lambda: 1000)
     with pytest.raises(ConsoleError, match="only root") as caught:
         systemd.install(sample())
-    assert "--dry-run" in caught.value.remedy
+    assert "--dry-run" in say(caught.value.remedy)
 
 
 def test_who_may_reach_a_file(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.ui.terminal.profile import TRUECOLOUR, LineProfile, detect, prepare_environment
 from tpmconsole.ui.terminal.raw_mode import enter_sequence, leave_sequence
@@ -63,7 +64,7 @@ def test_terminals_without_a_screen_are_refused(term: str) -> None:
     with pytest.raises(ConsoleError) as caught:
         judged(TERM=term)
     assert caught.value.exit_code == ExitCode.USAGE
-    assert "export TERM=vt220" in caught.value.remedy
+    assert "export TERM=vt220" in say(caught.value.remedy)
 
 
 def test_colours_and_letters_of_a_fast_line() -> None:

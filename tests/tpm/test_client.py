@@ -14,6 +14,7 @@ import psutil
 import pytest
 from support.waiting import wait_until
 
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
 from tpmconsole.system.environment import plain_environment
 from tpmconsole.tpm.auth import Auth
@@ -167,7 +168,7 @@ def test_a_worker_that_dies_at_work_is_named(alone, client, tmp_path):
     error = call.finished().error
     assert (error.title, error.exit_code) == ("TPM worker gone", ExitCode.UNEXPECTED)
     assert "signal 11 (Segmentation fault)" in error.cause
-    assert str(tmp_path / "log") in error.remedy
+    assert str(tmp_path / "log") in say(error.remedy)
     assert "Segmentation fault" in (tmp_path / "log").read_text()
     alone.go_on()
     assert tpm.health().mode == "operational"
@@ -296,7 +297,7 @@ def test_missing_libraries_are_told_with_their_packages(alone, client, tmp_path,
         with pytest.raises(ConsoleError) as caught:
             tpm.health()
         assert caught.value.title == "TPM libraries missing"
-        assert "libtss2-esys" in caught.value.remedy
+        assert "libtss2-esys" in say(caught.value.remedy)
 
 
 def test_an_unexpected_failure_tells_places_but_no_values(alone, client, tmp_path):

@@ -92,7 +92,7 @@ def test_only_a_broken_way_to_the_tpm_makes_the_context_useless():
 def test_words_are_sentences_of_one_style():
     for title, cause, remedy in TPM_WORDS.values():
         assert title[0].isupper() or title.startswith("NV")
-        for text in (title, cause, remedy):
+        for text in (title, cause, str(remedy)):
             assert text
             assert not text.endswith(".")
             assert "0x" not in text

@@ -17,6 +17,7 @@ import pytest
 from support.running import NOBODY, PROJECT, as_nobody, finished, needs_root, python
 from support.waiting import assert_nothing_left, processes_of, wait_until
 
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.system.environment import SEARCH_PATH
 from tpmconsole.tpm import simulator as simulator_module
@@ -351,7 +352,7 @@ def test_a_missing_program_is_named(state: Path, name: str) -> None:
     path = search_path_with(state / "bin", **{name.replace("-", "_"): None})
     error = refusal(Simulator(state / "simulator", search_path=path))
     assert name in error.cause
-    assert f"Debian package {name}" in error.remedy
+    assert f"Debian package {name}" in say(error.remedy)
     assert_nothing_left(state / "simulator")
 
 
@@ -361,7 +362,7 @@ def test_a_program_that_ends_says_why(state: Path, name: str) -> None:
     path = search_path_with(state / "bin", **script)
     error = refusal(Simulator(state / "simulator", search_path=path))
     assert error.cause == f"{name} ended: the last word"
-    assert f"{name}.log" in error.remedy
+    assert f"{name}.log" in say(error.remedy)
     assert_nothing_left(state / "simulator")
     assert not (state / "simulator" / "runtime.json").exists()
 
@@ -381,7 +382,7 @@ def test_a_damaged_tpm_state_says_so_and_where(simulator: Simulator) -> None:
     kept.write_bytes(b"not a TPM")
     error = refusal(simulator)
     assert error.cause.startswith("swtpm ended: swtpm: ")
-    assert "swtpm.log" in error.remedy
+    assert "swtpm.log" in say(error.remedy)
 
 
 def test_a_confined_swtpm_is_told_how_to_be_let_out(
@@ -393,7 +394,7 @@ def test_a_confined_swtpm_is_told_how_to_be_let_out(
     path = search_path_with(state / "bin", swtpm="exit 1")
     error = refusal(Simulator(state / "simulator", search_path=path))
     assert error.cause == "swtpm ended: it said nothing"
-    assert f"owner {state / 'simulator'}/** rwk," in error.remedy
+    assert f"owner {state / 'simulator'}/** rwk," in say(error.remedy)
 
 
 def test_a_lock_that_is_never_given_back(

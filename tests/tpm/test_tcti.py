@@ -17,6 +17,7 @@ import pytest
 from support.running import as_nobody, needs_root
 from support.waiting import wait_until
 
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.settings import Settings
 from tpmconsole.system import dbus
@@ -59,7 +60,7 @@ def test_nothing_there_names_each_place(make: Make, nowhere: Places) -> None:
         f"{nowhere.managed}: not there; tpm2-abrmd: there is no system bus; "
         f"{nowhere.raw}: not there"
     )
-    assert "--simulate" in error.remedy
+    assert "--simulate" in say(error.remedy)
 
 
 def test_the_managed_device_comes_first(make: Make, nowhere: Places) -> None:
@@ -126,7 +127,7 @@ def test_what_is_no_device(
     asked = refusal(make(f"device:{nowhere.managed}"), nowhere)
     assert asked.cause == f"{nowhere.managed}: {said} (from --tcti)"
     assert asked.exit_code is ExitCode.NO_TPM
-    assert "--simulate" in asked.remedy
+    assert "--simulate" in say(asked.remedy)
 
 
 @needs_root
@@ -152,7 +153,8 @@ def test_no_permission_says_which_group(
             f"places = tcti.Places(*map(Path, {[str(p) for p in paths(nowhere)]!r}))\n"
             f"settings = Settings(Path('/nowhere'), tcti={tcti!r})\n"
             "try: tcti.choose(settings, places)\n"
-            "except ConsoleError as error: print(int(error.exit_code), error.cause, error.remedy)"
+            "except ConsoleError as error:\n"
+            "    print(int(error.exit_code), error.cause, say(error.remedy))"
         )
         name = grp.getgrgid(group).gr_name
         assert answer.startswith(f"3 {nowhere.managed}: no permission, ")
@@ -175,7 +177,7 @@ def test_what_is_no_tcti_never_gets_to_the_tss(make: Make, nowhere: Places, tcti
     assert error.title == "Unknown TCTI"
     assert error.exit_code is ExitCode.USAGE
     assert error.cause.isprintable()
-    assert all(name in error.remedy for name in KNOWN_TCTIS)
+    assert all(name in say(error.remedy) for name in KNOWN_TCTIS)
 
 
 @pytest.mark.parametrize(
@@ -270,7 +272,7 @@ def test_a_broker_that_is_not_for_us(
     with guarded_bus(state) as address:
         error = refusal(make(), replace(nowhere, system_bus=address))
     assert "tpm2-abrmd: no permission" in error.cause
-    assert "sudo usermod -aG tss" in error.remedy
+    assert "sudo usermod -aG tss" in say(error.remedy)
 
 
 @pytest.mark.parametrize(
@@ -315,4 +317,4 @@ def test_a_missing_tcti_library_is_named() -> None:
     with pytest.raises(ConsoleError) as caught:
         require_tcti("no-such")
     assert caught.value.exit_code is ExitCode.NO_TPM
-    assert "libtss2-tcti-no-such0" in caught.value.remedy
+    assert "libtss2-tcti-no-such0" in say(caught.value.remedy)

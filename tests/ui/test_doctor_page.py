@@ -11,7 +11,7 @@ from support.technician import console
 
 from tpmconsole.board.doctor import runner
 from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, ok, warn
+from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.settings import Settings
 
 Make = Callable[..., Settings]

@@ -23,7 +23,7 @@ def page_of(technician: Technician) -> TourPage:
 
 
 def states(outcome: Outcome) -> dict[str, str]:
-    return {one.label: one.state for one in outcome.shown}
+    return {one.name: one.state for one in outcome.shown}
 
 
 def text(outcome: Outcome) -> str:

@@ -9,8 +9,9 @@ import pytest
 from cryptography import x509
 from support.pki import DAY, NOW, ca, ec_key, leaf, make, rsa_key
 
+from tpmconsole.cli.answers import verdict_json
 from tpmconsole.x509.comparisons import check_possession, check_renewal, check_request
-from tpmconsole.x509.judge import Proof, Verdict, describe, judge
+from tpmconsole.x509.judge import Finding, Proof, describe, judge
 from tpmconsole.x509.request import RequestSpec, build
 
 ROOT = ca("Root")
@@ -23,12 +24,12 @@ def _leaf(**options: Any) -> x509.Certificate:
 
 @pytest.mark.parametrize("key", [KEY, rsa_key()], ids=["EC", "RSA"])
 def test_the_key_proves_itself(key: Any) -> None:
-    assert check_possession(leaf(ROOT, key=key).certificate, key).verdict == "ok"
+    assert check_possession(leaf(ROOT, key=key).certificate, key).state == "ok"
 
 
 @pytest.mark.parametrize("key", [ec_key(), rsa_key()], ids=["another", "another kind"])
 def test_another_key_does_not(key: Any) -> None:
-    assert check_possession(_leaf(), key).verdict == "fail"
+    assert check_possession(_leaf(), key).state == "fail"
 
 
 @pytest.mark.parametrize(
@@ -49,20 +50,20 @@ def test_another_key_does_not(key: Any) -> None:
 )
 def test_what_the_ca_changed(spec: RequestSpec, said: str | None) -> None:
     verdict = check_request(_leaf(), build(KEY, spec))
-    assert verdict.verdict == ("warn" if said else "ok")
+    assert verdict.state == ("warn" if said else "ok")
     assert said is None or said in verdict.text
 
 
 def test_a_request_for_another_key_is_not_compared() -> None:
     verdict = check_request(_leaf(), build(ec_key(), RequestSpec("CN=else")))
-    assert verdict.verdict == "ok"
+    assert verdict.state == "ok"
     assert "another key" in verdict.text
 
 
 def test_renewal() -> None:
     old = _leaf(end=NOW + 10 * DAY)
-    assert check_renewal(_leaf(), old).verdict == "ok"
-    assert check_renewal(old, old).verdict == "ok"
+    assert check_renewal(_leaf(), old).state == "ok"
+    assert check_renewal(old, old).state == "ok"
     assert "holds longer" in check_renewal(old, _leaf()).text
     other = leaf(ca("Other"), key=KEY, san=[x509.DNSName("b")], common="b").certificate
     text = check_renewal(other, old).text
@@ -84,7 +85,7 @@ def test_all_of_them_are_in_the_judgement() -> None:
         previous=certificate,
     )
     assert judgement.acceptable
-    assert {"key-proof", "request", "renewal"} <= {one.check for one in judgement.verdicts}
+    assert {"key-proof", "request", "renewal"} <= {one.name for one in judgement.verdicts}
 
 
 def test_of_several_for_the_key_the_newest_valid_one_is_taken() -> None:
@@ -101,7 +102,7 @@ def test_of_several_for_the_key_the_newest_valid_one_is_taken() -> None:
 def test_nothing_and_nobody() -> None:
     judged = judge([], public_key=KEY.public_key(), trust=[], role="client", now=NOW)
     assert not judged.acceptable
-    assert [one.check for one in judged.verdicts] == ["readable", "key-match"]
+    assert [one.name for one in judged.verdicts] == ["readable", "key-match"]
 
 
 def test_facts_are_safe_to_show() -> None:
@@ -132,11 +133,11 @@ def test_hostile_bundles_are_bounded() -> None:
         role="client",
         now=NOW,
     )
-    assert "chain" in {one.check for one in judged.verdicts if one.verdict == "fail"}
+    assert "chain" in {one.name for one in judged.verdicts if one.state == "fail"}
 
 
 def test_verdict_json() -> None:
-    assert Verdict("dates", "warn", "a", "b").to_json() == {
+    assert verdict_json(Finding("dates", "warn", "a", "b")) == {
         "check": "dates",
         "verdict": "warn",
         "text": "a",

@@ -41,7 +41,7 @@ def test_what_it_signs_passes_every_check_and_strict_peers(
         proof=Proof(key),
         request=request,
     )
-    assert {one.verdict for one in judgement.verdicts} == {"ok"}, judgement.verdicts
+    assert {one.state for one in judgement.verdicts} == {"ok"}, judgement.verdicts
     for role in ("client", "server"):
         assert handshake(tmp_path, role, key, judgement.chain, anchors, strict=True) is None
     facts = describe(judgement.chain[0])

@@ -329,7 +329,7 @@ def _judge(given: Given) -> Judgement:
 
 
 def _named(judgement: Judgement, verdict: str) -> set[str]:
-    return {one.check for one in judgement.verdicts if one.verdict == verdict}
+    return {one.name for one in judgement.verdicts if one.state == verdict}
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, id=key) for key, row in
@@ -337,11 +337,11 @@ def _named(judgement: Judgement, verdict: str) -> set[str]:
 def test_verdicts(row: Row, tmp_path: Path) -> None:
     given = row.make()
     judgement = _judge(given)
-    said = "\n".join(f"{one.verdict} {one.check}: {one.text}" for one in judgement.verdicts)
+    said = "\n".join(f"{one.state} {one.name}: {one.text}" for one in judgement.verdicts)
     assert _named(judgement, "fail") == row.fails, said
     assert _named(judgement, "warn") == row.warns, said
     assert judgement.acceptable == (not row.fails)
-    assert all(one.remedy for one in judgement.verdicts if one.verdict != "ok")
+    assert all(one.remedy for one in judgement.verdicts if one.state != "ok")
     if not given.handshake:
         return
     for role in ("client", "server") if given.role == "both" else (given.role,):

@@ -105,14 +105,14 @@ def _sign(made: Made, *options: str) -> None:
 
 
 def _named(judgement: Judgement, verdict: str) -> set[str]:
-    return {one.check for one in judgement.verdicts if one.verdict == verdict}
+    return {one.name for one in judgement.verdicts if one.state == verdict}
 
 
 def test_by_the_book(made: Made) -> None:
     _sign(made, "-extfile", "leaf.ext")
     for role in ("client", "server", "both"):
         judgement = made.judge("leaf.pem", role=role)
-        assert {one.verdict for one in judgement.verdicts} == {"ok"}
+        assert {one.state for one in judgement.verdicts} == {"ok"}
     assert made.shake(judgement, strict=True) is None
 
 
@@ -133,7 +133,7 @@ def test_broken_digests_are_refused(made: Made, digest: str) -> None:
     _sign(made, "-extfile", "leaf.ext", digest)
     judgement = made.judge("leaf.pem")
     assert _named(judgement, "fail") == {"algorithms"}
-    assert digest[1:].upper() in next(o.text for o in judgement.verdicts if o.verdict == "fail")
+    assert digest[1:].upper() in next(o.text for o in judgement.verdicts if o.state == "fail")
     assert made.shake(judgement) is not None
 
 
@@ -142,7 +142,7 @@ def test_an_old_root_that_signed_itself_with_sha1(made: Made) -> None:
     made.run("req", "-x509", "-key", "root.key", "-sha1", *_ROOT[4:])
     _sign(made, "-extfile", "leaf.ext")
     judgement = made.judge("leaf.pem")
-    assert {one.verdict for one in judgement.verdicts} == {"ok"}
+    assert {one.state for one in judgement.verdicts} == {"ok"}
     assert made.shake(judgement, strict=True) is None
 
 

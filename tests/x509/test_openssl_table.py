@@ -285,9 +285,9 @@ def plant(tmp_path_factory: pytest.TempPathFactory) -> Plant:
 @pytest.mark.parametrize("row", [pytest.param(row, id=name) for name, row in ROWS.items()])
 def test_what_openssl_ca_signs(plant: Plant, row: Row, tmp_path: Path) -> None:
     judgement = plant.judge(row)
-    said = "\n".join(f"{one.verdict} {one.check}: {one.text}" for one in judgement.verdicts)
-    assert {one.check for one in judgement.verdicts if one.verdict == "fail"} == row.fails, said
-    assert {one.check for one in judgement.verdicts if one.verdict == "warn"} == row.warns, said
+    said = "\n".join(f"{one.state} {one.name}: {one.text}" for one in judgement.verdicts)
+    assert {one.name for one in judgement.verdicts if one.state == "fail"} == row.fails, said
+    assert {one.name for one in judgement.verdicts if one.state == "warn"} == row.warns, said
     assert judgement.acceptable == (not row.fails)
     if judgement.acceptable:  # and so it works: the peer is Python's ssl
         trust = [read_bundle(plant.certificate(one))[0] for one in row.trust]

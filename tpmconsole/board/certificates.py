@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.board.keys import OpenKey, open_key
 from tpmconsole.board.trust import known_anchors
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.auth import NO_AUTH, Auth
@@ -75,7 +75,7 @@ def install_certificate(board: Board, name: str, judgement: Judgement) -> bool:
         return False
     with board.recording("import", **_import_facts(name, judgement)):
         if not judgement.acceptable:
-            failed = [one for one in judgement.verdicts if one.verdict == "fail"]
+            failed = [one for one in judgement.verdicts if one.state == "fail"]
             raise ConsoleError("Certificate refused", failed[0].text, failed[0].remedy)
         # With those that are trusted now: it may be a while since the verdicts were read.
         known = known_anchors(board, board.identities.get(name), replaceable=True)
@@ -97,7 +97,7 @@ def _has(board: Board, name: str, chain: Sequence[x509.Certificate]) -> bool:
 
 def refuse_certificate(board: Board, name: str, judgement: Judgement) -> None:
     """Write down that a certificate was to be installed and was not."""
-    failed = " ".join(one.check for one in judgement.verdicts if one.verdict == "fail")
+    failed = " ".join(one.name for one in judgement.verdicts if one.state == "fail")
     facts = _import_facts(name, judgement)
     board.record("import", **facts, result=f"refused: {failed or 'by the user'}")
 
@@ -151,7 +151,9 @@ def demo_sign(board: Board, name: str, auth: Auth = NO_AUTH) -> Judgement:
     _need_simulator(board)
     if request is None:
         raise ConsoleError(
-            "No request", f"'{name}' has no request to sign", f"run: tpmconsole request {name}"
+            "No request",
+            f"'{name}' has no request to sign",
+            NextStep(Action.REQUEST, name, "run: {}"),
         )
     ca = DemoCa(board.settings.simulator / "demo-ca")
     chain, trust = ca.sign(request)
@@ -165,7 +167,7 @@ def _need_simulator(board: Board) -> None:
         raise ConsoleError(
             "Not on a real TPM",
             "the demo CA signs for the simulated TPM only",
-            "hand the request to your own CA, or add --simulate",
+            NextStep(Action.USE_SIMULATOR, text="hand the request to your own CA, or {}"),
             ExitCode.REFUSED,
         )
 

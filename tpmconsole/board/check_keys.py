@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -63,14 +63,13 @@ def check_unasked(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
     return check_key(board, key, auth)
 
 
-def checked(board: Board, key: AnyKey, auth: Auth) -> AnyKey:
+def checked(board: Board, key: AnyKey, auth: Auth, describe: Callable[[KeyCheck], str]) -> AnyKey:
     """The key with a command's answer in it; files that hold none for a TPM stay as they are."""
     if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
         return key
     answer = check_unasked(board, key, auth)
     usable = None if answer.answer in _NOT_KNOWN else answer.usable
-    more = "; --last-try sends it all the same" if answer.needs == "consent" else ""
-    return replace(key, usable=usable, reason=f"{answer.reason}{more}")
+    return replace(key, usable=usable, reason=describe(answer))
 
 
 def guarded_parents(keys: Iterable[Key], persistent: Iterable[PersistentKey]) -> Iterator[KeyFile]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.identity.identity import kept_certificate
 
 if TYPE_CHECKING:
@@ -66,6 +66,6 @@ def forget(board: Board, name: str) -> None:
             raise ConsoleError(
                 "Identity is in use",
                 f"{', '.join(running)} runs with '{name}'",
-                "end it first (page 4, or tpmconsole session stop ID)",
+                NextStep(Action.STOP, text="end it first: {}"),
             )
         board.identities.remove(name)

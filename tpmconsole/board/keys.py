@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,7 @@ from tpmconsole.system.files import PRIVATE_FILE
 from tpmconsole.text import printable
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.handles import check_for_new_key
-from tpmconsole.tpm.model import Algorithm, KeyFile, KeyRef, PersistentKey, Room
+from tpmconsole.tpm.model import Algorithm, KeyCheck, KeyFile, KeyRef, PersistentKey, Room
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
@@ -80,12 +80,18 @@ class KeyList:
         return answer
 
 
+def reason_of(answer: KeyCheck) -> str:
+    """What proving a key said."""
+    return answer.reason
+
+
 def list_keys(
     board: Board,
     paths: Sequence[Path] = (),
     *,
     prove: bool = False,
     auth: Auth = NO_AUTH,
+    describe: Callable[[KeyCheck], str] = reason_of,
 ) -> KeyList:
     """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
 
@@ -93,6 +99,7 @@ def list_keys(
         paths: files and folders.
         prove: let the TPM sign with each key; reading alone never loads one.
         auth: for proving.
+        describe: words for what proving a key said.
 
     Raises:
         ConsoleError: a key's password was given, and it is not for one key file alone.
@@ -106,12 +113,12 @@ def list_keys(
             ExitCode.USAGE,
         )
     if prove:
-        files = tuple(checked(board, key, auth) for key in files)
+        files = tuple(checked(board, key, auth, describe) for key in files)
     inside = keys_inside(board)
     persistent = inside.persistent
     if prove and not paths:
         none_of_its_own = replace(auth, key=None)
-        persistent = tuple(checked(board, key, none_of_its_own) for key in persistent)
+        persistent = tuple(checked(board, key, none_of_its_own, describe) for key in persistent)
     return replace(inside, files=files, persistent=persistent)
 
 

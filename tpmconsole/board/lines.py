@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.phrases import (
@@ -14,8 +14,11 @@ from tpmconsole.board.phrases import (
     room_words,
     self_test_words,
 )
+from tpmconsole.errors import Remedy, remedy_from_json, remedy_to_json
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import TpmHealth
+
+Say = Callable[[Remedy], str]
 
 if TYPE_CHECKING:
     from tpmconsole.board.doctor import Finding
@@ -47,8 +50,12 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
         yield f"{label:<12} {text}"
 
 
-def key_lines(keys: KeyList) -> Iterator[str]:
-    """Key files and persistent keys in a table."""
+def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:
+    """Key files and persistent keys in a table.
+
+    Args:
+        say: words for a remedy.
+    """
     rows = [("WHERE", "ALGORITHM", "PASSWORD", "IDENTITY", "WHAT")]
     for file in keys.files:
         notes = [file.reason or file.description or file.kind.value]
@@ -72,7 +79,7 @@ def key_lines(keys: KeyList) -> Iterator[str]:
     if keys.room:
         yield f"persistent keys: {room_words(keys.room)}"
     if keys.no_tpm:
-        yield f"persistent handles: {keys.no_tpm} (try: {keys.no_tpm.remedy})"
+        yield f"persistent handles: {keys.no_tpm} (try: {say(keys.no_tpm.remedy)})"
 
 
 def session_lines(sessions: Sequence[SessionStatus]) -> Iterator[str]:
@@ -97,12 +104,14 @@ def session_lines(sessions: Sequence[SessionStatus]) -> Iterator[str]:
     yield from table(rows)
 
 
-def event_line(event: Mapping[str, Any]) -> str:
+def event_line(event: Mapping[str, Any], say: Say = str) -> str:
     """An event of a session: its time, its name and what it says."""
-    return f"{event.get('time', '-')} {event.get('event', '-'):<10} {event_words(event)}".rstrip()
+    return (
+        f"{event.get('time', '-')} {event.get('event', '-'):<10} {event_words(event, say)}".rstrip()
+    )
 
 
-def event_words(event: Mapping[str, Any]) -> str:
+def event_words(event: Mapping[str, Any], say: Say = str) -> str:
     """What an event says, after its time and its name."""
     peer = (event.get("peer") or {}).get("subject")
     known = {
@@ -115,25 +124,36 @@ def event_words(event: Mapping[str, Any]) -> str:
     }.get(str(event.get("event")))
     if known:
         try:
-            return printable(known.format(**{**event, "subject": peer or event.get("subject")}))
+            more = {"subject": peer or event.get("subject"), "remedy": say(remedy_from_json(event))}
+            return printable(known.format(**{**event, **more}))
         except KeyError:  # written by another release: told as it is
             pass
-    facts = (f"{name}={value}" for name, value in event.items() if name not in ("time", "event"))
+    facts = (
+        f"{name}={value}" for name, value in event.items() if name not in ("time", "event", "next")
+    )
     return printable(" ".join(facts))
 
 
-def doctor_lines(findings: Iterable[Finding], *, evidence: bool = False) -> Iterator[str]:
+def doctor_lines(
+    findings: Iterable[Finding], say: Say = str, *, evidence: bool = False
+) -> Iterator[str]:
     """The findings of an examination.
 
     Args:
         evidence: also of what is well; of what is not, it is always told.
     """
     for one in findings:
-        yield f"{one.state.upper():<7} {one.probe:<12} {one.finding}"
+        yield f"{one.state.upper():<7} {one.name:<12} {one.text}"
         if evidence or one.state in ("warn", "fail"):
             yield from (f"{'':<20} seen: {line}" for line in one.evidence)
         if one.remedy:
-            yield f"{'':<20} try: {one.remedy}"
+            yield f"{'':<20} try: {say(one.remedy)}"
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """The finding of a probe as ``doctor --json`` prints it (contract)."""
+    words = {"probe": finding.name, "state": finding.state, "finding": finding.text}
+    return words | {"evidence": list(finding.evidence)} | remedy_to_json(finding.remedy)
 
 
 def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:

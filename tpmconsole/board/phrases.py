@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from tpmconsole.errors import Action, NextStep
 from tpmconsole.system.disks import Disks
 from tpmconsole.text import printable
 from tpmconsole.tpm.auth import AttemptCost
@@ -129,12 +130,12 @@ def last_try_words(lockout: Lockout | None) -> str:
     return f"LAST TRY: if it is wrong, the TPM refuses every protected key{each}."
 
 
-def locked_words(lockout: Lockout | None) -> tuple[str, str]:
+def locked_words(lockout: Lockout | None) -> tuple[str, NextStep]:
     """Why no password is asked for now, and what to do."""
     wait = f"wait {lockout.interval_s} s until one is forgiven" if lockout else "wait"
     return (
         "too many wrong passwords: the TPM refuses the right one, too, so none is asked for",
-        f"{wait}, or reset the lock-out on the Overview (page 1)",
+        NextStep(Action.RESET_LOCKOUT, text=f"{wait}, or reset the lock-out ({{}})"),
     )
 
 

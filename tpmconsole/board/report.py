@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole import __version__, clock
 from tpmconsole.board.doctor import examine
 from tpmconsole.board.keys import list_keys
-from tpmconsole.board.lines import doctor_lines, event_line, key_lines, session_lines, status_lines
+from tpmconsole.board.lines import (
+    Say,
+    doctor_lines,
+    event_line,
+    finding_json,
+    key_lines,
+    session_lines,
+    status_lines,
+)
 from tpmconsole.errors import ConsoleError
 from tpmconsole.logs import redact
 from tpmconsole.system.hardware import host_name, serial_number
@@ -43,11 +51,12 @@ class Report:
     data: dict[str, Any]
 
 
-def make_report(board: Board, findings: Iterable[Finding] | None = None) -> Report:
+def make_report(board: Board, findings: Iterable[Finding] | None = None, say: Say = str) -> Report:
     """Put the report together; a part that cannot be had says why in its place.
 
     Args:
         findings: the doctor's, where it has been asked already.
+        say: words for what to do next.
     """
     data: dict[str, Any] = {
         "time": clock.now().isoformat(timespec="seconds"),
@@ -67,14 +76,14 @@ def make_report(board: Board, findings: Iterable[Finding] | None = None) -> Repo
         except OSError as error:
             data[title], found = {"error": str(error)}, [f"not to be had: {error}"]
         except ConsoleError as error:
-            data[title], found = {"error": error.to_json()}, [f"{error} (try: {error.remedy})"]
+            data[title], found = {"error": error.to_json()}, [f"{error} (try: {say(error.remedy)})"]
         lines.extend(["", f"== {title}", *found])
 
-    part("doctor", lambda: _doctor(board, findings))
+    part("doctor", lambda: _doctor(board, findings, say))
     part("status", lambda: _status(board))
-    part("keys", lambda: _keys(board))
+    part("keys", lambda: _keys(board, say))
     part("certificates", lambda: _certificates(board))
-    part("sessions", lambda: _sessions(board))
+    part("sessions", lambda: _sessions(board, say))
     part("changes", lambda: _changes(board.settings.audit))
     part("log", lambda: _log(board.settings.log))
     # Line by line: a secret may not begin on one and end on another, and a PEM block does.
@@ -93,9 +102,11 @@ def _redacted(value: Any) -> Any:
     return value
 
 
-def _doctor(board: Board, findings: Iterable[Finding] | None) -> tuple[Any, Iterable[str]]:
+def _doctor(
+    board: Board, findings: Iterable[Finding] | None, say: Say
+) -> tuple[Any, Iterable[str]]:
     known = list(findings if findings is not None else examine(board))
-    return [one.to_json() for one in known], doctor_lines(known, evidence=True)
+    return [finding_json(one) for one in known], doctor_lines(known, say, evidence=True)
 
 
 def _status(board: Board) -> tuple[Any, Iterable[str]]:
@@ -103,9 +114,9 @@ def _status(board: Board) -> tuple[Any, Iterable[str]]:
     return health.to_json(), status_lines(health)
 
 
-def _keys(board: Board) -> tuple[Any, Iterable[str]]:
+def _keys(board: Board, say: Say) -> tuple[Any, Iterable[str]]:
     keys = list_keys(board)
-    return keys.to_json(), key_lines(keys)
+    return keys.to_json(), key_lines(keys, say)
 
 
 def _certificates(board: Board) -> tuple[Any, Iterable[str]]:
@@ -144,13 +155,13 @@ def _one_certificate(label: str, one: dict[str, Any]) -> Iterator[str]:
     yield f"  SHA-256 {one['fingerprint']}"
 
 
-def _sessions(board: Board) -> tuple[Any, Iterable[str]]:
+def _sessions(board: Board, say: Say) -> tuple[Any, Iterable[str]]:
     data, lines = [], []
     sessions = board.sessions.list(usage=True)
     for one in sessions:
         events = list(board.sessions.events(one.id))[-LAST_EVENTS:]
         data.append(one.to_json() | {"events": events})
-        lines += [f"-- {one.id}", *(event_line(event) for event in events)]
+        lines += [f"-- {one.id}", *(event_line(event, say) for event in events)]
     return data, [*session_lines(sessions), *lines]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.board.keys import create_key, open_key
 from tpmconsole.board.trust import add_anchors
-from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import PUBLIC_FILE, read_bounded, write_out
 from tpmconsole.tpm.auth import NO_AUTH, Auth
@@ -189,7 +189,7 @@ def renew(
         raise ConsoleError(
             "No such key to make",
             f"the key of '{name}' is {what}, which is not made here",
-            f"make one: tpmconsole create {new_name}; then tpmconsole request {new_name}",
+            NextStep(Action.CREATE, new_name, "make one: {}; then make a request for it"),
         ) from error
     if not _was_cut_off(board, new_name, name):
         create_key(board, new_name, algorithm, auth, renews=name)
@@ -221,6 +221,6 @@ def renewal_spec(board: Board, name: str) -> RequestSpec:
         raise ConsoleError(
             "Nothing to renew",
             f"'{name}' has no certificate yet",
-            f"run: tpmconsole request {name}; then import what your CA sends",
+            NextStep(Action.REQUEST, name, "run: {}; then import what your CA sends"),
         )
     return spec_of(certificate)

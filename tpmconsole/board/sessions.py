@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy, usage_error
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
     from tpmconsole.session.spec import Credentials
 
     identity = board.identities.get(spec.identity)
-    run = f"run: tpmconsole import {identity.name} FILE --trust FILE"
-    add = f"add its CA: tpmconsole trust {identity.name} --add FILE"
+    run = NextStep(Action.IMPORT, identity.name, "run: {}")
+    add = NextStep(Action.ADD_TRUST, identity.name, "add its CA: {}")
     for there, what, remedy in (
         (identity.has_certificate, "certificate", run),
         (identity.has_trust, "trust anchors for its peer", add),
@@ -148,13 +148,11 @@ class Outdated:
     """A session that has not read its identity's files since they were changed.
 
     Attributes:
-        command: what makes it read them.
-        key: the same on the screen.
+        step: what makes it read them.
     """
 
     session: str
-    command: str
-    key: str
+    step: Remedy
 
 
 def outdated(board: Board, name: str) -> tuple[Outdated, ...]:
@@ -164,18 +162,19 @@ def outdated(board: Board, name: str) -> tuple[Outdated, ...]:
     return tuple(_outdated(one, trusts=trusts) for one in running)
 
 
+_OF_SYSTEMD = {Action.STOP: "stop", Action.RELOAD: "reload", Action.RESTART: "restart"}
+
+
 def _outdated(session: SessionStatus, *, trusts: bool) -> Outdated:
     if not trusts:  # what trusts nobody is not read: it would go on as before
-        verb, key = "stop", "x"
+        action = Action.STOP
     elif session.state == "running":
-        verb, key = "reload", "l"
+        action = Action.RELOAD
     else:  # it has not come to its first connection yet, and is not told to read anything
-        verb, key = "restart", "r"
+        action = Action.RESTART
     if session.unit is not None:
-        command = f"systemctl {verb} {session.unit}"
-        return Outdated(session.id, command, command)
-    command = f"tpmconsole session {verb} {session.id}"
-    return Outdated(session.id, command, f"{key} on page 4")
+        return Outdated(session.id, f"systemctl {_OF_SYSTEMD[action]} {session.unit}")
+    return Outdated(session.id, NextStep(action, session.id))
 
 
 def unit(board: Board, session: str, password_file: Path | None) -> UnitFiles:
@@ -190,7 +189,10 @@ def unit(board: Board, session: str, password_file: Path | None) -> UnitFiles:
         raise usage_error(
             "Password needed",
             f"the key of '{identity.name}' has a password, and nobody types it at every boot",
-            "write it into a file that only root may read, and add --password-file FILE",
+            NextStep(
+                Action.GIVE_KEY_PASSWORD,
+                text="write it into a file that only root may read, and add {}",
+            ),
         )
     return wanted
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.text import printable
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
@@ -83,7 +83,9 @@ def find_anchor(board: Board, name: str, which: str) -> CertificateInfo:
         raise usage_error(
             "No such trust anchor",
             f"'{printable(which)}' is the fingerprint of none of '{name}'",
-            f"see: tpmconsole trust {name}; give at least {FINGERPRINT_DIGITS} digits",
+            NextStep(
+                Action.LIST_TRUST, name, f"see: {{}}; give at least {FINGERPRINT_DIGITS} digits"
+            ),
         )
     return found[0]
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.lines import table
 from tpmconsole.board.phrases import seconds_words, self_test_words
+from tpmconsole.cli.next_steps import say
+from tpmconsole.errors import remedy_to_json
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import SelfTest
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from tpmconsole.board.tour.story import Outcome
     from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
-    from tpmconsole.x509.judge import CertificateInfo, Verdict
+    from tpmconsole.x509.judge import CertificateInfo, Finding
 
 
 LINE = 78
@@ -30,9 +32,15 @@ def self_test_lines(result: SelfTest) -> Iterator[str]:
         yield f"test result bytes: {result.data}"
 
 
+def verdict_json(verdict: Finding) -> dict[str, Any]:
+    """A verdict as ``import --json`` prints it (contract)."""
+    words = {"check": verdict.name, "verdict": verdict.state, "text": verdict.text}
+    return words | remedy_to_json(verdict.remedy)
+
+
 def verdict_lines(
     name: str,
-    verdicts: Iterable[Verdict],
+    verdicts: Iterable[Finding],
     installed: bool,
     added: Sequence[CertificateInfo] = (),
     *,
@@ -45,9 +53,9 @@ def verdict_lines(
         changed: False where what was to be installed is there already.
     """
     for one in verdicts:
-        yield f"{one.verdict.upper():<5} {one.check}: {one.text}"
-        if one.verdict != "ok" and one.remedy:
-            yield f"      try: {one.remedy}"
+        yield f"{one.state.upper():<5} {one.name}: {one.text}"
+        if one.state != "ok" and one.remedy:
+            yield f"      try: {say(one.remedy)}"
     for anchor in added:
         which = "trusted from now on" if installed else "would be trusted"
         yield f"{which}: {anchor_words(anchor)}"
@@ -121,5 +129,5 @@ def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
         yield from outcome.diagram
         for one in outcome.shown:
             first, *more = textwrap.wrap(one.text, LINE - 26) or [""]
-            yield f"  {one.label:<13} {one.state:<9} {first}".rstrip()
+            yield f"  {one.name:<13} {one.state:<9} {first}".rstrip()
             yield from (f"{'':<26}{text}" for text in more)

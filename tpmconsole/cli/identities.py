@@ -7,6 +7,7 @@ from dataclasses import asdict, replace
 
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands, certificate_file, out_file, read_auth
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ExitCode, usage_error
 
 
@@ -82,8 +83,8 @@ def _replaced(board: Board, name: str, answer: Answer) -> Answer:
     if not answer.changed:
         return answer
     found = outdated(board, name)
-    more = [{"session": one.session, "command": one.command} for one in found]
-    lines = [f"{one.session} still uses what was there before: {one.command}" for one in found]
+    more = [{"session": one.session, "command": say(one.step)} for one in found]
+    lines = [f"{one.session} still uses what was there before: {say(one.step)}" for one in found]
     return replace(answer, data=answer.data | {"outdated": more}, lines=[*answer.lines, *lines])
 
 
@@ -96,7 +97,7 @@ def _import(board: Board, args: Namespace) -> Answer:
 
     if args.undo:
         return _undo(board, args)
-    from tpmconsole.cli.answers import verdict_lines
+    from tpmconsole.cli.answers import verdict_json, verdict_lines
     from tpmconsole.x509.judge import describe
 
     if not args.files:
@@ -119,7 +120,7 @@ def _import(board: Board, args: Namespace) -> Answer:
         refuse_certificate(board, args.name, judgement)
     added = [describe(one) for one in judgement.added]
     data = {
-        "verdicts": [one.to_json() for one in judgement.verdicts],
+        "verdicts": [verdict_json(one) for one in judgement.verdicts],
         "installed": install,
         "trust_added": [one.to_json() for one in added if install],
     }
@@ -179,10 +180,10 @@ def _add_trust(board: Board, args: Namespace) -> Answer:
 
 def _demo_sign(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.certificates import demo_sign
-    from tpmconsole.cli.answers import verdict_lines
+    from tpmconsole.cli.answers import verdict_json, verdict_lines
 
     verdicts = demo_sign(board, args.name, read_auth(args)).verdicts
-    data = {"verdicts": [one.to_json() for one in verdicts], "installed": True}
+    data = {"verdicts": [verdict_json(one) for one in verdicts], "installed": True}
     lines = verdict_lines(args.name, verdicts, installed=True)
     return _replaced(board, args.name, Answer(data, lines, changed=True))
 

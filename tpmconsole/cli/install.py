@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands
+from tpmconsole.cli.next_steps import say
 from tpmconsole.system.systemd import UnitFiles, install
 
 
@@ -30,7 +31,7 @@ def told(wanted: UnitFiles, written: list[Path] | None) -> Answer:
         "files": [{"path": str(path), "text": text} for path, text in wanted.files().items()],
         "start": wanted.start,
         "undo": wanted.undo,
-        "notes": list(wanted.notes),
+        "notes": [say(note) for note in wanted.notes],
         "changed": bool(written),
     }
     return Answer(data, _lines(wanted, written))
@@ -44,7 +45,7 @@ def _lines(wanted: UnitFiles, written: list[Path] | None) -> Iterator[str]:
     else:
         for path in wanted.files():
             yield f"{path}: {'written' if path in written else 'unchanged'}"
-    yield from wanted.notes
+    yield from map(say, wanted.notes)
     yield f"to start: {wanted.start}"
     yield f"to undo: {wanted.undo}"
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands, read_auth, read_password
+from tpmconsole.cli.next_steps import option_that_gives, say
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.tpm.auth import NO_AUTH
 from tpmconsole.tpm.handles import parse_handle
-from tpmconsole.tpm.model import Algorithm, algorithm_words
+from tpmconsole.tpm.model import Algorithm, KeyCheck, algorithm_words
 
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
@@ -22,8 +23,14 @@ def _keys(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.lines import key_lines
 
     auth = read_auth(args) if args.prove else NO_AUTH
-    keys = list_keys(board, args.paths, prove=args.prove, auth=auth)
-    return Answer(keys.to_json(), key_lines(keys))
+    keys = list_keys(board, args.paths, prove=args.prove, auth=auth, describe=_describe)
+    return Answer(keys.to_json(), key_lines(keys, say))
+
+
+def _describe(answer: KeyCheck) -> str:
+    """What proving a key said, and how its last attempt is sent."""
+    more = option_that_gives("consent") if answer.needs == "consent" else ""
+    return f"{answer.reason}; {more}" if more else answer.reason
 
 
 def _create(board: Board, args: Namespace) -> Answer:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tpmconsole.cli.arguments import build_parser
+from tpmconsole.cli.next_steps import option_that_gives, say, worded
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.logs import start_logging
 from tpmconsole.secret import leave_no_core
@@ -50,8 +51,7 @@ def run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> in
             return open_console(settings)
         return _run_command(settings, args)
     except ConsoleError as error:
-        error.remedy += _option(error.needs, args)
-        _print_error(error, as_json)
+        _print_error(error, as_json, option_that_gives(error.needs, args))
         return error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; nobody is left to tell. A second flush must not fail.
@@ -75,9 +75,9 @@ def _run_command(settings: Settings, args: Namespace) -> int:
     try:
         answer = COMMANDS[_command_name(args)](board, args)
         if args.json and not answer.stream:
-            print(json.dumps(_marked(answer.to_json(), settings), indent=2))
+            print(json.dumps(worded(_marked(answer.to_json(), settings)), indent=2))
         else:
-            lines = (json.dumps(one) for one in answer.data) if args.json else answer.lines
+            lines = (json.dumps(worded(one)) for one in answer.data) if args.json else answer.lines
             for line in lines:
                 print(harmless(line), flush=True)
         if sys.stderr.isatty() and (note := board.root_note()):
@@ -99,25 +99,13 @@ def _command_name(args: Namespace) -> str:
     return f"{args.command} {action}" if action else str(args.command)
 
 
-def _option(needs: str | None, args: Namespace) -> str:
-    """Which option of the command gives what is needed; the screen asks for it."""
-    option, end = {
-        "key": ("password_file", "; --password-file FILE gives it"),
-        "lockout": ("password_file", "; --password-file FILE gives it"),
-        "parent": ("parent_password_file", "; --parent-password-file FILE gives it"),
-        "hierarchy": ("owner_password_file", "; --owner-password-file FILE gives it"),
-        "source": ("from_password_file", "; --from-password-file FILE gives it"),
-        "consent": ("last_try", "; --last-try sends it all the same"),
-    }.get(needs or "", ("", ""))
-    there = option in args and not getattr(args, option)  # where it was given, it was no help
-    return end if there else ""
-
-
-def _print_error(error: ConsoleError, as_json: bool) -> None:
+def _print_error(error: ConsoleError, as_json: bool, option: str = "") -> None:
+    remedy = f"{say(error.remedy)}; {option}" if option else say(error.remedy)
     if as_json:
-        print(json.dumps({"error": error.to_json()}, indent=2))
+        answer = worded(error.to_json()) | {"remedy": remedy}
+        print(json.dumps({"error": answer}, indent=2))
         return
-    told = (f"tpmconsole: {error.title}: {error.cause}", f"try: {error.remedy}")
+    told = (f"tpmconsole: {error.title}: {error.cause}", f"try: {remedy}")
     for line in told:
         print(printable(line, ERROR_CHARACTERS), file=sys.stderr)
 

@@ -6,6 +6,7 @@ from argparse import Namespace
 
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands, read_auth
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ExitCode
 from tpmconsole.inputs import parse_address
 
@@ -101,7 +102,7 @@ def _session_events(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.lines import event_line
 
     events = board.sessions.events(args.id, follow=args.follow)
-    return Answer(events, (event_line(one) for one in events), stream=True)
+    return Answer(events, (event_line(one, say) for one in events), stream=True)
 
 
 COMMANDS: Commands = {

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands, out_file
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.inputs import parse_address
 from tpmconsole.system.files import write_out
@@ -27,14 +28,14 @@ MODES_TOLD = 5
 
 def _doctor(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.doctor import examine, worst
-    from tpmconsole.board.lines import doctor_lines
+    from tpmconsole.board.lines import doctor_lines, finding_json
 
     if args.repair:
         return _repair(board, args)
     servers = [parse_address(one) for one in args.server]
     findings = list(examine(board, servers=servers))
     code = ExitCode.NO if worst(findings) == "fail" else ExitCode.YES
-    return Answer([one.to_json() for one in findings], doctor_lines(findings), code)
+    return Answer([finding_json(one) for one in findings], doctor_lines(findings, say), code)
 
 
 def _repair(board: Board, args: Namespace) -> Answer:
@@ -57,7 +58,7 @@ def _repair(board: Board, args: Namespace) -> Answer:
 def _report(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.report import make_report
 
-    report = make_report(board)
+    report = make_report(board, say=say)
     if out := out_file(args):
         write_out(out, report.text.encode())
         return Answer(report.data, [f"{out}: {len(report.text)} characters"])

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.identity.record import Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Password
@@ -239,7 +239,7 @@ def kept_request(identity: Identity) -> x509.CertificateSigningRequest | None:
         raise ConsoleError(
             "Request damaged",
             f"{identity.request} is no request any more",
-            f"make it again: tpmconsole request {identity.name}",
+            NextStep(Action.REQUEST, identity.name, "make it again: {}"),
         ) from error
 
 

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.identity.identity import (
     NAME,
     Identity,
@@ -72,7 +72,10 @@ class IdentityStore:
             raise ConsoleError(
                 "Identities not read",
                 f"{self.root}: {error.strerror}",
-                "run as the user that owns the state directory, or give another with --state",
+                NextStep(
+                    Action.GIVE_STATE,
+                    text="run as the user that owns the state directory, or give another: {}",
+                ),
             ) from error
         return sorted((name for name in folders if NAME.fullmatch(name)), key=natural)
 
@@ -93,7 +96,7 @@ class IdentityStore:
             raise ConsoleError(
                 "Unknown identity",
                 f"there is no identity '{name}'",
-                f"use one that is there ({known}), or make it: tpmconsole create {name}",
+                NextStep(Action.CREATE, name, f"use one that is there ({known}), or make it: {{}}"),
             )
         return read_identity(self.root / name)
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.session.condition import SILENT_S, ended_without_a_word, facts_now, process_of
 from tpmconsole.session.directory import (
     ID,
@@ -180,7 +180,7 @@ class SessionManager:
             raise ConsoleError(
                 "Session runs",
                 f"{session} is running; systemd could not start it beside itself",
-                f"end it (tpmconsole session stop {session}), then install it again",
+                NextStep(Action.STOP, session, "end it ({}), then install it again"),
             )
 
     def hand_over(self, session: str) -> None:
@@ -262,7 +262,10 @@ class SessionManager:
                     raise ConsoleError(
                         "Session does not start",
                         f"it has said nothing for {START_S:.0f} seconds; the TPM may hang",
-                        f"check the TPM (tpmconsole status), and the log {self._log}",
+                        NextStep(
+                            Action.SHOW_STATUS,
+                            text=f"check the TPM ({{}}), and the log {self._log}",
+                        ),
                         ExitCode.NO_TPM,
                     )
                 time.sleep(POLL_S)

@@ -6,7 +6,7 @@ import signal
 import time
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.session.events import EventReader
 from tpmconsole.system.processes import Process
 
@@ -35,6 +35,6 @@ def wait_until_reloaded(folder: Path, process: Process) -> None:
     raise ConsoleError(
         "Not reloaded",
         f"{folder.name} has said nothing about it for {PATIENCE_S:.0f} seconds; the TPM may hang",
-        "check the TPM (tpmconsole status), then reload it again",
+        NextStep(Action.SHOW_STATUS, text="check the TPM ({}), then reload it again"),
         ExitCode.NO_TPM,
     )

@@ -10,7 +10,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy
 from tpmconsole.session.directory import CONFIGURATION_FILE, SessionConfig
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.engine import PROVIDER
@@ -177,15 +177,21 @@ def _limits(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
     ]
 
 
-def _notes(folder: Path) -> tuple[str, ...]:
-    notes = [
-        f"what it says: tpmconsole session show {folder.name}; its log: journalctl -u "
-        f"{unit_name(folder.name)}",
+def _notes(folder: Path) -> tuple[Remedy, ...]:
+    log = f"journalctl -u {unit_name(folder.name)}"
+    notes: list[Remedy] = [
+        NextStep(Action.SHOW_SESSION, folder.name, f"what it says: {{}}; its log: {log}"),
         f"after a new certificate: systemctl reload {unit_name(folder.name)}",
     ]
     above = folder.parents[1].parent
     if not (reachable_by_others(above) if above.exists() else True):
-        notes.append(f"the user {USER} may not enter {above}: use --state /var/lib/tpmconsole")
+        notes.append(
+            NextStep(
+                Action.GIVE_STATE,
+                "/var/lib/tpmconsole",
+                f"the user {USER} may not enter {above}: use {{}}",
+            )
+        )
     hidden = [one for one in (Path(sys.executable), _PACKAGE) if not reachable_by_others(one)]
     if hidden:
         notes.append(

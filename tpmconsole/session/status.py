@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from enum import StrEnum
 from typing import Any
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import ConsoleError, Remedy, remedy_from_json, remedy_to_json
 from tpmconsole.session.events import now
 
 RECENT = 24
@@ -77,13 +77,27 @@ class LastError:
 
     title: str
     cause: str
-    remedy: str
+    remedy: Remedy
     time: str = ""
 
     @classmethod
     def of(cls, error: ConsoleError, time: str = "") -> LastError:
         """A session's error from what was raised."""
         return cls(error.title, error.cause, error.remedy, time)
+
+    def to_json(self) -> dict[str, Any]:
+        """The error as a session's file holds it."""
+        words = {"title": self.title, "cause": self.cause}
+        return words | remedy_to_json(self.remedy) | {"time": self.time}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> LastError:
+        """The error that ``to_json`` made.
+
+        Raises:
+            KeyError: it is something else.
+        """
+        return cls(data["title"], data["cause"], remedy_from_json(data), data.get("time", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +162,10 @@ class SessionStatus:
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``session show --json``."""
-        return asdict(self)
+        data = asdict(self)
+        if self.last_error is not None:
+            data["last_error"] = self.last_error.to_json()
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> SessionStatus:
@@ -167,7 +184,7 @@ class SessionStatus:
             )
             peer, trouble = values.get("peer"), values.get("last_error")
             values["peer"] = PeerInfo(**peer) if peer else None
-            values["last_error"] = LastError(**trouble) if trouble else None
+            values["last_error"] = LastError.from_json(trouble) if trouble else None
             facts = cls(**values)
         except (TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"no facts of a session: {error}") from error

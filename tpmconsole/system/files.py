@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 
 # How the name of work in progress begins, or of what a crash left of it; nobody else's does.
 UNFINISHED = ".tpmconsole-unfinished-"
@@ -103,7 +103,7 @@ def write_out(path: Path, data: bytes, mode: int = PRIVATE_FILE) -> None:
             raise ConsoleError(
                 "Not written",
                 f"{path}: it is {what}, which the file would replace",
-                "name the file itself; with --out - a command prints it",
+                NextStep(Action.WRITE_OUT, text="name the file itself; {}"),
             )
     write_atomic(path, data, mode)
 

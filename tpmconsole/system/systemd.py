@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy, usage_error
 from tpmconsole.system.files import PUBLIC_FILE, write_atomic
 
 UNITS = Path("/etc/systemd/system")
@@ -96,7 +96,7 @@ class UnitFiles:
     unit: Unit | None
     user: str | None = None
     groups: tuple[str, ...] = ()
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[Remedy, ...] = field(default=())
     others: Mapping[Path, str] = field(default_factory=dict)
     wanted: str = ""
     afterwards: tuple[str, ...] = ()
@@ -198,7 +198,7 @@ def _check_root() -> None:
         raise ConsoleError(
             "Not permitted",
             f"only root may write into {UNITS}",
-            "run it with sudo, or look at what it would write: --dry-run",
+            NextStep(Action.DRY_RUN, text="run it with sudo, or look at what it would write: {}"),
             ExitCode.NO,
         )
 
@@ -209,7 +209,10 @@ def _program(name: str) -> str:
         raise ConsoleError(
             "No systemd",
             f"{name} is not installed",
-            "start it from this board's own init instead; --dry-run shows the command",
+            NextStep(
+                Action.DRY_RUN,
+                text="start it from this board's own init instead; {} shows the command",
+            ),
         )
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import ConsoleError, ExitCode, Remedy
 
 _TITLES = {
     "cannot-sign": "Key cannot sign",
@@ -31,7 +31,7 @@ class KeyUnusableError(ConsoleError):
         self,
         answer: str,
         cause: str,
-        remedy: str,
+        remedy: Remedy,
         *,
         response_code: int | None = None,
         needs: str | None = None,

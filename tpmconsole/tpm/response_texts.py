@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from enum import IntEnum
 
+from tpmconsole.errors import Action, NextStep, Remedy
+
 
 class Code(IntEnum):
     """Response codes we act on; the rest only have words."""
@@ -78,12 +80,12 @@ UNSUPPORTED = frozenset(
 )
 
 _NO_ROOM_REMEDY = (
-    "end the programs that use the TPM (Sessions screen), or, where tpm2-abrmd serves it: "
+    "end the programs that use the TPM, or, where tpm2-abrmd serves it: "
     "sudo systemctl restart tpm2-abrmd; /dev/tpmrm0 has room for many programs"
 )
 
 
-def _no_room(what: str, who: str) -> tuple[str, str, str]:
+def _no_room(what: str, who: str) -> tuple[str, str, Remedy]:
     cause = f"{what} are taken: other programs have {who}"
     return "No room in the TPM", cause, _NO_ROOM_REMEDY
 
@@ -93,11 +95,13 @@ _BUSY_WORDS = (
     "it asked us to come back later, again and again",
     "try again in a minute",
 )
-_UNSUPPORTED_REMEDY = "choose another algorithm: status --json lists what this TPM can do"
+_UNSUPPORTED_REMEDY = NextStep(
+    Action.LIST_ALGORITHMS, text="choose another algorithm: {} lists what this TPM can do"
+)
 _OTHER_TPM_REMEDY = "use it on the TPM that made it, or create a new key here"
 
 # code: title, cause, remedy
-TPM_WORDS: dict[int, tuple[str, str, str]] = {
+TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     Code.INITIALIZE: (
         "TPM not started",
         "it has had no TPM2_Startup since its power came on",
@@ -166,7 +170,7 @@ TPM_WORDS: dict[int, tuple[str, str, str]] = {
     Code.NV_SPACE: (
         "No room in the TPM",
         "its memory for persistent keys is full",
-        "evict a persistent key that is no longer needed (Keys screen)",
+        NextStep(Action.EVICT, text="evict a persistent key that is no longer needed ({})"),
     ),
     Code.NV_DEFINED: (
         "Handle in use",
@@ -214,7 +218,7 @@ TPM_WORDS: dict[int, tuple[str, str, str]] = {
     Code.HANDLE: (
         "No such key",
         "there is nothing at this handle",
-        "look at the Keys screen for the handles in use",
+        NextStep(Action.LIST_KEYS, text="look at the handles in use: {}"),
     ),
     Code.AUTH_FAIL: (
         "Wrong password",

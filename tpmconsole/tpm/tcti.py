@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError, no_tpm, usage_error
+from tpmconsole.errors import Action, ConsoleError, NextStep, no_tpm, usage_error
 from tpmconsole.settings import Settings
 from tpmconsole.system.environment import BUSES
 from tpmconsole.tpm.model import Connection
@@ -34,7 +34,12 @@ KNOWN_TCTIS = (
 # Those that can only lead to a simulated TPM.
 SIMULATOR_TCTIS = ("swtpm", "mssim", "libtpms")
 _EXAMPLES = "device:/dev/tpmrm0, tabrmd:bus_type=system or swtpm:host=localhost,port=2321"
-_SIMULATE = "use --simulate for a simulated TPM"
+_SIMULATE = NextStep(Action.USE_SIMULATOR)
+
+
+def _or_simulate(remedy: str) -> NextStep:
+    return f"{remedy}, or " + _SIMULATE
+
 
 _BUS_ANSWER_S = 1.0
 
@@ -161,7 +166,7 @@ def _check_named_device(tcti: str, source: str, places: Places) -> None:
     trouble = device_trouble(Path(rest), places)
     if trouble:
         remedy = trouble.remedy or f"name another device, leave out {source} to look for one"
-        raise no_tpm(f"{trouble.cause} (from {source})", f"{remedy}, or {_SIMULATE}")
+        raise no_tpm(f"{trouble.cause} (from {source})", _or_simulate(remedy))
 
 
 def _found(places: Places) -> Connection:
@@ -187,7 +192,7 @@ def _with_reasons(found: Connection, tried: list[Unusable]) -> Connection:
 def _nothing(tried: list[Unusable]) -> ConsoleError:
     remedies = [trouble.remedy for trouble in tried if trouble.remedy]
     first = remedies[0] if remedies else "enable the TPM in the firmware, or load its driver"
-    return no_tpm("; ".join(trouble.cause for trouble in tried), f"{first}, or {_SIMULATE}")
+    return no_tpm("; ".join(trouble.cause for trouble in tried), _or_simulate(first))
 
 
 def device_trouble(path: Path, places: Places) -> Unusable | None:

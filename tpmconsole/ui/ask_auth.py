@@ -13,6 +13,7 @@ from tpmconsole.tpm.auth import AttemptCost, Auth
 from tpmconsole.tpm.model import KeyCheck, KeyRef
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.page import Page
 
 TITLES = {
@@ -100,7 +101,7 @@ class _Doing:
         self._action.done(result)
 
     def _failed(self, error: ConsoleError) -> None:
-        if not self._asks(error.needs, f"{error.cause}; {error.remedy}"):
+        if not self._asks(error.needs, f"{error.cause}; {say(error.remedy)}"):
             self._page.console.show_error(error, self._action.again)
 
     def _asks(self, needs: str | None, why: str) -> bool:

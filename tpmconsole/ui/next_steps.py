@@ -1,27 +1,59 @@
-"""Remedies are written for commands; on the screen a key does it."""
+"""What to do next, in the words of the screen: a key and its page."""
 
 from __future__ import annotations
 
-import re
+from tpmconsole.errors import Action, NextStep, Remedy
 
-_KEYS = tuple(
-    (re.compile(command), key)
-    for command, key in (
-        (r"(run: )?tpmconsole trust \S+ --add FILE", "t on page 3"),
-        (r"(run: )?tpmconsole import \S+ FILE( --trust \S*FILE)?", "i on page 3"),
-        (r"(run: )?tpmconsole request [^\s;]+", "r on page 3"),
-        (r"\(tpmconsole renew\)", "(w on page 3)"),
-        (r"tpmconsole create [^\s;]+", "n on page 3"),
-        (r"\(tpmconsole forget [^\s)]+\)", "(x on page 3)"),
-        (r"\((tpmconsole )?session reload ID\)", "(l on page 4)"),
-        (r"with --role (\w+) or both", r"for the role \1 or both"),
-        (r"--engine (\w+)", r"engine \1"),
-    )
-)
+# What stands in brackets is said where no subject is known.
+_KEYS = {
+    Action.ADD_TRUST: "t on page 3",
+    Action.ALLOW_TLS: "the session's oldest TLS [1.2]",
+    Action.ASK_FOR_NAMES: "dns:NAME or ip:ADDRESS among its names",
+    Action.CHECK_CERTIFICATE: "i on page 3",
+    Action.CHECK_KEY: "u on page 2",
+    Action.CREATE: "n on page 3",
+    Action.DRY_RUN: "the command line's --dry-run",
+    Action.EVICT: "e on page 2",
+    Action.FORGET: "x on page 3",
+    Action.GIVE_KEY_PASSWORD: "key p",
+    Action.GIVE_LAST_ATTEMPT: "y",
+    Action.GIVE_SERVER: "the doctor of the command line, with its server",
+    Action.GIVE_STATE: "start the console with --state [DIR]",
+    Action.GIVE_TRUST: "key t",
+    Action.IMPORT: "i on page 3",
+    Action.LIST_ALGORITHMS: "page 1",
+    Action.LIST_KEYS: "page 2",
+    Action.LIST_TRUST: "t on page 3",
+    Action.RELOAD: "l on page 4",
+    Action.REMOVE_TRUST: "t on page 3, then x",
+    Action.RENEW: "w on page 3",
+    Action.REPAIR_MODES: "m on page 5",
+    Action.REQUEST: "r on page 3",
+    Action.RESET_LOCKOUT: "l on page 1",
+    Action.RESTART: "r on page 4",
+    Action.SELF_TEST: "t on page 1",
+    Action.SHOW_SESSION: "Enter on page 4",
+    Action.SHOW_STATUS: "page 1",
+    Action.STOP: "x on page 4",
+    Action.USE_ENGINE: "engine [auto]",
+    Action.USE_PROTOCOL: "protocol [https]",
+    Action.USE_ROLE: "with key o",
+    Action.USE_SIMULATOR: "s on page 1: use the simulated TPM",
+    Action.WRITE_OUT: "choose another place",
+}
 
 
-def by_keys(remedy: str) -> str:
-    """The remedy with keys for commands and their options."""
-    for command, key in _KEYS:
-        remedy = command.sub(key, remedy)
-    return remedy
+def keys(step: NextStep) -> str:
+    """The key that does it, and its page."""
+    if step.action is Action.USE_ROLE and step.subject:
+        return f"for the role {step.subject}"
+    before, bracket, rest = _KEYS[step.action].partition("[")
+    if not bracket:
+        return before
+    default, _, after = rest.partition("]")
+    return f"{before}{step.subject or default}{after}"
+
+
+def say(remedy: Remedy) -> str:
+    """A remedy for somebody at the screen."""
+    return remedy if isinstance(remedy, str) else remedy.worded(keys(remedy))

@@ -9,7 +9,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from tpmconsole.clock import moment
-from tpmconsole.finding import Verdict, fail, ok, warn
+from tpmconsole.errors import Action, NextStep
+from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.x509.chain import (
     ChainPath,
     broken_hash,
@@ -25,11 +26,11 @@ from tpmconsole.x509.names import extension, fingerprint, name_text
 RSA_BITS = 2048
 EC_BITS = 224
 
-REMOVE_ANCHOR = "remove it (tpmconsole trust NAME --remove SHA-256)"
-_ADD_TRUST = "add your CA's root certificate: --trust FILE"
+REMOVE_ANCHOR = NextStep(Action.REMOVE_TRUST, text="remove it ({})")
+_ADD_TRUST = NextStep(Action.GIVE_TRUST, text="add your CA's root certificate: {}")
 
 
-def check_algorithms(path: ChainPath) -> Verdict:
+def check_algorithms(path: ChainPath) -> Finding:
     """Signatures and keys of the whole chain; an anchor's own signature is never looked at."""
     for certificate in (*path.certificates, *path.issuers):
         weak = _weak_key(certificate)
@@ -38,14 +39,14 @@ def check_algorithms(path: ChainPath) -> Verdict:
             weak = f"is signed with {broken}, which is broken"
         if weak:
             return fail(
-                "algorithms",
                 f"'{name_text(certificate.subject)}' {weak}",
                 f"ask your CA for SHA-256 or better and RSA keys of {RSA_BITS} bits or more",
+                name="algorithms",
             )
-    return ok("algorithms", "signatures and keys are strong enough")
+    return ok("signatures and keys are strong enough", name="algorithms")
 
 
-def check_authority(path: ChainPath) -> Verdict:
+def check_authority(path: ChainPath) -> Finding:
     """Key identifiers: every certificate its issuer's, every CA its own (RFC 5280, 4.2.1.1 and 2).
 
     OpenSSL's strict mode, which Python 3.13 switches on, wants them.
@@ -60,46 +61,46 @@ def check_authority(path: ChainPath) -> Verdict:
         if extension(one, x509.SubjectKeyIdentifier) is None
     ]
     if not missing:
-        return ok("authority-key-identifier", "every certificate names its CA's key")
+        return ok("every certificate names its CA's key", name="authority-key-identifier")
     return warn(
-        "authority-key-identifier",
         f"{missing[0]}: Python 3.13 and others refuse such a chain",
         "ask your CA to add key identifiers (OpenSSL: authorityKeyIdentifier = keyid)",
+        name="authority-key-identifier",
     )
 
 
 def check_trust(
     anchors: Sequence[x509.Certificate], now: datetime, added: Sequence[x509.Certificate] = ()
-) -> Verdict:
+) -> Finding:
     """Are there anchors, and will others take them as such?
 
     Args:
         added: those that are to be trusted only now.
     """
     if not anchors:
-        return fail("trust", "no trust anchor is given and none is installed", _ADD_TRUST)
+        return fail("no trust anchor is given and none is installed", _ADD_TRUST, name="trust")
     for one in added:
         if not may_be_trusted(one):
             text = f"'{name_text(one.subject)}' is to be trusted and is no CA's certificate"
-            return fail("trust", text, _ADD_TRUST)
+            return fail(text, _ADD_TRUST, name="trust")
     for anchor in anchors:
         name = name_text(anchor.subject)
         if not may_be_trusted(anchor):
             text = f"the trust anchor '{name}' is no CA's certificate"
-            return warn("trust", text, REMOVE_ANCHOR)
+            return warn(text, REMOVE_ANCHOR, name="trust")
         if anchor.not_valid_after_utc < now:
             text = f"the trust anchor '{name}' expired {moment(anchor.not_valid_after_utc)}"
-            return warn("trust", text, "ask your CA for its new root certificate")
+            return warn(text, "ask your CA for its new root certificate", name="trust")
         if not is_self_signed(anchor):
             return warn(
-                "trust",
                 f"the trust anchor '{name}' is no root: OpenSSL, and Python before 3.13, trust "
                 "only a chain that ends at a root",
-                "add the root's certificate to the --trust FILE",
+                NextStep(Action.GIVE_TRUST, text="add the root's certificate: {}"),
+                name="trust",
             )
     names = [f"'{name_text(one.subject)}' (SHA-256 {fingerprint(one)})" for one in anchors[:2]]
     more = f" and {len(anchors) - 2} more" if len(anchors) > 2 else ""
-    return ok("trust", f"trusts {', '.join(names)}{more}")
+    return ok(f"trusts {', '.join(names)}{more}", name="trust")
 
 
 def check_chain(
@@ -108,7 +109,7 @@ def check_chain(
     anchors: Sequence[x509.Certificate],
     role: str,
     now: datetime,
-) -> Verdict:
+) -> Finding:
     """From the leaf to a trust anchor, as a peer with the same anchors would verify it.
 
     The judge is cryptography's verifier, which is as strict as a browser. What OpenSSL, and so
@@ -122,21 +123,21 @@ def check_chain(
     when = max(leaf.not_valid_before_utc, min(now, leaf.not_valid_after_utc))
     roles = roles_of(role)
     if not anchors and not is_self_signed(path.certificates[-1]):
-        return fail("chain", "there is no trust anchor that it could lead to", _ADD_TRUST)
+        return fail("there is no trust anchor that it could lead to", _ADD_TRUST, name="chain")
     fault = find_fault(path, everything, roles, when)
     if fault:
-        return fail("chain", fault.text, fault.remedy)
+        return fail(fault.text, fault.remedy, name="chain")
     strict = _refusal(path, anchors, roles, when, strict=True)
     if strict is None:
-        return ok("chain", _way(path))
+        return ok(_way(path), name="chain")
     relaxed = _refusal(path, anchors, roles, when, strict=False)
     if relaxed and needs_verifier(path):
         remedy = "ask your CA for a chain whose constraints allow this certificate"
-        return fail("chain", f"the verifier refuses it: {relaxed}", remedy)
+        return fail(f"the verifier refuses it: {relaxed}", remedy, name="chain")
     return warn(
-        "chain",
         f"{_way(path)}; strict verifiers refuse it: {strict}",
         "ask your CA for certificates that follow RFC 5280, or try it with every peer",
+        name="chain",
     )
 
 

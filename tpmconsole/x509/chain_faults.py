@@ -9,6 +9,7 @@ from datetime import datetime
 from cryptography import x509
 
 from tpmconsole.clock import moment
+from tpmconsole.errors import Action, NextStep, Remedy
 from tpmconsole.x509.chain import PURPOSES, ChainPath, is_self_signed
 from tpmconsole.x509.names import basic_constraints, fingerprint, key_usage, name_text, purposes
 
@@ -29,7 +30,7 @@ class Fault:
     """What breaks a chain, and the remedy."""
 
     text: str
-    remedy: str
+    remedy: Remedy
 
 
 def find_fault(
@@ -70,7 +71,10 @@ def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault
         return Fault(
             f"the bundle's root '{name_text(top.subject)}' (SHA-256 {fingerprint(top)}) is not "
             "among the trust anchors, and a root is not trusted for being in the bundle",
-            "compare the fingerprint with the one your CA publishes, then add --trust FILE",
+            NextStep(
+                Action.GIVE_TRUST,
+                text="compare the fingerprint with the one your CA publishes, then add {}",
+            ),
         )
     issuer = name_text(top.issuer)
     if any(one.subject == top.issuer for one in everything):
@@ -81,8 +85,11 @@ def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault
         )
     return Fault(
         f"the certificate of '{issuer}', which signed '{name_text(top.subject)}', is missing",
-        "add it to the files you import where it is an intermediate CA; "
-        "pass it with --trust FILE where it is your CA's root",
+        NextStep(
+            Action.GIVE_TRUST,
+            text="add it to the files you import where it is an intermediate CA; "
+            "where it is your CA's root: {}",
+        ),
     )
 
 

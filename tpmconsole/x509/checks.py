@@ -8,20 +8,22 @@ from cryptography import x509
 
 from tpmconsole import clock
 from tpmconsole.clock import moment
-from tpmconsole.finding import Verdict, fail, ok, warn
+from tpmconsole.errors import Action, NextStep
+from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.chain import PURPOSES, roles_of
 from tpmconsole.x509.names import basic_constraints, general_names, key_usage, purposes
 
 EXPIRES_SOON = timedelta(days=WARN_DAYS)
 
-_RENEW = (
-    "ask your CA for a new certificate: tpmconsole renew, or for a first one hand the request over "
-    "again; then import it"
+_RENEW = NextStep(
+    Action.RENEW,
+    text="ask your CA for a new certificate: {}, or for a first one hand the request over "
+    "again; then import it",
 )
 
 
-def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = None) -> Verdict:
+def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = None) -> Finding:
     """The validity against the board's clock, and the clock against reason.
 
     Args:
@@ -31,50 +33,54 @@ def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = N
     text = clock.fault(now, made)
     if text:
         if now < begin:
-            return fail("dates", f"{text}, the certificate begins {moment(begin)}", clock.SET_IT)
-        return warn("dates", text, clock.SET_IT)
+            return fail(
+                f"{text}, the certificate begins {moment(begin)}", clock.SET_IT, name="dates"
+            )
+        return warn(text, clock.SET_IT, name="dates")
     if end < begin:
-        return fail("dates", f"it ends ({moment(end)}) before it begins ({moment(begin)})", _RENEW)
+        return fail(
+            f"it ends ({moment(end)}) before it begins ({moment(begin)})", _RENEW, name="dates"
+        )
     if now < begin:
         return fail(
-            "dates",
             f"not valid before {moment(begin)}; the board's clock says {moment(now)}",
             "check the board's clock first, it may be slow; else wait until then",
+            name="dates",
         )
     if now > end:
         text = f"expired {moment(end)}; the board's clock says {moment(now)}"
-        return fail("dates", text, f"{_RENEW}; check the clock where that cannot be")
-    return ok("dates", f"valid from {moment(begin)} to {moment(end)}")
+        return fail(text, _RENEW + "; check the clock where that cannot be", name="dates")
+    return ok(f"valid from {moment(begin)} to {moment(end)}", name="dates")
 
 
-def check_expiry(leaf: x509.Certificate, now: datetime, soon: timedelta = EXPIRES_SOON) -> Verdict:
+def check_expiry(leaf: x509.Certificate, now: datetime, soon: timedelta = EXPIRES_SOON) -> Finding:
     """How long a certificate that is valid now still holds."""
     left = leaf.not_valid_after_utc - now
     days = {0: "less than a day", 1: "1 day"}.get(left.days, f"{left.days} days")
     if left < soon:
-        return warn("expiry", f"expires in {days}", _RENEW)
-    return ok("expiry", f"{days} left")
+        return warn(f"expires in {days}", _RENEW, name="expiry")
+    return ok(f"{days} left", name="expiry")
 
 
-def check_not_ca(leaf: x509.Certificate) -> Verdict:
+def check_not_ca(leaf: x509.Certificate) -> Finding:
     """A device's certificate must not be able to sign others."""
     basic, usage = basic_constraints(leaf), key_usage(leaf)
     ask = "ask your CA for an end-entity certificate (basic constraints CA:FALSE)"
     if basic is not None and basic.ca:
-        return fail("not-a-ca", "it is the certificate of a CA, not of a device", ask)
+        return fail("it is the certificate of a CA, not of a device", ask, name="not-a-ca")
     if usage is not None and usage.key_cert_sign:
-        return fail("not-a-ca", "its key usage lets it sign certificates", ask)
-    return ok("not-a-ca", "it is no CA")
+        return fail("its key usage lets it sign certificates", ask, name="not-a-ca")
+    return ok("it is no CA", name="not-a-ca")
 
 
-def check_usage(leaf: x509.Certificate, role: str) -> Verdict:
+def check_usage(leaf: x509.Certificate, role: str) -> Finding:
     """Key usage and extended key usage against the role (RFC 5280, 4.2.1.3 and 4.2.1.12)."""
     usage, allowed = key_usage(leaf), purposes(leaf)
     if usage is not None and not usage.digital_signature:
         return fail(
-            "usage",
             "its key usage has no digitalSignature, which TLS asks for",
             "ask your CA for a certificate with key usage digitalSignature",
+            name="usage",
         )
     missing = [
         one for one in roles_of(role) if allowed is not None and PURPOSES[one] not in allowed
@@ -82,22 +88,25 @@ def check_usage(leaf: x509.Certificate, role: str) -> Verdict:
     if missing:
         words = " and ".join(f"{one}Auth" for one in missing)
         return fail(
-            "usage",
             f"its extended key usage has no {words}",
-            f"ask your CA for {words}, or import it for the role it is for with --role",
+            NextStep(
+                Action.USE_ROLE,
+                text=f"ask your CA for {words}, or import it for the role it is for {{}}",
+            ),
+            name="usage",
         )
     if allowed is None:
-        return ok("usage", "it is not limited to some uses")
-    return ok("usage", f"it may be used as {' and '.join(roles_of(role))}")
+        return ok("it is not limited to some uses", name="usage")
+    return ok(f"it may be used as {' and '.join(roles_of(role))}", name="usage")
 
 
-def check_san(leaf: x509.Certificate) -> Verdict:
+def check_san(leaf: x509.Certificate) -> Finding:
     """A server needs a name that its clients can compare (RFC 9525)."""
     kinds = (x509.DNSName, x509.IPAddress)
     if any(isinstance(name, kinds) for name in general_names(leaf)):
-        return ok("san", "it names the server for its clients")
+        return ok("it names the server for its clients", name="san")
     return warn(
-        "san",
         "it has no DNS name or IP address: clients cannot check that they reached this server",
-        "make a new request with --san dns:NAME or --san ip:ADDRESS",
+        NextStep(Action.ASK_FOR_NAMES, text="make a new request with {}"),
+        name="san",
     )

@@ -11,7 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tpmconsole.clock import moment
-from tpmconsole.finding import Verdict, fail, ok, warn
+from tpmconsole.errors import Action, NextStep
+from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.x509.names import general_names, name_text, purposes, san_entry
 from tpmconsole.x509.schemes import PrivateKey, scheme_of, sign, verify
 
@@ -23,7 +24,7 @@ _PURPOSE_WORDS = {
 }
 
 
-def check_possession(leaf: x509.Certificate, private_key: PrivateKey, fixed: str = "") -> Verdict:
+def check_possession(leaf: x509.Certificate, private_key: PrivateKey, fixed: str = "") -> Finding:
     """Have the key sign a nonce that the certificate verifies.
 
     Args:
@@ -42,22 +43,22 @@ def check_possession(leaf: x509.Certificate, private_key: PrivateKey, fixed: str
         verify(public, sign(private_key, nonce, scheme), nonce, scheme)
     except InvalidSignature:
         return _not_proved()
-    return ok("key-proof", "the key signed a nonce that the certificate verifies")
+    return ok("the key signed a nonce that the certificate verifies", name="key-proof")
 
 
-def not_tried() -> Verdict:
+def not_tried() -> Finding:
     """The key asks for a password, and none was given."""
     return warn(
-        "key-proof",
         "the key has not proved itself: it asks for its password",
-        "give it, so that the key signs a nonce: --password-file FILE",
+        NextStep(Action.GIVE_KEY_PASSWORD, text="give it, so that the key signs a nonce: {}"),
+        name="key-proof",
     )
 
 
-def check_request(leaf: x509.Certificate, request: x509.CertificateSigningRequest) -> Verdict:
+def check_request(leaf: x509.Certificate, request: x509.CertificateSigningRequest) -> Finding:
     """What the CA changed against the request."""
     if _key_bytes(request) != _key_bytes(leaf):
-        return ok("request", "the request that is kept here was for another key: not compared")
+        return ok("the request that is kept here was for another key: not compared", name="request")
     changes = []
     if leaf.subject != request.subject:
         changes.append(f"subject {name_text(leaf.subject)} instead of {name_text(request.subject)}")
@@ -68,24 +69,24 @@ def check_request(leaf: x509.Certificate, request: x509.CertificateSigningReques
     changes += _difference("SAN", asked, got)
     changes += _difference("usage", _purpose_words(request), _purpose_words(leaf))
     if not changes:
-        return ok("request", "it says what the request asked for")
+        return ok("it says what the request asked for", name="request")
     return warn(
-        "request",
         f"the CA changed the request: {'; '.join(changes)}",
         "check that peers accept these names, else talk to your CA",
+        name="request",
     )
 
 
-def check_renewal(leaf: x509.Certificate, previous: x509.Certificate) -> Verdict:
+def check_renewal(leaf: x509.Certificate, previous: x509.Certificate) -> Finding:
     """The certificate beside the one that it would replace."""
     if leaf == previous:
-        return ok("renewal", "it is the certificate that is installed already")
+        return ok("it is the certificate that is installed already", name="renewal")
     old_end = previous.not_valid_after_utc
     if leaf.not_valid_after_utc <= old_end:
         return warn(
-            "renewal",
             f"the installed certificate holds longer, until {moment(old_end)}",
             "check that this is the new certificate and not an old one",
+            name="renewal",
         )
     changes = []
     if leaf.subject != previous.subject:
@@ -96,15 +97,17 @@ def check_renewal(leaf: x509.Certificate, previous: x509.Certificate) -> Verdict
     changes += _difference("SAN", before, set(map(san_entry, general_names(leaf))))
     if changes:
         text = f"it differs from the one it replaces: {'; '.join(changes)}"
-        return warn("renewal", text, "check that every peer knows the new names and the new CA")
-    return ok("renewal", f"it replaces the one that ends {moment(old_end)}")
+        return warn(
+            text, "check that every peer knows the new names and the new CA", name="renewal"
+        )
+    return ok(f"it replaces the one that ends {moment(old_end)}", name="renewal")
 
 
-def _not_proved() -> Verdict:
+def _not_proved() -> Finding:
     return fail(
-        "key-proof",
         "the key's signature does not verify with the certificate",
-        "run: tpmconsole selftest; then make a new request with this key",
+        NextStep(Action.SELF_TEST, text="run: {}; then make a new request with this key"),
+        name="key-proof",
     )
 
 

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import NameOID
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.system.files import make_private_folder, read_bounded, write_atomic
 from tpmconsole.x509.chain import PURPOSES
 from tpmconsole.x509.names import general_names, key_usage, purposes
@@ -85,7 +85,7 @@ class DemoCa:
             raise ConsoleError(
                 "Request refused",
                 "its signature does not belong to the key in it",
-                "make the request again: tpmconsole request",
+                NextStep(Action.REQUEST, text="make the request again: {}"),
             )
         usage = key_usage(request)
         leaf = self.issue(

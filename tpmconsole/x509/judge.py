@@ -11,7 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tpmconsole.finding import Verdict, fail, ok
+from tpmconsole.finding import Finding, fail, ok
 from tpmconsole.x509 import checks
 from tpmconsole.x509.bundle import read_bundle
 from tpmconsole.x509.chain import find_path, is_ca, roles_of
@@ -20,7 +20,7 @@ from tpmconsole.x509.comparisons import check_possession, check_renewal, check_r
 from tpmconsole.x509.names import fingerprint, name_text, san_entries
 from tpmconsole.x509.schemes import PrivateKey
 
-__all__ = ["CertificateInfo", "Judgement", "Proof", "Verdict", "describe", "judge", "read_bundle"]
+__all__ = ["CertificateInfo", "Finding", "Judgement", "Proof", "describe", "judge", "read_bundle"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,7 @@ class Judgement:
         added: the anchors that are new here: to be trusted only after somebody's yes.
     """
 
-    verdicts: tuple[Verdict, ...]
+    verdicts: tuple[Finding, ...]
     leaf: x509.Certificate | None
     chain: tuple[x509.Certificate, ...]
     anchors: tuple[x509.Certificate, ...] = ()
@@ -77,7 +77,7 @@ class Judgement:
     @property
     def acceptable(self) -> bool:
         """Whether it may be installed: no verdict is fail."""
-        return all(one.verdict != "fail" for one in self.verdicts)
+        return all(one.state != "fail" for one in self.verdicts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
     path = find_path(leaf, [one for one in bundle if one != leaf], anchors, now)
     verdicts = [
         _readable(bundle, (*path.certificates, *path.issuers)),
-        ok("key-match", f"'{name_text(leaf.subject)}' belongs to this key"),
+        ok(f"'{name_text(leaf.subject)}' belongs to this key", name="key-match"),
     ]
     if proof is not None:
         verdicts.append(
@@ -170,10 +170,10 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
 
 def _judge_leaf(
     leaf: x509.Certificate, role: str, now: datetime, soon: timedelta, made: datetime | None
-) -> list[Verdict]:
+) -> list[Finding]:
     dates = checks.check_dates(leaf, now, made)
     verdicts = [dates]
-    if dates.verdict == "ok":  # else it has ended already, or nobody knows how long it has
+    if dates.state == "ok":  # else it has ended already, or nobody knows how long it has
         verdicts.append(checks.check_expiry(leaf, now, soon))
     verdicts += [checks.check_not_ca(leaf), checks.check_usage(leaf, role)]
     if "server" in roles_of(role):
@@ -198,19 +198,19 @@ def _key_bytes(key: PublicKeyTypes) -> bytes:
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
-def _readable(bundle: Sequence[x509.Certificate], used: Sequence[x509.Certificate]) -> Verdict:
+def _readable(bundle: Sequence[x509.Certificate], used: Sequence[x509.Certificate]) -> Finding:
     if not bundle:
-        return fail("readable", "there is no certificate", "choose the file your CA sent")
+        return fail("there is no certificate", "choose the file your CA sent", name="readable")
     count = "1 certificate" if len(bundle) == 1 else f"{len(bundle)} certificates"
     spare = sum(one not in used for one in bundle) if used else 0
-    return ok("readable", f"{count} read" + (f", {spare} of them not needed" if spare else ""))
+    return ok(f"{count} read" + (f", {spare} of them not needed" if spare else ""), name="readable")
 
 
-def _another_key(bundle: Sequence[x509.Certificate]) -> Verdict:
+def _another_key(bundle: Sequence[x509.Certificate]) -> Finding:
     names = ", ".join(f"'{name_text(one.subject)}'" for one in bundle[:3])
     return fail(
-        "key-match",
         f"no certificate belongs to this identity's key; they are for {names or 'nobody'}",
         "import it into the identity whose request was signed, "
         "or make a new request if the key was made anew",
+        name="key-match",
     )

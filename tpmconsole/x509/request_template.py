@@ -14,7 +14,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.errors import ConsoleError, Remedy, usage_error
 from tpmconsole.text import printable
 from tpmconsole.x509.names import escaped, parse_subject
 from tpmconsole.x509.request import ROLES, RequestSpec
@@ -91,5 +91,5 @@ def _filled(text: str, facts: Mapping[str, str | None], write: Callable[[str], s
     return _PLACE.sub(fact, text)
 
 
-def _bad(cause: str, remedy: str) -> ConsoleError:
+def _bad(cause: str, remedy: Remedy) -> ConsoleError:
     return usage_error("Template not usable", f"[request] in tpmconsole.toml: {cause}", remedy)

@@ -8,7 +8,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -30,7 +30,9 @@ def load_public_key(pem: bytes) -> PublicKey:
     key = load_pem_public_key(pem)
     if not isinstance(key, (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)):
         raise ConsoleError(
-            "Key not usable", "it is neither EC nor RSA", "make a new one: tpmconsole create"
+            "Key not usable",
+            "it is neither EC nor RSA",
+            NextStep(Action.CREATE, text="make a new one: {}"),
         )
     return key
 

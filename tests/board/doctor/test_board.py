@@ -88,7 +88,7 @@ def test_the_driver(look: Look, root: Path, files: dict[str, str], verdict: str,
     write(root, files)
     found = look("driver")
     assert found.state == verdict
-    assert text in found.finding
+    assert text in found.text
 
 
 def test_a_driver_is_named_by_what_it_is_bound_to(look: Look, root: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_driver_is_named_by_what_it_is_bound_to(look: Look, root: Path) -> Non
     (root / "sys/bus/tpm_tis_spi").mkdir(parents=True)
     (root / "sys/class/tpm/tpm0/device").mkdir()
     (root / "sys/class/tpm/tpm0/device/driver").symlink_to(root / "sys/bus/tpm_tis_spi")
-    assert look("driver").finding == "tpm0: driver tpm_tis_spi, TPM 2.0"
+    assert look("driver").text == "tpm0: driver tpm_tis_spi, TPM 2.0"
 
 
 def test_who_simulates_needs_no_driver(look: Look) -> None:
@@ -107,21 +107,21 @@ def test_who_simulates_needs_no_driver(look: Look) -> None:
 def test_a_file_in_the_place_of_the_device(look: Look, root: Path) -> None:
     write(root, {"/dev/tpmrm0": "echo test > /dev/tpmrm0 makes one where udev has not run"})
     found = look("device")
-    assert (found.state, "is no device" in found.finding) == ("fail", True)
+    assert (found.state, "is no device" in found.text) == ("fail", True)
 
 
 def test_a_driver_without_a_node(look: Look, root: Path) -> None:
     write(root, {"/sys/class/tpm/tpm0/tpm_version_major": "2"})
-    assert "/dev has no node" in look("device").finding
+    assert "/dev has no node" in look("device").text
 
 
 def test_a_kernel_without_a_resource_manager(look: Look, root: Path) -> None:
     (root / "dev/tpm0").symlink_to("/dev/null")
-    assert "no resource manager" in look("device").finding
+    assert "no resource manager" in look("device").text
     assert look("manager").state == "warn"
     (root / "dev/tpmrm0").symlink_to("/dev/null")
     assert look("device").state == "ok"
-    assert look("manager").finding == f"the kernel's, {root}/dev/tpmrm0"
+    assert look("manager").text == f"the kernel's, {root}/dev/tpmrm0"
 
 
 # Rights
@@ -150,7 +150,7 @@ def test_a_user_who_is_not_in_the_devices_group(
         "wanted = [one for one in probes.PROBES if one.name in ('device', 'permission')]\n"
         "board = Board(Settings(Path('/nowhere')))\n"
         "*_, found = examine(board, around=around, probes=wanted)\n"
-        "print(found.state, found.finding, '|', found.remedy)"
+        "print(found.state, found.text, '|', found.remedy)"
     )
     assert said.startswith("warn" if mode == 0o666 else "fail")
     assert text in said
@@ -183,7 +183,7 @@ def test_modes_are_found_and_repaired(look: Look, state: Path) -> None:
     (state / "link").symlink_to("/etc/passwd")
     found = look("files")
     assert found.state == "fail"
-    assert "2 of our files" in found.finding
+    assert "2 of our files" in found.text
     assert f"{state}/identities: 0755, should be 0700" in found.evidence
     assert repair(wrong_modes(state)) == 2
     assert look("files").state == "ok"
@@ -199,7 +199,7 @@ def test_anothers_file_is_named_and_left_alone(look: Look, state: Path) -> None:
     theirs.chmod(0o600)
     os.chown(theirs, NOBODY, NOBODY)
     found = look("files")
-    assert (found.state, "belongs to nobody" in found.finding) == ("fail", True)
+    assert (found.state, "belongs to nobody" in found.text) == ("fail", True)
     assert theirs in [one.path for one in wrong_modes(state)]
     repair(wrong_modes(state))
     assert theirs.stat().st_uid == NOBODY
@@ -212,7 +212,7 @@ def test_a_clock_that_was_never_set(look: Look, monkeypatch: pytest.MonkeyPatch)
     assert look("clock").state == "ok"
     monkeypatch.setattr(clock, "now", lambda: datetime(1970, 1, 1, tzinfo=UTC))
     found = look("clock")
-    assert (found.state, "not believable" in found.finding) == ("fail", True)
+    assert (found.state, "not believable" in found.text) == ("fail", True)
     assert "no real-time clock" in found.evidence[0]
 
 
@@ -223,7 +223,7 @@ def test_a_clock_without_a_battery(look: Look, root: Path) -> None:
         found = look("clock")
         assert found.state == verdict
         assert any("rtc-pcf8523" in line for line in found.evidence)
-    assert "battery" in found.finding
+    assert "battery" in found.text
 
 
 def test_a_state_directory_in_memory(look: Look, root: Path, state: Path) -> None:
@@ -233,7 +233,7 @@ def test_a_state_directory_in_memory(look: Look, root: Path, state: Path) -> Non
     write(
         root, {"/proc/self/mountinfo": f"{mounts}9 22 0:5 / {state} rw shared:1 - tmpfs tmp rw\n"}
     )
-    assert "lost with the power" in look("disk").finding
+    assert "lost with the power" in look("disk").text
     assert look("disk", simulate=True).state == "ok"
 
 
@@ -264,10 +264,10 @@ def test_a_server_that_is_not_there(settings: Callable[..., Settings], listener:
     servers = [("nowhere.invalid", 443), ("127.0.0.1", closed), ("127.0.0.1", listener)]
     probes = [one for one in PROBES if one.name in ("dns", "tcp", "tls")]
     found = list(examine(Board(settings()), servers=servers, probes=probes))
-    assert [one.state for one in found if one.probe == "dns"] == ["fail", "ok", "ok"]
-    assert "no host of that name" in found[0].finding
-    assert any("nothing listens there" in one.finding for one in found if one.probe == "tcp")
-    assert sorted(one.state for one in found if one.probe == "tls") == [
+    assert [one.state for one in found if one.name == "dns"] == ["fail", "ok", "ok"]
+    assert "no host of that name" in found[0].text
+    assert any("nothing listens there" in one.text for one in found if one.name == "tcp")
+    assert sorted(one.state for one in found if one.name == "tls") == [
         "skipped",
         "skipped",
         "warn",

@@ -10,11 +10,12 @@ import pytest
 from tpmconsole.board import Board
 from tpmconsole.board.doctor import Finding, examine
 from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import ok, warn
 from tpmconsole.board.doctor.network import together
 from tpmconsole.board.doctor.probes import PROBES
 from tpmconsole.board.doctor.runner import LONGEST, Probe
+from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
+from tpmconsole.finding import ok, warn
 from tpmconsole.settings import Settings
 
 
@@ -44,11 +45,11 @@ def test_what_goes_wrong_in_a_probe_is_its_finding(ask: Ask) -> None:
         raise OSError(5, "Input/output error")
 
     found = list(ask(Probe("a", refuses), Probe("b", crashes), Probe("c", half), Probe("d", well)))
-    assert [(one.probe, one.state) for one in found] == [
+    assert [(one.name, one.state) for one in found] == [
         *(("a", "fail"), ("b", "fail"), ("c", "ok"), ("c", "fail"), ("d", "ok"))
     ]
-    assert (found[0].finding, found[0].remedy) == ("Title: cause", "remedy")
-    assert "nobody foresaw it" in found[1].finding
+    assert (found[0].text, found[0].remedy) == ("Title: cause", "remedy")
+    assert "nobody foresaw it" in found[1].text
     assert all(one.remedy for one in found if one.state == "fail")
 
 
@@ -65,12 +66,12 @@ def test_a_probe_that_hangs_is_told_as_such_and_left_behind(ask: Ask) -> None:
         Probe("after", well),
     )
     first, stuck, needy, after = ask(*probes)
-    assert first.finding == "so far"
-    assert (stuck.state, stuck.finding) == (
+    assert first.text == "so far"
+    assert (stuck.state, stuck.text) == (
         "fail",
         "no answer within 0.05 s: the disk does not answer",
     )
-    assert (needy.state, needy.finding) == ("skipped", "needs 'stuck', which failed")
+    assert (needy.state, needy.text) == ("skipped", "needs 'stuck', which failed")
     assert after.state == "ok"
     never.set()
 
@@ -83,7 +84,7 @@ def test_skipping_is_passed_on(ask: Ask) -> None:
         ask(Probe("a", fails), Probe("b", well, needs=("a",)), Probe("c", well, needs=("b",)))
     )
     assert [one.state for one in found] == ["fail", "skipped", "skipped"]
-    assert found[2].finding == "needs 'b', which was skipped"
+    assert found[2].text == "needs 'b', which was skipped"
 
 
 def test_findings_come_as_soon_as_they_are_there(ask: Ask) -> None:
@@ -94,9 +95,9 @@ def test_findings_come_as_soon_as_they_are_there(ask: Ask) -> None:
         return ok("second")
 
     answers = ask(Probe("first", well), Probe("second", second))
-    assert next(answers).probe == "first"
+    assert next(answers).name == "first"
     assert not begun.is_set()
-    assert next(answers).finding == "second"
+    assert next(answers).text == "second"
 
 
 def test_what_is_seen_is_fit_for_a_terminal(ask: Ask) -> None:
@@ -104,9 +105,9 @@ def test_what_is_seen_is_fit_for_a_terminal(ask: Ask) -> None:
         return warn("\x1b[2J\u202egnp.exe" + "x" * 10_000_000, "\r\n\x07", *["\x9b31m"] * 1000)
 
     (found,) = ask(Probe("hostile", hostile))
-    texts = (found.finding, found.remedy, *found.evidence)
+    texts = (found.text, say(found.remedy), *found.evidence)
     assert all(text.isprintable() for text in texts)
-    assert len(found.finding) < 2 * LONGEST
+    assert len(found.text) < 2 * LONGEST
     assert len(found.evidence) < 100
 
 

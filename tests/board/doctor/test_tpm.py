@@ -26,9 +26,11 @@ from tpmconsole.board.certificates import demo_sign
 from tpmconsole.board.doctor import Finding, Surroundings, examine, worst
 from tpmconsole.board.doctor.probes import PROBES
 from tpmconsole.board.keys import create_key
+from tpmconsole.board.lines import finding_json
 from tpmconsole.board.report import make_report
 from tpmconsole.board.requests import make_request
 from tpmconsole.board.sessions import start_session, stop_session
+from tpmconsole.cli.next_steps import say
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import Auth
@@ -77,7 +79,7 @@ def look(
     probes = [one for one in PROBES if one.name in ("tcti", "tpm", *names)]
     where = Surroundings(environment=environment or {}, **around)
     found = examine(board, around=where, probes=probes)
-    return [one for one in found if one.probe in names]
+    return [one for one in found if one.name in names]
 
 
 def test_a_healthy_board_is_looked_at_in_less_than_five_seconds(board: Board) -> None:
@@ -85,9 +87,9 @@ def test_a_healthy_board_is_looked_at_in_less_than_five_seconds(board: Board) ->
     found = list(examine(board, around=Surroundings(environment={"TERM": "vt220"})))
     assert time.monotonic() - began < 5
     assert worst(found) in ("ok", "warn")
-    assert [one.probe for one in found if one.state == "warn"] in ([], ["openssl.cnf"])
-    assert {one.probe for one in found} == {one.name for one in PROBES}
-    by_name = {(one.probe, one.finding.split(":")[0]): one for one in found}
+    assert [one.name for one in found if one.state == "warn"] in ([], ["openssl.cnf"])
+    assert {one.name for one in found} == {one.name for one in PROBES}
+    by_name = {(one.name, one.text.split(":")[0]): one for one in found}
     for name in ("gateway", "pump"):
         for probe in ("identity", "signature", "certificate", "trust"):
             assert by_name[probe, name].state == "ok"
@@ -96,9 +98,9 @@ def test_a_healthy_board_is_looked_at_in_less_than_five_seconds(board: Board) ->
     assert by_name["signature", "vault"].state == "skipped"
     assert board.status().lockout.failed_tries == 0
     # A session that talks proves that its server can be reached.
-    (tls,) = [one for one in found if one.probe == "tls"]
-    assert "client-1 talks to it by TLSv1.3" in tls.finding
-    assert json.loads(json.dumps(found[0].to_json())).keys() == {
+    (tls,) = [one for one in found if one.name == "tls"]
+    assert "client-1 talks to it by TLSv1.3" in tls.text
+    assert json.loads(json.dumps(finding_json(found[0]))).keys() == {
         *("probe", "state", "finding", "evidence", "remedy")
     }
 
@@ -111,14 +113,14 @@ def test_a_server_and_the_wrong_trust_anchors_for_it(board: Board, monkeypatch: 
     wanted = [one for one in PROBES if one.name in ("dns", "tcp", "tls")]
     found = list(examine(board, servers=[address], probes=wanted))
     assert [one.state for one in found] == ["ok"] * 4
-    assert "trusted" in found[-1].finding
+    assert "trusted" in found[-1].text
     monkeypatch.setattr(
         "tpmconsole.board.doctor.network._anchors", lambda *_: ca("another").pem.decode()
     )
     probes = [one for one in PROBES if one.name in ("dns", "tcp", "tls")]
     *_, tls = examine(board, servers=[address], probes=probes)
     assert tls.state == "fail"
-    assert "not among our trust anchors" in tls.finding
+    assert "not among our trust anchors" in tls.text
 
 
 def test_certificates_that_were_swapped(board: Board) -> None:
@@ -131,25 +133,25 @@ def test_certificates_that_were_swapped(board: Board) -> None:
     finally:
         ours.write_bytes(before[0])
         theirs.write_bytes(before[1])
-    swapped = [one for one in found if one.probe == "certificate"]
+    swapped = [one for one in found if one.name == "certificate"]
     assert [one.state for one in swapped] == ["fail", "fail"]
-    assert "belongs to the key of 'pump': the two were swapped" in swapped[0].finding
-    assert [one.state for one in found if one.probe == "trust"] == ["skipped", "skipped"]
+    assert "belongs to the key of 'pump': the two were swapped" in swapped[0].text
+    assert [one.state for one in found if one.name == "trust"] == ["skipped", "skipped"]
 
 
 def test_a_clock_of_1970_is_named_and_no_date_is(board: Board, monkeypatch: Any) -> None:
     monkeypatch.setattr(clock, "now", lambda: datetime(1970, 1, 1, tzinfo=UTC))
     found = look(board, "certificate", "clock")
     assert {one.state for one in found} == {"fail"}
-    assert all("clock not believable" in one.finding for one in found)
-    assert not any("not valid before" in one.finding for one in found)
+    assert all("clock not believable" in one.text for one in found)
+    assert not any("not valid before" in one.text for one in found)
 
 
 def test_a_certificate_that_has_expired(board: Board, monkeypatch: Any) -> None:
     later = datetime.now(UTC) + timedelta(days=200)
     monkeypatch.setattr(clock, "now", lambda: later)
     (gateway, _) = look(board, "certificate")
-    assert (gateway.state, "expired" in gateway.finding) == ("fail", True)
+    assert (gateway.state, "expired" in gateway.text) == ("fail", True)
 
 
 def test_a_key_of_another_tpm_and_a_damaged_one(board: Board) -> None:
@@ -164,9 +166,9 @@ def test_a_key_of_another_tpm_and_a_damaged_one(board: Board) -> None:
             found = look(board, "signature")
         finally:
             key.write_bytes(before)
-        (pump,) = [one for one in found if one.finding.startswith("pump")]
+        (pump,) = [one for one in found if one.text.startswith("pump")]
         assert pump.state == "fail"
-        assert text in pump.finding
+        assert text in pump.text
 
 
 def _tampered(pem: bytes) -> bytes:
@@ -237,11 +239,11 @@ def test_what_openssl_cnf_does_to_other_programs(
     probes = [one for one in PROBES if one.name in ("tcti", "tpm", "module", "openssl.cnf")]
     around = Surroundings(environment={}, openssl_directory=tmp_path)
     *_, module, found = examine(board, around=around, probes=probes)
-    if "tpm2-openssl 1." not in module.finding or "1.1" not in module.finding:
+    if "tpm2-openssl 1." not in module.text or "1.1" not in module.text:
         pytest.skip("this board's module is not the old one")
     assert found.state == state
-    assert finding in found.finding
-    assert str(tmp_path) in " ".join((found.finding, found.remedy, *found.evidence))
+    assert finding in found.text
+    assert str(tmp_path) in " ".join((found.text, say(found.remedy), *found.evidence))
 
 
 def test_an_included_configuration_counts(tmp_path: Path) -> None:
@@ -265,9 +267,9 @@ def test_the_module_is_absent(board: Board, tmp_path: Path) -> None:
         if before is not None:
             os.environ["OPENSSL_MODULES"] = before
     assert found.state == "warn"
-    assert "not installed" in found.finding
-    assert "the bridge signs instead" in found.finding
-    assert "1.2" in found.remedy
+    assert "not installed" in found.text
+    assert "the bridge signs instead" in found.text
+    assert "1.2" in say(found.remedy)
 
 
 def test_a_configuration_for_every_program_is_not_for_ours(board: Board, tmp_path: Path) -> None:
@@ -294,12 +296,12 @@ def test_variables_that_are_left_over(board: Board, tmp_path: Path) -> None:
     }
     configuration, environment = look(board, "openssl.cnf", "environment", environment=stale)
     assert configuration.state == "fail"
-    assert "gone.cnf" in configuration.finding
+    assert "gone.cnf" in configuration.text
     assert environment.state == "warn"
     assert environment.remedy == (
         "run: unset OPENSSL_CONF TPM2OPENSSL_PARENT_AUTH TPM2OPENSSL_TCTI"
     )
-    assert "costs a try" in environment.finding
+    assert "costs a try" in environment.text
     assert any("device:/dev/tpm9" in line for line in environment.evidence)
     assert secret not in str(environment)
 
@@ -332,10 +334,10 @@ def test_a_tpm_that_hangs_is_told_by_the_probes_own_deadline(board: Board) -> No
     ]
     os.kill(pid, signal.SIGSTOP)
     try:
-        found = {one.probe: one for one in examine(board, probes=probes)}
+        found = {one.name: one for one in examine(board, probes=probes)}
     finally:
         os.kill(pid, signal.SIGCONT)
-    assert "no answer within 0.3 s: the TPM" in found["tpm"].finding
+    assert "no answer within 0.3 s: the TPM" in found["tpm"].text
     skipped = [found[name].state for name in ("self-test", "room", "signature")]
     assert skipped == ["skipped"] * 3
     assert found["disk"].state == "ok"

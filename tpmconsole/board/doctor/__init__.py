@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.doctor import runner
-from tpmconsole.board.doctor.finding import Finding, worst
-from tpmconsole.board.doctor.surroundings import Surroundings
+from tpmconsole.board.doctor.examination import Surroundings
+from tpmconsole.finding import Finding, worst
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board

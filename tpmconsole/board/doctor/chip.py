@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.board.phrases import (
     chip_words,
     hierarchy_words,
@@ -12,7 +11,8 @@ from tpmconsole.board.phrases import (
     room_words,
     self_test_words,
 )
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.tpm.model import SelfTestResult, TpmHealth
 from tpmconsole.tpm.tcti import choose
 
@@ -70,7 +70,7 @@ def self_test(examination: Examination) -> Finding:
     if result is SelfTestResult.FAILED:
         return fail(text, "power the board off and on; if it stays, replace the chip", *evidence)
     if result is SelfTestResult.NOT_RUN:
-        return warn(text, "run: tpmconsole selftest", *evidence)
+        return warn(text, NextStep(Action.SELF_TEST, text="run: {}"), *evidence)
     return ok(text, *evidence)
 
 
@@ -89,7 +89,7 @@ def lockout(examination: Examination) -> Finding:
     if state.locked:
         return fail(
             f"locked: {details}",
-            f"wait {state.interval_s} s, or reset it: tpmconsole lockout reset",
+            NextStep(Action.RESET_LOCKOUT, text=f"wait {state.interval_s} s, or reset it: {{}}"),
             *evidence,
         )
     if state.failed_tries:

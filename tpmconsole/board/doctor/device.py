@@ -8,9 +8,9 @@ import pwd
 import stat
 from pathlib import Path
 
-from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
-from tpmconsole.board.doctor.surroundings import Surroundings, read_text
+from tpmconsole.board.doctor.examination import Examination, Surroundings, read_text
+from tpmconsole.errors import Action, NextStep
+from tpmconsole.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.tpm.tcti import abrmd_trouble, device_trouble
 
 CHIPS = "/sys/class/tpm"
@@ -82,7 +82,9 @@ def _no_chip(examination: Examination) -> Finding:
         )
     return fail(
         "the kernel knows of no TPM: neither a driver, nor firmware or device tree",
-        "enable the TPM in the firmware or the device tree, or use --simulate",
+        NextStep(
+            Action.USE_SIMULATOR, text="enable the TPM in the firmware or the device tree, or {}"
+        ),
         f"{CHIPS} is empty or missing",
     )
 

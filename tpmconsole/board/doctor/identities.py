@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 
 from tpmconsole import clock
 from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.board.keys import open_key
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.tpm.model import algorithm_words
 
 if TYPE_CHECKING:
     from cryptography import x509
 
-    from tpmconsole.finding import Verdict
+    from tpmconsole.finding import Finding
     from tpmconsole.identity.store import Identity
 
 # All signatures together: a slow chip with many keys must not make the doctor slow.
@@ -30,17 +30,19 @@ def folders(examination: Examination) -> Iterator[Finding]:
     """Is every identity's folder whole, and how far is it?"""
     found = examination.board.summaries()
     if not found:
-        yield skipped("there is no identity yet: make one on page 3")
+        yield skipped("there is no identity yet", NextStep(Action.CREATE, text="make one: {}"))
     for one in found:
         where = f"{algorithm_words(one.algorithm)}, {one.where}"
         if one.key_lost:
-            forget = f"forget it (tpmconsole forget {one.name}), then make and certify a new key"
+            forget = NextStep(
+                Action.FORGET, one.name, "forget it ({}), then make and certify a new key"
+            )
             backup = "" if one.where.startswith("0x") else "restore key.pem from a backup; else "
-            yield fail(f"{one.name}: {one.detail}", f"{backup}{forget}", where)
+            yield fail(f"{one.name}: {one.detail}", backup + forget, where)
         elif one.state == "ERROR":
             yield fail(f"{one.name}: {one.detail}", "restore the file from a backup", where)
         elif one.state == "NO TRUST":
-            add = f"add the CA of its peers: tpmconsole trust {one.name} --add FILE"
+            add = NextStep(Action.ADD_TRUST, one.name, "add the CA of its peers: {}")
             yield warn(f"{one.name}: {one.detail}", add, where)
         else:
             yield ok(f"{one.name}: {one.state.lower()}, {one.detail}", where)
@@ -61,7 +63,9 @@ def signatures(examination: Examination) -> Iterator[Finding]:
         if why_not is None and time.monotonic() - started > SIGNING_S:
             why_not = f"not tried: the keys before took {SIGNING_S:g} s"
         if why_not is not None:
-            yield skipped(f"{identity.name}: {why_not}", "try it alone: u on page 2")
+            yield skipped(
+                f"{identity.name}: {why_not}", NextStep(Action.CHECK_KEY, text="try it alone: {}")
+            )
         else:
             yield _signature(examination, identity)
 
@@ -102,8 +106,12 @@ def _signature(examination: Examination, identity: Identity) -> Finding:
     if answer.usable:
         return ok(f"{identity.name}: {answer.reason}", evidence)
     if answer.needs:
-        return skipped(f"{identity.name}: {answer.reason}", "give it: u on page 2")
-    remedy = "use the key on the board that made it, or make a new one: tpmconsole create"
+        return skipped(
+            f"{identity.name}: {answer.reason}", NextStep(Action.CHECK_KEY, text="give it: {}")
+        )
+    remedy = NextStep(
+        Action.CREATE, text="use the key on the board that made it, or make a new one: {}"
+    )
     return fail(f"{identity.name}: {answer.reason}", remedy, f"answer: {answer.answer}")
 
 
@@ -133,20 +141,20 @@ def _judged(examination: Examination, *, chain: bool) -> Iterator[Finding]:
         yield _of_verdicts(identity, verdicts, chain=chain)
 
 
-def _of_verdicts(identity: Identity, verdicts: Sequence[Verdict], *, chain: bool) -> Finding:
-    mine = [one for one in verdicts if (one.check in _OF_THE_CHAIN) is chain]
+def _of_verdicts(identity: Identity, verdicts: Sequence[Finding], *, chain: bool) -> Finding:
+    mine = [one for one in verdicts if (one.name in _OF_THE_CHAIN) is chain]
     if not mine:  # of a certificate for another key nothing more is judged
         return skipped(f"{identity.name}: needs a certificate that belongs to its key")
-    evidence = [f"{one.verdict} {one.check}: {one.text}" for one in mine]
-    gravest = max(mine, key=lambda one: _GRAVE[one.verdict])
-    if gravest.verdict == "ok":
-        last = mine[-1].text if chain else next(one.text for one in mine if one.check == "expiry")
+    evidence = [f"{one.state} {one.name}: {one.text}" for one in mine]
+    gravest = max(mine, key=lambda one: _GRAVE[one.state])
+    if gravest.state == "ok":
+        last = mine[-1].text if chain else next(one.text for one in mine if one.name == "expiry")
         return ok(f"{identity.name}: {last}", *evidence)
-    say = fail if gravest.verdict == "fail" else warn
+    say = fail if gravest.state == "fail" else warn
     return say(f"{identity.name}: {gravest.text}", gravest.remedy, *evidence)
 
 
-def _verdicts(examination: Examination, identity: Identity) -> Sequence[Verdict]:
+def _verdicts(examination: Examination, identity: Identity) -> Sequence[Finding]:
     from tpmconsole.identity.identity import kept_chain
     from tpmconsole.x509.judge import judge
 
@@ -163,7 +171,7 @@ def _verdicts(examination: Examination, identity: Identity) -> Sequence[Verdict]
     ).verdicts
     return [
         _swapped(examination, identity, bundle) or one
-        if one.check == "key-match" and one.verdict == "fail"
+        if one.name == "key-match" and one.state == "fail"
         else one
         for one in verdicts
     ]
@@ -171,10 +179,8 @@ def _verdicts(examination: Examination, identity: Identity) -> Sequence[Verdict]
 
 def _swapped(
     examination: Examination, identity: Identity, bundle: Sequence[x509.Certificate]
-) -> Verdict | None:
+) -> Finding | None:
     """The verdict on a certificate that belongs to another identity's key."""
-    from tpmconsole.finding import fail as refuse
-
     board = examination.board
     for other in board.identities.all():
         if other.name == identity.name:
@@ -184,9 +190,9 @@ def _swapped(
         except ConsoleError:
             continue  # what is wrong with that one is told where it is looked at
         if any(one.public_key() == key for one in bundle):
-            return refuse(
-                "key-match",
+            return fail(
                 f"its certificate belongs to the key of '{other.name}': the two were swapped",
-                f"import each where it belongs: tpmconsole import {other.name} FILE",
+                NextStep(Action.IMPORT, other.name, "import each where it belongs: {}"),
+                name="key-match",
             )
     return None

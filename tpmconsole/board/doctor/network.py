@@ -17,8 +17,8 @@ from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.inputs import parse_address
 from tpmconsole.system.files import read_bounded
 
@@ -65,7 +65,7 @@ def _each(
 ) -> Iterator[Finding]:
     servers = _servers(examination)
     if not servers:
-        yield skipped("no server was asked for: tpmconsole doctor --server HOST:PORT")
+        yield skipped("no server was asked for", NextStep(Action.GIVE_SERVER, text="name one: {}"))
         return
     left = [one for one in servers if str(one) not in examination.unreached]
     for server in servers:
@@ -154,7 +154,7 @@ def _handshake(examination: Examination, server: Server) -> Finding:
     if not anchors:
         return warn(
             f"{server}: not judged, for no identity has trust anchors",
-            "add the CA of its peers: tpmconsole trust NAME --add FILE",
+            NextStep(Action.ADD_TRUST, text="add the CA of its peers: {}"),
         )
     context = bare_context(server=False, min_tls=None, max_tls=None)
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -6,10 +6,9 @@ import ssl
 import subprocess
 from pathlib import Path
 
-from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, ok, skipped, warn
-from tpmconsole.board.doctor.surroundings import Surroundings
+from tpmconsole.board.doctor.examination import Examination, Surroundings
 from tpmconsole.errors import ConsoleError
+from tpmconsole.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.system import openssl_conf as conf
 from tpmconsole.system.environment import plain_environment
 from tpmconsole.system.processes import ask

@@ -8,9 +8,8 @@ import sys
 import termios
 from importlib.metadata import PackageNotFoundError, version
 
-from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, ok, warn
-from tpmconsole.board.doctor.surroundings import Surroundings
+from tpmconsole.board.doctor.examination import Examination, Surroundings
+from tpmconsole.finding import Finding, fail, ok, warn
 
 _NO_TERMINAL = ("", "dumb", "unknown", "network", "dialup")
 _TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/lib/terminfo", "/usr/share/terminfo")

@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
-from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, skipped, worst
-from tpmconsole.board.doctor.surroundings import Surroundings
-from tpmconsole.errors import ConsoleError
+from tpmconsole.board.doctor.examination import Examination, Surroundings
+from tpmconsole.errors import ConsoleError, Remedy
+from tpmconsole.finding import Finding, fail, skipped, worst
 from tpmconsole.text import printable
 
 if TYPE_CHECKING:
@@ -116,8 +115,16 @@ def _signed(probe: Probe, finding: Finding) -> Finding:
     """With the probe's name, and fit for a terminal."""
     return replace(
         finding,
-        probe=probe.name,
-        finding=printable(finding.finding, LONGEST),
+        name=probe.name,
+        text=printable(finding.text, LONGEST),
         evidence=tuple(printable(line, LONGEST) for line in finding.evidence[:MOST_EVIDENCE]),
-        remedy=printable(finding.remedy, LONGEST),
+        remedy=_printable(finding.remedy),
+    )
+
+
+def _printable(remedy: Remedy) -> Remedy:
+    if isinstance(remedy, str):
+        return printable(remedy, LONGEST)
+    return replace(
+        remedy, subject=printable(remedy.subject, LONGEST), text=printable(remedy.text, LONGEST)
     )

@@ -8,11 +8,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from tpmconsole import clock as board_clock
-from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.doctor.finding import Finding, fail, ok, warn
+from tpmconsole.board.doctor.examination import Examination, Surroundings
 from tpmconsole.board.doctor.modes import wrong_modes
-from tpmconsole.board.doctor.surroundings import Surroundings
 from tpmconsole.board.root_hint import root_note
+from tpmconsole.errors import Action, NextStep
+from tpmconsole.finding import Finding, fail, ok, warn
 
 LOW_DISK = 16 * 1024 * 1024
 LOW_INODES = 100
@@ -82,13 +82,16 @@ def disk(examination: Examination) -> Finding:
     if figures.f_flag & os.ST_RDONLY:
         return fail(
             f"{there} is on a disk that is mounted read-only",
-            "mount it for writing (mount -o remount,rw), or give another place with --state",
+            NextStep(
+                Action.GIVE_STATE,
+                text="mount it for writing (mount -o remount,rw), or give another place: {}",
+            ),
             *evidence,
         )
     if not os.access(there, os.W_OK | os.X_OK, effective_ids=True):
         return fail(
             f"{there} may not be written by this user",
-            "check its owner, or give another place with --state",
+            NextStep(Action.GIVE_STATE, text="check its owner, or give another place: {}"),
             *evidence,
         )
     if free < LOW_DISK or (figures.f_files and figures.f_favail < LOW_INODES):
@@ -96,7 +99,7 @@ def disk(examination: Examination) -> Finding:
     if kind in _NOT_KEPT and not examination.without_kernel:
         return warn(
             f"{text}, in memory alone: all of it is lost with the power",
-            "give a place on a disk with --state or TPMCONSOLE_STATE",
+            NextStep(Action.GIVE_STATE, text="give a place on a disk ({} or TPMCONSOLE_STATE)"),
             *evidence,
         )
     return ok(text, *evidence)
@@ -136,7 +139,7 @@ def files(examination: Examination) -> Finding:
         )
     return fail(
         f"others may get at {len(wrong)} of our files and folders, such as {wrong[0].path}",
-        "run: tpmconsole doctor --repair",
+        NextStep(Action.REPAIR_MODES, text="run: {}"),
         *evidence,
     )
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.board.tour.story import FOLDER, STEPS, Outcome
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
 
@@ -153,7 +153,10 @@ def _locked(settings: Settings) -> int:
             raise ConsoleError(
                 "Tour is on elsewhere",
                 f"another console or command is using {folder}",
-                "leave it there first, or use another state directory (--state)",
+                NextStep(
+                    Action.GIVE_STATE,
+                    text="leave it there first, or use another state directory ({})",
+                ),
             ) from error
         # Whoever had it before may have removed it while we waited for the descriptor.
         if folder.exists() and os.fstat(descriptor).st_ino == folder.stat().st_ino:

@@ -14,8 +14,9 @@ from tpmconsole.board.phrases import SELF_TEST, chip_words
 from tpmconsole.board.sessions import start_session
 from tpmconsole.board.tour.figures import content, key_in, short, source, took
 from tpmconsole.board.tour.stage import DEVICE, SERVER, Stage
-from tpmconsole.board.tour.story import Outcome, Shown
+from tpmconsole.board.tour.story import Outcome
 from tpmconsole.errors import ConsoleError
+from tpmconsole.finding import Finding
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.model import SelfTestResult
 from tpmconsole.x509.names import fingerprint, key_fingerprint, name_text
@@ -44,16 +45,16 @@ def meet(stage: Stage) -> Outcome:
     name = chip_words(health)
     return Outcome(
         (
-            Shown("The chip", "", f"{name}, TPM {health.family} revision {health.revision}"),
-            Shown(
+            Finding("The chip", "", f"{name}, TPM {health.family} revision {health.revision}"),
+            Finding(
                 "Kind",
                 "SIMULATED" if health.simulated else "REAL",
                 "a program that answers as a chip does; it protects nothing"
                 if health.simulated
                 else f"a chip on this board ({health.tcti})",
             ),
-            Shown("Self-test", SELF_TEST[test.result], f"by its own word, after {time_taken}"),
-            Shown("So", "", "go on: it works" if passed else f"it answers 0x{test.code:x}"),
+            Finding("Self-test", SELF_TEST[test.result], f"by its own word, after {time_taken}"),
+            Finding("So", "", "go on: it works" if passed else f"it answers 0x{test.code:x}"),
         )
     )
 
@@ -67,10 +68,10 @@ def make_key(stage: Stage) -> Outcome:
     public = key_fingerprint(load_public_key(key.public_pem()))
     return Outcome(
         (
-            Shown("New key", "OK", f"{key.algorithm}, for the device {DEVICE}, in {time_taken}"),
-            Shown("Public half", "", f"SHA-256 {short(public)}"),
-            Shown("Private half", "INSIDE", "nobody has seen it, not even this program"),
-            Shown("The chip says", "", ", ".join(one for one in key.attributes if "TPM" in one)),
+            Finding("New key", "OK", f"{key.algorithm}, for the device {DEVICE}, in {time_taken}"),
+            Finding("Public half", "", f"SHA-256 {short(public)}"),
+            Finding("Private half", "INSIDE", "nobody has seen it, not even this program"),
+            Finding("The chip says", "", ", ".join(one for one in key.attributes if "TPM" in one)),
         )
     )
 
@@ -82,16 +83,16 @@ def read_file(stage: Stage) -> Outcome:
     first = pem.decode("ascii").splitlines()[0]
     return Outcome(
         (
-            Shown("First line", "", first),
-            Shown("Size", "", f"{len(pem)} bytes"),
-            Shown("Public half", "", f"{len(key.public)} bytes, for everybody"),
-            Shown(
+            Finding("First line", "", first),
+            Finding("Size", "", f"{len(pem)} bytes"),
+            Finding("Public half", "", f"{len(key.public)} bytes, for everybody"),
+            Finding(
                 "Private half",
                 "WRAPPED",
                 f"{len(key.private)} bytes, encrypted: ... {key.private[-10:].hex(' ')}",
             ),
-            Shown("A key in it?", *key_in(pem)),
-            Shown("Good for", "", "this one chip: it can unwrap the key, and uses it inside"),
+            Finding("A key in it?", *key_in(pem)),
+            Finding("Good for", "", "this one chip: it can unwrap the key, and uses it inside"),
         )
     )
 
@@ -106,11 +107,11 @@ def ask(stage: Stage) -> Outcome:
     good = request.is_signature_valid
     return Outcome(
         (
-            Shown("Name", "", name_text(request.subject)),
-            Shown("Public half", "", f"SHA-256 {short(key_fingerprint(request.public_key()))}"),
-            Shown("Signature", "", f"by the chip; the whole request took {time_taken}"),
-            Shown("Checked", "OK" if good else "NO", "with nothing but the public half"),
-            Shown(
+            Finding("Name", "", name_text(request.subject)),
+            Finding("Public half", "", f"SHA-256 {short(key_fingerprint(request.public_key()))}"),
+            Finding("Signature", "", f"by the chip; the whole request took {time_taken}"),
+            Finding("Checked", "OK" if good else "NO", "with nothing but the public half"),
+            Finding(
                 "Request",
                 "",
                 f"{len(pem)} bytes, SHA-256 {short(hashlib.sha256(pem).hexdigest())}",
@@ -124,14 +125,16 @@ def certify(stage: Stage) -> Outcome:
     judgement = stage.certify(DEVICE)
     leaf = judgement.leaf
     assert leaf is not None  # noqa: S101 - it has been installed
-    good = sum(one.verdict == "ok" for one in judgement.verdicts)
+    good = sum(one.state == "ok" for one in judgement.verdicts)
     return Outcome(
         (
-            Shown("Issued to", "", name_text(leaf.subject)),
-            Shown("Issued by", "", name_text(leaf.issuer)),
-            Shown("Valid until", "", f"{leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"),
-            Shown("Fingerprint", "", f"SHA-256 {short(fingerprint(leaf))}"),
-            Shown("Installed", "OK", f"after {good} of {len(judgement.verdicts)} checks were good"),
+            Finding("Issued to", "", name_text(leaf.subject)),
+            Finding("Issued by", "", name_text(leaf.issuer)),
+            Finding("Valid until", "", f"{leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"),
+            Finding("Fingerprint", "", f"SHA-256 {short(fingerprint(leaf))}"),
+            Finding(
+                "Installed", "OK", f"after {good} of {len(judgement.verdicts)} checks were good"
+            ),
         )
     )
 
@@ -162,13 +165,13 @@ def shake_hands(stage: Stage) -> Outcome:
     signed = took(begun)
     return Outcome(
         (
-            Shown(
+            Finding(
                 "Handshake", "OK", f"{facts.protocol_version}, in {facts.handshake_ms.last:.0f} ms"
             ),
-            Shown("Encryption", "", facts.cipher or "-"),
-            Shown("Device saw", "", facts.peer.subject),
-            Shown("They said", "", f"PING 1, PONG 1 ({facts.messages} message)"),
-            Shown("A signature", "", f"by the chip takes {signed}, with loading the key"),
+            Finding("Encryption", "", facts.cipher or "-"),
+            Finding("Device saw", "", facts.peer.subject),
+            Finding("They said", "", f"PING 1, PONG 1 ({facts.messages} message)"),
+            Finding("A signature", "", f"by the chip takes {signed}, with loading the key"),
         ),
         _HANDSHAKE,
     )

@@ -5,14 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-
-@dataclass(frozen=True, slots=True)
-class Shown:
-    """One line of a result: a label, a state word that may be empty, and the details."""
-
-    label: str
-    state: str = ""
-    text: str = ""
+from tpmconsole.finding import Finding
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +17,7 @@ class Outcome:
         diagram: a drawing in ASCII, at most 76 columns wide.
     """
 
-    shown: tuple[Shown, ...]
+    shown: tuple[Finding, ...]
     diagram: tuple[str, ...] = ()
 
 
@@ -51,7 +44,7 @@ class Step:
             "title": self.title,
             "text": self.text,
             "facts": [
-                {"label": one.label, "state": one.state, "text": one.text} for one in outcome.shown
+                {"label": one.name, "state": one.state, "text": one.text} for one in outcome.shown
             ],
             "diagram": list(outcome.diagram),
         }

@@ -17,9 +17,10 @@ from cryptography.x509.oid import NameOID
 from tpmconsole.board.phrases import SELF_TEST, chip_words
 from tpmconsole.board.tour.figures import content, digest_of, key_in, short, source, took
 from tpmconsole.board.tour.stage import DEVICE, SOFTWARE_DEVICE, Stage
-from tpmconsole.board.tour.story import Outcome, Shown
+from tpmconsole.board.tour.story import Outcome
 from tpmconsole.board.tour.stranger import knock
 from tpmconsole.errors import ConsoleError
+from tpmconsole.finding import Finding
 from tpmconsole.system.files import make_private_folder, write_atomic
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.model import Algorithm
@@ -36,16 +37,16 @@ def turn_away(stage: Stage) -> Outcome:
     answer = knock(server.address, _root(stage), None)
     time_taken = took(begun)
     if answer.welcome:
-        return Outcome((Shown("Stranger", "WORKS", f"the server answers: {answer.text}"),))
+        return Outcome((Finding("Stranger", "WORKS", f"the server answers: {answer.text}"),))
     noted = [one for one in stage.board.sessions.events(server.id) if one["event"] == "error"]
     return Outcome(
         (
-            Shown("Stranger", "REFUSED", f"after {time_taken}"),
-            Shown("He was told", "", answer.text),
-            Shown(
+            Finding("Stranger", "REFUSED", f"after {time_taken}"),
+            Finding("He was told", "", answer.text),
+            Finding(
                 "Server noted", "", f"{noted[-1]['title']}: {noted[-1]['cause']}" if noted else "-"
             ),
-            Shown("He got", "", "no answer: the server speaks to nobody it does not know"),
+            Finding("He got", "", "no answer: the server speaks to nobody it does not know"),
         )
     )
 
@@ -58,20 +59,20 @@ def steal(stage: Stage) -> Outcome:
         try:
             health = thief.status()
         except ConsoleError as error:  # a board with a chip need not have the simulator
-            none = Shown("His TPM", "NONE", f"{error.cause}; {error.remedy}")
+            none = Finding("His TPM", "NONE", f"{error.cause}; {error.remedy}")
             return Outcome((_compared(original, loot), none))
         there = _signing(lambda: thief.tpm.sign(source(loot), bytes(32), "sha256", "ecdsa"))
     here = _signing(lambda: stage.board.tpm.sign(source(original), bytes(32), "sha256", "ecdsa"))
     return Outcome(
         (
             _compared(original, loot),
-            Shown(
+            Finding(
                 "His TPM",
                 SELF_TEST[health.self_test.result],
                 f"{chip_words(health)}, as good a chip as the device's",
             ),
-            Shown("Signs there?", *there),
-            Shown("Signs here?", *here),
+            Finding("Signs there?", *there),
+            Finding("Signs here?", *here),
         )
     )
 
@@ -94,9 +95,9 @@ def steal_software(stage: Stage) -> Outcome:
     return Outcome(
         (
             _compared(key, taken_key),
-            Shown("A key in it?", *key_in(content(taken_key))),
-            Shown("He calls", *met),
-            Shown("But", "", so if answer.welcome else "the theft did not help him"),
+            Finding("A key in it?", *key_in(content(taken_key))),
+            Finding("He calls", *met),
+            Finding("But", "", so if answer.welcome else "the theft did not help him"),
         )
     )
 
@@ -119,10 +120,10 @@ def _software_device(stage: Stage) -> tuple[Path, Path]:
     return certificate, key_file
 
 
-def _compared(original: Path, copy: Path) -> Shown:
+def _compared(original: Path, copy: Path) -> Finding:
     same = content(original) == content(copy)
     state = "STOLEN" if same else "NO"
-    return Shown(
+    return Finding(
         "The copy", state, f"SHA-256 {digest_of(copy)}, {'identical' if same else 'differs'}"
     )
 
@@ -152,11 +153,11 @@ def deliver(stage: Stage) -> Outcome:
     return Outcome((*_shared(stage), *_one_each(stage), *_born_inside(stage)))
 
 
-def _shared(stage: Stage) -> tuple[Shown, ...]:
+def _shared(stage: Stage) -> tuple[Finding, ...]:
     office = ec.generate_private_key(ec.SECP256R1())
     devices = {_taken_in(stage, office)[0] for _ in range(2)}
     return (
-        Shown(
+        Finding(
             "1 Shared",
             "1 KEY",
             f"2 devices, {len(devices)} key ({short(sorted(devices)[0])}): made in an office, put "
@@ -165,12 +166,12 @@ def _shared(stage: Stage) -> tuple[Shown, ...]:
     )
 
 
-def _one_each(stage: Stage) -> tuple[Shown, ...]:
+def _one_each(stage: Stage) -> tuple[Finding, ...]:
     factory = ec.generate_private_key(ec.SECP256R1())
     fingerprint, origin = _taken_in(stage, factory)
     copy_signs = _verifies(factory) and fingerprint == key_fingerprint(factory.public_key())
     return (
-        Shown(
+        Finding(
             "2 One each",
             "A COPY",
             f"{short(fingerprint)}, made in the factory; the chip says '{origin}'. A leak costs "
@@ -180,12 +181,12 @@ def _one_each(stage: Stage) -> tuple[Shown, ...]:
     )
 
 
-def _born_inside(stage: Stage) -> tuple[Shown, ...]:
+def _born_inside(stage: Stage) -> tuple[Finding, ...]:
     device = stage.key(DEVICE)
     key = keyfile.parse(content(device.folder / "key.pem"))
     fingerprint = key_fingerprint(key.public_key())
     return (
-        Shown(
+        Finding(
             "3 In the chip",
             "NO COPY",
             f"{short(fingerprint)}, at the first start; the chip says "

@@ -17,7 +17,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Secret, first_line, leave_no_core
 from tpmconsole.session.directory import read_order
 from tpmconsole.session.process.lifecycle import Session
@@ -69,7 +69,7 @@ def _settle_openssl(engine: str) -> None:
         raise ConsoleError(
             "Provider does not start",
             "OpenSSL's tpm2 provider could not be loaded with the session's configuration",
-            "look into the session's log, or use --engine bridge",
+            NextStep(Action.USE_ENGINE, "bridge", "look into the session's log, or use {}"),
         ) from error
     finally:
         # cryptography carries an OpenSSL of its own, which must not load the provider too.

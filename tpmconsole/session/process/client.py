@@ -23,7 +23,7 @@ from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.session.process.line_protocol import content_length, get_request, response_status
 from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
@@ -153,7 +153,11 @@ class Client:
                 raise ConsoleError(
                     "Unexpected answer",
                     f"{self._peer()} does not answer PING with PONG",
-                    "check that a line server listens there, or use --protocol https",
+                    NextStep(
+                        Action.USE_PROTOCOL,
+                        "https",
+                        "check that a line server listens there, or use {}",
+                    ),
                 )
             self._told(stream, text, line.decode("ascii"), start)
             if self._done or self._spec.interval_s > KEEP_S:
@@ -175,7 +179,7 @@ class Client:
             raise ConsoleError(
                 "Unexpected answer",
                 f"{self._peer()} does not answer with HTTP",
-                "check the port, or use --protocol line",
+                NextStep(Action.USE_PROTOCOL, "line", "check the port, or use {}"),
             )
         length: int | None = None
         while header := await self._line(stream):

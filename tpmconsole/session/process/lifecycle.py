@@ -10,7 +10,7 @@ import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, no_tpm
 from tpmconsole.session.directory import LOG_FILE, SessionConfig
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
@@ -113,7 +113,9 @@ class Session:
             raise no_tpm(
                 f"the TPM did not answer within {PREFLIGHT_S:.0f} seconds "
                 f"({self._order.connection.tcti})",
-                "check the TPM (tpmconsole status), then start the session again",
+                NextStep(
+                    Action.SHOW_STATUS, text="check the TPM ({}), then start the session again"
+                ),
             ) from error
 
     @property
@@ -161,7 +163,7 @@ class Session:
             kept = ConsoleError(
                 error.title,
                 f"{error.cause}; the session goes on with what it had before",
-                f"{error.remedy}, then reload the session again",
+                error.remedy + ", then reload the session again",
                 error.exit_code,
             )
             self.live.trouble(kept, reload=False)
@@ -189,7 +191,7 @@ class Session:
             return ConsoleError(
                 "Provider lost the TPM",
                 "the TPM answers, but OpenSSL's tpm2 provider does not find back to it",
-                "start the session again (tpmconsole session restart ID), best with --engine auto",
+                NextStep(Action.RESTART, text="start the session again ({}), best with any engine"),
                 ExitCode.NO_TPM,
             )
         except ConsoleError as trouble:
@@ -221,7 +223,10 @@ class Session:
                 no_tpm(
                     f"it has not answered for {HANGS_S:.0f} seconds; connections that are open "
                     "go on, new ones wait for it",
-                    "check the TPM (tpmconsole status); the session goes on when it answers",
+                    NextStep(
+                        Action.SHOW_STATUS,
+                        text="check the TPM ({}); the session goes on when it answers",
+                    ),
                 )
             )
         elif self._hangs and not hangs and self.live.facts.waiting_for == "tpm":

@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from tpmconsole import clock
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.session.tls.bridge import Bridge, PublicKey, unavailable
 from tpmconsole.session.tls.context import Engine, EngineFailedError, bare_context, mismatch
 from tpmconsole.session.tls.errors import Peer, explain, own_certificate_refused
@@ -92,7 +92,7 @@ def prove_key(signer: Signer, leaf: x509.Certificate, *, raw: bool) -> PublicKey
         raise ConsoleError(
             "Key does not sign right",
             "the TPM's signature does not verify with the key's own public half",
-            "run the TPM's self-test (tpmconsole selftest --full)",
+            NextStep(Action.SELF_TEST, text="run the TPM's self-test ({})"),
         ) from error
     return public_key
 
@@ -109,7 +109,7 @@ def _prove_salt(public_key: rsa.RSAPublicKey, signature: bytes, digest: bytes) -
             "Provider not for this key",
             "this TPM signs RSA-PSS with a salt of another length than the hash's, "
             "which TLS refuses",
-            "use --engine bridge, which pads in software, or an EC key",
+            NextStep(Action.USE_ENGINE, "bridge", "use {}, which pads in software, or an EC key"),
             ExitCode.REFUSED,
         ) from error
 
@@ -151,7 +151,7 @@ def _failure(error: OSError, engine: Engine, role: str) -> ConsoleError:
     return EngineFailedError(
         "Pre-flight failed",
         f"a handshake in memory failed: OpenSSL says {reason.replace('_', ' ').lower()}",
-        "look into the session's log, or try the other engine (--engine)",
+        "look into the session's log, or try the other engine",
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.session.events import plain
 from tpmconsole.session.process.prepare import Ready
 from tpmconsole.session.process.recorder import Recorder
@@ -50,6 +50,6 @@ class Running:
                 "Peer not verified",
                 f"{peer}: tpm2-openssl {choice.module_version} verifies its certificates in the "
                 "TPM, which lacks their algorithm or has no room",
-                "use --engine bridge, which verifies in software",
+                NextStep(Action.USE_ENGINE, "bridge", "use {}, which verifies in software"),
             )
         return explain(error, peer)

@@ -221,7 +221,7 @@ def sign_only() -> BridgeError:
         "Key cannot be bridged",
         "the RSA key may only sign; TLS pads by itself and needs the raw private operation, "
         "which the TPM allows only for keys with the decrypt attribute",
-        "use tpm2-openssl 1.2 or newer with the key as a file (--engine provider), or an EC key",
+        "use tpm2-openssl 1.2 or newer with the key as a file (the provider engine), or an EC key",
     )
 
 

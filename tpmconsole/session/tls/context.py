@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Protocol
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.session.tls.bridge import Bridge
 from tpmconsole.session.tls.crl import demand_unrevoked
@@ -108,7 +108,7 @@ class ProviderEngine:
             raise EngineFailedError(
                 "Provider does not take the key",
                 f"OpenSSL says {error.reason or error}; the TPM itself could use the key",
-                "look into the session's log, or use --engine bridge",
+                NextStep(Action.USE_ENGINE, "bridge", "look into the session's log, or use {}"),
                 ExitCode.REFUSED,
             ) from error
         except OSError as error:
@@ -125,7 +125,7 @@ class ProviderEngine:
             raise EngineFailedError(
                 "Provider not for this key",
                 "the tpm2 provider does not pass on the password of a key at a handle",
-                "use --engine bridge",
+                NextStep(Action.USE_ENGINE, "bridge", "use {}"),
                 ExitCode.REFUSED,
             )
         try:
@@ -181,7 +181,7 @@ def make_context(
         raise ConsoleError(
             "Trust anchors not loaded",
             f"{trust} holds no certificate that OpenSSL can read ({_reason(error)})",
-            "add them again: tpmconsole trust NAME --add FILE",
+            NextStep(Action.ADD_TRUST, text="add them again: {}"),
         ) from error
     if crl is not None:
         demand_unrevoked(context, crl)

@@ -10,12 +10,12 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.system.files import read_bounded
 
 CRL_BYTES = 32 * 1024 * 1024
 _BEGIN, _END = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----"
-_FETCH = "fetch a new one from its CA, then reload the session (session reload ID)"
+_FETCH = NextStep(Action.RELOAD, text="fetch a new one from its CA, then reload the session ({})")
 
 
 def read_lists(path: Path) -> list[x509.CertificateRevocationList]:

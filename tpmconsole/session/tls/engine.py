@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.session.tls.provider import Module, configuration, find_module
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.model import Connection, KeyRef
@@ -131,6 +131,10 @@ def _impossible(cause: str) -> ConsoleError:
     return ConsoleError(
         "No engine for this key",
         cause,
-        "install tpm2-openssl 1.2 or newer, or use tpm2-abrmd, or an EC key with --engine bridge",
+        NextStep(
+            Action.USE_ENGINE,
+            "bridge",
+            "install tpm2-openssl 1.2 or newer, or use tpm2-abrmd, or an EC key with {}",
+        ),
         ExitCode.NO,
     )

@@ -5,27 +5,29 @@ from __future__ import annotations
 import errno
 import socket
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tpmconsole import clock
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy
 from tpmconsole.session.tls.openssl import BridgeError
 
-_ADD_ITS_CA = "where it is to be trusted, add its CA: tpmconsole trust NAME --add FILE"
+_ADD_ITS_CA = NextStep(Action.ADD_TRUST, text="where it is to be trusted, add its CA: {}")
 _CLOCK = "check the board's clock (date) and the certificate's dates"
 
 # X509_V_ERR_* (openssl/x509_vfy.h): what about the peer's certificate, what to do
-_VERIFY: dict[int, tuple[str, str]] = {
+_VERIFY: dict[int, tuple[str, Remedy]] = {
     7: ("its signature does not verify", "ask who runs it for its certificate"),
     9: ("its certificate is not valid yet", _CLOCK),
     10: ("its certificate has expired", _CLOCK),
     3: (
         "there is no revocation list (CRL) of the CA that issued its certificate",
-        "add that CA's list to the file, then reload the session (session reload ID)",
+        NextStep(
+            Action.RELOAD, text="add that CA's list to the file, then reload the session ({})"
+        ),
     ),
     12: (
         "the revocation list (CRL) has expired, so nobody knows whether it is revoked",
-        "fetch a new one from its CA, then reload the session (session reload ID)",
+        NextStep(Action.RELOAD, text="fetch a new one from its CA, then reload the session ({})"),
     ),
     18: (
         "its certificate is signed by itself and is not among our trust anchors",
@@ -55,19 +57,26 @@ _ABOUT_DATES = (9, 10)
 _BAD_SIGNATURE = 7
 
 # The same codes where it is our own certificate that a peer would judge.
-_OURS: dict[int, tuple[str, str]] = {
+_OURS: dict[int, tuple[str, Remedy]] = {
     9: ("it is not valid yet", "check the board's clock (date), or wait until it is"),
-    10: ("it has expired", "renew it (tpmconsole renew), or check the board's clock (date)"),
+    10: (
+        "it has expired",
+        NextStep(Action.RENEW, text="renew it ({}), or check the board's clock (date)"),
+    ),
     26: (
         "it was not issued for this role",
-        "use an identity made for this role, or request one with --role {role} or both",
+        NextStep(
+            Action.USE_ROLE,
+            "",
+            "use an identity made for this role, or request one {} or both",
+        ),
     ),
     66: ("its key is too weak", "make a new identity with a stronger key"),
     68: ("it was signed with a hash that is broken", "ask the CA for a new one"),
 }
 
 # Alerts that the peer sent (RFC 8446, 6.2): what it means by them, what to do
-_ALERTS: dict[str, tuple[str, str]] = {
+_ALERTS: dict[str, tuple[str, Remedy]] = {
     "UNKNOWN_CA": (
         "our certificate is unknown to it: its trust anchors lack {issuer}, which issued it",
         "give it that CA's certificate, or import one from a CA that it trusts",
@@ -90,13 +99,15 @@ _ALERTS: dict[str, tuple[str, str]] = {
     ),
     "PROTOCOL_VERSION": (
         "it does not speak the TLS versions that we allow",
-        "allow TLS 1.2 (--min-tls 1.2), or update it",
+        NextStep(Action.ALLOW_TLS, "1.2", "allow TLS 1.2 ({}), or update it"),
     ),
     "INSUFFICIENT_SECURITY": ("our ciphers are too weak for it", "allow TLS 1.3"),
     "INTERNAL_ERROR": ("it has trouble of its own", "look into its log"),
     "DECRYPT_ERROR": (
         "it could not verify our signature",
-        "check that our certificate belongs to our key (tpmconsole import --check)",
+        NextStep(
+            Action.CHECK_CERTIFICATE, text="check that our certificate belongs to our key ({})"
+        ),
     ),
     "ACCESS_DENIED": ("our certificate is fine, but not allowed there", "ask who runs it"),
     "UNRECOGNIZED_NAME": ("it does not serve the host name that we asked for", "check the name"),
@@ -104,7 +115,7 @@ _ALERTS: dict[str, tuple[str, str]] = {
 }
 
 # OpenSSL's own reasons
-_LOCAL: dict[str, tuple[str, str]] = {
+_LOCAL: dict[str, tuple[str, Remedy]] = {
     "WRONG_VERSION_NUMBER": ("it does not speak TLS", "check the port"),
     "HTTP_REQUEST": ("it spoke HTTP without TLS", "use https:// instead of http://"),
     "HTTPS_PROXY_REQUEST": ("it wants a proxy", "connect directly"),
@@ -192,13 +203,22 @@ def own_certificate_refused(error: ssl.SSLCertVerificationError, role: str) -> C
     """
     cause, remedy = _OURS.get(
         error.verify_code,
-        (error.verify_message or "it does not verify", "look at it: tpmconsole import --check"),
+        (
+            error.verify_message or "it does not verify",
+            NextStep(Action.CHECK_CERTIFICATE, text="look at it: {}"),
+        ),
     )
     return ConsoleError(
         "Certificate refused",
         f"every peer would refuse our certificate: {cause}",
-        remedy.format(role=role),
+        _for_role(remedy, role),
     )
+
+
+def _for_role(remedy: Remedy, role: str) -> Remedy:
+    if isinstance(remedy, NextStep) and remedy.action is Action.USE_ROLE:
+        return replace(remedy, subject=role)
+    return remedy
 
 
 def _not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleError:

@@ -107,8 +107,8 @@ class BridgeUnavailable(BridgeError):
         super().__init__(
             "Signing bridge not available",
             cause,
-            "use CPython 3.11 or newer with OpenSSL 3, or tpm2-openssl 1.2 or newer "
-            "and a key file (--engine provider)",
+            "use CPython 3.11 or newer with OpenSSL 3, or tpm2-openssl 1.2 or newer and a key file "
+            "(the provider engine)",
         )
 
 

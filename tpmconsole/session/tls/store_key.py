@@ -51,5 +51,5 @@ def _opened(library: SimpleNamespace, name: str) -> int:
     raise BridgeError(
         "Provider does not take the key",
         f"OpenSSL's store does not open {name}: {reasons(library)}",
-        "look into the session's log, or use --engine bridge",
+        "look into the session's log, or use the bridge engine",
     )

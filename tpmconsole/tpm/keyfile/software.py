@@ -9,7 +9,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm import keyfile
@@ -101,7 +101,10 @@ def _unreadable(data: bytes, text: str, passphrase: Password | None) -> ConsoleE
         return usage_error(
             "Not a key to import",
             "it is a TSS2 key file: the key is sealed to a TPM already",
-            "use it on the TPM that made it; keys PATH --prove tells whether that is this one",
+            NextStep(
+                Action.CHECK_KEY,
+                text="use it on the TPM that made it; {} tells whether that is this one",
+            ),
         )
     what = identify.describe(data, text)
     if "private key" not in what:

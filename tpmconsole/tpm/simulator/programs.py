@@ -6,7 +6,7 @@ import shutil
 import sysconfig
 from pathlib import Path
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import ConsoleError, ExitCode, Remedy
 from tpmconsole.system.environment import SEARCH_PATH
 
 # Where a distribution confines swtpm to the folders that virtual machines use.
@@ -124,6 +124,6 @@ def advice(name: str, folder: Path, log: Path) -> str:
     return f"read {log}"
 
 
-def cannot_start(cause: str, remedy: str) -> ConsoleError:
+def cannot_start(cause: str, remedy: Remedy) -> ConsoleError:
     """The simulator is not to be had."""
     return ConsoleError("Simulator cannot start", cause, remedy, ExitCode.NO_TPM)

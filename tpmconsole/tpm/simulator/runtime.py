@@ -12,6 +12,7 @@ import tempfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from tpmconsole.errors import Action, NextStep
 from tpmconsole.system.dbus import TABRMD_NAME, Presence, ask
 from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER
 from tpmconsole.system.processes import Process, boot_id
@@ -179,7 +180,7 @@ def new_runtime(folder: Path) -> Runtime:
             return Runtime(Path(tempfile.mkdtemp(prefix="tpmconsole-", dir=base)))
     raise cannot_start(
         f"no socket can be made in {folder}: its path is too long or has special characters",
-        "use a state directory with a short, plain path (--state)",
+        NextStep(Action.GIVE_STATE, text="use a state directory with a short, plain path ({})"),
     )
 
 

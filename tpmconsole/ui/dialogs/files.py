@@ -22,6 +22,7 @@ from tpmconsole.text import printable
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.sheet import Sheet
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ class FilesSheet(Sheet[Path]):
 
         def failed(error: ConsoleError) -> None:
             if self.is_attached and asked == self._asked:
-                self._say(f"{error.cause}; {error.remedy}", "bold $error")
+                self._say(f"{error.cause}; {say(error.remedy)}", "bold $error")
 
         self._app_console.start_job(Job("", lambda: _look_into(folder), done, failed))
 

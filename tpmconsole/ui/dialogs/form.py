@@ -15,6 +15,7 @@ from textual.widgets import Input, Label, Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import short
 from tpmconsole.ui.dialogs.dialog import Dialog
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.password_input import Unseen
 
 
@@ -180,7 +181,7 @@ class FormDialog(Dialog[Mapping[str, str]]):
                 if check:
                     check(values)
             except ConsoleError as error:
-                self._trouble = (self._again(number), f"{error.cause}; {error.remedy}")
+                self._trouble = (self._again(number), f"{error.cause}; {say(error.remedy)}")
                 self._entry(self._trouble[0]).focus()
                 break
         self._show_hint()

@@ -13,7 +13,7 @@ from textual.widgets import Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import harmless
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.next_steps import by_keys
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
 from tpmconsole.ui.widgets.details import Details
 
@@ -39,7 +39,7 @@ class ErrorDialog(Dialog[None]):
         yield Static("")
         yield Static(
             Content.assemble(
-                ("Try    ", "bold $success"), harmless(by_keys(self.error.remedy), LONGEST)
+                ("Try    ", "bold $success"), harmless(say(self.error.remedy), LONGEST)
             )
         )
         yield Static("")

@@ -15,6 +15,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Secret
 from tpmconsole.tpm.auth import AttemptCost, check_password
 from tpmconsole.ui.dialogs.dialog import Dialog
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.password_input import Unseen
 
 _NOTHING_TYPED = "Nothing typed: Enter once more sends an empty password."
@@ -101,7 +102,7 @@ class PasswordDialog(Dialog[Secret]):
         try:
             check_password(typed)
         except ConsoleError as error:
-            self._hint(f"{error.cause}; {error.remedy}")
+            self._hint(f"{error.cause}; {say(error.remedy)}")
             return False
         return True
 

@@ -17,6 +17,7 @@ from tpmconsole.system.files import write_out
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
@@ -69,7 +70,7 @@ class DoctorPage(Page):
 
         def open_to_others() -> bool:
             return idle() and any(
-                one.probe == "files" and one.state == "fail" for one in self._findings
+                one.name == "files" and one.state == "fail" for one in self._findings
             )
 
         return (
@@ -136,7 +137,7 @@ class DoctorPage(Page):
 
     def _present(self, findings: Sequence[Finding]) -> None:
         table, self._shown = self.query_one(Table), findings
-        table.present([(one.probe, one.state.upper(), one.finding) for one in findings])
+        table.present([(one.name, one.state.upper(), one.text) for one in findings])
         self._show_detail()
 
     def _chosen(self) -> Finding | None:
@@ -152,12 +153,12 @@ class DoctorPage(Page):
             return
         # What the row shows in full is not shown again, and of the evidence only a line: each move
         # of the cursor would have to send it. Enter shows everything.
-        cut = not self.query_one(Table).fits(one.finding)
-        facts = [Fact("Finding", "", one.finding)] if cut else []
+        cut = not self.query_one(Table).fits(one.text)
+        facts = [Fact("Finding", "", one.text)] if cut else []
         if one.evidence and not cut:
             facts.append(Fact("Seen", "", one.evidence[0]))
         if one.remedy:
-            facts.append(Fact("Try", "", one.remedy))
+            facts.append(Fact("Try", "", say(one.remedy)))
         self.query_one(Details).present(facts)
 
     def _next(self) -> None:
@@ -171,13 +172,13 @@ class DoctorPage(Page):
         one = self._chosen()
         if one is None:
             return
-        facts = [Fact("Finding", "", one.finding)]
+        facts = [Fact("Finding", "", one.text)]
         facts += [
             Fact("Seen" if number == 0 else "", "", line)
             for number, line in enumerate(one.evidence)
         ]
-        facts.append(Fact("Try", "", one.remedy or "nothing has to be done"))
-        title = f"{one.probe}: {one.state.upper()}"
+        facts.append(Fact("Try", "", say(one.remedy) or "nothing has to be done"))
+        title = f"{one.name}: {one.state.upper()}"
         self.app.push_screen(TextDialog(title, "", facts, state_width=0))
 
     # What the keys do
@@ -219,7 +220,7 @@ class DoctorPage(Page):
         def write(path: Path, typed: str) -> None:
             self.job(
                 "writing the report",
-                lambda: write_out(path, make_report(self.board).text.encode()),
+                lambda: write_out(path, make_report(self.board, say=say).text.encode()),
                 lambda _: self.console.main.say(f"{path} written"),
                 lambda error: self.console.show_error(error, partial(self._write, typed)),
             )

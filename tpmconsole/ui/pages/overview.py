@@ -19,10 +19,11 @@ from tpmconsole.board.phrases import (
     self_test_details,
     self_test_words,
 )
-from tpmconsole.errors import ConsoleError
+from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
 from tpmconsole.tpm.responses import Code, explain
 from tpmconsole.ui.command import Command
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.lockout import ask_reset
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact, Heading
@@ -209,7 +210,7 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     ]
     if failed:
         error = explain(Code.FAILURE)
-        facts += [Fact("Why", "", error.cause), Fact("Try", "", error.remedy)]
+        facts += [Fact("Why", "", error.cause), Fact("Try", "", say(error.remedy))]
     if health.lockout:
         details = lockout_details(health.lockout)
         if health.lockout.locked:
@@ -234,5 +235,12 @@ def no_tpm_facts(error: ConsoleError) -> list[Fact]:
     return [
         Fact("TPM", "NO TPM", first),
         *(Fact("", "", cause) for cause in more),
-        Fact("Try", "", f"{error.remedy}; s: use the simulated TPM"),
+        Fact("Try", "", _remedy(error)),
     ]
+
+
+def _remedy(error: ConsoleError) -> str:
+    words, step = say(error.remedy), error.remedy
+    if isinstance(step, NextStep) and step.action is Action.USE_SIMULATOR:
+        return words
+    return f"{words}, or {say(NextStep(Action.USE_SIMULATOR))}"

@@ -13,6 +13,7 @@ from textual.widgets import Static
 from tpmconsole.board.tour.story import STEPS, TITLE, WELCOME, Outcome
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.command import Command
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact, lay_out
 
@@ -228,12 +229,12 @@ class TourPage(Page):
         if outcome is not None:
             parts += [Content(f" {line}") for line in outcome.diagram]
             parts += [Content("")] if outcome.diagram else []
-            facts = [Fact(one.label, one.state, one.text) for one in outcome.shown]
+            facts = [Fact(one.name, one.state, one.text) for one in outcome.shown]
             parts.append(lay_out(facts, width))
         elif self._trouble is not None:
             trouble = self._trouble
             facts = [Fact("Not done", "ERROR", trouble.title), Fact("Cause", "", trouble.cause)]
-            parts.append(lay_out([*facts, Fact("Try", "", trouble.remedy)], width))
+            parts.append(lay_out([*facts, Fact("Try", "", say(trouble.remedy))], width))
         return Content("\n").join(parts)
 
 

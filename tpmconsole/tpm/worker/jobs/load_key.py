@@ -20,7 +20,7 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.errors import KeyUnusableError
@@ -90,7 +90,7 @@ def persistent(esapi: ESAPI, handle: int) -> Iterator[ESYS_TR]:
         raise ConsoleError(
             "No such key",
             f"there is nothing at 0x{handle:08x}",
-            "look at the Keys screen for the handles in use",
+            NextStep(Action.LIST_KEYS, text="look at the handles in use: {}"),
             ExitCode.REFUSED,
             response_code=rc,
         ) from error

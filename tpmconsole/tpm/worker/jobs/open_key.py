@@ -16,7 +16,7 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from tpmconsole.errors import usage_error
+from tpmconsole.errors import Remedy, usage_error
 from tpmconsole.secret import Password
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import NO_AUTH, Auth
@@ -137,6 +137,7 @@ def _password_trouble(
 ) -> KeyUnusableError:
     """Why the TPM refused the authorisation: tell the wrong password from the missing one."""
     words = explain(int(error.rc))
+    remedy: Remedy
     if not password:
         answer, cause = "needs-password", "the key has a password"
         remedy = _GIVE_IT

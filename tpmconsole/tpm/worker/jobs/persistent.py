@@ -9,7 +9,7 @@ from typing import Any
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.handles import (
@@ -156,6 +156,6 @@ def _full() -> ConsoleError:
     return ConsoleError(
         "No room in the TPM",
         "its memory for persistent keys is full",
-        "evict a persistent key that is no longer needed (Keys screen)",
+        NextStep(Action.EVICT, text="evict a persistent key that is no longer needed ({})"),
         ExitCode.REFUSED,
     )

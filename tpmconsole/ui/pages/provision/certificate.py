@@ -185,7 +185,7 @@ class Importing:
         answers = [("t", "Trust"), ("a", "Add"), ("o", f"Role: {self._role}")]
         if judgement.acceptable:
             answers.insert(0, ("y", "Install"))
-        if any(one.check == "key-proof" and one.verdict == "warn" for one in judgement.verdicts):
+        if any(one.name == "key-proof" and one.state == "warn" for one in judgement.verdicts):
             answers.append(("p", "Password"))
         end = "y installs it" if judgement.acceptable else "not installed: nothing was changed"
         self._page.app.push_screen(

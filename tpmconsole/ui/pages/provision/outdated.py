@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.sessions import outdated
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.page import Page
 
 if TYPE_CHECKING:
@@ -16,7 +17,9 @@ def tell_outdated(page: Page, name: str) -> None:
 
     def show(found: tuple[Outdated, ...]) -> None:
         if found:
-            lines = [f"{one.session} still uses what was there before: {one.key}" for one in found]
+            lines = [
+                f"{one.session} still uses what was there before: {say(one.step)}" for one in found
+            ]
             page.console.show_text(f"Sessions of {name}", "\n".join(lines))
 
     page.job("", lambda: outdated(page.board, name), show)

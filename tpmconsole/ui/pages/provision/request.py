@@ -18,6 +18,7 @@ from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.review import ReviewDialog
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
 
@@ -84,7 +85,7 @@ class Requesting:
             return values_of(spec), ""
         except ConsoleError as error:  # a template that is no good keeps nobody from typing
             empty = {"CN": name, "role": role}
-            return empty, f"{error.title}: {error.cause}; {error.remedy}"
+            return empty, f"{error.title}: {error.cause}; {say(error.remedy)}"
 
     def _last_spec(self) -> RequestSpec | None:
         try:

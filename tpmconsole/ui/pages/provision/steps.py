@@ -8,24 +8,13 @@ from typing import TYPE_CHECKING
 from tpmconsole.clock import moment
 from tpmconsole.text import short
 from tpmconsole.tpm.model import algorithm_words
-from tpmconsole.ui.next_steps import by_keys
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact, Heading
 
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.x509.judge import CertificateInfo, Verdict
+    from tpmconsole.x509.judge import CertificateInfo, Finding
 
-# The remedies are written for commands; here a key does it.
-_KEYS_INSTEAD = (
-    ("--trust FILE", "key t"),
-    ("add it to the files you import", "add it (key a)"),
-    ("--password-file FILE", "key p"),
-    ("with --role", "with key o"),
-    ("--san dns:NAME or --san ip:ADDRESS", "dns:NAME or ip:ADDRESS among its names"),
-    ("tpmconsole renew, or for", "key w on this page, or for"),
-    ("hand the request over again; then import it", "h: hand the request over again; then i"),
-    ("tpmconsole trust NAME --remove SHA-256", "key t on this page, then x"),
-)
 _SHORT_NAMES = {"authority-key-identifier": "key-ids"}
 COMPARE = "Compare each fingerprint with the one that the CA publishes or tells you."
 
@@ -92,7 +81,7 @@ def _ready_text(one: Summary) -> str:
 
 
 def verdict_facts(
-    verdicts: Sequence[Verdict], added: Sequence[CertificateInfo], end: str
+    verdicts: Sequence[Finding], added: Sequence[CertificateInfo], end: str
 ) -> list[Fact | Heading]:
     """The verdicts over a certificate, what speaks against it first.
 
@@ -101,25 +90,19 @@ def verdict_facts(
         end: what became of it, or what can be done.
     """
     facts: list[Fact | Heading] = [Fact("Result", "", end)]
-    wrong = [one for one in verdicts if one.verdict != "ok"]
-    for one in sorted(wrong, key=lambda one: one.verdict != "fail"):
-        facts.append(Fact(_short(one.check), one.verdict.upper(), one.text))
-        facts.append(Fact("", "", f"try: {_by_keys(one.remedy)}"))
+    wrong = [one for one in verdicts if one.state != "ok"]
+    for one in sorted(wrong, key=lambda one: one.state != "fail"):
+        facts.append(Fact(_short(one.name), one.state.upper(), one.text))
+        facts.append(Fact("", "", f"try: {say(one.remedy)}"))
     facts += [fact for anchor in added for fact in anchor_facts(anchor, new=True)]
-    passed = [one for one in verdicts if one.verdict == "ok"]
+    passed = [one for one in verdicts if one.state == "ok"]
     if wrong:  # what passed is of no interest now, and every line of it costs bytes
-        return [*facts, Fact("Passed", "OK", ", ".join(_short(one.check) for one in passed))]
-    return [*facts, *(Fact(_short(one.check), "OK", one.text) for one in passed)]
+        return [*facts, Fact("Passed", "OK", ", ".join(_short(one.name) for one in passed))]
+    return [*facts, *(Fact(_short(one.name), "OK", one.text) for one in passed)]
 
 
 def _short(check: str) -> str:
     return _SHORT_NAMES.get(check, check)
-
-
-def _by_keys(remedy: str) -> str:
-    for option, key in _KEYS_INSTEAD:
-        remedy = remedy.replace(option, key)
-    return by_keys(remedy)
 
 
 def anchor_facts(anchor: CertificateInfo, *, new: bool = False) -> list[Fact]:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.lines import event_words
 from tpmconsole.board.phrases import seconds_words, size_words
+from tpmconsole.errors import remedy_from_json
 from tpmconsole.text import printable
-from tpmconsole.ui.next_steps import by_keys
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def session_facts(one: SessionStatus, levels: str = ASCII_LEVELS) -> list[Fact]:
         error = one.last_error
         words = f"{error.time[11:19]} {error.title}: {error.cause}"
         facts.append(Fact("Last error", "", words.lstrip()))
-        facts.append(Fact("Try", "", by_keys(error.remedy)))
+        facts.append(Fact("Try", "", say(error.remedy)))
     return facts
 
 
@@ -163,9 +164,10 @@ def event_facts(event: Mapping[str, Any]) -> list[Fact]:
     """Everything that an event says, a line each."""
     facts = [Fact("time", "", str(event.get("time"))), Fact("event", "", str(event.get("event")))]
     for name, value in event.items():
-        if name in ("time", "event"):
+        if name in ("time", "event", "next"):
             continue
-        parts = value.items() if isinstance(value, Mapping) else [("", value)]
+        words = say(remedy_from_json(event)) if name == "remedy" else value
+        parts = words.items() if isinstance(words, Mapping) else [("", words)]
         for part, text in parts:
             label = f"{name} {part}".strip()
             facts.append(Fact(printable(label), "", printable(str(text), 600)))
@@ -174,7 +176,9 @@ def event_facts(event: Mapping[str, Any]) -> list[Fact]:
 
 def event_row(event: Mapping[str, Any]) -> str:
     """An event on a line: its time of day, its name, what it says."""
-    return f"{str(event.get('time'))[11:19]} {event.get('event', '-')!s:<10} {event_words(event)}"
+    return (
+        f"{str(event.get('time'))[11:19]} {event.get('event', '-')!s:<10} {event_words(event, say)}"
+    )
 
 
 def utc(time: str) -> str:
