@@ -165,7 +165,7 @@ def test_no_command_leaves_a_password_anywhere(
     elsewhere = ("--from", secrets["elsewhere"], "--from-password-file")
     assert command("create", "guest", *elsewhere, secrets["wrong"]) != 0
     assert command("create", "guest", *elsewhere, secrets["source"], *with_key) == 0
-    assert command("persist", "guest", "0x81000010") == 0
+    assert command("persist", "guest", "0x81000010", "--yes") == 0
     listen = ("session", "start", "server", "vault", "--listen", "localhost:0")
     board = Board(Settings(state=state, simulate=True))
     try:

@@ -57,6 +57,6 @@ def test_every_command_takes_what_the_tpm_asks_for(shell: Shell, asked: str, std
     run("session", "restart", "client-1")
     for session in ("client-2", server["id"]):
         shell.simulate("session", "stop", session)
-    own("persist", "gw", HANDLE)
+    own("persist", "gw", HANDLE, "--yes")
     own("evict", HANDLE, "--yes")
     assert shell.simulate("keys")["persistent"] == []

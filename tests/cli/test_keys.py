@@ -52,7 +52,7 @@ def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) ->
     assert 'origin = "imported"' in record.read_text()
     board.simulate("request", "guest", "--subject", "CN=guest", "--san", "dns:guest")
     board.simulate("demo-ca", "sign", "guest")
-    board.simulate("persist", "guest", "0x81000020")
+    board.simulate("persist", "guest", "0x81000020", "--yes")
     assert 'origin = "imported"' in record.read_text()
     (key,) = board.simulate("keys", "--prove")["persistent"]
     assert (key["identity"], key["origin"], key["usable"]) == ("guest", "imported", True)
@@ -60,7 +60,7 @@ def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) ->
     audit = (board.state / "audit.jsonl").read_text()
     assert str(source) in audit
 
-    again = ("--simulate", "persist", "guest", "0x81000022")
+    again = ("--simulate", "persist", "guest", "0x81000022", "--yes")
     error = board.refuse(1, *again)
     assert "already at 0x81000020" in error["cause"]
     assert "evict" not in error["remedy"]  # the key is nowhere else
@@ -154,7 +154,7 @@ def test_the_owner_s_password_comes_from_a_file(shell: Shell) -> None:
     subprocess.run(command, env=environment, check=True)
     for command in (
         ["create", "after"],
-        ["persist", "before", "0x81000010"],
+        ["persist", "before", "0x81000010", "--yes"],
         ["request", "after", "--subject", "CN=after"],
     ):
         error = shell.refuse(4, "--simulate", *command)

@@ -298,7 +298,7 @@ ROWS = (
         "owner-password-needed",
         4,
         "Password needed",
-        "--simulate persist bare 0x81000012",
+        "--simulate persist bare 0x81000012 --yes",
         before=_set_owner_password,
     ),
     Row(

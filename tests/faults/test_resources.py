@@ -81,13 +81,13 @@ def test_no_session_slot(scene: Scene, seen: Seen) -> None:
 def test_no_persistent_room(scene: Scene, seen: Seen) -> None:
     assert scene.command("create", "pump", "--algorithm", "ec-p256").returncode == 0
     scene.proxy.spoil(proxy.answering(0x14B, proxy.EVICT_CONTROL))
-    words = scene.refuses(4, "persist", "pump", "0x81000010")
+    words = scene.refuses(4, "persist", "pump", "0x81000010", "--yes")
     assert "memory for persistent keys is full" in words
     folder = scene.state / "identities/pump"
     assert not (folder / "key.handle").exists()
     assert (folder / "key.pem").stat().st_size
     scene.proxy.mend()
-    assert scene.command("persist", "pump", "0x81000010").returncode == 0
+    assert scene.command("persist", "pump", "0x81000010", "--yes").returncode == 0
     seen(f"{words}; key.pem stayed; went on")
 
 

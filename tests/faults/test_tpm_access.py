@@ -164,7 +164,7 @@ def test_busy_for_ever(scene: Scene, seen: Seen) -> None:
 def test_nv_rate(scene: Scene, seen: Seen) -> None:
     assert scene.command("create", "pump", "--algorithm", "ec-p256").returncode == 0
     scene.proxy.spoil(proxy.answering(0x920, proxy.EVICT_CONTROL, times=6))
-    assert scene.command("persist", "pump", "0x81000010").returncode == 0
+    assert scene.command("persist", "pump", "0x81000010", "--yes").returncode == 0
     assert scene.proxy.commands[proxy.EVICT_CONTROL] == 7
     assert (scene.state / "identities/pump/key.handle").read_text().strip() == "0x81000010"
     scene.proxy.spoil(proxy.answering(0x920, proxy.EVICT_CONTROL))

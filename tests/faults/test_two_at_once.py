@@ -79,7 +79,8 @@ def test_one_name_twice(scene: Scene, seen: Seen) -> None:
 @pytest.mark.faults("one key to two handles", "one moves it, the other's copy is taken out")
 def test_one_key_to_two_handles(scene: Scene, seen: Seen) -> None:
     assert scene.command(*create("pump")).returncode == 0
-    done = at_once(scene, ("persist", "pump", "0x81000010"), ("persist", "pump", "0x81000011"))
+    move = ("persist", "--yes", "pump")
+    done = at_once(scene, (*move, "0x81000010"), (*move, "0x81000011"))
     assert sorted(code for code, _ in done) == [0, 1], done
     (kept,) = handles(scene, PERSISTENT)
     assert (scene.state / "identities/pump/key.handle").read_text().strip() == f"0x{kept:08x}"
@@ -96,7 +97,7 @@ def test_a_locked_identity(scene: Scene, seen: Seen) -> None:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
         words = scene.refuses(1, "request", "pump", "--subject", "CN=pump")
         assert "another process is changing 'pump'" in words
-        words = scene.refuses(1, "persist", "pump", "0x81000010")
+        words = scene.refuses(1, "persist", "pump", "0x81000010", "--yes")
         assert handles(scene, PERSISTENT) == []
     finally:
         os.close(descriptor)

@@ -13,10 +13,9 @@ from typing import IO, Any
 import pytest
 
 from tpmconsole.board import Board, report
-from tpmconsole.board.dependents import dependents
+from tpmconsole.board.dependents import dependents, forget, plan_forget
 from tpmconsole.board.doctor import network
 from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.forgetting import forget, losses
 from tpmconsole.board.sessions import outdated
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session import events
@@ -84,7 +83,7 @@ def test_who_asks_whether_sessions_run_does_not_pay_for_their_usage(
         lambda: board.sessions.of_identity("gateway"),
         lambda: board.sessions.show("client-1"),
         board.sessions._tidy,
-        lambda: losses(board, "gateway"),
+        lambda: plan_forget(board, "gateway"),
         lambda: dependents(board, KEY),
         lambda: outdated(board, "gateway"),
         lambda: network._servers(examination),
@@ -105,7 +104,7 @@ def test_who_shows_their_usage_looks_once_for_all_sessions(board: Board, looks: 
     assert len(looks) == 1
     assert board.sessions.show("client-2", usage=True).cpu_percent is not None
     assert len(looks) == 2
-    data, _ = report._sessions(board)
+    data, _ = report._sessions(board, str)
     assert [one["cpu_percent"] is not None for one in data] == [True, True]
     assert len(looks) == 3
 

@@ -330,7 +330,7 @@ KEYS_AND_CERTIFICATES = (
     Step("keys", "--simulate keys"),
     Step("keys-paths", "--simulate keys {files}/usb", before=_fill_a_stick),
     Step("keys-prove", "--simulate keys --prove", told=False),
-    Step("persist", "--simulate persist guest 0x81000011"),
+    Step("persist", "--simulate persist guest 0x81000011 --yes"),
     Step("evict", "--simulate evict 0x81000010 --yes"),
     # Certificates
     Step("request-preview", f"--simulate request gateway {_REQUEST} --preview"),

@@ -230,11 +230,11 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         await technician.sees("old trusts")
         await technician.sees("CN=CA, until")
         await technician.press("x")
-        await technician.sees("Trust it no more")
+        await technician.sees("Trust it no longer")
         await technician.press("n", "t")
         await technician.sees("old trusts")
         await technician.press("x")
-        await technician.sees("Trust it no more")
+        await technician.sees("Trust it no longer")
         await technician.press("y")
         await _forget(technician, "old")
         actions = [one for one, _ in _actions(technician)]

@@ -13,7 +13,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
@@ -32,7 +32,6 @@ from tpmconsole.tpm.model import Connection, KeyRef, SelfTest, SelfTestResult, T
 LEAVE_S = 0.4
 
 if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
-    from tpmconsole.board.doctor.modes import WrongMode
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.manager import SessionManager
@@ -207,19 +206,6 @@ class Board:
         except OSError:
             return False
         return written < asked  # else it was put there after the TPM was asked
-
-    def repair_modes(self, wrong: Sequence[WrongMode]) -> int:
-        """Give files and folders of ours the modes that they should have; returns how many.
-
-        Raises:
-            ConsoleError: one could not be changed.
-        """
-        from tpmconsole.board.doctor.modes import repair
-
-        done = repair(wrong)
-        if done:
-            self.record("repair modes", files=str(done))
-        return done
 
     def root_note(self) -> str | None:
         """What to say to somebody who runs this as root without need; once for each board."""

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.keys import OpenKey, open_key
+from tpmconsole.board.plan import Plan
 from tpmconsole.board.trust import known_anchors
+from tpmconsole.clock import moment
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import read_bounded
@@ -193,3 +195,24 @@ def _import_facts(name: str, judgement: Judgement) -> dict[str, str | None]:
     if judgement.added:
         facts["trust"] = " ".join(map(fingerprint, judgement.added))
     return facts
+
+
+def plan_undo(board: Board, name: str) -> Plan[CertificateInfo] | None:
+    """To go back to the certificate before the last import; None where none was kept."""
+    from tpmconsole.identity.identity import kept_certificate, unless_damaged
+    from tpmconsole.x509.judge import describe
+
+    before = kept_before(board, name)
+    if before is None:
+        return None
+    leaf = unless_damaged(lambda: kept_certificate(board.identities.get(name)))
+    now = describe(leaf) if leaf else None
+    what = f" {now.subject}, until {moment(now.not_after)}," if now else ", which cannot be read,"
+    return Plan(
+        title=f"Undo the import of {name}",
+        losses=(f"The certificate{what} is lost, and the CAs that came with it.",),
+        question=f"Go back to {before.subject}, until {moment(before.not_after)}?",
+        doing="going back",
+        apply=lambda _: undo_import(board, name),
+        subject=name,
+    )

@@ -1,4 +1,4 @@
-"""What a key is used for: the identities, certificates, sessions and other keys that need it."""
+"""Who needs a key or an identity; removing one, with what is lost named first."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
 
-from tpmconsole.board.keys import key_files
+from tpmconsole.board.keys import evict, key_files, persistent_keys
+from tpmconsole.board.plan import Plan
+from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.identity.identity import kept_certificate, unless_damaged
 from tpmconsole.tpm.model import KeyFile, PersistentKey
 
 if TYPE_CHECKING:
     from cryptography import x509
 
     from tpmconsole.board import Board
+    from tpmconsole.identity.store import Identity
+    from tpmconsole.tpm.auth import Auth
 
 
 def users(board: Board, key: KeyFile | PersistentKey) -> tuple[str, ...]:
@@ -27,8 +32,6 @@ def users(board: Board, key: KeyFile | PersistentKey) -> tuple[str, ...]:
 
 
 def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
-    from tpmconsole.identity.identity import kept_certificate, unless_damaged
-
     for identity in board.identities.all():
         if identity.name == key.identity:
             yield f"identity {identity.name}: its key"
@@ -76,3 +79,111 @@ def _public_pem(certificate: x509.Certificate) -> str | None:
     except (ValueError, UnsupportedAlgorithm):  # somebody put it there past our checks
         return None
     return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
+
+
+def plan_evict(board: Board, handle: int) -> Plan[tuple[str, ...]]:
+    """To remove a persistent key from the TPM; its result is what no longer works.
+
+    Raises:
+        ConsoleError: there is none at the handle, or the TPM does not answer.
+    """
+    where = f"0x{handle:08x}"
+    keys = [key for key in persistent_keys(board) if int(key.handle, 16) == handle]
+    if not keys:
+        raise ConsoleError(
+            "No such handle", f"nothing is at {where}", NextStep(Action.LIST_KEYS, text="run: {}")
+        )
+    lost = dependents(board, keys[0])
+
+    def apply(auth: Auth) -> tuple[str, ...]:
+        evict(board, handle, auth)
+        return lost
+
+    return Plan(
+        title=f"Evict {where}",
+        losses=(
+            f"{keys[0].algorithm}, {keys[0].purpose}, is lost for good",
+            *(f"no longer works: {line}" for line in lost),
+        ),
+        question="Remove it from the TPM?",
+        doing="removing the key",
+        apply=apply,
+        subject=where,
+        not_done="Not removed",
+    )
+
+
+def plan_forget(board: Board, name: str) -> Plan[None]:
+    """To remove an identity with its files.
+
+    Raises:
+        ConsoleError: there is none of that name.
+    """
+    return Plan(
+        title=f"Forget {name}",
+        losses=_losses(board, name),
+        question="Remove this identity?",
+        doing="removing the identity",
+        apply=lambda _: forget(board, name),
+        subject=name,
+        not_done="Not forgotten",
+    )
+
+
+def _losses(board: Board, name: str) -> tuple[str, ...]:
+    """What is lost with an identity, and what stays, a line each.
+
+    Raises:
+        ConsoleError: there is none of that name.
+    """
+    identity = board.identities.get(name)
+    found = [_key(identity)]
+    if identity.has_certificate:
+        found.append(_certificate(identity))
+    found += [
+        f"session {one.id}, {one.word}: starts no more"
+        for one in board.sessions.list()
+        if one.identity == name
+    ]
+    return tuple(found)
+
+
+def _key(identity: Identity) -> str:
+    if identity.handle is not None:
+        return f"its key, if it is at 0x{identity.handle:08x} still, stays there in the TPM"
+    if identity.key_lost:
+        return "its key: gone already"
+    return "its key: key.pem, for good"
+
+
+def _certificate(identity: Identity) -> str:
+    from tpmconsole.x509.names import name_text
+
+    try:
+        leaf = kept_certificate(identity)
+    except ConsoleError:
+        leaf = None
+    if leaf is None:
+        return "its certificate, which cannot be read"
+    return f"certificate {name_text(leaf.subject)}, until {leaf.not_valid_after_utc:%Y-%m-%d}"
+
+
+def forget(board: Board, name: str) -> None:
+    """Remove an identity with its files; a key inside the TPM stays there.
+
+    Raises:
+        ConsoleError: there is none of that name, a session uses it, or it cannot be removed.
+    """
+    identity = board.identities.get(name)
+    handle = None if identity.handle is None else f"0x{identity.handle:08x}"
+    with board.recording("forget", identity=name, handle=handle):
+        running = [
+            one.id for one in board.sessions.list() if one.identity == name and not one.state.ended
+        ]
+        if running:
+            raise ConsoleError(
+                "Identity is in use",
+                f"{', '.join(running)} runs with '{name}'",
+                NextStep(Action.STOP, text="end it first: {}"),
+            )
+        board.identities.remove(name)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.check_keys import checked
+from tpmconsole.board.phrases import MOVED_FOR_GOOD
+from tpmconsole.board.plan import Plan
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.system.files import PRIVATE_FILE
 from tpmconsole.text import printable
@@ -316,3 +318,20 @@ def evict(board: Board, handle: int, auth: Auth = NO_AUTH) -> None:
     """
     board.tpm.evict(handle, auth)
     board.record("evict", handle=f"0x{handle:08x}")
+
+
+def plan_persist(board: Board, name: str, handle: int) -> Plan[Identity]:
+    """To move an identity's key from its file to a persistent handle; errors as ``persist``."""
+    where = f"0x{handle:08x}"
+    check_for_new_key(handle)
+    identity = board.identities.get(name)
+    return Plan(
+        title=f"Persist {name}",
+        losses=(f"key.pem of '{name}': {MOVED_FOR_GOOD}",),
+        question=f"Move the key to {where}?",
+        doing="moving the key into the TPM",
+        apply=lambda auth: persist(board, name, handle, auth),
+        subject=name,
+        key=lambda: board.source(identity),
+        not_done="Not moved",
+    )

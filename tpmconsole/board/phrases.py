@@ -22,7 +22,7 @@ BETTER_MADE_HERE = (
 )
 
 MOVED_FOR_GOOD = (
-    "its key file is removed, and no key leaves a TPM: there is no way back, and whoever evicts it "
+    "the file is removed, and no key leaves a TPM: there is no way back, and whoever evicts it "
     "loses it"
 )
 

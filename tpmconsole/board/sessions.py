@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tpmconsole.board.plan import Plan
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy, usage_error
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 
@@ -214,3 +215,45 @@ def install(board: Board, session: str, password_file: Path | None) -> tuple[Uni
         written = systemd.install(wanted)
         board.sessions.hand_over(session)
     return wanted, written
+
+
+def plan_stop(board: Board, session: str) -> Plan[SessionStatus]:
+    """To end a session that runs.
+
+    Raises:
+        ConsoleError: there is none of that name.
+    """
+    status = board.sessions.show(session)
+    return Plan(
+        title=f"Stop {session}",
+        losses=(_lost_with(status),),
+        question="End it?",
+        doing=f"stopping {session}",
+        apply=lambda _: stop_session(board, session),
+        subject=session,
+    )
+
+
+def plan_restart(board: Board, session: str) -> Plan[SessionStatus]:
+    """To start a session again; errors as ``plan_stop``."""
+    spec = board.sessions.spec(session)
+    status = board.sessions.show(session)
+    identity = board.identities.get(spec.identity)
+    return Plan(
+        title=f"Restart {session}",
+        losses=() if status.state.ended else (_lost_with(status),),
+        question="Start it again?",
+        doing=f"restarting {session}",
+        apply=lambda auth: restart(board, session, auth),
+        subject=spec.identity,
+        needs="key" if identity.auth == "password" else None,
+        key=lambda: board.source(board.identities.get(spec.identity)),
+    )
+
+
+def _lost_with(status: SessionStatus) -> str:
+    """What ends with a session that runs."""
+    if not status.connections:
+        return "It is running; nobody is connected."
+    are = "connection is" if status.connections == 1 else "connections are"
+    return f"{status.connections} open {are} dropped."

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from tpmconsole.board.plan import Plan
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.text import printable
+from tpmconsole.tpm.auth import Auth
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from cryptography import x509
@@ -115,3 +117,54 @@ def known_anchors(board: Board, identity: Identity, *, replaceable: bool) -> lis
         if not replaceable:
             raise
         return []
+
+
+def plan_add_anchors(board: Board, name: str, data: bytes) -> Plan[list[CertificateInfo]] | None:
+    """To trust the CAs in a file as well; None where all of them are trusted already.
+
+    Raises:
+        ConsoleError: as ``new_anchors`` does.
+    """
+    new = new_anchors(board, name, data)
+    if not new:
+        return None
+
+    def apply(_: Auth) -> list[CertificateInfo]:
+        add_anchors(board, name, data)
+        return new
+
+    return Plan(
+        title=f"Trust this for {name}?",
+        losses=tuple(f"'{name}' would also trust {describe_anchor(anchor)}" for anchor in new),
+        question="Trust it?",
+        doing="adding the CA",
+        apply=apply,
+        subject=name,
+        not_done="Not added",
+    )
+
+
+def plan_remove_anchor(board: Board, name: str, which: str) -> Plan[CertificateInfo]:
+    """To trust a CA no longer; arguments and errors as ``find_anchor``."""
+    anchor = find_anchor(board, name, which)
+
+    def apply(_: Auth) -> CertificateInfo:
+        remove_anchor(board, name, which)
+        return anchor
+
+    return Plan(
+        title="Trust it no longer",
+        losses=(
+            f"'{name}' would no longer trust {describe_anchor(anchor)}: its peers are refused",
+        ),
+        question="Remove it?",
+        doing="removing the CA",
+        apply=apply,
+        subject=name,
+        not_done="Not removed",
+    )
+
+
+def describe_anchor(anchor: CertificateInfo) -> str:
+    """A trust anchor in a sentence."""
+    return f"{anchor.subject}, SHA-256 {anchor.fingerprint}{anchor.trusted_for}"

@@ -52,20 +52,17 @@ def verdict_lines(
         added: the trust anchors that are new.
         changed: False where what was to be installed is there already.
     """
+    from tpmconsole.board.trust import describe_anchor
+
     for one in verdicts:
         yield f"{one.state.upper():<5} {one.name}: {one.text}"
         if one.state != "ok" and one.remedy:
             yield f"      try: {say(one.remedy)}"
     for anchor in added:
         which = "trusted from now on" if installed else "would be trusted"
-        yield f"{which}: {anchor_words(anchor)}"
+        yield f"{which}: {describe_anchor(anchor)}"
     what = "installed" if changed else "unchanged: it is installed already"
     yield f"{name}: certificate {what if installed else 'not installed'}"
-
-
-def anchor_words(anchor: CertificateInfo) -> str:
-    """A trust anchor in a sentence."""
-    return f"{anchor.subject}, SHA-256 {anchor.fingerprint}{anchor.trusted_for}"
 
 
 def anchor_lines(anchors: Sequence[CertificateInfo]) -> Iterator[str]:

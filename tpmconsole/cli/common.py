@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.board import Board
-from tpmconsole.errors import ExitCode, usage_error
+from tpmconsole.board.plan import Plan, Result
+from tpmconsole.cli.next_steps import say
+from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Secret, first_line
 from tpmconsole.system.files import read_bounded
@@ -64,8 +66,22 @@ def read_auth(args: Namespace) -> Auth:
         key=read_password(getattr(args, "password_file", None)),
         parent=read_password(getattr(args, "parent_password_file", None)),
         owner=read_password(getattr(args, "owner_password_file", None)),
+        lockout=read_password(getattr(args, "lockout_password_file", None)),
         spend_last_attempt=getattr(args, "last_try", True),
     )
+
+
+def confirm(plan: Plan[Result], args: Namespace) -> Result:
+    """Do what is planned, where ``--yes`` was given.
+
+    Raises:
+        ConsoleError: it was not, with what would be lost; or it failed.
+    """
+    if not args.yes:
+        instead = f"{say(plan.instead)}, or add --yes" if plan.instead else "add --yes"
+        losses = "; ".join(line.removesuffix(".") for line in plan.losses)
+        raise ConsoleError(plan.not_done, f"{plan.title}: {losses}", instead, plan.refused)
+    return plan.apply(read_auth(args))
 
 
 def out_file(args: Namespace) -> Path | None:

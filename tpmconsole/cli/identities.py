@@ -6,7 +6,7 @@ from argparse import Namespace
 from dataclasses import asdict, replace
 
 from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, certificate_file, out_file, read_auth
+from tpmconsole.cli.common import Answer, Commands, certificate_file, confirm, out_file, read_auth
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ExitCode, usage_error
 
@@ -142,8 +142,8 @@ def _undo(board: Board, args: Namespace) -> Answer:
 
 
 def _trust(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.trust import find_anchor, remove_anchor, trust_anchors
-    from tpmconsole.cli.answers import anchor_lines, anchor_words
+    from tpmconsole.board.trust import describe_anchor, plan_remove_anchor, trust_anchors
+    from tpmconsole.cli.answers import anchor_lines
 
     if args.add is not None and args.remove is not None:
         raise usage_error("Wrong usage", "--add and --remove at once", "use one after the other")
@@ -152,27 +152,18 @@ def _trust(board: Board, args: Namespace) -> Answer:
     if args.remove is None:
         anchors = trust_anchors(board, args.name)
         return Answer([one.to_json() for one in anchors], anchor_lines(anchors))
-    anchor = find_anchor(board, args.name, args.remove)
-    what = anchor_words(anchor)
-    if not args.yes:
-        raise usage_error("Not removed", f"'{args.name}' would no more trust {what}", "add --yes")
-    remove_anchor(board, args.name, args.remove)
+    anchor = confirm(plan_remove_anchor(board, args.name, args.remove), args)
     data = {"identity": args.name, "removed": anchor.to_json()}
-    line = f"{args.name}: trusts no more {what}"
+    line = f"{args.name}: no longer trusts {describe_anchor(anchor)}"
     return _replaced(board, args.name, Answer(data, [line], changed=True))
 
 
 def _add_trust(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.trust import add_anchors, new_anchors
-    from tpmconsole.cli.answers import anchor_words
+    from tpmconsole.board.trust import describe_anchor, plan_add_anchors
 
-    data = certificate_file(args.add)
-    new = new_anchors(board, args.name, data)
-    what = " and ".join(map(anchor_words, new))
-    if new and not args.yes:
-        raise usage_error("Not added", f"'{args.name}' would also trust {what}", "add --yes")
-    if new:
-        add_anchors(board, args.name, data)
+    plan = plan_add_anchors(board, args.name, certificate_file(args.add))
+    new = [] if plan is None else confirm(plan, args)
+    what = " and ".join(map(describe_anchor, new))
     answer = {"identity": args.name, "added": [one.to_json() for one in new]}
     line = f"{args.name}: from now on trusts {what}" if new else f"{args.name}: trusts all of it"
     return _replaced(board, args.name, Answer(answer, [line], changed=bool(new)))

@@ -6,7 +6,7 @@ from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, read_auth, read_password
+from tpmconsole.cli.common import Answer, Commands, confirm, read_auth, read_password
 from tpmconsole.cli.next_steps import option_that_gives, say
 from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.tpm.auth import NO_AUTH
@@ -106,48 +106,32 @@ def _kind(args: Namespace) -> Algorithm | SoftwareKey:
 
 
 def _persist(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.keys import persist
-    from tpmconsole.board.phrases import MOVED_FOR_GOOD
+    from tpmconsole.board.keys import plan_persist
 
     handle = parse_handle(args.handle)
-    persist(board, args.name, handle, read_auth(args))
+    confirm(plan_persist(board, args.name, handle), args)
     data = {"identity": args.name, "handle": f"0x{handle:08x}"}
     moved = f"{args.name}: its key is now at 0x{handle:08x}, inside the TPM"
-    return Answer(data, [moved, MOVED_FOR_GOOD], changed=True)
+    return Answer(data, [moved], changed=True)
 
 
 def _evict(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.dependents import dependents
-    from tpmconsole.board.keys import evict, persistent_keys
+    from tpmconsole.board.dependents import plan_evict
 
-    handle = parse_handle(args.handle)
-    keys = [key for key in persistent_keys(board) if int(key.handle, 16) == handle]
-    if not keys:
-        raise ConsoleError(
-            "No such handle", f"nothing is at 0x{handle:08x}", "run: tpmconsole keys"
-        )
-    lost = dependents(board, keys[0])
-    what = f"0x{handle:08x}: {keys[0].algorithm}, {keys[0].purpose}"
-    if not args.yes:
-        used = f"; it is needed by {'; '.join(lost)}" if lost else ""
-        raise usage_error("Not removed", f"this would be lost for good: {what}{used}", "add --yes")
-    evict(board, handle, read_auth(args))
-    data = {"handle": f"0x{handle:08x}", "evicted": True, "needed_by": list(lost)}
-    return Answer(
-        data, [f"removed {what}", *(f"no longer works: {one}" for one in lost)], changed=True
-    )
+    plan = plan_evict(board, parse_handle(args.handle))
+    lost = confirm(plan, args)
+    data = {"handle": plan.subject, "evicted": True, "needed_by": list(lost)}
+    lines = [f"removed {plan.subject}", *(f"no longer works: {line}" for line in lost)]
+    return Answer(data, lines, changed=True)
 
 
 def _forget(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.forgetting import forget, losses
+    from tpmconsole.board.dependents import plan_forget
 
-    lost = losses(board, args.name)
-    if not args.yes:
-        what = f"'{args.name}' would go, and with it: {'; '.join(lost)}"
-        raise usage_error("Not forgotten", what, "add --yes")
-    forget(board, args.name)
-    data = {"identity": args.name, "forgotten": True, "lost": list(lost)}
-    return Answer(data, [f"{args.name}: forgotten", *lost], changed=True)
+    plan = plan_forget(board, args.name)
+    confirm(plan, args)
+    data = {"identity": args.name, "forgotten": True, "lost": list(plan.losses)}
+    return Answer(data, [f"{args.name}: forgotten", *plan.losses], changed=True)
 
 
 COMMANDS: Commands = {

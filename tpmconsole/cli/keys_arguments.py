@@ -65,10 +65,13 @@ def add_commands(commands: Any) -> None:
         commands,
         "persist",
         "move an identity's key to a persistent handle; its key file is removed, for good",
-        "tpmconsole persist gateway 0x81000010",
+        "tpmconsole persist gateway 0x81000010 --yes",
     )
     persist.add_argument("name", metavar="NAME")
     persist.add_argument("handle", metavar="0x81...")
+    persist.add_argument(
+        "--yes", action="store_true", help="without it, only says what would be lost"
+    )
     other_password_options(persist)
     evict = add_command(
         commands,

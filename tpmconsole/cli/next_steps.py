@@ -47,7 +47,7 @@ _COMMANDS = {
 # Which option gives what an error needs, by the name that it has among the arguments.
 _OPTIONS = {
     "key": ("password_file", "--password-file FILE gives it"),
-    "lockout": ("password_file", "--password-file FILE gives it"),
+    "lockout": ("lockout_password_file", "--password-file FILE gives it"),
     "parent": ("parent_password_file", "--parent-password-file FILE gives it"),
     "hierarchy": ("owner_password_file", "--owner-password-file FILE gives it"),
     "source": ("from_password_file", "--from-password-file FILE gives it"),

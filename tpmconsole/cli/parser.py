@@ -61,9 +61,14 @@ def if_missing_option(command: argparse.ArgumentParser, what: str) -> None:
     )
 
 
-def password_option(command: argparse.ArgumentParser, whose: str = "the key's password") -> None:
+def password_option(
+    command: argparse.ArgumentParser,
+    whose: str = "the key's password",
+    name: str = "password_file",
+) -> None:
     command.add_argument(
         "--password-file",
+        dest=name,
         type=Path,
         metavar="F",
         help=f"{whose}: the file's first line ('-': from standard input)",

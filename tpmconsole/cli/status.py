@@ -6,8 +6,8 @@ from argparse import Namespace
 from dataclasses import asdict
 
 from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, read_password
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.cli.common import Answer, Commands, confirm
+from tpmconsole.errors import ExitCode
 from tpmconsole.tpm.model import SelfTestResult
 
 
@@ -27,20 +27,19 @@ def _selftest(board: Board, args: Namespace) -> Answer:
 
 
 def _lockout_reset(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.phrases import lockout_words, reset_danger
-    from tpmconsole.board.status import reset_lockout
+    from tpmconsole.board.phrases import lockout_words
+    from tpmconsole.board.status import plan_reset_lockout
 
+    plan = plan_reset_lockout(board)
     before = board.status().lockout
-    if before is None:
-        raise ConsoleError(
-            "Lock-out not told", "the TPM is in failure mode", "power the board off and on"
-        )
-    if not args.yes:
-        raise usage_error("Not reset", " ".join(reset_danger(before)), "add --yes")
-    reset_lockout(board, read_password(args.password_file))
+    confirm(plan, args)
     after = board.status().lockout
-    data = {"lockout": asdict(after) if after else None, "forgiven": before.failed_tries}
-    return Answer(data, [lockout_words(after)], changed=before.failed_tries > 0 or before.locked)
+    data = {
+        "lockout": asdict(after) if after else None,
+        "forgiven": before.failed_tries if before else 0,
+    }
+    changed = before is not None and (before.failed_tries > 0 or before.locked)
+    return Answer(data, [lockout_words(after)], changed=changed)
 
 
 COMMANDS: Commands = {

@@ -28,4 +28,4 @@ def add_commands(commands: Any) -> None:
         "tpmconsole lockout reset --password-file lockout.txt --yes",
     )
     reset.add_argument("--yes", action="store_true", help="without it, only says what is at stake")
-    password_option(reset, "the lockout authorisation, where it is set")
+    password_option(reset, "the lockout authorisation, where it is set", "lockout_password_file")

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, out_file
+from tpmconsole.cli.common import Answer, Commands, confirm, out_file
 from tpmconsole.cli.next_steps import say
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.errors import ExitCode
 from tpmconsole.inputs import parse_address
 from tpmconsole.system.files import write_out
 
@@ -22,8 +22,6 @@ COMPLETIONS = {
     "bash": "bash-completion/completions/tpmconsole",
     "zsh": "zsh/site-functions/_tpmconsole",
 }
-
-MODES_TOLD = 5
 
 
 def _doctor(board: Board, args: Namespace) -> Answer:
@@ -40,14 +38,11 @@ def _doctor(board: Board, args: Namespace) -> Answer:
 
 def _repair(board: Board, args: Namespace) -> Answer:
     """Give our files back the modes that they should have, after a yes."""
-    from tpmconsole.board.doctor.modes import wrong_modes
+    from tpmconsole.board.doctor.modes import plan_repair, wrong_modes
 
     wrong = wrong_modes(board.settings.state)
-    if wrong and not args.yes:
-        listed = "; ".join(map(str, wrong[:MODES_TOLD]))
-        more = f" and {len(wrong) - MODES_TOLD} more" if len(wrong) > MODES_TOLD else ""
-        raise usage_error("Not repaired", f"would change {listed}{more}", "add --yes")
-    changed = board.repair_modes(wrong)
+    plan = plan_repair(board)
+    changed = 0 if plan is None else confirm(plan, args)
     lines = [f"{one}: done" if one.ours else f"{one}: not ours to change" for one in wrong]
     left = len(wrong) - changed
     code = ExitCode.NO if left else ExitCode.YES
@@ -94,14 +89,10 @@ def _simulator_start(board: Board, _: Namespace) -> Answer:
 
 
 def _simulator_stop(board: Board, args: Namespace) -> Answer:
-    users = [one.id for one in board.sessions.list() if one.simulated and not one.state.ended]
-    if users and not args.yes:
-        raise ConsoleError(
-            "Simulator in use",
-            f"{', '.join(users)} would sign no new connections",
-            "end them first (tpmconsole session stop ID), or add --yes",
-        )
-    was_running = board.simulator.stop()
+    from tpmconsole.board.status import plan_stop_simulator
+
+    plan = plan_stop_simulator(board)
+    was_running = board.simulator.stop() if plan is None else confirm(plan, args)
     data = board.simulator.status().to_json() | {"stopped": was_running}
     return Answer(data, ["stopped" if was_running else "was not running"], changed=was_running)
 

@@ -1,39 +1,66 @@
-"""Forgetting an identity, after a yes to what is lost with it."""
+"""Asking for a yes to a plan, with what would be lost, and doing it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
-from tpmconsole.board.forgetting import forget, losses
+from tpmconsole.board.plan import Plan
 from tpmconsole.text import printable
+from tpmconsole.ui.ask_auth import NOTHING_KNOWN, Action, do
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.pages.page import Page
+
+Result = TypeVar("Result")
 
 MOST_NAMED = 8  # lines: a dialog has to fit a screen of 24
 
 
-def ask_forget(page: Page, name: str, done: Callable[[str], None]) -> None:
-    """Name what is lost with an identity, and after a yes remove it.
+def plan_and_confirm(
+    page: Page,
+    make: Callable[[], Plan[Result] | None],
+    done: Callable[[Result], None],
+    nothing: Callable[[], None] = lambda: None,
+) -> None:
+    """Make a plan in a thread, then ask for a yes and do it.
 
     Args:
-        done: gets what has happened, in words.
+        make: the plan; None where there is nothing to be done.
+        done: called in the event loop with the plan's result.
+        nothing: called where there is nothing to be done.
     """
 
-    def ask(lost: Any) -> None:
-        lines = [f"- {printable(one)}" for one in lost[:MOST_NAMED]]
-        if len(lost) > MOST_NAMED:
-            lines.append(f"- and {len(lost) - MOST_NAMED} more")
-        page.app.push_screen(
-            ConfirmDialog(f"Forget {name}", "\n".join(lines), "Remove this identity?"),
-            lambda yes: go() if yes else None,
-        )
+    def ask(plan: Plan[Any] | None) -> None:
+        if plan is None:
+            nothing()
+        else:
+            confirm(page, plan, done)
 
-    def go() -> None:
-        page.job(
-            "removing the identity",
-            lambda: forget(page.board, name),
-            lambda _: done(f"{name}: forgotten"),
-        )
+    page.job("", make, ask)
 
-    page.job("", lambda: losses(page.board, name), ask)
+
+def confirm(page: Page, plan: Plan[Result], done: Callable[[Result], None]) -> None:
+    """Ask for a yes to a plan and, after it, do it; a plan without losses needs no yes."""
+    if not plan.losses:
+        apply(page, plan, done)
+        return
+    lines = [f"- {printable(line)}" for line in plan.losses[:MOST_NAMED]]
+    if len(plan.losses) > MOST_NAMED:
+        lines.append(f"- and {len(plan.losses) - MOST_NAMED} more")
+    if len(lines) == 1:
+        lines = [printable(plan.losses[0])]
+    page.app.push_screen(
+        ConfirmDialog(plan.title, "\n".join(lines), plan.question),
+        lambda yes: apply(page, plan, done) if yes else None,
+    )
+
+
+def apply(page: Page, plan: Plan[Result], done: Callable[[Result], None]) -> None:
+    """Do what is planned, asking for every password that it takes."""
+    action = Action(plan.doing, plan.subject, plan.apply, partial(_done, done), plan.key)
+    do(page, action, plan.needs, NOTHING_KNOWN)
+
+
+def _done(done: Callable[[Any], None], result: Any) -> None:
+    done(result)

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tpmconsole.board import Board
+from tpmconsole.board.plan import Plan
 from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, cannot_write
 
 # A state directory has hundreds of files at most; somebody's home given by mistake has more.
@@ -99,3 +101,33 @@ def _owner(number: int) -> str:
         return pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
+
+
+def plan_repair(board: Board) -> Plan[int] | None:
+    """To take others' access to our files away; None where nothing is wrong.
+
+    Its result is how many modes were changed.
+    """
+    wrong = wrong_modes(board.settings.state)
+    if not wrong:
+        return None
+    return Plan(
+        title="Repair modes",
+        losses=tuple(map(str, wrong)),
+        question="Take others' access away?",
+        doing="repairing modes",
+        apply=lambda _: repair_modes(board, wrong),
+        not_done="Not repaired",
+    )
+
+
+def repair_modes(board: Board, wrong: Sequence[WrongMode]) -> int:
+    """Give files and folders of ours the modes that they should have; returns how many.
+
+    Raises:
+        ConsoleError: one could not be changed.
+    """
+    done = repair(wrong)
+    if done:
+        board.record("repair modes", files=str(done))
+    return done

@@ -15,8 +15,9 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.inputs import user_path
 from tpmconsole.system.files import write_out
 from tpmconsole.ui.command import Command
+from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.dialogs.form import Field, FormDialog
-from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
+from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
 from tpmconsole.ui.pages.page import Page
@@ -26,7 +27,6 @@ from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.board.doctor import Finding
-    from tpmconsole.board.doctor.modes import WrongMode
 
 COLUMNS = (("PROBE", 12), ("STATE", 8), ("FINDING", 54))
 MODES_SHOWN = 6
@@ -184,28 +184,16 @@ class DoctorPage(Page):
     # What the keys do
 
     def _ask_to_repair(self) -> None:
-        from tpmconsole.board.doctor.modes import wrong_modes
+        from tpmconsole.board.doctor.modes import plan_repair
 
-        self.job("looking at modes", lambda: wrong_modes(self.board.settings.state), self._confirm)
-
-    def _confirm(self, wrong: Any) -> None:
-        ours: list[WrongMode] = [one for one in wrong if one.ours]
-        if not ours:
-            self.console.main.say("nothing that this user could repair", bad=bool(wrong))
-            return
-        shown = [str(one) for one in ours[:MODES_SHOWN]]
-        more = [f"and {len(ours) - MODES_SHOWN} more"] if len(ours) > MODES_SHOWN else []
-
-        def go(yes: bool | None) -> None:
-            if yes:
-                self.job("repairing modes", lambda: self.board.repair_modes(ours), self._repaired)
-
-        self.app.push_screen(
-            ConfirmDialog("Repair modes", "\n".join([*shown, *more]), "Take others' access away?"),
-            go,
+        plan_and_confirm(
+            self,
+            lambda: plan_repair(self.board),
+            self._repaired,
+            lambda: self.console.main.say("nothing that this user could repair"),
         )
 
-    def _repaired(self, count: Any) -> None:
+    def _repaired(self, count: int) -> None:
         self.console.main.say(f"{count} modes repaired")
         self.refresh_data()
 

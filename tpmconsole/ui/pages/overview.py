@@ -19,12 +19,13 @@ from tpmconsole.board.phrases import (
     self_test_details,
     self_test_words,
 )
+from tpmconsole.board.status import plan_reset_lockout
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
 from tpmconsole.tpm.responses import Code, explain
 from tpmconsole.ui.command import Command
+from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.next_steps import say
-from tpmconsole.ui.pages.lockout import ask_reset
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.widgets.details import Details
@@ -82,7 +83,7 @@ class OverviewPage(Page):
                 "l",
                 "Lock-out",
                 "forget all wrong passwords: resets the TPM's lock-out",
-                lambda: ask_reset(self),
+                self._reset_lockout,
                 self._can_reset,
             ),
             Command(
@@ -120,6 +121,13 @@ class OverviewPage(Page):
         health = self.console.health
         lockout = health.lockout if health else None
         return lockout is not None and (lockout.locked or lockout.failed_tries > 0)
+
+    def _reset_lockout(self) -> None:
+        def done(_: None) -> None:
+            self.console.main.say("the lock-out is reset: all tries are there again")
+            self.console.refresh_health()
+
+        plan_and_confirm(self, lambda: plan_reset_lockout(self.board), done)
 
     def _self_test(self, *, full: bool) -> None:
         kind = "full" if full else "incremental"

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from tpmconsole.board.certificates import demo_sign, kept_before, undo_import
-from tpmconsole.clock import moment
+from tpmconsole.board.certificates import demo_sign, plan_undo
+from tpmconsole.board.dependents import plan_forget
 from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
-from tpmconsole.ui.confirm import ask_forget
-from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.pages.keys.forms import ask_create
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.provision.certificate import Importing
@@ -32,7 +31,7 @@ from tpmconsole.ui.widgets.table import Table
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.x509.judge import CertificateInfo, Judgement
+    from tpmconsole.x509.judge import Judgement
 
 COLUMNS = (("IDENTITY", 22), ("KEY", 10), ("STATE", 10), ("CERTIFICATE", 30))
 
@@ -232,38 +231,24 @@ class ProvisionPage(Page):
 
     def _forget(self) -> None:
         if (one := self._chosen()) is not None:
-            ask_forget(self, one.name, self._changed)
+            name = one.name
+            plan_and_confirm(
+                self,
+                lambda: plan_forget(self.board, name),
+                lambda _: self._changed(f"{name}: forgotten"),
+            )
 
     # Back to the certificate before
 
     def _undo(self) -> None:
-        one = self._chosen()
-        if one is None:
+        if (one := self._chosen()) is None:
             return
         name = one.name
-        self.job(
-            "",
-            lambda: kept_before(self.board, name),
-            lambda kept: self._ask_undo(one, kept),
-        )
-
-    def _ask_undo(self, one: Summary, kept: CertificateInfo | None) -> None:
-        if kept is None:
-            self._changed(f"{one.name}: no earlier certificate was kept", bad=True)
-            return
-        until = f", until {moment(one.not_after)}" if one.not_after else ""
-        loss = f"The certificate {one.subject}{until}, is lost, and the CAs that came with it."
-        back = f"Go back to {kept.subject}, until {moment(kept.not_after)}?"
-        self.app.push_screen(
-            ConfirmDialog(f"Undo the import of {one.name}", loss, back),
-            lambda yes: self._undo_now(one.name) if yes else None,
-        )
-
-    def _undo_now(self, name: str) -> None:
-        self.job(
-            "going back",
-            lambda: undo_import(self.board, name),
+        plan_and_confirm(
+            self,
+            lambda: plan_undo(self.board, name),
             lambda facts: self._replaced(name, f"{name}: back to {facts.subject}"),
+            lambda: self._changed(f"{name}: no earlier certificate was kept", bad=True),
         )
 
     # The simulator's CA

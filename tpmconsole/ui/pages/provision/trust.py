@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tpmconsole.board.trust import add_anchors, remove_anchor, trust_anchors
-from tpmconsole.clock import moment
+from tpmconsole.board.trust import add_anchors, plan_remove_anchor, trust_anchors
+from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
-from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.dialogs.review import ReviewDialog
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.provision.certificate import ask_certificate, ask_trust
@@ -82,22 +81,14 @@ class Trusting:
             for key, one in zip(_KEYS, anchors, strict=False)
         ]
         self._page.app.push_screen(
-            MenuDialog("Trust which no more?", options),
+            MenuDialog("Trust which no longer?", options),
             lambda key: self._ask_removal(anchors[_KEYS.index(key)]) if key else None,
         )
 
     def _ask_removal(self, anchor: CertificateInfo) -> None:
-        board = self._page.board
-
-        def remove() -> None:
-            self._page.job(
-                "removing the CA",
-                lambda: remove_anchor(board, self._name, anchor.fingerprint),
-                lambda _: self._changed(f"{self._name}: trusts {anchor.subject} no more"),
-            )
-
-        loss = f"{anchor.subject}, until {moment(anchor.not_after)}: its peers will be refused"
-        self._page.app.push_screen(
-            ConfirmDialog("Trust it no more", loss, "Remove it?"),
-            lambda yes: remove() if yes else None,
+        board, name = self._page.board, self._name
+        plan_and_confirm(
+            self._page,
+            lambda: plan_remove_anchor(board, name, anchor.fingerprint),
+            lambda _: self._changed(f"{name}: no longer trusts {anchor.subject}"),
         )

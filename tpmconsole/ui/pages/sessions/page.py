@@ -10,12 +10,19 @@ from textual.app import ComposeResult
 from textual.timer import Timer
 from textual.widget import Widget
 
-from tpmconsole.board.sessions import reload, restart, start_session, stop_session, tpm_users
+from tpmconsole.board.sessions import (
+    plan_restart,
+    plan_stop,
+    reload,
+    start_session,
+    tpm_users,
+)
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
+from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.dialogs.events import EventsDialog
-from tpmconsole.ui.dialogs.message import ConfirmDialog, TextDialog
+from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.sessions.details import (
     ASCII_LEVELS,
@@ -221,30 +228,8 @@ class SessionsPage(Page):
         self.app.push_screen(start_form(role, ready), begin)
 
     def _restart(self) -> None:
-        one = self._session()
-        if one is None:
-            return
-
-        def begin(yes: bool | None) -> None:
-            if yes:
-                self.job(
-                    "",
-                    lambda: (self.board.sessions.spec(one.id), self.board.summaries()),
-                    lambda answer: again(*answer),
-                )
-
-        def again(spec: SessionSpec, summaries: Sequence[Summary]) -> None:
-            def start(known: Auth) -> SessionStatus:
-                return restart(self.board, one.id, known)
-
-            self._start(f"restarting {one.id}", spec, _locked(summaries, spec), start)
-
-        if one.state.ended:
-            begin(True)
-            return
-        self.app.push_screen(
-            ConfirmDialog(f"Restart {one.id}", _loss(one), "Start it again?"), begin
-        )
+        if (one := self._session()) is not None:
+            plan_and_confirm(self, lambda: plan_restart(self.board, one.id), self._begun)
 
     def _start(
         self,
@@ -262,27 +247,20 @@ class SessionsPage(Page):
         def source() -> KeyRef | None:
             return self.board.source(self.board.identities.get(spec.identity))
 
-        def done(facts: SessionStatus) -> None:
-            self._started = facts.id  # the cursor goes there
-            self._changed(f"{facts.id} started, engine {facts.engine}")
-
-        action = Action(label, spec.identity, start, done, source)
+        action = Action(label, spec.identity, start, self._begun, source)
         do(self, action, "key" if locked else None)
 
+    def _begun(self, facts: SessionStatus) -> None:
+        self._started = facts.id  # the cursor goes there
+        self._changed(f"{facts.id} started, engine {facts.engine}")
+
     def _stop(self) -> None:
-        one = self._session()
-        if one is None:
-            return
-
-        def end(yes: bool | None) -> None:
-            if yes:
-                self.job(
-                    f"stopping {one.id}",
-                    lambda: stop_session(self.board, one.id),
-                    lambda facts: self._changed(f"{facts.id} {facts.state}"),
-                )
-
-        self.app.push_screen(ConfirmDialog(f"Stop {one.id}", _loss(one), "End it?"), end)
+        if (one := self._session()) is not None:
+            plan_and_confirm(
+                self,
+                lambda: plan_stop(self.board, one.id),
+                lambda facts: self._changed(f"{facts.id} {facts.state}"),
+            )
 
     def _reload(self) -> None:
         if (one := self._session()) is not None:
@@ -311,14 +289,6 @@ class SessionsPage(Page):
 
     def _show_events(self, answer: tuple[str, EventReader, list[dict[str, Any]]]) -> None:
         self.app.push_screen(EventsDialog(*answer))
-
-
-def _loss(one: SessionStatus) -> str:
-    """What ends with a session that runs."""
-    if not one.connections:
-        return "It is running; nobody is connected."
-    are = "connection is" if one.connections == 1 else "connections are"
-    return f"{one.connections} open {are} dropped."
 
 
 def _locked(summaries: Sequence[Summary], spec: SessionSpec) -> bool:
