@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from tpmconsole.errors import Action, NextStep, usage_error
+from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.inputs import user_path
 
 LINES = ("auto", "serial", "fast")
@@ -177,3 +177,74 @@ def _parse(text: str) -> dict[str, Any]:
     import tomllib  # most boards have no such file, and the first paint is waiting
 
     return tomllib.loads(text)
+
+
+QUIET_S = 90.0
+PAGE_S = 20.0
+LONGEST_S = 86_400.0
+# Fewer keys than these a visitor finds by chance within a week.
+LEAST_KEYS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class KioskRules:
+    """What a kiosk does by itself.
+
+    Attributes:
+        quiet_s: after so many seconds without a key everything begins anew.
+        page_s: seconds a page of the tour stays when it plays by itself; 0: it never does.
+        leave: the keys that, pressed one after the other, end the kiosk, by Textual's names;
+            without any only SIGTERM does.
+    """
+
+    quiet_s: float = QUIET_S
+    page_s: float = PAGE_S
+    leave: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> KioskRules:
+        """The rules in the tables of tpmconsole.toml.
+
+        Raises:
+            ConsoleError: one of them cannot be right.
+        """
+        table = options.get("kiosk", {})
+        if not isinstance(table, Mapping):
+            raise _kiosk_wrong("kiosk is no table", "write [kiosk]")
+        unknown = sorted(set(table) - {"quiet_s", "page_s", "leave"})
+        if unknown:
+            raise _kiosk_wrong(
+                f"there is no {unknown[0]} in [kiosk]", "use quiet_s, page_s and leave"
+            )
+        return cls(
+            quiet_s=_kiosk_seconds(table, "quiet_s", QUIET_S, least=5),
+            page_s=_kiosk_seconds(table, "page_s", PAGE_S, least=0),
+            leave=_kiosk_keys(table.get("leave", [])),
+        )
+
+
+def _kiosk_seconds(table: Mapping[str, Any], name: str, default: float, least: float) -> float:
+    value = table.get(name, default)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or not least <= value <= LONGEST_S:
+        raise _kiosk_wrong(
+            f"{name} in [kiosk] is no number of seconds from {least:g} to {LONGEST_S:g}",
+            f"write it as {name} = {default:g}",
+        )
+    return float(value)
+
+
+def _kiosk_keys(value: Any) -> tuple[str, ...]:
+    example = 'leave = ["f8", "f8", "x", "f3", "x"]'
+    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
+        raise _kiosk_wrong("leave in [kiosk] is no list of keys", f"write it as {example}")
+    if 0 < len(value) < LEAST_KEYS:
+        raise _kiosk_wrong(
+            f"leave in [kiosk] has fewer than {LEAST_KEYS} keys: visitors would find them",
+            f"take more, as in {example}",
+        )
+    return tuple(value)
+
+
+def _kiosk_wrong(cause: str, remedy: str) -> ConsoleError:
+    return usage_error("Settings not usable", f"{cause} (tpmconsole.toml)", remedy)

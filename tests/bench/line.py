@@ -17,7 +17,7 @@ from tpmconsole.board.requests import make_request
 from tpmconsole.board.sessions import start_session, stop_session
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.tpm.model import Algorithm
-from tpmconsole.x509.request import RequestSpec
+from tpmconsole.x509.request_spec import RequestSpec
 
 STOCK = Path(__file__).with_name("stock_console.py")
 QUIET_S = 0.6

@@ -25,7 +25,7 @@ from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm, Connection
-from tpmconsole.x509.request import RequestSpec
+from tpmconsole.x509.request_spec import RequestSpec
 
 HANDLE = 0x81000010
 SERVER = SessionSpec("server", "gateway", "127.0.0.1", 0)

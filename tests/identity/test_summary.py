@@ -15,7 +15,8 @@ from tpmconsole.board import Board
 from tpmconsole.identity.store import IdentityStore
 from tpmconsole.identity.summary import Summary, summarise
 from tpmconsole.settings import Settings
-from tpmconsole.x509.request import RequestSpec, build
+from tpmconsole.x509.request import build
+from tpmconsole.x509.request_spec import RequestSpec
 
 ROOT = ca("Root")
 

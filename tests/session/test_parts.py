@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
+from tpmconsole.board import tpm_users as usage_module
 from tpmconsole.board.lines import session_lines
+from tpmconsole.board.tpm_users import Link, foreign_users
 from tpmconsole.cli.answers import session_facts_lines
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.session import events
-from tpmconsole.session import usage as usage_module
 from tpmconsole.session.events import EventLog, EventReader, follow_events, read_events
 from tpmconsole.session.process import line_protocol
 from tpmconsole.session.process.signing_thread import SigningThread
@@ -29,7 +30,7 @@ from tpmconsole.session.spec import address_text
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
 from tpmconsole.session.tls import errors
 from tpmconsole.session.tls.errors import Peer, explain
-from tpmconsole.session.usage import Link, foreign_users, usage
+from tpmconsole.session.usage import usage
 from tpmconsole.system.processes import family, start_time
 from tpmconsole.system.sockdiag import servers_of_sockets
 

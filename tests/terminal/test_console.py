@@ -23,7 +23,7 @@ from tpmconsole.board.tour import clear_leftovers
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
-from tpmconsole.x509.request import RequestSpec
+from tpmconsole.x509.request_spec import RequestSpec
 
 FIRST_PAINT, SWITCH, CURSOR, DIALOG, UPDATE, LEAVING = 3000, 2500, 200, 1800, 150, 60
 PAGES = {

@@ -26,7 +26,7 @@ from tpmconsole.board.requests import make_request
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.terminal.profile import TRUECOLOUR, LineProfile
-from tpmconsole.x509.request import RequestSpec
+from tpmconsole.x509.request_spec import RequestSpec
 
 PICTURES = Path(__file__).parents[2] / "screenshots"
 # Fixed, because the Overview shows it.

@@ -12,9 +12,9 @@ from support.technician import Technician, console
 
 from tpmconsole.board.keys import create_key
 from tpmconsole.errors import ConsoleError
-from tpmconsole.settings import Settings, load_settings
+from tpmconsole.settings import KioskRules, Settings, load_settings
 from tpmconsole.tpm.model import Algorithm, KeyRef
-from tpmconsole.ui.kiosk import KeySequence, KioskRules
+from tpmconsole.ui.kiosk import KeySequence
 from tpmconsole.ui.main_screen import PAGES
 from tpmconsole.ui.pages.tour import TourPage
 

@@ -27,7 +27,7 @@ from tpmconsole.ui.dialogs.form import FormDialog
 from tpmconsole.ui.pages.provision import hand_over
 from tpmconsole.ui.pages.provision.steps import step_facts
 from tpmconsole.ui.widgets.table import Table
-from tpmconsole.x509.request import RequestSpec
+from tpmconsole.x509.request_spec import RequestSpec
 
 Make = Callable[..., Settings]
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from tpmconsole.board.tpm_users import Link, TpmUser
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
-from tpmconsole.session.usage import Link, TpmUser
 from tpmconsole.ui.pages.sessions.details import (
     BLOCK_LEVELS,
     event_facts,

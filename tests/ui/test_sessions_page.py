@@ -18,7 +18,7 @@ from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm
-from tpmconsole.x509.request import RequestSpec
+from tpmconsole.x509.request_spec import RequestSpec
 
 Make = Callable[..., Settings]
 # Opens the simulator's bus as any D-Bus client would; no child of ours, which would be our worker.

@@ -21,7 +21,8 @@ from support.pki import ca, ec_key, key_pem, leaf, pem
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.x509.bundle import read_bundle
-from tpmconsole.x509.request import RequestSpec, build
+from tpmconsole.x509.request import build
+from tpmconsole.x509.request_spec import RequestSpec
 
 ROOT = ca("Root")
 LEAF = leaf(ROOT)

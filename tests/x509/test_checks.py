@@ -12,7 +12,8 @@ from support.pki import DAY, NOW, ca, ec_key, leaf, make, rsa_key
 from tpmconsole.cli.answers import verdict_json
 from tpmconsole.x509.comparisons import check_possession, check_renewal, check_request
 from tpmconsole.x509.judge import Finding, Proof, describe, judge
-from tpmconsole.x509.request import RequestSpec, build
+from tpmconsole.x509.request import build
+from tpmconsole.x509.request_spec import RequestSpec
 
 ROOT = ca("Root")
 KEY = ec_key()

@@ -16,7 +16,8 @@ from support.pki import ec_key, handshake, name, rsa_key
 from tpmconsole.errors import ConsoleError
 from tpmconsole.x509.demo_ca import DemoCa
 from tpmconsole.x509.judge import Proof, describe, judge, read_bundle
-from tpmconsole.x509.request import RequestSpec, build
+from tpmconsole.x509.request import build
+from tpmconsole.x509.request_spec import RequestSpec
 
 SPEC = RequestSpec(
     "CN=gateway,O=Example,C=DE", ("dns:gateway.local", "ip:127.0.0.1", "uri:urn:dev:1"), "both"

@@ -20,7 +20,8 @@ from support.pki import handshake
 
 from tpmconsole.x509.bundle import read_bundle
 from tpmconsole.x509.judge import Judgement, Proof, judge
-from tpmconsole.x509.request import RequestSpec, build
+from tpmconsole.x509.request import build
+from tpmconsole.x509.request_spec import RequestSpec
 from tpmconsole.x509.schemes import PrivateKey
 
 OPENSSL = shutil.which("openssl") or "openssl"

@@ -14,8 +14,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from support.pki import ec_key, rsa_key
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.x509.names import san_entry
-from tpmconsole.x509.request import RequestSpec, build, parse_san, parse_subject, preview
+from tpmconsole.x509.names import parse_subject, san_entry
+from tpmconsole.x509.request import build, preview
+from tpmconsole.x509.request_spec import RequestSpec
+from tpmconsole.x509.san import parse_san
 
 OPENSSL = shutil.which("openssl") or "openssl"
 FULL = RequestSpec(

@@ -20,8 +20,9 @@ from tpmconsole.tpm.model import Algorithm, KeyCheck, KeyFile, KeyRef, Persisten
 if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.identity.store import Identity
-    from tpmconsole.tpm.keyfile.software import SoftwareKey
+    from tpmconsole.secret import Password
     from tpmconsole.tpm.keys import TpmEcKey, TpmRsaKey
+    from tpmconsole.tpm.model import SoftwareKey
     from tpmconsole.x509.schemes import PublicKey
 
 
@@ -232,6 +233,17 @@ def create_key(
     where = None if handle is None else f"0x{handle:08x}"
     board.record("create", identity=name, algorithm=algorithm.value, handle=where, **facts)
     return identity
+
+
+def software_key(path: Path, passphrase: Password | None = None) -> SoftwareKey:
+    """A private key that was made elsewhere, to be wrapped into the TPM.
+
+    Raises:
+        ConsoleError: it is none that can be, or its passphrase is missing or wrong.
+    """
+    from tpmconsole.tpm.keyfile.software import read_software_key
+
+    return read_software_key(path, passphrase)
 
 
 def make_private(board: Board, key: KeyFile) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from tpmconsole.tpm.auth import NO_AUTH, Auth
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from tpmconsole.board import Board
     from tpmconsole.system.disks import Disk
-    from tpmconsole.x509.request import Line, RequestSpec
+    from tpmconsole.x509.request_spec import Line, RequestSpec
 
 
 def default_spec(board: Board, role: str = "client") -> RequestSpec:
@@ -224,3 +225,70 @@ def renewal_spec(board: Board, name: str) -> RequestSpec:
             NextStep(Action.REQUEST, name, "run: {}; then import what your CA sends"),
         )
     return spec_of(certificate)
+
+
+# What a form and a command ask for
+
+
+def asked_by(pem: bytes) -> RequestSpec:
+    """What a request that was made asks for."""
+    from cryptography import x509
+
+    from tpmconsole.x509.request import spec_of
+
+    return spec_of(x509.load_pem_x509_csr(pem))
+
+
+def form_values(spec: RequestSpec) -> dict[str, str]:
+    """The values of a form that asks for the same: a subject's fields, or all of it in one."""
+    from tpmconsole.x509.names import fields_of_subject, parse_subject
+
+    fields = fields_of_subject(parse_subject(spec.subject))
+    subject = {"subject": spec.subject} if fields is None else fields
+    return {**subject, "san": " ".join(spec.san), "role": spec.role}
+
+
+def spec_of_form(values: Mapping[str, str]) -> RequestSpec:
+    """What a form with these values asks for."""
+    from tpmconsole.x509.names import subject_of_fields
+    from tpmconsole.x509.request_spec import RequestSpec
+
+    return RequestSpec(
+        subject=values["subject"] or subject_of_fields(values),
+        san=tuple(values["san"].replace(",", " ").split()),
+        role=values["role"],
+    )
+
+
+def check_subject_field(field: str, value: str) -> None:
+    """Refuse what cannot be in this field of a subject; empty may be any.
+
+    Raises:
+        ConsoleError: it cannot.
+    """
+    from tpmconsole.x509.names import parse_subject, subject_of_fields
+
+    if value:
+        parse_subject(subject_of_fields({field: value}))
+
+
+def check_subject(spec: RequestSpec) -> None:
+    """Refuse a subject that does not parse.
+
+    Raises:
+        ConsoleError: it does not.
+    """
+    from tpmconsole.x509.names import parse_subject
+
+    parse_subject(spec.subject)
+
+
+def check_san(spec: RequestSpec) -> None:
+    """Refuse names that do not parse.
+
+    Raises:
+        ConsoleError: one does not.
+    """
+    from tpmconsole.x509.san import parse_san
+
+    parse_san(spec.san)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.session.spec import Credentials, SessionSpec
     from tpmconsole.session.status import SessionStatus
-    from tpmconsole.session.usage import TpmUser
     from tpmconsole.system.systemd import UnitFiles
 
 
@@ -71,20 +69,6 @@ def stop_session(board: Board, session: str) -> SessionStatus:
     facts = board.sessions.stop(session)
     board.record("session stop", session=session)
     return facts
-
-
-def tpm_users(board: Board) -> list[TpmUser]:
-    """Who uses the board's TPM besides us: not our sessions, our worker, our simulator."""
-    from tpmconsole.session.usage import foreign_users
-    from tpmconsole.system.processes import family
-
-    simulator = board.simulator.status()
-    ours = [os.getpid(), *simulator.pids.values(), *board.sessions.pids()]
-    sockets = None
-    if board.settings.simulate:
-        bus = simulator.bus
-        sockets = Path(bus.removeprefix("unix:path=")).parent if bus else board.settings.simulator
-    return foreign_users(family(ours), sockets)
 
 
 def restart(board: Board, session: str, auth: Auth) -> SessionStatus:

@@ -65,3 +65,10 @@ def plan_stop_simulator(board: Board) -> Plan[bool] | None:
         instead=NextStep(Action.STOP, text="end them first ({})"),
         refused=ExitCode.NO,
     )
+
+
+def why_it_failed() -> ConsoleError:
+    """What a TPM in failure mode says to everything, and what to do about it."""
+    from tpmconsole.tpm.responses import Code, explain
+
+    return explain(Code.FAILURE)

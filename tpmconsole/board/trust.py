@@ -168,3 +168,15 @@ def plan_remove_anchor(board: Board, name: str, which: str) -> Plan[CertificateI
 def describe_anchor(anchor: CertificateInfo) -> str:
     """A trust anchor in a sentence."""
     return f"{anchor.subject}, SHA-256 {anchor.fingerprint}{anchor.trusted_for}"
+
+
+def certificates_pem(data: bytes) -> bytes:
+    """The certificates of a file in one of the forms that CAs send, as PEM.
+
+    Raises:
+        ConsoleError: there is none in it.
+    """
+    from tpmconsole.x509.bundle import read_bundle
+    from tpmconsole.x509.names import pem
+
+    return pem(read_bundle(data))

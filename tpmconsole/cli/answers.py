@@ -15,8 +15,8 @@ from tpmconsole.tpm.model import SelfTest
 
 if TYPE_CHECKING:
     from tpmconsole.board.tour.story import Outcome
+    from tpmconsole.board.tpm_users import TpmUser
     from tpmconsole.session.status import SessionStatus
-    from tpmconsole.session.usage import TpmUser
     from tpmconsole.x509.judge import CertificateInfo, Finding
 
 

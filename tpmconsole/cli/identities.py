@@ -19,7 +19,7 @@ def _request(board: Board, args: Namespace) -> Answer:
         preview_request,
         same_request,
     )
-    from tpmconsole.x509.request import RequestSpec
+    from tpmconsole.x509.request_spec import RequestSpec
 
     usual = default_spec(board)
     spec = RequestSpec(
@@ -61,11 +61,9 @@ def _renew(board: Board, args: Namespace) -> Answer:
 
 def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = True) -> Answer:
     """A request was made: what it asks for, and where it is, or itself."""
-    from cryptography import x509
+    from tpmconsole.board.requests import asked_by
 
-    from tpmconsole.x509.request import spec_of
-
-    asks = spec_of(x509.load_pem_x509_csr(pem))
+    asks = asked_by(pem)
     path = str(out_file(args) or board.identities.get(args.name).request)
     names = ", ".join((asks.subject, *asks.san))
     lines = [f"{args.name}: asks for {names}; role {asks.role}"]

@@ -14,8 +14,8 @@ from tpmconsole.tpm.handles import parse_handle
 from tpmconsole.tpm.model import Algorithm, KeyCheck, algorithm_words
 
 if TYPE_CHECKING:
-    from tpmconsole.identity.store import Identity
-    from tpmconsole.tpm.keyfile.software import SoftwareKey
+    from tpmconsole.identity.identity import Identity
+    from tpmconsole.tpm.model import SoftwareKey
 
 
 def _keys(board: Board, args: Namespace) -> Answer:
@@ -89,13 +89,13 @@ def _created_before(identity: Identity, algorithm: str | None, handle: int | Non
 
 def _kind(args: Namespace) -> Algorithm | SoftwareKey:
     """What to make, or the key to import; the file itself says which algorithm it is."""
-    from tpmconsole.tpm.keyfile.software import read_software_key
+    from tpmconsole.board.keys import software_key
 
     if args.source is None:
         if args.from_password_file is not None:
             raise usage_error("No file to import", "--from is missing", "add --from FILE")
         return Algorithm(args.algorithm or Algorithm.EC_P256)
-    found = read_software_key(args.source, read_password(args.from_password_file))
+    found = software_key(args.source, read_password(args.from_password_file))
     if args.algorithm not in (None, found.algorithm.value):
         raise usage_error(
             "Another algorithm",

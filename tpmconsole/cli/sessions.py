@@ -91,7 +91,7 @@ def _session_restart(board: Board, args: Namespace) -> Answer:
 
 
 def _session_users(board: Board, _: Namespace) -> Answer:
-    from tpmconsole.board.sessions import tpm_users
+    from tpmconsole.board.tpm_users import tpm_users
     from tpmconsole.cli.answers import user_lines
 
     users = tpm_users(board)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 
@@ -285,3 +286,17 @@ class KeyCheck:
     @property
     def usable(self) -> bool:
         return self.answer == "yes"
+
+
+@dataclass(frozen=True, slots=True)
+class SoftwareKey:
+    """A private key that exists outside any TPM.
+
+    Attributes:
+        path: the file, absolute.
+        pkcs8: the key, DER without encryption.
+    """
+
+    path: Path
+    algorithm: Algorithm
+    pkcs8: bytes = field(repr=False)

@@ -5,32 +5,51 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual import events
+from textual.theme import BUILTIN_THEMES
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
+from tpmconsole.settings import KioskRules
 from tpmconsole.ui.background import Job, JobFinished, JobNews, Jobs
 from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
 from tpmconsole.ui.dialogs.too_small import LEAST, TooSmall
-from tpmconsole.ui.keeper import Keeper
-from tpmconsole.ui.kiosk import KioskRules
+from tpmconsole.ui.kiosk import Keeper
 from tpmconsole.ui.main_screen import MainScreen
 from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.terminal.crash import QuietCrash
 from tpmconsole.ui.terminal.driver import line_driver
 from tpmconsole.ui.terminal.profile import LineProfile
-from tpmconsole.ui.themes import FAST, SERIAL
 
 if TYPE_CHECKING:
+    from textual.dom import DOMNode
     from textual.geometry import Size
 
     from tpmconsole.board.tour import Tour
     from tpmconsole.tpm.model import TpmHealth
+    from tpmconsole.ui.console import Console
+    from tpmconsole.ui.kiosk import KioskConsole
 
 log = logging.getLogger(__name__)
+
+# Sixteen colours, by the names that every terminal gives its own shades.
+SERIAL = replace(
+    BUILTIN_THEMES["ansi-dark"], name="console-serial", accent="ansi_cyan", primary="ansi_cyan"
+)
+# Shades in the middle, which can be read on dark and on light.
+FAST = replace(
+    SERIAL,
+    name="console-fast",
+    primary="#3d94c9",
+    accent="#3d94c9",
+    success="#5a9e3f",
+    warning="#c08a1e",
+    error="#d0473e",
+)
 
 FEW_COLOURS = 16
 # Between two silent refreshes the TPM rests so many times as long as the last one took, at most.
@@ -53,7 +72,7 @@ class ConsoleApp(QuietCrash):
         """Not by Textual's own key: ^Q is what a serial line sends to go on."""
 
     def action_help_quit(self) -> None:
-        """Not either: it tells of a key that is none here."""
+        """Disabled as well: Textual's message names Ctrl+Q, which this console does not use."""
 
     def __init__(
         self, board: Board, profile: LineProfile | None = None, tour: Tour | None = None
@@ -109,6 +128,30 @@ class ConsoleApp(QuietCrash):
         screen = self.screen_stack[0]
         assert isinstance(screen, MainScreen)  # noqa: S101  (the default screen, never popped)
         return screen
+
+    def in_front(self, page: DOMNode) -> bool:
+        """Whether a page is the one that is open, below dialogs or not."""
+        return self.main.page is page
+
+    def uncovered(self) -> bool:
+        """Whether no dialog is open."""
+        return self.screen is self.main
+
+    def say(self, message: str, *, bad: bool = False) -> None:
+        """Put a message into the status line."""
+        self.main.say(message, bad=bad)
+
+    def show_keys(self) -> None:
+        """Show the keys that do something now."""
+        self.main.show_keys()
+
+    def jobs_changed(self) -> None:
+        """A job has started, ended or changed its label."""
+        self.main.jobs_changed()
+
+    def obey(self, key: str) -> bool:
+        """Do what a key means now; returns whether it means anything."""
+        return self.main.obey(key)
 
     def start_job(self, job: Job) -> None:
         """Run a job in a thread and show it in the status line."""
@@ -208,3 +251,9 @@ class ConsoleApp(QuietCrash):
     def leave(self) -> None:
         """End the console."""
         self.exit(0)
+
+
+if TYPE_CHECKING:
+
+    def _as_its_parts_know_it(app: ConsoleApp) -> tuple[Console, KioskConsole]:
+        return app, app

@@ -156,4 +156,4 @@ class _Doing:
         if self._answer is not None:  # which is then all that is known of the key
             self._action.done(self._answer)
         else:
-            self._page.console.main.say("not done: no password was given")
+            self._page.console.say("not done: no password was given")

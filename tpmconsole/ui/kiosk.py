@@ -1,80 +1,46 @@
-"""The rules of a kiosk: ``[kiosk]`` in tpmconsole.toml."""
+"""Who looks after a kiosk: begins anew when it is quiet, plays the tour, knows who may end it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
 
-from tpmconsole.errors import ConsoleError, usage_error
+from textual import events
 
-QUIET_S = 90.0
-PAGE_S = 20.0
-LONGEST_S = 86_400.0
-# Fewer keys than these a visitor finds by chance within a week.
-LEAST_KEYS = 5
+if TYPE_CHECKING:
+    from textual.screen import Screen
+    from textual.timer import Timer
 
+    from tpmconsole.settings import KioskRules
+    from tpmconsole.ui.main_screen import MainScreen
+    from tpmconsole.ui.pages.tour import TourPage
 
-@dataclass(frozen=True, slots=True)
-class KioskRules:
-    """What a kiosk does by itself.
-
-    Attributes:
-        quiet_s: after so many seconds without a key everything begins anew.
-        page_s: seconds a page of the tour stays when it plays by itself; 0: it never does.
-        leave: the keys that, pressed one after the other, end the kiosk, by Textual's names;
-            without any only SIGTERM does.
-    """
-
-    quiet_s: float = QUIET_S
-    page_s: float = PAGE_S
-    leave: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, options: Mapping[str, Any]) -> KioskRules:
-        """The rules in the tables of tpmconsole.toml.
-
-        Raises:
-            ConsoleError: one of them cannot be right.
-        """
-        table = options.get("kiosk", {})
-        if not isinstance(table, Mapping):
-            raise _wrong("kiosk is no table", "write [kiosk]")
-        unknown = sorted(set(table) - {"quiet_s", "page_s", "leave"})
-        if unknown:
-            raise _wrong(f"there is no {unknown[0]} in [kiosk]", "use quiet_s, page_s and leave")
-        return cls(
-            quiet_s=_seconds(table, "quiet_s", QUIET_S, least=5),
-            page_s=_seconds(table, "page_s", PAGE_S, least=0),
-            leave=_keys(table.get("leave", [])),
-        )
+BUSY_S = 2.0
 
 
-def _seconds(table: Mapping[str, Any], name: str, default: float, least: float) -> float:
-    value = table.get(name, default)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or not least <= value <= LONGEST_S:
-        raise _wrong(
-            f"{name} in [kiosk] is no number of seconds from {least:g} to {LONGEST_S:g}",
-            f"write it as {name} = {default:g}",
-        )
-    return float(value)
+class KioskConsole(Protocol):
+    """The application, as the keeper of a kiosk knows it."""
 
+    @property
+    def main(self) -> MainScreen:
+        """The screen below every dialog."""
 
-def _keys(value: Any) -> tuple[str, ...]:
-    example = 'leave = ["f8", "f8", "x", "f3", "x"]'
-    if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
-        raise _wrong("leave in [kiosk] is no list of keys", f"write it as {example}")
-    if 0 < len(value) < LEAST_KEYS:
-        raise _wrong(
-            f"leave in [kiosk] has fewer than {LEAST_KEYS} keys: visitors would find them",
-            f"take more, as in {example}",
-        )
-    return tuple(value)
+    @property
+    def screen_stack(self) -> list[Screen[Any]]:
+        """The screens, the one in front last."""
 
+    def set_timer(self, delay: float, callback: Callable[[], None]) -> Timer:
+        """Call back once, after so many seconds."""
 
-def _wrong(cause: str, remedy: str) -> ConsoleError:
-    return usage_error("Settings not usable", f"{cause} (tpmconsole.toml)", remedy)
+    def pop_screen(self) -> object:
+        """Close the dialog in front."""
+
+    def cover_if_small(self) -> None:
+        """Cover the screen, where the terminal is too small for it."""
+
+    def leave(self) -> None:
+        """End the console."""
 
 
 class KeySequence:
@@ -94,3 +60,98 @@ class KeySequence:
             return False
         self._last = (*self._last, key)[-len(self._keys) :]
         return self._last == self._keys
+
+
+class Keeper:
+    """Looks after a kiosk.
+
+    A visitor has the console until nothing was pressed for a while. Then everything is thrown away,
+    and the tour plays by itself, round by round, with a rest on its cover in between. A page that
+    stays costs the line no byte.
+
+    Args:
+        app: the kiosk's console.
+        rules: how long a while is.
+    """
+
+    def __init__(self, app: KioskConsole, rules: KioskRules) -> None:
+        self._app = app
+        self._rules = rules
+        self._sequence = KeySequence(rules.leave)
+        self._touched = time.monotonic()
+        self._playing = False
+        self._used = False
+        self._timer: Timer | None = None
+
+    def start(self) -> None:
+        """Begin to look after it."""
+        self._wait(self._rules.quiet_s)
+
+    def pressed(self, event: events.Event) -> None:
+        """Somebody is there."""
+        self._touched = time.monotonic()
+        self._used = True
+        if self._playing:
+            self._playing = False
+            self._wait(self._rules.quiet_s)
+        if isinstance(event, events.Key) and self._sequence.pressed(event.key):
+            self._app.leave()
+
+    def _wait(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.stop()
+        self._timer = self._app.set_timer(seconds, self._due)
+
+    def _due(self) -> None:
+        if self._playing:
+            self._play()
+            return
+        left = self._touched + self._rules.quiet_s - time.monotonic()
+        if left > 0:
+            self._wait(left)
+            return
+        if self._used and self._page.busy:  # a TPM that hangs: its deadline comes
+            self._wait(BUSY_S)
+            return
+        if self._used:
+            self._begin_anew()
+        self._playing = self._rules.page_s > 0
+        self._wait(self._rules.page_s if self._playing else self._rules.quiet_s)
+
+    def _play(self) -> None:
+        page = self._page
+        if page.busy:
+            self._wait(BUSY_S)
+            return
+        if page.at_end:
+            self._begin_anew()
+            self._playing = False
+            self._touched = time.monotonic()
+            self._wait(self._rules.quiet_s)
+            return
+        self._used = True
+        self._uncover()  # what another page's job had to say, too late for whoever asked for it
+        page.skip()
+        self._wait(self._rules.page_s)
+
+    @property
+    def _page(self) -> TourPage:
+        from tpmconsole.ui.pages.tour import TourPage
+
+        return self._app.main.query_one(TourPage)
+
+    def _begin_anew(self) -> None:
+        """Close every dialog, go to the first page, and throw everything away."""
+        self._used = False
+        self._uncover()
+        self._app.main.open_first()
+        self._app.main.say("")
+        self._page.start_over()
+
+    def _uncover(self) -> None:
+        """Close every dialog."""
+        app = self._app
+        if len(app.screen_stack) > 1:
+            while len(app.screen_stack) > 1:
+                app.pop_screen()
+            app.cover_if_small()

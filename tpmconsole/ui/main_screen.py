@@ -6,7 +6,7 @@ import gc
 import socket
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from textual import events
 from textual.app import ComposeResult
@@ -19,15 +19,13 @@ from tpmconsole.system.files import refused
 from tpmconsole.system.tidy import tidy
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command, find, key_name
+from tpmconsole.ui.console import Console, console_of
 from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.preload import AFTER_S, import_ahead
 from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.terminal.driver import repaint
 from tpmconsole.ui.widgets.bars import KeyBar, PageBar, StatusBar, TitleBar
-
-if TYPE_CHECKING:
-    from tpmconsole.ui.app import ConsoleApp
 
 
 class PageName(NamedTuple):
@@ -81,11 +79,8 @@ class MainScreen(Screen[None]):
         self._ticker: Timer | None = None
 
     @property
-    def console(self) -> ConsoleApp:
-        from tpmconsole.ui.app import ConsoleApp
-
-        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
-        return self.app
+    def console(self) -> Console:
+        return console_of(self)
 
     @property
     def whole(self) -> bool:

@@ -23,6 +23,7 @@ _BELOW = (
     "session.spec",
     "session.manager",
     "session.usage",
+    "board.tpm_users",
     "board.doctor",
     "board.report",
 )

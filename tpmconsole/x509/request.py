@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -20,28 +19,9 @@ from tpmconsole.x509.names import (
     san_texts,
     subject_text,
 )
+from tpmconsole.x509.request_spec import ROLES, Line, RequestSpec
 from tpmconsole.x509.san import parse_san
 from tpmconsole.x509.schemes import PrivateKey, PublicKey, scheme_of
-
-__all__ = ["ROLES", "RequestSpec", "build", "parse_san", "parse_subject", "preview", "spec_of"]
-
-ROLES = ("client", "server", "both")
-Line = tuple[str, str]
-
-
-@dataclass(frozen=True, slots=True)
-class RequestSpec:
-    """What a request asks for.
-
-    Attributes:
-        subject: RFC 4514, such as ``CN=gateway-1,O=Example``.
-        san: ``dns:…``, ``ip:…``, ``uri:…`` and ``email:…``.
-        role: ``client``, ``server`` or ``both``; decides the extended key usage.
-    """
-
-    subject: str
-    san: tuple[str, ...] = ()
-    role: str = "client"
 
 
 def build(

@@ -17,7 +17,7 @@ from typing import Any
 from tpmconsole.errors import ConsoleError, Remedy, usage_error
 from tpmconsole.text import printable
 from tpmconsole.x509.names import escaped, parse_subject
-from tpmconsole.x509.request import ROLES, RequestSpec
+from tpmconsole.x509.request_spec import ROLES, RequestSpec
 from tpmconsole.x509.san import parse_san
 
 _PLACE = re.compile(r"\{([^{}]*)\}")

@@ -36,7 +36,7 @@ from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.tpm.simulator import Simulator
-from tpmconsole.x509.request import RequestSpec
+from tpmconsole.x509.request_spec import RequestSpec
 
 PASSWORD = b"only-this-key-knows"
 

@@ -199,7 +199,7 @@ def _joined_since(path: Path, user: str) -> bool:
 
 def users(examination: Examination) -> Finding:
     """Who else has the device open, or uses the TPM by a library?"""
-    from tpmconsole.board.sessions import tpm_users
+    from tpmconsole.board.tpm_users import tpm_users
 
     found = tpm_users(examination.board)
     evidence = [f"{one.name}, process {one.pid} of {one.user}: {one.how}" for one in found]

@@ -62,7 +62,7 @@ class Stage:
 
     def request(self, name: str) -> bytes:
         """Its certificate request, PEM."""
-        from tpmconsole.x509.request import RequestSpec
+        from tpmconsole.x509.request_spec import RequestSpec
 
         identity = self.key(name)
         if identity.request.exists():

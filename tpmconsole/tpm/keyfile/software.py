@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -14,26 +13,12 @@ from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.keyfile import identify, pem
-from tpmconsole.tpm.model import Algorithm
+from tpmconsole.tpm.model import Algorithm, SoftwareKey
 
 _CURVES = {"secp256r1": Algorithm.EC_P256, "secp384r1": Algorithm.EC_P384}
 _RSA_BITS = {2048: Algorithm.RSA_2048, 3072: Algorithm.RSA_3072}
 
 _EXPONENT = 65537  # the one that every TPM has (Part 2, 12.2.3.5)
-
-
-@dataclass(frozen=True, slots=True)
-class SoftwareKey:
-    """A private key that exists outside any TPM.
-
-    Attributes:
-        path: the file, absolute.
-        pkcs8: the key, DER without encryption.
-    """
-
-    path: Path
-    algorithm: Algorithm
-    pkcs8: bytes = field(repr=False)
 
 
 def read_software_key(path: Path, passphrase: Password | None = None) -> SoftwareKey:

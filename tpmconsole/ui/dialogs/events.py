@@ -11,6 +11,7 @@ from textual.content import Content
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.background import Job
+from tpmconsole.ui.console import console_of
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.pages.sessions.details import event_facts, event_row
@@ -105,16 +106,15 @@ class EventsDialog(Dialog[None]):
 
     def _poll(self) -> None:
         """Once a second, and only while somebody can see it."""
-        from tpmconsole.ui.app import ConsoleApp
-
         if self._reading or self.app.screen is not self:
             return
         if self._rest:
             self._rest -= 1
             return
-        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
         self._reading = True
-        self.app.start_job(Job("", lambda: list(self._reader.read()), self._read, self._not_read))
+        console_of(self).start_job(
+            Job("", lambda: list(self._reader.read()), self._read, self._not_read)
+        )
 
     def _read(self, found: list[dict[str, Any]]) -> None:
         self._reading = False

@@ -20,13 +20,14 @@ from tpmconsole.system.browse import Listing, list_folder
 from tpmconsole.system.disks import Disks, disks_in_time
 from tpmconsole.text import printable
 from tpmconsole.ui.background import Job
+from tpmconsole.ui.console import console_of
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.sheet import Sheet
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from tpmconsole.ui.app import ConsoleApp
+    from tpmconsole.ui.console import Console
 
 COLUMNS = (("", 40), ("", 8), ("", 26))
 
@@ -122,11 +123,8 @@ class FilesSheet(Sheet[Path]):
     # What is listed
 
     @property
-    def _app_console(self) -> ConsoleApp:
-        from tpmconsole.ui.app import ConsoleApp
-
-        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
-        return self.app
+    def _app_console(self) -> Console:
+        return console_of(self)
 
     def _open(self, folder: Path | None) -> None:
         self._asked += 1

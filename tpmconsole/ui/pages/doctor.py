@@ -124,10 +124,10 @@ class DoctorPage(Page):
         self._findings = findings
         self._present(findings)
         bad, odd = (sum(one.state == state for one in findings) for state in ("fail", "warn"))
-        if self.console.main.page is self:
+        if self.console.in_front(self):
             told = f"fail {bad}, warn {odd}: n goes to the next" if bad or odd else "all is well"
-            self.console.main.say(told, bad=bad > 0)
-        self.console.main.show_keys()
+            self.console.say(told, bad=bad > 0)
+        self.console.show_keys()
 
     def _not_examined(self, error: ConsoleError) -> None:
         self._examining = False
@@ -190,11 +190,11 @@ class DoctorPage(Page):
             self,
             lambda: plan_repair(self.board),
             self._repaired,
-            lambda: self.console.main.say("nothing that this user could repair"),
+            lambda: self.console.say("nothing that this user could repair"),
         )
 
     def _repaired(self, count: int) -> None:
-        self.console.main.say(f"{count} modes repaired")
+        self.console.say(f"{count} modes repaired")
         self.refresh_data()
 
     def _write(self, typed: str = REPORT) -> None:
@@ -209,7 +209,7 @@ class DoctorPage(Page):
             self.job(
                 "writing the report",
                 lambda: write_out(path, make_report(self.board, say=say).text.encode()),
-                lambda _: self.console.main.say(f"{path} written"),
+                lambda _: self.console.say(f"{path} written"),
                 lambda error: self.console.show_error(error, partial(self._write, typed)),
             )
 

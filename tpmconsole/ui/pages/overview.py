@@ -19,10 +19,9 @@ from tpmconsole.board.phrases import (
     self_test_details,
     self_test_words,
 )
-from tpmconsole.board.status import plan_reset_lockout
+from tpmconsole.board.status import plan_reset_lockout, why_it_failed
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
-from tpmconsole.tpm.responses import Code, explain
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.next_steps import say
@@ -53,7 +52,7 @@ class OverviewPage(Page):
     def _poll(self) -> None:
         """Every few seconds, and only while somebody can see it; no news costs no bytes."""
         busy = self.console.jobs.running
-        if self.console.main.page is self and self.app.screen is self.console.main and not busy:
+        if self.console.in_front(self) and self.console.uncovered() and not busy:
             self.console.refresh_health(silent=True)
             self.job("", self._read_lists, self._lists_read)
 
@@ -124,7 +123,7 @@ class OverviewPage(Page):
 
     def _reset_lockout(self) -> None:
         def done(_: None) -> None:
-            self.console.main.say("the lock-out is reset: all tries are there again")
+            self.console.say("the lock-out is reset: all tries are there again")
             self.console.refresh_health()
 
         plan_and_confirm(self, lambda: plan_reset_lockout(self.board), done)
@@ -138,7 +137,7 @@ class OverviewPage(Page):
     def _tested(self, tested: tuple[SelfTest, TpmHealth]) -> None:
         result, health = tested
         passed = result.result is SelfTestResult.PASSED
-        self.console.main.say(f"self-test {self_test_words(result)}", bad=not passed)
+        self.console.say(f"self-test {self_test_words(result)}", bad=not passed)
         self.console.take_health(health)
 
     def _simulate(self) -> None:
@@ -217,7 +216,7 @@ def health_facts(health: TpmHealth) -> list[Fact]:
         ),
     ]
     if failed:
-        error = explain(Code.FAILURE)
+        error = why_it_failed()
         facts += [Fact("Why", "", error.cause), Fact("Try", "", say(error.remedy))]
     if health.lockout:
         details = lockout_details(health.lockout)

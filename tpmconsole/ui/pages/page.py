@@ -14,23 +14,20 @@ from textual.widget import Widget
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command
+from tpmconsole.ui.console import Console, console_of
 from tpmconsole.ui.widgets.details import Details
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
-    from tpmconsole.ui.app import ConsoleApp
 
 
 class Page(Vertical):
     """One page between the bars."""
 
     @property
-    def console(self) -> ConsoleApp:
-        from tpmconsole.ui.app import ConsoleApp
-
-        assert isinstance(self.app, ConsoleApp)  # noqa: S101  (tells mypy; there is one app)
-        return self.app
+    def console(self) -> Console:
+        return console_of(self)
 
     @property
     def board(self) -> Board:
@@ -71,7 +68,7 @@ class Page(Vertical):
     @on(Table.Pressed)
     def obey_enter(self) -> None:
         """A table takes Enter for itself; it means here what it means everywhere."""
-        self.console.main.obey("enter")
+        self.console.obey("enter")
 
     def job(
         self,

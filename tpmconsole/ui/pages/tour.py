@@ -152,7 +152,7 @@ class TourPage(Page):
         self._busy, self._trouble = True, None
         if self.board.settings.simulate:  # it may have been chosen since
             self.tour.board.use_simulator()
-        self.console.main.say("")  # another page's last word is not about this
+        self.console.say("")  # another page's last word is not about this
         self._present()
         self.job(
             STEPS[index].doing,
@@ -169,7 +169,7 @@ class TourPage(Page):
     def _failed(self, error: ConsoleError) -> None:
         self._busy = False
         if self.at_cover:
-            self.console.main.say(str(error), bad=True)
+            self.console.say(str(error), bad=True)
         else:
             self._trouble = error
         self._present()
@@ -192,7 +192,7 @@ class TourPage(Page):
 
     def _cleared(self, _: Any) -> None:
         self._busy = False
-        self.console.main.show_keys()
+        self.console.show_keys()
 
     def _simulate(self) -> None:
         self.board.use_simulator()
@@ -208,7 +208,7 @@ class TourPage(Page):
         static = self.query_one(Static)
         if content != static.content:
             static.update(content)
-        self.console.main.show_keys()
+        self.console.show_keys()
 
     def _cover_page(self, width: int) -> Content:
         parts = [Content.styled(f" {TITLE}", "bold $accent")]

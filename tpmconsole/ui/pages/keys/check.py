@@ -137,7 +137,7 @@ class TryingAll:
         if self._job is not None:
             self._job.label = self._label()
         self._answered(key, answer)
-        self._page.console.main.jobs_changed()
+        self._page.console.jobs_changed()
 
     def _failed(self, error: ConsoleError) -> None:
         self._job = None

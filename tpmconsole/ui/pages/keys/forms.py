@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.keys import create_key
+from tpmconsole.board.keys import create_key, software_key
 from tpmconsole.board.phrases import BETTER_MADE_HERE, import_warning
 from tpmconsole.errors import usage_error
 from tpmconsole.inputs import user_path
@@ -21,8 +21,8 @@ from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.pages.page import Page
 
 if TYPE_CHECKING:
-    from tpmconsole.identity.store import Identity
-    from tpmconsole.tpm.keyfile.software import SoftwareKey
+    from tpmconsole.identity.identity import Identity
+    from tpmconsole.tpm.model import SoftwareKey
 
 NOTHING: Mapping[str, str] = {}
 NOT_COUNTED = "do not count"
@@ -131,7 +131,6 @@ def ask_import(
         done: gets the new identity.
         before: what was typed the last time, when it failed.
     """
-    from tpmconsole.tpm.keyfile.software import read_software_key
 
     def check(values: Mapping[str, str]) -> None:
         user_path(values["source"])
@@ -149,7 +148,7 @@ def ask_import(
         _make(
             page,
             values,
-            lambda passwords: read_software_key(path, passwords.source),
+            lambda passwords: software_key(path, passwords.source),
             f"importing {path.name}",
             imported,
             partial(ask_import, page, done, _not_secret(values)),

@@ -101,7 +101,7 @@ class KeyListPage(Page):
             self.show_position()
             if first:
                 self._show_detail()
-                self.console.main.show_keys()
+                self.console.show_keys()
 
     def _all_read(self, progress: Progress, inside: KeyList) -> None:
         if progress.stopped:
@@ -109,7 +109,7 @@ class KeyListPage(Page):
         self._reading = None
         self._inside = inside
         if inside.no_tpm:
-            self.console.main.say(f"persistent handles not listed: {inside.no_tpm}", bad=True)
+            self.console.say(f"persistent handles not listed: {inside.no_tpm}", bad=True)
         self.view.replace([*self._found, *inside.persistent])
         self._found = []
         self.present()
@@ -125,7 +125,7 @@ class KeyListPage(Page):
         self._table.present([self._row(key) for key in self.view.shown], chosen)
         self.show_position()
         self._show_detail()
-        self.console.main.show_keys()
+        self.console.show_keys()
 
     def _row(self, key: Key) -> list[str]:
         folder = self.folder or self.board.settings.identities
@@ -133,7 +133,7 @@ class KeyListPage(Page):
 
     def on_table_moved(self) -> None:
         self._show_detail()
-        self.console.main.show_keys()
+        self.console.show_keys()
 
     def _show_detail(self) -> None:
         key = self.chosen()
@@ -172,13 +172,13 @@ class KeyListPage(Page):
         """From now on letters narrow the list."""
         self.typing = True
         self.show_position()
-        self.console.main.show_keys()
+        self.console.show_keys()
 
     def end_typing(self) -> None:
         """Keep what was typed, and give the letters their meaning back."""
         self.typing = False
         self.show_position()
-        self.console.main.show_keys()
+        self.console.show_keys()
 
     def show_all(self) -> None:
         """Show all keys again."""

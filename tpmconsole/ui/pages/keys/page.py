@@ -92,7 +92,7 @@ class KeysPage(KeyListPage):
 
     def _changed(self, message: str) -> None:
         self.answers.clear()  # what stood at a handle may be another key by now
-        self.console.main.say(message)
+        self.console.say(message)
         self.refresh_data()
 
     # What the keys do
@@ -110,7 +110,7 @@ class KeysPage(KeyListPage):
 
     def _one_answered(self, key: Key, answer: KeyCheck) -> None:
         self.console.refresh_health(silent=True)  # a wrong password has cost a try
-        self.console.main.say(f"{title(key)}: {answer.reason}", bad=not answer.usable)
+        self.console.say(f"{title(key)}: {answer.reason}", bad=not answer.usable)
         self.answered(key, answer)
 
     def _idle(self) -> bool:
@@ -126,7 +126,7 @@ class KeysPage(KeyListPage):
 
     def _tried_all(self, count: int) -> None:
         usable = sum(answer.usable for answer in self.answers.values())
-        self.console.main.say(f"{count} keys tried; known as usable: {usable}")
+        self.console.say(f"{count} keys tried; known as usable: {usable}")
         self.console.refresh_health(silent=True)
 
     def _stop(self) -> None:

@@ -12,7 +12,7 @@ from tpmconsole.board.certificates import (
     judge_certificate,
     refuse_certificate,
 )
-from tpmconsole.board.trust import new_anchors, roots_in
+from tpmconsole.board.trust import certificates_pem, new_anchors, roots_in
 from tpmconsole.errors import ConsoleError
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import read_bounded
@@ -100,14 +100,11 @@ def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowh
     """
 
     def read() -> tuple[list[CertificateInfo], bytes]:
-        from tpmconsole.x509.bundle import read_bundle
-        from tpmconsole.x509.names import pem
-
-        return new_anchors(page.board, name, data), pem(read_bundle(data))
+        return new_anchors(page.board, name, data), certificates_pem(data)
 
     def show(anchors: list[CertificateInfo], pem: bytes) -> None:
         if not anchors:
-            page.console.main.say(f"{name} trusts all of these already")
+            page.console.say(f"{name} trusts all of these already")
             back()
             return
         facts = [fact for one in anchors for fact in anchor_facts(one, new=True)]
@@ -150,9 +147,7 @@ class Importing:
         """Take what was read, where there is a certificate in it."""
 
         def read() -> None:
-            from tpmconsole.x509.bundle import read_bundle
-
-            read_bundle(bundle)
+            certificates_pem(bundle)
 
         def good(_: None) -> None:
             self._bundles.append(bundle)

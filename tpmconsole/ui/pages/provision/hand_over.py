@@ -119,7 +119,7 @@ class Handing:
             Fact("Written", "DONE", f"{path}, and synced: all of it is on the disk"),
             Fact("Next", "NEXT", f"{take} to your CA; {THEN_IMPORT}"),
         ]
-        self._page.console.main.say(f"{path} written: hand it to your CA")
+        self._page.console.say(f"{path} written: hand it to your CA")
         self._page.app.push_screen(ReviewDialog("Request written", facts, [("enter", "Close")]))
 
     # By the terminal

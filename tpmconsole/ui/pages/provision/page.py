@@ -29,7 +29,7 @@ from tpmconsole.ui.widgets.details import Details
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
-    from tpmconsole.identity.store import Identity
+    from tpmconsole.identity.identity import Identity
     from tpmconsole.identity.summary import Summary
     from tpmconsole.x509.judge import Judgement
 
@@ -155,14 +155,14 @@ class ProvisionPage(Page):
             if self._table.cut:
                 facts = [Fact("Identity", "", one.name), *facts]
         self.query_one(Details).present(facts)
-        self.console.main.show_keys()
+        self.console.show_keys()
 
     def health_changed(self) -> None:
         if self.is_mounted:
             self._show_steps()
 
     def _changed(self, message: str, *, bad: bool = False) -> None:
-        self.console.main.say(message, bad=bad)
+        self.console.say(message, bad=bad)
         self.refresh_data()
 
     def _replaced(self, name: str, message: str) -> None:
@@ -190,7 +190,7 @@ class ProvisionPage(Page):
         elif not one.has_trust:
             self._trust()
         else:
-            self.console.main.say(f"{one.name} is ready: start a session on page 4")
+            self.console.say(f"{one.name} is ready: start a session on page 4")
 
     def _create(self) -> None:
         def made(identity: Identity) -> None:

@@ -7,11 +7,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.requests import (
+    check_san,
+    check_subject,
+    check_subject_field,
     default_spec,
+    form_values,
     last_spec,
     make_request,
     preview_request,
     renewal_spec,
+    spec_of_form,
 )
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.auth import Auth
@@ -24,7 +29,7 @@ from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.x509.request import Line, RequestSpec
+    from tpmconsole.x509.request_spec import Line, RequestSpec
 
 ROLES = ("client", "server", "both")
 _FIELDS = (
@@ -80,9 +85,9 @@ class Requesting:
         role = self._identity.role or "client"
         try:
             if self._renewal:
-                return values_of(renewal_spec(board, name)), ""
+                return form_values(renewal_spec(board, name)), ""
             spec = self._last_spec() or default_spec(board, role)
-            return values_of(spec), ""
+            return form_values(spec), ""
         except ConsoleError as error:  # a template that is no good keeps nobody from typing
             empty = {"CN": name, "role": role}
             return empty, f"{error.title}: {error.cause}; {say(error.remedy)}"
@@ -123,7 +128,7 @@ class Requesting:
             self._drafts.pop(self._identity.name, None)
 
     def _preview(self, values: Mapping[str, str]) -> None:
-        spec = spec_of_values(values)
+        spec = spec_of_form(values)
         self._page.job(
             "reading the key",
             lambda: preview_request(self._page.board, self._identity.name, spec),
@@ -160,42 +165,13 @@ class Requesting:
         self._done()
 
 
-def values_of(spec: RequestSpec) -> dict[str, str]:
-    """The form's values that ask for the same."""
-    from tpmconsole.x509.names import fields_of_subject, parse_subject
-
-    fields = fields_of_subject(parse_subject(spec.subject))
-    subject = {"subject": spec.subject} if fields is None else fields
-    return {**subject, "san": " ".join(spec.san), "role": spec.role}
-
-
-def spec_of_values(values: Mapping[str, str]) -> RequestSpec:
-    """What the form asks for."""
-    from tpmconsole.x509.names import subject_of_fields
-    from tpmconsole.x509.request import RequestSpec
-
-    return RequestSpec(
-        subject=values["subject"] or subject_of_fields(values),
-        san=tuple(values["san"].replace(",", " ").split()),
-        role=values["role"],
-    )
-
-
 def _check_part(field: str, values: Mapping[str, str]) -> None:
-    """Refuse what cannot be in this field of a subject; empty may be any."""
-    from tpmconsole.x509.names import parse_subject, subject_of_fields
-
-    if values[field]:
-        parse_subject(subject_of_fields({field: values[field]}))
+    check_subject_field(field, values[field])
 
 
 def _check_subject(values: Mapping[str, str]) -> None:
-    from tpmconsole.x509.names import parse_subject
-
-    parse_subject(spec_of_values(values).subject)
+    check_subject(spec_of_form(values))
 
 
 def _check_names(values: Mapping[str, str]) -> None:
-    from tpmconsole.x509.request import parse_san
-
-    parse_san(spec_of_values(values).san)
+    check_san(spec_of_form(values))

@@ -40,7 +40,7 @@ class Trusting:
         self._page.job("", lambda: trust_anchors(board, self._name), self._show, self._damaged)
 
     def _damaged(self, error: Exception) -> None:
-        self._page.console.main.say(str(error), bad=True)
+        self._page.console.say(str(error), bad=True)
         self._add()  # what is damaged is replaced by what is added
 
     def _show(self, anchors: list[CertificateInfo]) -> None:

@@ -14,8 +14,8 @@ from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
+    from tpmconsole.board.tpm_users import TpmUser
     from tpmconsole.session.status import SessionStatus
-    from tpmconsole.session.usage import TpmUser
 
 ASCII_LEVELS = "_.:-=+*#"
 BLOCK_LEVELS = "▁▂▃▄▅▆▇█"

@@ -15,8 +15,8 @@ from tpmconsole.board.sessions import (
     plan_stop,
     reload,
     start_session,
-    tpm_users,
 )
+from tpmconsole.board.tpm_users import tpm_users
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
@@ -39,11 +39,11 @@ from tpmconsole.ui.widgets.details import Details
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
+    from tpmconsole.board.tpm_users import TpmUser
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.events import EventReader
     from tpmconsole.session.spec import SessionSpec
     from tpmconsole.session.status import SessionStatus
-    from tpmconsole.session.usage import TpmUser
     from tpmconsole.tpm.model import KeyRef
 
 COLUMNS = (("SESSION", 12), ("STATE", 9), ("IDENTITY", 16), ("ADDRESS", 22), ("MESSAGES", 8))
@@ -125,7 +125,7 @@ class SessionsPage(Page):
 
     def _poll(self) -> None:
         """Once a second, and only while somebody can see it."""
-        if self.console.main.page is self and self.app.screen is self.console.main:
+        if self.console.in_front(self) and self.console.uncovered():
             self.refresh_data()
 
     def _read(self) -> list[SessionStatus]:
@@ -154,7 +154,7 @@ class SessionsPage(Page):
 
     def _not_listed(self, error: Any) -> None:
         self._reading = False
-        self.console.main.say(str(error), bad=True)
+        self.console.say(str(error), bad=True)
 
     def _listed(self, found: list[SessionStatus]) -> None:
         self._reading = False
@@ -163,7 +163,7 @@ class SessionsPage(Page):
 
     def _not_looked(self, error: Any) -> None:
         self._looking = False
-        self.console.main.say(str(error), bad=True)
+        self.console.say(str(error), bad=True)
 
     def _looked(self, found: list[TpmUser]) -> None:
         self._looking = False
@@ -202,7 +202,7 @@ class SessionsPage(Page):
         elif user is not None:
             facts = user_facts(user)
         self.query_one(Details).present(facts)
-        self.console.main.show_keys()
+        self.console.show_keys()
 
     # What the keys do
 
@@ -212,7 +212,7 @@ class SessionsPage(Page):
     def _ask_with(self, role: str, summaries: Sequence[Summary]) -> None:
         ready = [one.name for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
         if not ready:
-            self.console.main.say("no identity is ready: make one on page 3", bad=True)
+            self.console.say("no identity is ready: make one on page 3", bad=True)
             return
 
         def begin(values: Mapping[str, str] | None) -> None:
@@ -271,7 +271,7 @@ class SessionsPage(Page):
             )
 
     def _changed(self, message: str) -> None:
-        self.console.main.say(message)
+        self.console.say(message)
         self.refresh_data()
 
     def _open(self) -> None:
