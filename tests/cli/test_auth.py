@@ -4,59 +4,106 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 
 import pytest
 from support.shell import Shell
 
+from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.simulator import Simulator
 
 HANDLE = "0x81000010"
+PARENT = "0x81000001"
 SUBJECT = ("--subject", "CN=gw", "--san", "dns:localhost", "--role", "both")
 SERVER = ("session", "start", "server", "gw", "--listen", "localhost:0")
 CLIENT = ("session", "start", "client", "gw", "--interval", "60", "--connect")
+OPTIONS = {
+    "key": "--password-file",
+    "parent": "--parent-password-file",
+    "owner": "--owner-password-file",
+}
+# What else a TPM may refuse a command without: each with the password that is its own name.
+ASKED = [(), ("key",), ("owner",), ("parent",), ("key", "parent")]
 
 
-def _set_up(shell: Shell) -> None:
-    """Set the passwords of the TPM's hierarchies, as whoever set the board up may have done."""
+def _tools(shell: Shell, *commands: str) -> None:
+    """Run tpm2-tools on the simulated TPM, as whoever set the board up may have done."""
     connection = Simulator(shell.state / "simulator").ensure()
     environment = {**os.environ, **connection.environment, "TPM2TOOLS_TCTI": connection.tcti}
-    for context in ("owner", "endorsement", "lockout"):
-        command = ["tpm2_changeauth", "-c", context, context]
-        subprocess.run(command, env=environment, check=True, capture_output=True)
+    for command in commands:
+        done = subprocess.run(
+            command.split(), env=environment, cwd=shell.state, capture_output=True, check=False
+        )
+        assert done.returncode == 0, (command, done.stderr)
+
+
+def _lock(shell: Shell, *hierarchies: str) -> None:
+    """Set the passwords of the TPM's hierarchies."""
+    _tools(shell, *(f"tpm2_changeauth -c {one} {one}" for one in hierarchies))
+
+
+def _adopt(shell: Shell, password: str) -> None:
+    """An identity whose key another tool made, below a persistent parent with a password."""
+    folder = shell.state / "identities" / "gw"
+    folder.mkdir(parents=True, mode=0o700)
+    given = f" -p {password}" if password else ""
+    _tools(
+        shell,
+        "tpm2_createprimary -Q -C o -G ecc -p parent -c parent.ctx",
+        f"tpm2_evictcontrol -Q -C o -c parent.ctx {PARENT}",
+        f"tpm2_create -Q -C {PARENT} -P parent -G ecc256 -u key.pub -r key.priv{given}"
+        " -a fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign",
+        f"tpm2_encodeobject -C {PARENT} -P parent -u key.pub -r key.priv -o key.pem",
+    )
+    # tpm2-tools 5 writes the opposite of what it was told of the key's password.
+    made = keyfile.parse((shell.state / "key.pem").read_bytes())
+    (folder / "key.pem").write_bytes(replace(made, empty_auth=not password).to_pem())
+    (folder / "identity.toml").write_text(
+        'name = "gw"\nalgorithm = "ec-p256"\ncreated = "2026-01-01T00:00:00+00:00"\n'
+        f'auth = "{"password" if password else "none"}"\n'
+    )
+    for file in folder.iterdir():
+        file.chmod(0o600)
 
 
 @pytest.mark.parametrize("stdin", [False, True], ids=["file", "stdin"])
-@pytest.mark.parametrize("asked", ["", "key", "owner"], ids=["none", "key", "owner"])
-def test_every_command_takes_what_the_tpm_asks_for(shell: Shell, asked: str, stdin: bool) -> None:
-    (shell.state / "password").write_text(f"{asked}\n")
-    option = {"": "", "key": "--password-file", "owner": "--owner-password-file"}[asked]
-    if asked == "owner":
-        _set_up(shell)
+@pytest.mark.parametrize("asked", ASKED, ids=lambda asked: "-".join(asked) or "none")
+def test_every_command_takes_what_the_tpm_asks_for(
+    shell: Shell, asked: tuple[str, ...], stdin: bool
+) -> None:
+    for one in asked:
+        (shell.state / one).write_text(f"{one}\n")
+    if "owner" in asked:
+        _lock(shell, "owner", "endorsement", "lockout")
 
-    def run(*command: str) -> str:
-        file = "-" if stdin else str(shell.state / "password")
-        given = (option, file) if option else ()
-        done = shell("--simulate", *command, *given, text=f"{asked}\n")
+    def run(*command: str, but: str = "") -> str:
+        """A command with everything that is asked for but one, which it never needs."""
+        needed = [one for one in asked if one != but]
+        files = {one: "-" if stdin else str(shell.state / one) for one in needed}
+        given = [word for one in needed for word in (OPTIONS[one], files[one])]
+        text = "".join(f"{one}\n" for one in needed)
+        done = shell("--simulate", *command, *given, text=text)
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
 
-    def own(*command: str) -> str:
-        """A command that never needs the key's password."""
-        return run(*command) if asked != "key" else shell("--simulate", *command).stdout
-
-    run("create", "gw")
+    if "parent" in asked:
+        _adopt(shell, "key" if "key" in asked else "")
+    else:
+        run("create", "gw")
     run("request", "gw", *SUBJECT)
     run("demo-ca", "sign", "gw")
     run("renew", "gw")
     certificate = shell.state / "identities" / "gw" / "certificate.pem"
     run("import", "gw", str(certificate))
-    run("keys", str(shell.state / "identities" / "gw" / "key.pem"), "--prove")
+    proved = run("keys", str(shell.state / "identities" / "gw" / "key.pem"), "--prove")
+    assert "the signature is good" in proved
     run(*SERVER)
     (server,) = shell.simulate("session", "list")
     run(*CLIENT, f"localhost:{server['address'].rpartition(':')[2]}")
     run("session", "restart", "client-1")
     for session in ("client-2", server["id"]):
         shell.simulate("session", "stop", session)
-    own("persist", "gw", HANDLE)
-    own("evict", HANDLE, "--yes")
-    assert shell.simulate("keys")["persistent"] == []
+    run("persist", "gw", HANDLE, but="key")
+    if "parent" not in asked:  # evict removes a key of the owner's, whatever its parent was
+        run("evict", HANDLE, "--yes", but="key")
+        assert shell.simulate("keys")["persistent"] == []
