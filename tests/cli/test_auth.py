@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from dataclasses import replace
@@ -107,3 +108,44 @@ def test_every_command_takes_what_the_tpm_asks_for(
     if "parent" not in asked:  # evict removes a key of the owner's, whatever its parent was
         run("evict", HANDLE, "--yes", but="key")
         assert shell.simulate("keys")["persistent"] == []
+
+
+@pytest.mark.parametrize("stdin", [False, True], ids=["file", "stdin"])
+def test_the_lockout_password_gives_the_tries_back(shell: Shell, stdin: bool) -> None:
+    for name in ("lockout", "key", "wrong"):
+        (shell.state / name).write_text(f"{name}\n")
+    key = str(shell.state / "identities" / "gw" / "key.pem")
+    reset = ("--simulate", "lockout", "reset", "--yes")
+    shell.simulate("create", "gw", "--password-file", str(shell.state / "key"))
+    _lock(shell, "lockout")
+    wrong = ("--prove", "--password-file", str(shell.state / "wrong"))
+    assert shell.simulate("keys", key, *wrong)["files"][0]["usable"] is False
+    # Without it nothing is sent: a wrong lockout password is refused for a long time.
+    missing = shell.refuse(4, *reset)
+    assert "--password-file FILE gives it" in missing["remedy"]
+    file = "-" if stdin else str(shell.state / "lockout")
+    done = shell(*reset, "--password-file", file, "--json", text="lockout\n")
+    answer = json.loads(done.stdout)
+    assert (answer["forgiven"], answer["lockout"]["failed_tries"]) == (1, 0)
+    refused = shell.refuse(4, *reset, "--password-file", str(shell.state / "wrong"))
+    assert "--password-file" not in refused["remedy"]
+    # Now not even the right one is taken, which is said.
+    assert "1000 s" in str(shell.refuse(4, *reset, "--password-file", str(shell.state / "lockout")))
+
+
+def test_an_endorsement_password_is_told_and_no_command_needs_it(shell: Shell) -> None:
+    _lock(shell, "endorsement")
+    hierarchies = shell.simulate("status")["hierarchies"]
+    assert [name for name, one in hierarchies.items() if one["auth_set"]] == ["endorsement"]
+    words = "endorsement password set"
+    assert words in shell("--simulate", "status").stdout
+    assert words in shell("--simulate", "report").stdout
+    found = json.loads(shell("--simulate", "doctor", "--json").stdout)
+    (one,) = (finding for finding in found if finding["probe"] == "hierarchies")
+    assert one["state"] == "ok"
+    assert words in one["finding"]
+    shell.simulate("create", "gw")
+    shell.simulate("request", "gw", *SUBJECT)
+    shell.simulate("demo-ca", "sign", "gw")
+    shell.simulate("persist", "gw", HANDLE)
+    shell.simulate("evict", HANDLE, "--yes")
