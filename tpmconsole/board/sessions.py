@@ -12,6 +12,7 @@ from tpmconsole.tpm.auth import NO_AUTH, Auth
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
+    from tpmconsole.session.service import PasswordFiles
     from tpmconsole.session.spec import Credentials, SessionSpec
     from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
@@ -177,15 +178,15 @@ def _outdated(session: SessionStatus, *, trusts: bool) -> Outdated:
     return Outdated(session.id, NextStep(action, session.id))
 
 
-def unit(board: Board, session: str, password_file: Path | None) -> UnitFiles:
+def unit(board: Board, session: str, passwords: PasswordFiles) -> UnitFiles:
     """The systemd unit that runs a session at every boot.
 
     Raises:
         ConsoleError: it cannot be a service, or its key has a password and there is no file of it.
     """
-    wanted = board.sessions.unit(session, password_file)
+    wanted = board.sessions.unit(session, passwords)
     identity = board.identities.get(board.sessions.spec(session).identity)
-    if password_file is None and identity.auth == "password":
+    if passwords.key is None and identity.auth == "password":
         raise usage_error(
             "Password needed",
             f"the key of '{identity.name}' has a password, and nobody types it at every boot",
@@ -197,7 +198,7 @@ def unit(board: Board, session: str, password_file: Path | None) -> UnitFiles:
     return wanted
 
 
-def install(board: Board, session: str, password_file: Path | None) -> tuple[UnitFiles, list[Path]]:
+def install(board: Board, session: str, passwords: PasswordFiles) -> tuple[UnitFiles, list[Path]]:
     """Make a session one that systemd runs.
 
     Returns:
@@ -208,7 +209,7 @@ def install(board: Board, session: str, password_file: Path | None) -> tuple[Uni
     """
     from tpmconsole.system import systemd
 
-    wanted = unit(board, session, password_file)
+    wanted = unit(board, session, passwords)
     with board.recording("session install", session=session):
         board.sessions.check_ended(session)
         written = systemd.install(wanted)

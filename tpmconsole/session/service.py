@@ -7,7 +7,7 @@ it needs of its identity is copied there by root, each time it starts and each t
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy
@@ -30,10 +30,27 @@ from tpmconsole.system.systemd import (
 )
 
 USER = "tpmconsole"
+# Names of credentials of systemd's, and of the fields of Auth that they are for.
+CREDENTIALS = ("owner", "parent")
 CERTIFICATE_FILE, TRUST_FILE, CRL_FILE = "certificate.pem", "trust.pem", "crl.pem"
 _FIRST_FREE_PORT = 1024
 _HOMES = ("/home/", "/root/")
 _PACKAGE = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordFiles:
+    """Files of root's whose first line is a password; systemd gives them to the session.
+
+    Attributes:
+        key: the key's.
+        owner: the owner hierarchy's.
+        parent: that of the key's persistent parent.
+    """
+
+    key: Path | None = None
+    owner: Path | None = None
+    parent: Path | None = None
 
 
 def unit_name(session: str) -> str:
@@ -58,12 +75,12 @@ def check_no_service(facts: SessionStatus, verb: str) -> None:
         )
 
 
-def unit_of(folder: Path, order: SessionConfig, password_file: Path | None) -> UnitFiles:
+def unit_of(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> UnitFiles:
     """The unit that runs a session from its folder.
 
     Args:
         folder: the session's; the unit's user will own it.
-        password_file: a file of root's whose first line is the key's password; systemd opens it.
+        passwords: what using the key takes.
 
     Raises:
         ConsoleError: its TPM is a simulated one, or a path cannot stand in a unit.
@@ -90,7 +107,7 @@ def unit_of(folder: Path, order: SessionConfig, password_file: Path | None) -> U
         ),
         (
             *_commands(folder, order),
-            *_process(folder, order, password_file),
+            *_process(folder, order, passwords),
             *_limits(folder, order),
         ),
     )
@@ -127,19 +144,21 @@ def _given(folder: Path, order: SessionConfig) -> list[tuple[Path, Path]]:
     return files
 
 
-def _process(
-    folder: Path, order: SessionConfig, password_file: Path | None
-) -> list[tuple[str, str]]:
+def _process(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> list[tuple[str, str]]:
     variables = NO_OPENSSL_CONF | {"PYTHONPATH": str(_PACKAGE), "TSS2_LOG": "all+error"}
     if order.engine.name == PROVIDER:
         variables["OPENSSL_CONF"] = str(folder / CONFIGURATION_FILE)
         variables["TPM2OPENSSL_TCTI"] = order.connection.tcti
-    given = f"file:{literal(password_file)}" if password_file else "null"
+    given = f"file:{literal(passwords.key)}" if passwords.key else "null"
+    # Standard input is one file. The others come as credentials: systemd copies what root has into
+    # files that the session's user alone may read, outside of every disk.
+    others = [(name, getattr(passwords, name)) for name in CREDENTIALS]
     return [
         ("User", USER),
         ("SupplementaryGroups", TSS_GROUP),
         *environment(variables),
         ("StandardInput", given),
+        *(("LoadCredential", f"{name}:{literal(file)}") for name, file in others if file),
         ("Restart", "on-failure"),
         ("RestartSec", "5"),
         # Not with a password that the TPM has refused: each time would cost a try.
