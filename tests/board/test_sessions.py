@@ -18,8 +18,7 @@ from tpmconsole.board.sessions import restart, start_session, stop_session, unit
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.directory import SessionConfig, write_order
-from tpmconsole.session.service import PasswordFiles
-from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings

@@ -33,8 +33,8 @@ from tpmconsole.session.directory import SessionConfig, read_order, write_order
 from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.process import client as client_module
 from tpmconsole.session.process.client import Client, backoff_s
-from tpmconsole.session.service import PasswordFiles, unit_of, with_copies
-from tpmconsole.session.spec import SessionSpec
+from tpmconsole.session.service import unit_of, with_copies
+from tpmconsole.session.spec import PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system.files import make_private_folder

@@ -18,8 +18,8 @@ from tpm2_pytss import ESAPI, ESYS_TR
 from tpmconsole.errors import ExitCode
 from tpmconsole.session.directory import SessionConfig, write_order
 from tpmconsole.session.manager import SessionManager
-from tpmconsole.session.service import CREDENTIALS, PasswordFiles, unit_of
-from tpmconsole.session.spec import SessionSpec
+from tpmconsole.session.service import CREDENTIALS, unit_of
+from tpmconsole.session.spec import PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system.files import make_private_folder

@@ -11,8 +11,8 @@ from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.condition import ended_without_a_word
 from tpmconsole.session.directory import SessionConfig
-from tpmconsole.session.service import PasswordFiles, unit_of
-from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.service import unit_of
+from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system import systemd
 from tpmconsole.system.systemd import HARDENED, Unit, UnitFiles, command_line, quoted

@@ -12,8 +12,7 @@ from tpmconsole.tpm.auth import NO_AUTH, Auth
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
-    from tpmconsole.session.service import PasswordFiles
-    from tpmconsole.session.spec import Credentials, SessionSpec
+    from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
     from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
     from tpmconsole.system.systemd import UnitFiles

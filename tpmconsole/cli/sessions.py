@@ -74,7 +74,7 @@ def _session_reload(board: Board, args: Namespace) -> Answer:
 def _session_install(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.sessions import install, unit
     from tpmconsole.cli.install import told
-    from tpmconsole.session.service import PasswordFiles
+    from tpmconsole.session.spec import PasswordFiles
 
     session = board.sessions.of_identity(args.id)
     given = (args.password_file, args.owner_password_file, args.parent_password_file)

@@ -25,8 +25,8 @@ from tpmconsole.session.directory import (
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.launcher import log_tail, spawn
 from tpmconsole.session.reload import wait_until_reloaded
-from tpmconsole.session.service import PasswordFiles, check_no_service, unit_name, unit_of
-from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.service import check_no_service, unit_name, unit_of
+from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import choose
 from tpmconsole.session.usage import with_usage

@@ -7,11 +7,12 @@ it needs of its identity is copied there by root, each time it starts and each t
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy
 from tpmconsole.session.directory import CONFIGURATION_FILE, SessionConfig
+from tpmconsole.session.spec import PasswordFiles
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.system.environment import NO_OPENSSL_CONF
@@ -36,21 +37,6 @@ CERTIFICATE_FILE, TRUST_FILE, CRL_FILE = "certificate.pem", "trust.pem", "crl.pe
 _FIRST_FREE_PORT = 1024
 _HOMES = ("/home/", "/root/")
 _PACKAGE = Path(__file__).resolve().parents[2]
-
-
-@dataclass(frozen=True, slots=True)
-class PasswordFiles:
-    """Files of root's whose first line is a password; systemd gives them to the session.
-
-    Attributes:
-        key: the key's.
-        owner: the owner hierarchy's.
-        parent: that of the key's persistent parent.
-    """
-
-    key: Path | None = None
-    owner: Path | None = None
-    parent: Path | None = None
 
 
 def unit_name(session: str) -> str:
