@@ -15,6 +15,8 @@ from tpmconsole.tpm.simulator import Simulator
 
 HANDLE = "0x81000010"
 PARENT = "0x81000001"
+ENDORSEMENT = 0x4000000B  # TPM_RH_ENDORSEMENT (Part 2, 7.4)
+STORAGE = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth"
 SUBJECT = ("--subject", "CN=gw", "--san", "dns:localhost", "--role", "both")
 SERVER = ("session", "start", "server", "gw", "--listen", "localhost:0")
 CLIENT = ("session", "start", "client", "gw", "--interval", "60", "--connect")
@@ -22,9 +24,11 @@ OPTIONS = {
     "key": "--password-file",
     "parent": "--parent-password-file",
     "owner": "--owner-password-file",
+    # Of a key file below another hierarchy it is that hierarchy's.
+    "endorsement": "--owner-password-file",
 }
 # What else a TPM may refuse a command without: each with the password that is its own name.
-ASKED = [(), ("key",), ("owner",), ("parent",), ("key", "parent")]
+ASKED = [(), ("key",), ("owner",), ("parent",), ("key", "parent"), ("endorsement",)]
 
 
 def _tools(shell: Shell, *commands: str) -> None:
@@ -43,22 +47,36 @@ def _lock(shell: Shell, *hierarchies: str) -> None:
     _tools(shell, *(f"tpm2_changeauth -c {one} {one}" for one in hierarchies))
 
 
-def _adopt(shell: Shell, password: str) -> None:
-    """An identity whose key another tool made, below a persistent parent with a password."""
+def _adopt(shell: Shell, above: str, password: str) -> None:
+    """An identity whose key another tool made.
+
+    Args:
+        above: ``parent`` for a persistent parent of that password, or a hierarchy.
+        password: the key's; empty for none.
+    """
     folder = shell.state / "identities" / "gw"
     folder.mkdir(parents=True, mode=0o700)
-    given = f" -p {password}" if password else ""
+    if above == "parent":
+        parent, given = PARENT, "-P parent"
+        made = ("-C o -G ecc -p parent", f"tpm2_evictcontrol -Q -C o -c parent.ctx {PARENT}")
+    else:
+        parent, given = "parent.ctx", ""
+        # The primary key that a key file means by a hierarchy (TCG's EC storage template).
+        made = (f"-C {above} -G ecc256:null:aes128cfb -a {STORAGE}|noda|restricted|decrypt",)
+    secret = f"-p {password}" if password else ""
     _tools(
         shell,
-        "tpm2_createprimary -Q -C o -G ecc -p parent -c parent.ctx",
-        f"tpm2_evictcontrol -Q -C o -c parent.ctx {PARENT}",
-        f"tpm2_create -Q -C {PARENT} -P parent -G ecc256 -u key.pub -r key.priv{given}"
-        " -a fixedtpm|fixedparent|sensitivedataorigin|userwithauth|sign",
-        f"tpm2_encodeobject -C {PARENT} -P parent -u key.pub -r key.priv -o key.pem",
+        f"tpm2_createprimary -Q -c parent.ctx {made[0]}",
+        *made[1:],
+        f"tpm2_create -Q -C {parent} {given} -G ecc256 -u key.pub -r key.priv {secret}"
+        f" -a {STORAGE}|sign",
+        f"tpm2_encodeobject -C {parent} {given} -u key.pub -r key.priv -o key.pem",
     )
     # tpm2-tools 5 writes the opposite of what it was told of the key's password.
-    made = keyfile.parse((shell.state / "key.pem").read_bytes())
-    (folder / "key.pem").write_bytes(replace(made, empty_auth=not password).to_pem())
+    key = keyfile.parse((shell.state / "key.pem").read_bytes())
+    where = ENDORSEMENT if above == "endorsement" else key.parent
+    key = replace(key, empty_auth=not password, parent=where)
+    (folder / "key.pem").write_bytes(key.to_pem())
     (folder / "identity.toml").write_text(
         'name = "gw"\nalgorithm = "ec-p256"\ncreated = "2026-01-01T00:00:00+00:00"\n'
         f'auth = "{"password" if password else "none"}"\n'
@@ -87,9 +105,12 @@ def test_every_command_takes_what_the_tpm_asks_for(
         assert done.returncode == 0, (command, done.stdout, done.stderr)
         return done.stdout
 
-    if "parent" in asked:
-        _adopt(shell, "key" if "key" in asked else "")
-    else:
+    adopted = {"parent", "endorsement"} & set(asked)
+    for above in adopted:
+        _adopt(shell, above, "key" if "key" in asked else "")
+    if "endorsement" in asked:
+        _lock(shell, "endorsement")
+    if not adopted:
         run("create", "gw")
     run("request", "gw", *SUBJECT)
     run("demo-ca", "sign", "gw")
@@ -105,7 +126,7 @@ def test_every_command_takes_what_the_tpm_asks_for(
     for session in ("client-2", server["id"]):
         shell.simulate("session", "stop", session)
     run("persist", "gw", HANDLE, but="key")
-    if "parent" not in asked:  # evict removes a key of the owner's, whatever its parent was
+    if not adopted:  # evict asks for the owner's, and for no other
         run("evict", HANDLE, "--yes", but="key")
         assert shell.simulate("keys")["persistent"] == []
 
@@ -133,7 +154,7 @@ def test_the_lockout_password_gives_the_tries_back(shell: Shell, stdin: bool) ->
     assert "1000 s" in str(shell.refuse(4, *reset, "--password-file", str(shell.state / "lockout")))
 
 
-def test_an_endorsement_password_is_told_and_no_command_needs_it(shell: Shell) -> None:
+def test_an_endorsement_password_is_told_and_keys_of_the_owner_need_none(shell: Shell) -> None:
     _lock(shell, "endorsement")
     hierarchies = shell.simulate("status")["hierarchies"]
     assert [name for name, one in hierarchies.items() if one["auth_set"]] == ["endorsement"]
