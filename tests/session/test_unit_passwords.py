@@ -81,6 +81,9 @@ def test_the_process_takes_its_credentials(world: World, needed: str) -> None:
         write_order(folder, order, SessionStatus("client-1", "client", needed, spec.address))
         # With none, or a wrong one, systemd is told not to begin again.
         assert run(folder, credentials, world.keys.connection) == ExitCode.REFUSED
+        told = world.supervisor.show("client-1").last_error
+        assert told is not None
+        assert f"{needed} password" in str(told.remedy).replace("'s", "")
         file.write_bytes(b"wrong\n")
         assert run(folder, credentials, world.keys.connection) == ExitCode.REFUSED
         # Those two were tries of the parent's; the last one is not sent without a yes.
