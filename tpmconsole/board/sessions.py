@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy, usage_error
 from tpmconsole.tpm.auth import NO_AUTH, Auth
+from tpmconsole.tpm.handles import PERSISTENT_FIRST
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from tpmconsole.session.status import SessionStatus
     from tpmconsole.session.usage import TpmUser
     from tpmconsole.system.systemd import UnitFiles
+    from tpmconsole.tpm.model import KeyRef
 
 
 def start_session(board: Board, spec: SessionSpec, auth: Auth = NO_AUTH) -> SessionStatus:
@@ -25,9 +27,36 @@ def start_session(board: Board, spec: SessionSpec, auth: Auth = NO_AUTH) -> Sess
         ConsoleError: as ``credentials`` does, or the session could not start.
     """
     credentials = credentials_of(board, spec, auth)
+    _check_parent(board, spec, credentials.key, auth)
     facts = board.sessions.start(spec, credentials, board.connect(), auth)
     board.record("session start", identity=spec.identity, session=facts.id, role=spec.role)
     return facts
+
+
+def _check_parent(board: Board, spec: SessionSpec, key: KeyRef, auth: Auth) -> None:
+    """Find out here whether the key's parent has a password, where that is not known.
+
+    Only trying an empty one tells, which may cost one of the TPM's tries. The board's worker
+    remembers the answer; each session's process would have to find out for itself.
+
+    Raises:
+        ConsoleError: it has one, or the key itself takes another.
+    """
+    from tpmconsole.tpm import keyfile
+
+    if auth.parent is not None or key.pem is None:
+        return
+    if keyfile.parse(key.pem).parent < PERSISTENT_FIRST:  # a hierarchy: no try of it counts
+        return
+    found = board.tpm.check_key(key, replace(auth, spend_last_attempt=spec.last_try))
+    if found.needs is not None:
+        raise ConsoleError(
+            "Session not started",
+            found.reason,
+            "the session starts with it",
+            ExitCode.REFUSED,
+            needs=found.needs,
+        )
 
 
 def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
