@@ -18,6 +18,7 @@ from tpmconsole.tpm.simulator import Simulator
 
 # The files that take longest, the longest first: begun last, one of them would run on alone.
 LONGEST = (
+    "cli/test_auth.py",
     "terminal/test_console.py",
     "cli/test_identities.py",
     "cli/test_keys.py",
@@ -28,6 +29,7 @@ LONGEST = (
     "ui/test_pages.py",
     "session/test_trouble.py",
     "ui/test_ask_auth.py",
+    "ui/test_passwords.py",
     "test_hostile.py",
     "test_secrets.py",
 )

@@ -18,7 +18,7 @@ from tpmconsole.board.sessions import restart, start_session, stop_session, unit
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.directory import SessionConfig, write_order
-from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings
@@ -79,8 +79,8 @@ def test_a_service_needs_the_password_in_a_file(board: Board) -> None:
         folder, SessionConfig(SERVER, credentials, tpm, EngineChoice("bridge", ""), ""), facts
     )
     with pytest.raises(ConsoleError, match="nobody types it at every boot"):
-        unit(board, "server-1", None)
-    wanted = unit(board, "server-1", Path("/etc/password")).unit
+        unit(board, "server-1", PasswordFiles(owner=Path("/etc/owner")))
+    wanted = unit(board, "server-1", PasswordFiles(Path("/etc/password"))).unit
     assert wanted is not None
     assert ("StandardInput", "file:/etc/password") in wanted.service
     board.sessions.hand_over("server-1")

@@ -34,7 +34,7 @@ from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.process import client as client_module
 from tpmconsole.session.process.client import Client, backoff_s
 from tpmconsole.session.service import unit_of, with_copies
-from tpmconsole.session.spec import SessionSpec
+from tpmconsole.session.spec import PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system.files import make_private_folder
@@ -252,12 +252,14 @@ def test_the_unit_of_a_session(world: World) -> None:
     crl.write_bytes(revoking(world.ca))
     server = world.server(credentials=credentials, crl=str(crl))
     with pytest.raises(ConsoleError, match="simulated"):
-        world.supervisor.unit(server.id, None)
+        world.supervisor.unit(server.id, PasswordFiles())
     assert world.supervisor.of_identity("ec-p256") == server.id
     folder = world.folder / "sessions" / server.id
     order, _ = read_order(folder)
     order = replace(order, connection=Connection("device:/dev/tpmrm0", "test"))
-    wanted = unit_of(folder, order, Path("/etc/key.password"))
+    wanted = unit_of(
+        folder, order, PasswordFiles(Path("/etc/key.password"), Path("/etc/50% owner"))
+    )
     text = wanted.files()[Path(f"/etc/systemd/system/tpmconsole-{server.id}.service")]
     for line in (
         "User=tpmconsole",
@@ -268,6 +270,7 @@ def test_the_unit_of_a_session(world: World) -> None:
         "DeviceAllow=char-tpm rw",
         "CapabilityBoundingSet=",
         "StandardInput=file:/etc/key.password",
+        "LoadCredential=owner:/etc/50%% owner",
         "Restart=on-failure",
         "RestartPreventExitStatus=4",
         'ExecReload=/bin/sh -c "kill -HUP $$MAINPID"',

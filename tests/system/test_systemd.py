@@ -12,7 +12,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.session.condition import ended_without_a_word
 from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.service import unit_of
-from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system import systemd
 from tpmconsole.system.systemd import HARDENED, Unit, UnitFiles, command_line, quoted
@@ -61,7 +61,9 @@ def session_unit(port: int, engine: str, tcti: str) -> Unit:
             EngineChoice(engine, "test"),
             "boot",
         ),
-        Path("/etc/tpmconsole/50% password"),
+        PasswordFiles(
+            *map(Path, ("/etc/tpmconsole/50% password", "/etc/50% owner", "/etc/parent"))
+        ),
     )
     assert wanted.unit is not None
     return wanted.unit

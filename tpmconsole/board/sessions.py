@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from tpmconsole.board.plan import Plan
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy, usage_error
 from tpmconsole.tpm.auth import NO_AUTH, Auth
+from tpmconsole.tpm.handles import PERSISTENT_FIRST
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
-    from tpmconsole.session.spec import Credentials, SessionSpec
+    from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
     from tpmconsole.session.status import SessionStatus
     from tpmconsole.system.systemd import UnitFiles
+    from tpmconsole.tpm.model import KeyRef
 
 
 def start_session(board: Board, spec: SessionSpec, auth: Auth = NO_AUTH) -> SessionStatus:
@@ -24,9 +26,36 @@ def start_session(board: Board, spec: SessionSpec, auth: Auth = NO_AUTH) -> Sess
         ConsoleError: as ``credentials`` does, or the session could not start.
     """
     credentials = credentials_of(board, spec, auth)
+    _check_parent(board, spec, credentials.key, auth)
     facts = board.sessions.start(spec, credentials, board.connect(), auth)
     board.record("session start", identity=spec.identity, session=facts.id, role=spec.role)
     return facts
+
+
+def _check_parent(board: Board, spec: SessionSpec, key: KeyRef, auth: Auth) -> None:
+    """Find out here whether the key's parent has a password, where that is not known.
+
+    Only trying an empty one tells, which may cost one of the TPM's tries. The board's worker
+    remembers the answer; each session's process would have to find out for itself.
+
+    Raises:
+        ConsoleError: it has one, or the key itself takes another.
+    """
+    from tpmconsole.tpm import keyfile
+
+    if auth.parent is not None or key.pem is None:
+        return
+    if keyfile.parse(key.pem).parent < PERSISTENT_FIRST:  # a hierarchy: no try of it counts
+        return
+    found = board.tpm.check_key(key, replace(auth, spend_last_attempt=spec.last_try))
+    if found.needs is not None:
+        raise ConsoleError(
+            "Session not started",
+            found.reason,
+            "the session starts with it",
+            ExitCode.REFUSED,
+            needs=found.needs,
+        )
 
 
 def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
@@ -162,15 +191,15 @@ def _outdated(session: SessionStatus, *, trusts: bool) -> Outdated:
     return Outdated(session.id, NextStep(action, session.id))
 
 
-def unit(board: Board, session: str, password_file: Path | None) -> UnitFiles:
+def unit(board: Board, session: str, passwords: PasswordFiles) -> UnitFiles:
     """The systemd unit that runs a session at every boot.
 
     Raises:
         ConsoleError: it cannot be a service, or its key has a password and there is no file of it.
     """
-    wanted = board.sessions.unit(session, password_file)
+    wanted = board.sessions.unit(session, passwords)
     identity = board.identities.get(board.sessions.spec(session).identity)
-    if password_file is None and identity.auth == "password":
+    if passwords.key is None and identity.auth == "password":
         raise usage_error(
             "Password needed",
             f"the key of '{identity.name}' has a password, and nobody types it at every boot",
@@ -182,7 +211,7 @@ def unit(board: Board, session: str, password_file: Path | None) -> UnitFiles:
     return wanted
 
 
-def install(board: Board, session: str, password_file: Path | None) -> tuple[UnitFiles, list[Path]]:
+def install(board: Board, session: str, passwords: PasswordFiles) -> tuple[UnitFiles, list[Path]]:
     """Make a session one that systemd runs.
 
     Returns:
@@ -193,7 +222,7 @@ def install(board: Board, session: str, password_file: Path | None) -> tuple[Uni
     """
     from tpmconsole.system import systemd
 
-    wanted = unit(board, session, password_file)
+    wanted = unit(board, session, passwords)
     with board.recording("session install", session=session):
         board.sessions.check_ended(session)
         written = systemd.install(wanted)

@@ -74,12 +74,14 @@ def _session_reload(board: Board, args: Namespace) -> Answer:
 def _session_install(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.sessions import install, unit
     from tpmconsole.cli.install import told
+    from tpmconsole.session.spec import PasswordFiles
 
     session = board.sessions.of_identity(args.id)
-    file = None if args.password_file is None else args.password_file.absolute()
+    given = (args.password_file, args.owner_password_file, args.parent_password_file)
+    files = PasswordFiles(*(file and file.absolute() for file in given))
     if args.dry_run:
-        return told(unit(board, session, file), None)
-    return told(*install(board, session, file))
+        return told(unit(board, session, files), None)
+    return told(*install(board, session, files))
 
 
 def _session_restart(board: Board, args: Namespace) -> Answer:

@@ -104,3 +104,4 @@ def add_commands(commands: Any) -> None:
         metavar="F",
         help="the key's password: the first line of this file, which systemd gives the session",
     )
+    other_password_options(unit)

@@ -26,7 +26,7 @@ from tpmconsole.session.events import EventLog, EventReader, follow_events, now,
 from tpmconsole.session.launcher import log_tail, spawn
 from tpmconsole.session.reload import wait_until_reloaded
 from tpmconsole.session.service import check_no_service, unit_name, unit_of
-from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import choose
 from tpmconsole.session.usage import with_usage
@@ -161,14 +161,14 @@ class SessionManager:
         wait_until_reloaded(folder, process)
         return self.show(session, usage=True)
 
-    def unit(self, session: str, password_file: Path | None) -> UnitFiles:
+    def unit(self, session: str, passwords: PasswordFiles) -> UnitFiles:
         """The systemd unit that runs a session at every boot.
 
         Raises:
             ConsoleError: there is none of that name, or it cannot be a service.
         """
         folder = self._known(session)
-        return unit_of(folder, read_order(folder)[0], password_file)
+        return unit_of(folder, read_order(folder)[0], passwords)
 
     def check_ended(self, session: str) -> None:
         """Refuse a session that runs, which systemd could not start beside itself.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy
 from tpmconsole.session.directory import CONFIGURATION_FILE, SessionConfig
+from tpmconsole.session.spec import PasswordFiles
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.system.environment import NO_OPENSSL_CONF
@@ -30,6 +31,8 @@ from tpmconsole.system.systemd import (
 )
 
 USER = "tpmconsole"
+# Names of credentials of systemd's, and of the fields of Auth that they are for.
+CREDENTIALS = ("owner", "parent")
 CERTIFICATE_FILE, TRUST_FILE, CRL_FILE = "certificate.pem", "trust.pem", "crl.pem"
 _FIRST_FREE_PORT = 1024
 _HOMES = ("/home/", "/root/")
@@ -58,12 +61,12 @@ def check_no_service(facts: SessionStatus, verb: str) -> None:
         )
 
 
-def unit_of(folder: Path, order: SessionConfig, password_file: Path | None) -> UnitFiles:
+def unit_of(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> UnitFiles:
     """The unit that runs a session from its folder.
 
     Args:
         folder: the session's; the unit's user will own it.
-        password_file: a file of root's whose first line is the key's password; systemd opens it.
+        passwords: what using the key takes.
 
     Raises:
         ConsoleError: its TPM is a simulated one, or a path cannot stand in a unit.
@@ -90,7 +93,7 @@ def unit_of(folder: Path, order: SessionConfig, password_file: Path | None) -> U
         ),
         (
             *_commands(folder, order),
-            *_process(folder, order, password_file),
+            *_process(folder, order, passwords),
             *_limits(folder, order),
         ),
     )
@@ -127,19 +130,21 @@ def _given(folder: Path, order: SessionConfig) -> list[tuple[Path, Path]]:
     return files
 
 
-def _process(
-    folder: Path, order: SessionConfig, password_file: Path | None
-) -> list[tuple[str, str]]:
+def _process(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> list[tuple[str, str]]:
     variables = NO_OPENSSL_CONF | {"PYTHONPATH": str(_PACKAGE), "TSS2_LOG": "all+error"}
     if order.engine.name == PROVIDER:
         variables["OPENSSL_CONF"] = str(folder / CONFIGURATION_FILE)
         variables["TPM2OPENSSL_TCTI"] = order.connection.tcti
-    given = f"file:{literal(password_file)}" if password_file else "null"
+    given = f"file:{literal(passwords.key)}" if passwords.key else "null"
+    # Standard input is one file. The others come as credentials: systemd copies what root has into
+    # files that the session's user alone may read, outside of every disk.
+    others = [(name, getattr(passwords, name)) for name in CREDENTIALS]
     return [
         ("User", USER),
         ("SupplementaryGroups", TSS_GROUP),
         *environment(variables),
         ("StandardInput", given),
+        *(("LoadCredential", f"{name}:{literal(file)}") for name, file in others if file),
         ("Restart", "on-failure"),
         ("RestartSec", "5"),
         # Not with a password that the TPM has refused: each time would cost a try.

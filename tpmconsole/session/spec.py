@@ -133,3 +133,18 @@ class Credentials:
     certificate: Path
     trust: Path
     role: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PasswordFiles:
+    """Files of root's whose first line is a password; a unit's session gets them from systemd.
+
+    Attributes:
+        key: the key's.
+        owner: the owner hierarchy's.
+        parent: that of the key's persistent parent.
+    """
+
+    key: Path | None = None
+    owner: Path | None = None
+    parent: Path | None = None

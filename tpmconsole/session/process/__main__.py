@@ -32,23 +32,39 @@ PASSWORD_BYTES = 4096
 def _read_auth() -> Auth:
     """What using the key takes: all of it through a pipe, which whoever starts a session writes.
 
-    A unit's file (StandardInput=file:) has a line, the key's password; no file, nothing.
+    A unit's file (StandardInput=file:) has a line, the key's password; no file, nothing. Its other
+    passwords are systemd's credentials.
     """
     if stat.S_ISFIFO(os.fstat(0).st_mode):
         with open(0, "rb", buffering=0, closefd=False) as pipe:  # a buffer would keep it
             auth = Auth.of(protocol.read_job(pipe).message)
     else:
-        auth = Auth(_read_line())
+        auth = Auth(_read_line(0), parent=_credential("parent"), owner=_credential("owner"))
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     return auth
 
 
-def _read_line() -> Secret | None:
+def _credential(name: str) -> Secret | None:
+    """A password that ``LoadCredential=`` of a unit has put into a file of its own."""
+    folder = os.environ.get("CREDENTIALS_DIRECTORY")
+    if folder is None:
+        return None
+    try:
+        file = os.open(Path(folder, name), os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        return _read_line(file)
+    finally:
+        os.close(file)
+
+
+def _read_line(file: int) -> Secret | None:
     buffer, size = Secret(PASSWORD_BYTES), 0
     with memoryview(buffer) as room:
-        while count := os.readv(0, [room[size:]]):
+        while count := os.readv(file, [room[size:]]):
             size += count
     with memoryview(buffer) as room:
         given = Secret(room[:size])

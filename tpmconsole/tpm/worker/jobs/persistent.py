@@ -28,7 +28,8 @@ from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.load_key import area_of, hierarchy_password, loaded, persistent
 from tpmconsole.tpm.worker.jobs.open_key import public_key_of
 
-_ALLOWED_HIERARCHIES = (0x40000001, 0x4000000B)
+_OWNER, _ENDORSEMENT = 0x40000001, 0x4000000B  # Part 2, 7.4
+_ALLOWED_HIERARCHIES = (_OWNER, _ENDORSEMENT)
 
 
 def persistent_keys(context: Context) -> list[dict[str, Any]]:
@@ -104,6 +105,9 @@ def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) 
             "make the key again under the owner hierarchy",
         )
 
+    # For a key below the endorsement hierarchy it is that one's, and a wrong one for the owner.
+    owner = None if key.parent == _ENDORSEMENT else known.owner
+
     def work(esapi: ESAPI) -> None:
         if handle in capability.handles(esapi, handle):
             if _holds(esapi, handle, key):
@@ -113,7 +117,7 @@ def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) 
             raise _full()
         with (
             loaded(esapi, key, known) as found,
-            hierarchy_password(esapi, ESYS_TR.OWNER, known.owner),
+            hierarchy_password(esapi, ESYS_TR.OWNER, owner),
         ):
             kept = esapi.evict_control(ESYS_TR.OWNER, found, handle)
             esapi.tr_close(kept)
