@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench import commands, emulated, fleet, handshake, keys, line, server, start, status
+from bench import attack, commands, emulated, fleet, handshake, keys, line, server, start, status
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 
@@ -22,6 +22,7 @@ def main() -> None:
             handshake.bench(board)
             commands.bench(board)
             server.bench(board)
+            attack.bench()
             line.bench(board)
             fleet.bench()
             emulated.bench()

@@ -6,8 +6,8 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
-from session.tpm_capture import captured, commands
 from support.engine_alone import environment_for
+from support.tpm_capture import captured, commands
 
 from bench.handshake import Child, furnish, peer_with_a_watch
 from bench.measure import print_heading, print_row, verdict

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Awaitable
+from itertools import cycle
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 PATIENCE_S = 60.0
 # As many as wait in a server's queue without being refused.
 AT_ONCE = 32
+# A server gives one address a quarter of its places.
+SOURCES = tuple(f"127.0.0.{number}" for number in range(1, 5))
 
 
 class Clients:
@@ -18,6 +21,7 @@ class Clients:
     def __init__(self, port: int, context: ssl.SSLContext) -> None:
         self._port = port
         self._context = context
+        self._sources = cycle(SOURCES)
         self._gate = asyncio.Semaphore(AT_ONCE)
         self._open: list[Opened] = []
 
@@ -48,7 +52,10 @@ class Clients:
     async def _one(self) -> None:
         async with self._gate:
             opened = await asyncio.open_connection(
-                "127.0.0.1", self._port, ssl=self._context, ssl_handshake_timeout=PATIENCE_S
+                *("127.0.0.1", self._port),
+                ssl=self._context,
+                ssl_handshake_timeout=PATIENCE_S,
+                local_addr=(next(self._sources), 0),
             )
             await ask(opened)
         self._open.append(opened)

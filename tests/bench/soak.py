@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from session.tpm_capture import captured, commands
 from support.session_pki import SoftwareIdentity, memory_handshake
+from support.tpm_capture import captured, commands
 
 from bench.measure import print_heading, print_row
 from bench.worlds import LOCAL, World, port_of

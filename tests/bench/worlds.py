@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from session.tpm_capture import captured
 from support.session_pki import Ca, SoftwareIdentity
+from support.tpm_capture import captured
 
 from tpmconsole.board import Board
 from tpmconsole.session.manager import SessionManager

@@ -23,7 +23,7 @@ from tpmconsole.session.process.server import Server
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
-from tpmconsole.session.tls.context import make_context
+from tpmconsole.session.tls.context import Engine, make_context
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.tpm.model import Connection, KeyRef
 
@@ -62,6 +62,7 @@ class Setting:
         *,
         host: str = LOCAL,
         crl: Path | None = None,
+        engine: Engine | None = None,
         **options: Any,
     ) -> Running:
         spec = SessionSpec(role, "ours", host, port, **options)
@@ -73,7 +74,7 @@ class Setting:
             "boot",
         )
         facts = SessionStatus(f"{role}-1", role, "ours", spec.address)
-        engine = SoftwareEngine(self.ours)
+        engine = engine or SoftwareEngine(self.ours)
         context = make_context(
             server=role == "server",
             engine=engine,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
+from functools import partial
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.process.line_protocol import (
@@ -15,6 +16,7 @@ from tpmconsole.session.process.line_protocol import (
     http_request,
     http_response,
 )
+from tpmconsole.session.process.places import Places, source_of
 from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import Wire, listen
@@ -25,6 +27,8 @@ from tpmconsole.session.tls.errors import Peer
 
 CLIENTS = 256
 IDLE_S = 600.0
+# Until a whole ClientHello has come: a client sends it at once.
+HELLO_TIMEOUT_S = 5.0
 HEADER_S = 10.0
 BACKLOG = 128
 ACCEPT_AGAIN_S = 1.0
@@ -36,14 +40,23 @@ class Server:
     Args:
         running: the session.
         idle_s: seconds a client may say nothing.
-        clients: how many may be connected at once.
+        clients: how many may be connected at once; a quarter of them from one address.
+        hello_timeout_s: until a client has said what it wants.
     """
 
-    def __init__(self, running: Running, *, idle_s: float = IDLE_S, clients: int = CLIENTS) -> None:
+    def __init__(
+        self,
+        running: Running,
+        *,
+        idle_s: float = IDLE_S,
+        clients: int = CLIENTS,
+        hello_timeout_s: float = HELLO_TIMEOUT_S,
+    ) -> None:
         self._running = running
         self._live = running.live
         self._idle_s = idle_s
-        self._clients = clients
+        self._hello_timeout_s = hello_timeout_s
+        self._places = Places(clients)
         self._tasks: set[asyncio.Task[None]] = set()
         self._since = time.monotonic()
 
@@ -82,30 +95,32 @@ class Server:
                 )
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
-            self._accept(Wire(connection), self._running.peer(address_text(*name[:2])))
+            client = self._running.peer(address_text(*name[:2]))
+            self._accept(Wire(connection), client, source_of(name))
 
-    def _accept(self, wire: Wire, client: Peer) -> None:
-        if len(self._tasks) >= self._clients:
+    def _accept(self, wire: Wire, client: Peer, source: str) -> None:
+        full = self._places.take(source)
+        if full is not None:
             wire.drop()
             self._live.trouble(
-                ConsoleError(
-                    "Client turned away",
-                    f"{client}: {self._clients} clients are connected already",
-                    "end some of them",
-                )
+                ConsoleError("Client turned away", f"{client}: {full}", "end some of them")
             )
             return
-        task = asyncio.get_running_loop().create_task(self._serve(wire, client))
+        task = asyncio.get_running_loop().create_task(self._serve(wire, client, source))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(partial(self._ended, source))
 
-    async def _serve(self, wire: Wire, client: Peer) -> None:
+    def _ended(self, source: str, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._places.leave(source)
+
+    async def _serve(self, wire: Wire, client: Peer, source: str) -> None:
         running = self._running
-        stream = TlsStream(wire, running.ready, running.thread)
+        stream = TlsStream(wire, running.ready, running.thread, owner=source)
         self._live.add(connections=1)
         greeted, why = False, "by the client"
         try:
-            await stream.handshake(HANDSHAKE_S)
+            await stream.handshake(HANDSHAKE_S, self._hello_timeout_s)
             _refuse_resumed(stream, client)
             greeted = True
             self._live.handshake(stream, peer_facts(stream), client=client.address)

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from contextlib import suppress
 
 CHUNK_BYTES = 32 * 1024
 SEND_S = 30.0
 SHORTEST_CONNECT_S = 2.0  # time for a first packet that was lost: the kernel sends it again after 1
+_ESTABLISHED = 1  # TCP_ESTABLISHED of netinet/tcp.h: neither end has closed
 _LAST_WORDS = 1 << 20  # bytes that a peer may still send when we have closed
 
 
@@ -45,6 +47,24 @@ class Wire:
         if not data and self._lost is not None:
             raise self._lost
         return data
+
+    def check_peer(self) -> None:
+        """Ask the kernel whether the peer may still answer, whatever of it is unread.
+
+        Any thread may ask.
+
+        Raises:
+            EOFError: it has closed its end.
+            OSError: the connection broke off, or we have closed it.
+        """
+        # The first byte of struct tcp_info is the connection's state (tcp(7)).
+        state = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
+        if state == _ESTABLISHED:
+            return
+        number = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if number:
+            raise OSError(number, os.strerror(number))
+        raise EOFError
 
     async def send(self, data: bytes) -> None:
         """Send; where the connection is broken nothing happens, and ``receive`` tells.

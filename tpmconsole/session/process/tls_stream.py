@@ -12,6 +12,8 @@ import time
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from tpmconsole.session.process.hello import Hello, asks_again
+
 if TYPE_CHECKING:
     from tpmconsole.session.process.prepare import Ready
     from tpmconsole.session.process.signing_thread import SigningThread
@@ -33,6 +35,7 @@ class TlsStream:
         ready: our context, and whom to ask for the real cause where a handshake fails.
         thread: where the handshake runs.
         host: whom a client verifies; None for a server.
+        owner: whose turn the handshake takes in the thread.
 
     Attributes:
         handshake_ms: how long it took.
@@ -44,8 +47,13 @@ class TlsStream:
         ready: Ready,
         thread: SigningThread,
         host: str | None = None,
+        owner: str | None = None,
     ) -> None:
         self._wire = wire
+        self._owner = owner
+        # What a server waits for before it signs; a client speaks first.
+        self._hello = Hello() if host is None else None
+        self._hello_timeout_s: float | None = None
         self._engine, self._thread = ready.engine, thread
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.tls = ready.context.wrap_bio(
@@ -57,11 +65,15 @@ class TlsStream:
         self.bytes_out = 0
         self.handshake_ms = 0.0
 
-    async def handshake(self, timeout_s: float) -> None:
+    async def handshake(self, timeout_s: float, hello_timeout_s: float | None = None) -> None:
         """Shake hands.
+
+        A server takes no step for half a ClientHello, and none with a signature for a peer that has
+        gone while it waited for its turn.
 
         Args:
             timeout_s: for all of it.
+            hello_timeout_s: for a server, until a whole ClientHello has come.
 
         Raises:
             TimeoutError: not in time.
@@ -70,17 +82,41 @@ class TlsStream:
         """
         start = time.perf_counter()
         async with asyncio.timeout(timeout_s):
+            if self._hello is not None:
+                self._hello_timeout_s = hello_timeout_s
+                self._await_hello()
+                await self._receive_flight()
             while not await self._try():
-                await self._flush()
-                await self._receive()
+                self._take_note(await self._flush())
+                await self._receive_flight()
             await self._flush()
         self.handshake_ms = (time.perf_counter() - start) * 1000
+
+    def _await_hello(self) -> None:
+        wait_s = self._hello_timeout_s
+        due = None if wait_s is None else asyncio.get_running_loop().time() + wait_s
+        self._hello = Hello(due)
+
+    def _take_note(self, flight: bytes) -> None:
+        # As long as we have nothing to say to it, what has come was no whole hello.
+        if self._hello is not None and flight:
+            self._hello = None
+            if asks_again(flight):
+                self._await_hello()
+
+    async def _receive_flight(self) -> None:
+        async with asyncio.timeout_at(None if self._hello is None else self._hello.due):
+            while data := await self._receive():
+                if self._hello is None or self._hello.feed(data):
+                    return
+        if self._hello is not None:
+            raise _ended()
 
     async def _try(self) -> bool:
         # Given up while it waits, the thread goes on: then nobody else may touch the connection.
         self._is_lent = True
         try:
-            done = await self._thread.run(self._step)
+            done = await self._thread.run(self._step, self._owner)
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -90,6 +126,8 @@ class TlsStream:
         return done
 
     def _step(self) -> bool:
+        if self._hello is not None:
+            self._check_peer()
         try:
             self.tls.do_handshake()
         except ssl.SSLWantReadError:
@@ -100,6 +138,13 @@ class TlsStream:
                 raise failure from None
             raise
         return True
+
+    def _check_peer(self) -> None:
+        # Not in later steps: they sign nothing, and a peer that has gone may have said why.
+        try:
+            self._wire.check_peer()
+        except EOFError:
+            raise _ended() from None
 
     async def read_line(self, limit: int, timeout_s: float) -> bytes:
         """The next line without its end; empty bytes and the end of the stream are told apart.
@@ -185,13 +230,21 @@ class TlsStream:
         self.bytes_in += len(data)
         self._buffer += data
 
-    async def _receive(self) -> None:
+    async def _receive(self) -> bytes:
         data = await self._wire.receive()
         if data:
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
+        return data
 
-    async def _flush(self) -> None:
-        if self._outgoing.pending:
-            await self._wire.send(self._outgoing.read())
+    async def _flush(self) -> bytes:
+        data = self._outgoing.read()
+        if data:
+            await self._wire.send(data)
+        return data
+
+
+def _ended() -> ssl.SSLEOFError:
+    """What OpenSSL would say where the peer goes in mid-handshake."""
+    return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer has gone in mid-handshake")
