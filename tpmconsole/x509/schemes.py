@@ -72,7 +72,7 @@ def scheme_of(key: PublicKey, fixed: str = "") -> Scheme:
     Args:
         fixed: the only scheme the key was made for, as ``RSAPSS SHA-256``; empty where it is free.
     """
-    kind, _, hash_name = fixed.partition(" ")
+    kind, _, hash_name = fixed.rpartition(" ")
     algorithm = _HASHES.get(hash_name, _as_strong_as(key))
     return Scheme(algorithm(), pss=kind == RSA_PSS)
 

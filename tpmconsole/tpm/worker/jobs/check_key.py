@@ -74,7 +74,7 @@ def _what_it_does(key: LoadedKey) -> tuple[str, str]:
     if not key.area.scheme:
         is_ec = isinstance(key.public_key(), ec.EllipticCurvePublicKey)
         return "sha256", "ecdsa" if is_ec else "rsassa"
-    scheme, _, digest = key.area.scheme.partition(" ")
+    scheme, _, digest = key.area.scheme.rpartition(" ")
     hash_name = digest.replace("-", "").lower()
     if scheme not in _SCHEMES or hash_name not in _HASHES:
         raise KeyUnusableError(
