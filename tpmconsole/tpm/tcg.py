@@ -86,6 +86,7 @@ HASHES = {
     0x0028: "sha3_384",
     0x0029: "sha3_512",
 }
+HASH_NUMBERS = {name: number for number, name in HASHES.items()}
 
 # TCG Vendor ID Registry, TPM capabilities.
 MANUFACTURERS = {
