@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.inputs import address_text
 from tpmconsole.tpm.model import KeyRef
 
 ROLES = ("client", "server")
@@ -96,11 +97,6 @@ class SessionSpec:
                 f"'{self.host[:40]}' is no host name or address",
                 "give a name such as broker.local or an address such as 192.0.2.7",
             )
-
-
-def address_text(host: str, port: int) -> str:
-    """``HOST:PORT``, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _odd(text: str) -> bool:

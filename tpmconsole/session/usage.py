@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from tpmconsole.inputs import address_text
 from tpmconsole.session.condition import process_of
-from tpmconsole.session.spec import address_text
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.system.processes import Process, children_of_all, family
 from tpmconsole.system.sockdiag import servers_of_sockets
