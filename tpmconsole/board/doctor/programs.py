@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
+from tpmconsole import __version__
 from tpmconsole.board.doctor.examination import Examination, Surroundings
 from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.system.terminal import (
@@ -16,10 +16,10 @@ from tpmconsole.system.terminal import (
     shows_no_screen,
     speed,
 )
+from tpmconsole.versions import PACKAGES, package_version
 
 _TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/lib/terminfo", "/usr/share/terminfo")
 LEAST_PYTHON = (3, 11)
-NEEDED = ("textual", "tpm2-pytss", "cryptography", "psutil")
 
 
 def terminal(examination: Examination) -> Finding:
@@ -73,7 +73,7 @@ def _line_facts() -> list[str]:
 def versions(_: Examination) -> Finding:
     """Python and ourselves."""
     evidence = (sys.executable, platform.platform())
-    told = f"Python {platform.python_version()}, tpmconsole {_version('tpmconsole')}"
+    told = f"Python {platform.python_version()}, tpmconsole {__version__}"
     if sys.version_info < LEAST_PYTHON:
         return fail(f"{told}: Python is too old", "use Python 3.11 or newer", *evidence)
     return ok(told, *evidence)
@@ -81,16 +81,9 @@ def versions(_: Examination) -> Finding:
 
 def packages(_: Examination) -> Finding:
     """The libraries we stand on."""
-    told = {name: _version(name) for name in NEEDED}
-    text = ", ".join(f"{name} {number}" for name, number in told.items())
-    missing = [name for name, number in told.items() if number == "missing"]
+    told = {name: package_version(name) for name in PACKAGES}
+    text = ", ".join(f"{name} {number or 'missing'}" for name, number in told.items())
+    missing = [name for name, number in told.items() if number is None]
     if missing:
         return fail(text, f"run: pip install {' '.join(missing)}")
     return ok(text)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "missing"
