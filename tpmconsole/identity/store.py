@@ -187,15 +187,6 @@ class IdentityStore:
                 write_atomic(identity.trust, trust_pem)
             write_atomic(identity.certificate, chain_pem)
 
-    def save_trust(self, name: str, pem: bytes) -> None:
-        """Replace the trust anchors.
-
-        Raises:
-            ConsoleError: the identity is unknown or in use, or cannot be written.
-        """
-        with self._changing(name) as identity:
-            write_atomic(identity.trust, pem)
-
     def add_anchors(self, name: str, anchors: Sequence[x509.Certificate]) -> None:
         """Trust more CAs, also after an installation has been undone.
 

@@ -121,11 +121,9 @@ class Credentials:
         key: its TSS2 key file's content, or its persistent handle.
         certificate: PEM file: the certificate, then its intermediates.
         trust: PEM file: the trust anchors for the peer.
-        role: what the certificate was asked for, where that is known.
     """
 
     identity: str
     key: KeyRef
     certificate: Path
     trust: Path
-    role: str | None = None
