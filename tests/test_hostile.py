@@ -173,7 +173,7 @@ def test_ten_megabytes_of_names(
     assert len(huge.certificate.public_bytes(Encoding.DER)) > TEN_MEGABYTES
     board = Board(settings())
     board.identities.create("g", key_pem=b"-", handle=None, algorithm="ec-p256", auth="none")
-    board.identities.save_trust("g", root.pem)
+    board.identities.add_anchors("g", [root.certificate])
     huge_file = tmp_path / "huge.pem"
     huge_file.write_bytes(huge.pem)
     error = Shell(board.settings.state).refuse(1, "import", "g", str(huge_file))

@@ -32,6 +32,11 @@ def parse_address(text: str) -> tuple[str, int]:
     return host.removeprefix("[").removesuffix("]"), number
 
 
+def address_text(host: str, port: int) -> str:
+    """``HOST:PORT``, an IPv6 address in brackets: what ``parse_address`` reads."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def parse_number(text: str) -> int | None:
     """A whole number of at most nine digits; None for everything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None

@@ -12,6 +12,8 @@ from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.inputs import user_path
 
 LINES = ("auto", "serial", "fast")
+# The variables that choose a TPM, the first one that is set.
+TCTI_VARIABLES = ("TPMCONSOLE_TCTI", "TPM2TOOLS_TCTI")
 FILE_NAME = "tpmconsole.toml"
 WARN_DAYS = 30
 SYSTEM_FILE = Path("/etc") / FILE_NAME
@@ -134,7 +136,7 @@ def _asked_tcti(
 ) -> tuple[str | None, str]:
     if flag:
         return flag, "--tcti"
-    for name in ("TPMCONSOLE_TCTI", "TPM2TOOLS_TCTI"):
+    for name in TCTI_VARIABLES:
         if env.get(name):
             return env[name], name
     if options.get("tcti"):

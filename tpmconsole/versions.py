@@ -14,12 +14,15 @@ PACKAGES = ("textual", "tpm2-pytss", "cryptography", "psutil")
 def versions() -> dict[str, str]:
     """By name: Python, the OpenSSL that signs handshakes, and the packages."""
     found = {"Python": platform.python_version(), "OpenSSL": ssl.OPENSSL_VERSION.split()[1]}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # put there without its metadata, as distributions may
-            found[name] = "unknown"
-    return found
+    return found | {name: package_version(name) or "unknown" for name in PACKAGES}
+
+
+def package_version(name: str) -> str | None:
+    """A package's version; None where it is missing, or there without its metadata."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
 
 
 def version_lines() -> list[str]:

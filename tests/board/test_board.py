@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import fcntl
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from threading import Event
 
-from support.waiting import wait_until
+import pytest
 
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
+from tpmconsole.system.locks import FileLock
 from tpmconsole.tpm.simulator import Simulator
 
 
 def test_a_command_that_starts_while_a_console_leaves_gets_a_simulator(
-    settings: Callable[..., Settings], simulator: Simulator
+    settings: Callable[..., Settings], simulator: Simulator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    waits, take = Event(), FileLock.try_take
+
+    def try_take(lock: FileLock, *, shared: bool = False) -> bool:
+        taken = take(lock, shared=shared)
+        if shared and not taken:
+            waits.set()
+        return taken
+
+    monkeypatch.setattr(FileLock, "try_take", try_take)
     simulator.ensure()
     board = Board(settings(simulate=True))
     with (
@@ -25,9 +34,8 @@ def test_a_command_that_starts_while_a_console_leaves_gets_a_simulator(
         (simulator.folder / "users.lock").open("wb") as leaving,
     ):
         fcntl.flock(leaving, fcntl.LOCK_EX)
-        waits = f"-> FLOCK  ADVISORY  READ {os.getpid()} "
         connecting = pool.submit(board.connect)
-        wait_until(lambda: waits in Path("/proc/locks").read_text(), "its waiting for the lease")
+        assert waits.wait(20)
         simulator.stop()
         leaving.close()
         connection = connecting.result(20)

@@ -16,9 +16,9 @@ from support.pki import ca
 
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.identity import store as store_module
 from tpmconsole.identity.record import Record, format_record, parse_record
 from tpmconsole.identity.store import Identity, IdentityStore, check_name
-from tpmconsole.system import locks
 from tpmconsole.system.files import UNFINISHED
 
 KEY = b"-----BEGIN TSS2 PRIVATE KEY-----\n"
@@ -234,7 +234,7 @@ def test_leftovers_go_unless_somebody_is_at_them(store: IdentityStore) -> None:
 
 
 def test_a_folder_in_use_is_said(store: IdentityStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(locks, "LOCK_WAIT_S", 0.1)
+    monkeypatch.setattr(store_module, "LOCK_S", 0.1)
     made = _make(store)
     descriptor = os.open(made.folder, os.O_RDONLY)
     try:

@@ -21,12 +21,12 @@ from tpmconsole.board.lines import session_lines
 from tpmconsole.board.tpm_users import Link, foreign_users
 from tpmconsole.cli.answers import session_facts_lines
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
+from tpmconsole.inputs import address_text
 from tpmconsole.session import events
 from tpmconsole.session.events import EventLog, EventReader, follow_events, read_events
 from tpmconsole.session.process import line_protocol
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.process.tcp import Wire, connect, listen
-from tpmconsole.session.spec import address_text
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
 from tpmconsole.session.tls import errors
 from tpmconsole.session.tls.errors import Peer, explain

@@ -44,8 +44,18 @@ def ended(pid: int) -> bool:
         return True
 
 
-def at_work(tpm) -> bool:
-    return tpm._dispatcher._worker.at_work
+def beginning(tpm) -> threading.Event:
+    """Set when the worker, which has been used before, begins its next job."""
+    worker, begun = tpm._dispatcher._worker, threading.Event()
+    answer = worker._answer
+
+    def first_answer(deadline):
+        found = answer(deadline)
+        begun.set()
+        return found
+
+    worker._answer = first_answer
+    return begun
 
 
 class Call(threading.Thread):
@@ -162,8 +172,8 @@ def test_a_worker_that_dies_at_work_is_named(alone, client, tmp_path):
     tpm = client(alone.ensure)
     tpm.health()
     alone.hang()
-    call = Call(tpm.health)
-    wait_until(lambda: at_work(tpm))
+    begun, call = beginning(tpm), Call(tpm.health)
+    assert begun.wait(20)
     os.kill(worker_of(tpm), signal.SIGSEGV)
     error = call.finished().error
     assert (error.title, error.exit_code) == ("TPM worker gone", ExitCode.UNEXPECTED)
@@ -211,8 +221,8 @@ def test_sigterm_lets_a_job_finish_and_flush(alone, client):
     tpm.health()
     old = worker_of(tpm)
     alone.hang()
-    call = Call(tpm.create, Algorithm.EC_P256)
-    wait_until(lambda: at_work(tpm))
+    begun, call = beginning(tpm), Call(tpm.create, Algorithm.EC_P256)
+    assert begun.wait(20)
     os.kill(old, signal.SIGTERM)
     alone.go_on()
     assert call.finished().error is None
@@ -231,9 +241,16 @@ tpm.health()
 worker = tpm._dispatcher._worker
 print(worker.process.pid, flush=True)
 sys.stdin.readline()
+begun, answer = threading.Event(), worker._answer
+
+def first_answer(deadline):
+    found = answer(deadline)
+    begun.set()
+    return found
+
+worker._answer = first_answer
 threading.Thread(target=tpm.health, daemon=True).start()
-while not worker.at_work:
-    pass
+begun.wait()
 print("at work", flush=True)
 sys.stdin.readline()
 """

@@ -320,7 +320,7 @@ async def _files(technician: Technician, stick: Path) -> None:
     await technician.press("enter")
     await technician.sees("a.pem")
     await technician.press("down", "enter")
-    await technician.sees("certificate request, not a certificate")
+    await technician.sees("certificate signing request, not a certificate")
 
 
 async def test_a_bad_template_and_no_tpm_lose_nothing_that_was_typed(settings: Make) -> None:

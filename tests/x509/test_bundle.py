@@ -75,8 +75,8 @@ def test_one_certificate_as_der(data: bytes) -> None:
             "PKCS #12",
             id="pkcs12",
         ),
-        pytest.param(REQUEST.public_bytes(Encoding.PEM), "certificate request", id="csr"),
-        pytest.param(REQUEST.public_bytes(Encoding.DER), "certificate request", id="csr der"),
+        pytest.param(REQUEST.public_bytes(Encoding.PEM), "signing request", id="csr"),
+        pytest.param(REQUEST.public_bytes(Encoding.DER), "signing request", id="csr der"),
         pytest.param(key_pem(ec_key()), "private key", id="private key"),
         pytest.param(
             b"-----BEGIN TSS2 PRIVATE KEY-----\nAA==\n-----END TSS2 PRIVATE KEY-----\n",

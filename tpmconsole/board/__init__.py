@@ -8,23 +8,21 @@ private-key object, ``session`` a folder and a key, ``tpm`` neither.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import TYPE_CHECKING
 
 from tpmconsole import clock
 from tpmconsole.board import audit
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
-from tpmconsole.system.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
+from tpmconsole.system.files import make_private_folder, read_bounded, write_atomic
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Connection, KeyRef, SelfTest, SelfTestResult, TpmHealth
 
@@ -35,6 +33,7 @@ if TYPE_CHECKING:  # cryptography and psutil load when first used: the first pai
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.manager import SessionManager
+    from tpmconsole.system.locks import FileLock
     from tpmconsole.tpm.simulator import Simulator
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class Board:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.tpm = Tpm(self.connect, settings.log)
-        self._lease: IO[bytes] | None = None
+        self._lease: FileLock | None = None
         # When the TPM was last asked which handles are in use, and which are.
         self._handles: tuple[float, frozenset[str]] | None = None
 
@@ -81,17 +80,10 @@ class Board:
 
         connection = choose(self.settings)
         if self.settings.simulate and self._lease is None:
-            self._lease = self._take_lease()
+            self._lease = self.simulator.lease()
             # Whoever had it before us may have left, and stopped the simulator.
             connection = choose(self.settings)
         return connection
-
-    def _take_lease(self) -> IO[bytes]:
-        """A shared lock that says: a process is using this simulator."""
-        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self.settings.simulator / "users.lock", flags, PRIVATE_FILE)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)
-        return os.fdopen(descriptor, "wb")
 
     def use_simulator(self) -> None:
         """From now on the simulated TPM, whatever was asked for before."""
@@ -110,11 +102,8 @@ class Board:
         with lease:
             if not leave or self.sessions.any_running():
                 return
-            try:
-                fcntl.flock(lease, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:  # another console or command is using it
-                return
-            self.simulator.stop(LEAVE_S)
+            if lease.try_take():  # else another console or command is using it
+                self.simulator.stop(LEAVE_S)
 
     def status(self, *, brief: bool = False) -> TpmHealth:
         """Ask the TPM how it is.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -32,12 +30,13 @@ def users(board: Board, key: KeyFile | PersistentKey) -> tuple[str, ...]:
 
 
 def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
+    wanted = fingerprint(key.public_pem) if key.public_pem else None
     for identity in board.identities.all():
         if identity.name == key.identity:
             yield f"identity {identity.name}: its key"
         # The Overview tells what is wrong with a damaged one.
         leaf = unless_damaged(partial(kept_certificate, identity))
-        if leaf is not None and key.public_pem and _public_pem(leaf) == key.public_pem:
+        if leaf is not None and wanted is not None and _fingerprint(leaf) == wanted:
             from tpmconsole.x509.names import name_text
 
             until = f"{leaf.not_valid_after_utc:%Y-%m-%d}"
@@ -45,9 +44,12 @@ def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
 
 
 def fingerprint(public_pem: str) -> str:
-    """SHA-256 of a public key (SubjectPublicKeyInfo, DER) in hex, as openssl and browsers do it."""
-    body = "".join(line for line in public_pem.splitlines() if not line.startswith("-----"))
-    return hashlib.sha256(base64.b64decode(body)).hexdigest()
+    """SHA-256 of a public key in hex."""
+    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+    from tpmconsole.x509.names import key_fingerprint
+
+    return key_fingerprint(load_pem_public_key(public_pem.encode("ascii")))
 
 
 def dependents(board: Board, key: PersistentKey) -> tuple[str, ...]:
@@ -70,15 +72,15 @@ def dependents(board: Board, key: PersistentKey) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _public_pem(certificate: x509.Certificate) -> str | None:
+def _fingerprint(certificate: x509.Certificate) -> str | None:
     from cryptography.exceptions import UnsupportedAlgorithm
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    from tpmconsole.x509.names import key_fingerprint
 
     try:
-        key = certificate.public_key()
+        return key_fingerprint(certificate.public_key())
     except (ValueError, UnsupportedAlgorithm):  # somebody put it there past our checks
         return None
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo).decode("ascii")
 
 
 def plan_evict(board: Board, handle: int) -> Plan[tuple[str, ...]]:

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.session.spec import address_text
+from tpmconsole.inputs import address_text
 from tpmconsole.system.processes import family
 from tpmconsole.system.sockdiag import servers_of_sockets
 

@@ -38,12 +38,13 @@ from tpmconsole.system.files import (
     temporary_folder,
     write_atomic,
 )
-from tpmconsole.system.locks import exclusive
+from tpmconsole.system.locks import FileLock
 from tpmconsole.text import natural
 
 if TYPE_CHECKING:  # cryptography loads when a certificate is read: listing needs none
     from cryptography import x509
 
+LOCK_S = 2.0
 _NAMES_SHOWN = 10
 
 __all__ = ["Identity", "IdentityStore", "check_name"]
@@ -186,15 +187,6 @@ class IdentityStore:
                 write_atomic(identity.trust, trust_pem)
             write_atomic(identity.certificate, chain_pem)
 
-    def save_trust(self, name: str, pem: bytes) -> None:
-        """Replace the trust anchors.
-
-        Raises:
-            ConsoleError: the identity is unknown or in use, or cannot be written.
-        """
-        with self._changing(name) as identity:
-            write_atomic(identity.trust, pem)
-
     def add_anchors(self, name: str, anchors: Sequence[x509.Certificate]) -> None:
         """Trust more CAs, also after an installation has been undone.
 
@@ -297,9 +289,18 @@ class IdentityStore:
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:
-        """An identity that nobody else changes meanwhile."""
+        """An identity that nobody else changes meanwhile.
+
+        Raises:
+            ConsoleError: there is none, or another process still changes it after two seconds.
+        """
         folder = self.get(name).folder
-        with exclusive(folder, name):
+        try:
+            lock = FileLock.on_folder(folder)
+        except OSError as error:
+            raise cannot_write(folder, error) from error
+        with lock:
+            lock.take(_in_use(name), LOCK_S)
             remove_leftovers(folder)
             yield read_identity(folder)
 
@@ -316,6 +317,14 @@ def moved_before(name: str, handle: int) -> ConsoleError:
         "Not moved",
         f"the key of '{name}' is already at 0x{handle:08x}, and its key file is gone",
         "leave it there; another handle takes a new key, as a new identity",
+    )
+
+
+def _in_use(name: str) -> ConsoleError:
+    return ConsoleError(
+        "Identity is in use",
+        f"another process is changing '{name}'",
+        "wait until it is done, then try again",
     )
 
 

@@ -125,7 +125,6 @@ def write_facts(
             "handle": credentials.key.handle,
             "certificate": str(credentials.certificate),
             "trust": str(credentials.trust),
-            "role": credentials.role,
         },
         "connection": asdict(order.connection)
         | {"environment": dict(order.connection.environment)},
@@ -166,7 +165,6 @@ def read_order(folder: Path) -> tuple[SessionConfig, SessionStatus]:
                 key=KeyRef(pem=pem, handle=handle),
                 certificate=Path(credentials["certificate"]),
                 trust=Path(credentials["trust"]),
-                role=credentials["role"],
             ),
             connection=Connection(**data["connection"]),
             engine=EngineChoice(

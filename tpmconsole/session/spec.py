@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.inputs import address_text
 from tpmconsole.tpm.model import KeyRef
 
 ROLES = ("client", "server")
@@ -98,11 +99,6 @@ class SessionSpec:
             )
 
 
-def address_text(host: str, port: int) -> str:
-    """``HOST:PORT``, an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-
-
 def _odd(text: str) -> bool:
     return not text.isprintable() or not text.isascii() or " " in text
 
@@ -125,14 +121,12 @@ class Credentials:
         key: its TSS2 key file's content, or its persistent handle.
         certificate: PEM file: the certificate, then its intermediates.
         trust: PEM file: the trust anchors for the peer.
-        role: what the certificate was asked for, where that is known.
     """
 
     identity: str
     key: KeyRef
     certificate: Path
     trust: Path
-    role: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import shutil
 import stat
@@ -13,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
+from tpmconsole.system.locks import FileLock
 
 # How the name of work in progress begins, or of what a crash left of it; nobody else's does.
 UNFINISHED = ".tpmconsole-unfinished-"
@@ -143,9 +143,8 @@ def temporary_folder(path: Path) -> Iterator[Path]:
 def _claim(descriptor: int) -> bool:
     """Lock what was just made, so that nobody takes it for left over; False where somebody has."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+        if not FileLock(descriptor).try_take():
+            return False
     except OSError:
         return True  # a file system without locks: nobody can claim it in order to remove it
     return os.fstat(descriptor).st_nlink > 0
@@ -159,12 +158,13 @@ def remove_leftovers(folder: Path) -> None:
         except OSError:
             continue  # somebody else was faster, or it stays: it is in nobody's way
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not FileLock(descriptor).try_take():
+                continue  # it is being written just now
             if stat.S_ISDIR(os.fstat(descriptor).st_mode):
                 shutil.rmtree(path)
             else:
                 path.unlink()
-        except OSError:  # it is being written just now
+        except OSError:  # it is in nobody's way either
             continue
         finally:
             os.close(descriptor)

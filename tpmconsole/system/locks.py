@@ -1,51 +1,82 @@
-"""One process at a time changes a folder."""
+"""Locks that processes and threads hold against each other, on a file or a folder."""
 
 from __future__ import annotations
 
 import fcntl
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+from typing import Self
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.system.files import cannot_write
 
-LOCK_WAIT_S = 2.0
-_LOCK_RETRY_S = 0.05
+_POLL_S = 0.01
+_PRIVATE_FILE = 0o600  # as files.py has it, which itself locks what it writes
 
 
-@contextmanager
-def exclusive(folder: Path, name: str) -> Iterator[None]:
-    """Hold the folder's advisory lock (flock on the folder itself: no lock file to leave behind).
+class FileLock:
+    """An advisory lock (flock) on an open file or folder; the kernel gives it back with that.
 
-    Raises:
-        ConsoleError: another process still holds it after two seconds.
+    Args:
+        descriptor: of what is locked, not locked yet.
     """
-    try:
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    except OSError as error:
-        raise cannot_write(folder, error) from error
-    try:
-        _wait_for_lock(descriptor, name)
-        yield
-    finally:
-        os.close(descriptor)
 
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
 
-def _wait_for_lock(descriptor: int, name: str) -> None:
-    deadline = time.monotonic() + LOCK_WAIT_S
-    while True:
+    @classmethod
+    def on_folder(cls, folder: Path) -> FileLock:
+        """On the folder itself: no lock file is left behind.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        return cls(os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    @classmethod
+    def on_file(cls, path: Path) -> FileLock:
+        """On a file, which is made where it is missing.
+
+        Raises:
+            OSError: it cannot be opened.
+        """
+        return cls(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE))
+
+    def try_take(self, *, shared: bool = False) -> bool:
+        """Take it now, or turn it from shared into exclusive; False where another one holds it.
+
+        Raises:
+            OSError: the file system has no locks.
+        """
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            if time.monotonic() > deadline:
-                raise ConsoleError(
-                    "Identity is in use",
-                    f"another process is changing '{name}'",
-                    "wait until it is done, then try again",
-                ) from error
-            time.sleep(_LOCK_RETRY_S)
-        else:
-            return
+            fcntl.flock(self.descriptor, kind | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def take(self, busy: ConsoleError, timeout_s: float = 0.0, *, shared: bool = False) -> None:
+        """Take it, where need be as soon as the other one gives it back.
+
+        Args:
+            busy: what is raised where that takes longer than ``timeout_s``.
+
+        Raises:
+            ConsoleError: ``busy``.
+            OSError: the file system has no locks.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self.try_take(shared=shared):
+            if time.monotonic() >= deadline:
+                raise busy
+            time.sleep(_POLL_S)
+
+    def close(self) -> None:
+        """Give it back."""
+        os.close(self.descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()

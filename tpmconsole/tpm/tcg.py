@@ -2,6 +2,23 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+
+class Curve(NamedTuple):
+    """An elliptic curve.
+
+    Attributes:
+        name: as the registry has it.
+        size: bytes of a coordinate.
+        openssl: cryptography's class; empty where it has none.
+    """
+
+    name: str
+    size: int
+    openssl: str = ""
+
+
 # TCG Algorithm Registry, table 3 (TPM_ALG_ID).
 ALGORITHMS = {
     0x0001: "RSA",
@@ -46,20 +63,20 @@ ALGORITHMS = {
 
 # TCG Algorithm Registry, table 4 (TPM_ECC_CURVE).
 CURVES = {
-    0x0001: "NIST P-192",
-    0x0002: "NIST P-224",
-    0x0003: "NIST P-256",
-    0x0004: "NIST P-384",
-    0x0005: "NIST P-521",
-    0x0010: "BN P-256",
-    0x0011: "BN P-638",
-    0x0020: "SM2 P-256",
-    0x0040: "Ed25519",
-    0x0041: "Ed448",
+    0x0001: Curve("NIST P-192", 24, "SECP192R1"),
+    0x0002: Curve("NIST P-224", 28, "SECP224R1"),
+    0x0003: Curve("NIST P-256", 32, "SECP256R1"),
+    0x0004: Curve("NIST P-384", 48, "SECP384R1"),
+    0x0005: Curve("NIST P-521", 66, "SECP521R1"),
+    0x0010: Curve("BN P-256", 32),
+    0x0011: Curve("BN P-638", 80),
+    0x0020: Curve("SM2 P-256", 32),
+    0x0040: Curve("Ed25519", 32),
+    0x0041: Curve("Ed448", 57),
 }
 
-# Names of PCR banks as tpm2-tools and event logs write them.
-BANKS = {
+# Hashes as tpm2-tools, event logs and hashlib write them: the names of PCR banks.
+HASHES = {
     0x0004: "sha1",
     0x000B: "sha256",
     0x000C: "sha384",
@@ -69,6 +86,7 @@ BANKS = {
     0x0028: "sha3_384",
     0x0029: "sha3_512",
 }
+HASH_NUMBERS = {name: number for number, name in HASHES.items()}
 
 # TCG Vendor ID Registry, TPM capabilities.
 MANUFACTURERS = {
@@ -111,12 +129,13 @@ def algorithm(number: int) -> str:
 
 def curve(number: int) -> str:
     """A curve's name, or its number where it is new to us."""
-    return CURVES.get(number, f"0x{number:04x}")
+    known = CURVES.get(number)
+    return known.name if known else f"0x{number:04x}"
 
 
 def bank(number: int) -> str:
     """A PCR bank's name, or its number where it is new to us."""
-    return BANKS.get(number, f"0x{number:04x}")
+    return HASHES.get(number, f"0x{number:04x}")
 
 
 def manufacturer(code: str, vendor: str) -> str:

@@ -16,13 +16,13 @@ from tpmconsole.settings import Settings
 from tpmconsole.system.environment import BUSES
 from tpmconsole.tpm.model import Connection
 
+# Those that can only lead to a simulated TPM.
+_SIMULATOR_TCTIS = ("swtpm", "mssim", "libtpms")
 # The TSS's own and those of its vendors; any other name would make its loader look for a library.
 KNOWN_TCTIS = (
     "device",
     "tabrmd",
-    "swtpm",
-    "mssim",
-    "libtpms",
+    *_SIMULATOR_TCTIS,
     "cmd",
     "pcap",
     "spi-helper",
@@ -31,8 +31,6 @@ KNOWN_TCTIS = (
     "i2c-helper",
     "i2c-ftdi",
 )
-# Those that can only lead to a simulated TPM.
-SIMULATOR_TCTIS = ("swtpm", "mssim", "libtpms")
 _EXAMPLES = "device:/dev/tpmrm0, tabrmd:bus_type=system or swtpm:host=localhost,port=2321"
 _SIMULATE = NextStep(Action.USE_SIMULATOR)
 
@@ -115,7 +113,7 @@ def still_there(connection: Connection, places: Places | None = None) -> Connect
 def is_simulator_tcti(tcti: str) -> bool:
     """Whether a TCTI can only lead to a simulated TPM."""
     name, _, rest = tcti.partition(":")
-    return is_simulator_tcti(rest) if name == "pcap" else name in SIMULATOR_TCTIS
+    return is_simulator_tcti(rest) if name == "pcap" else name in _SIMULATOR_TCTIS
 
 
 def is_managed(tcti: str) -> bool:

@@ -15,9 +15,10 @@ from textual.theme import BUILTIN_THEMES
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import KioskRules
+from tpmconsole.system.terminal import is_too_small
 from tpmconsole.ui.background import Job, JobFinished, JobNews, Jobs
 from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
-from tpmconsole.ui.dialogs.too_small import LEAST, TooSmall
+from tpmconsole.ui.dialogs.too_small import TooSmall
 from tpmconsole.ui.kiosk import Keeper
 from tpmconsole.ui.main_screen import MainScreen
 from tpmconsole.ui.rows import Fact, Heading
@@ -244,7 +245,7 @@ class ConsoleApp(QuietCrash):
     def cover_if_small(self, size: Size | None = None) -> None:
         """Cover the screen, where the terminal is too small for it."""
         size = size or self.size
-        small = size.width < LEAST[0] or size.height < LEAST[1]
+        small = is_too_small(size.width, size.height)
         if small and not any(isinstance(one, TooSmall) for one in self.screen_stack):
             self.push_screen(TooSmall())
 

@@ -11,6 +11,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.system.pem_labels import Content, content
 from tpmconsole.text import printable
 
 MAX_BYTES = 1024 * 1024
@@ -20,8 +21,6 @@ MAX_CERTIFICATES = 500
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----([^-]*)-----END \1-----")
 _PEM_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
-_CERTIFICATE_LABELS = (b"CERTIFICATE", b"X509 CERTIFICATE")
-_PKCS7_LABELS = (b"PKCS7", b"PKCS #7 SIGNED DATA", b"CMS")
 _DER_SEQUENCE = 0x30
 
 # What cryptography raises for data that is no certificate, or one it cannot handle.
@@ -40,15 +39,16 @@ _SENT_BACK = "send it to the CA; the certificate is what comes back"
 
 _CONVERT = "convert it: openssl x509 -in FILE -out certificate.pem"
 _CUT_OFF = "its certificate begins and has no matching end: it is cut off"
-_OTHER_PEM = (
-    (b"PRIVATE KEY", "it is a private key", _NO_KEY),
-    (b"CERTIFICATE REQUEST", "it is a certificate request, not a certificate", _SENT_BACK),
-    (b"PUBLIC KEY", "it is a public key, not a certificate", _SENT_BACK),
-    (b"CRL", "it is a revocation list, not a certificate", _ASK_FOR_PEM),
-    (b"TRUSTED CERTIFICATE", "it is in OpenSSL's own form (TRUSTED CERTIFICATE)", _CONVERT),
-    (b"CERTIFICATE", _CUT_OFF, "copy it again, to the last line"),
-    (b"PKCS7", _CUT_OFF, "copy it again, to the last line"),
-)
+_COPY_AGAIN = "copy it again, to the last line"
+_INSTEAD = {
+    Content.PRIVATE_KEY: (f"it is {Content.PRIVATE_KEY}", _NO_KEY),
+    Content.REQUEST: (f"it is {Content.REQUEST}, not a certificate", _SENT_BACK),
+    Content.PUBLIC_KEY: (f"it is {Content.PUBLIC_KEY}, not a certificate", _SENT_BACK),
+    Content.CRL: (f"it is {Content.CRL}, not a certificate", _ASK_FOR_PEM),
+    Content.TRUSTED_CERTIFICATE: (f"it is {Content.TRUSTED_CERTIFICATE}", _CONVERT),
+    Content.CERTIFICATE: (_CUT_OFF, _COPY_AGAIN),
+    Content.PKCS7: (_CUT_OFF, _COPY_AGAIN),
+}
 
 
 def read_bundle(data: bytes) -> list[x509.Certificate]:
@@ -88,10 +88,11 @@ def _as_bytes(data: bytes) -> bytes:
 def _from_pem(text: bytes) -> list[x509.Certificate]:
     found: list[x509.Certificate] = []
     for block in _PEM.finditer(text):
-        if block[1] in _CERTIFICATE_LABELS:
+        kind = content(block[1].decode("ascii"))
+        if kind is Content.CERTIFICATE:
             pem = _pem(b"CERTIFICATE", block[2])
             found += _load("a PEM certificate", _load_one_pem, pem)
-        elif block[1] in _PKCS7_LABELS:
+        elif kind is Content.PKCS7:
             pem = _pem(b"PKCS7", block[2])
             found += _load("the PKCS #7 block", pkcs7.load_pem_pkcs7_certificates, pem)
     return found
@@ -158,9 +159,9 @@ def _what_instead(text: bytes) -> tuple[str, str]:
     if not text.strip():
         return "it is empty", "copy it again"
     for begin in _PEM_BEGIN.finditer(text):
-        for ending, what, remedy in _OTHER_PEM:
-            if begin[1].endswith(ending):
-                return what, remedy
+        kind = content(begin[1].decode("ascii"))
+        if kind in _INSTEAD:
+            return _INSTEAD[kind]
     if text[0] == _DER_SEQUENCE:
         return _what_der(text)
     if re.search(rb"<(!doctype html|html|head|body)", text[:4096].lower()):
@@ -177,7 +178,7 @@ def _what_der(data: bytes) -> tuple[str, str]:
         x509.load_der_x509_csr(data)
     except _UNREADABLE:
         return "it is no certificate, though binary (DER)", _ASK_FOR_PEM
-    return "it is a certificate request, not a certificate", _SENT_BACK
+    return _INSTEAD[Content.REQUEST]
 
 
 def _unreadable(cause: str, remedy: str) -> ConsoleError:

@@ -7,13 +7,12 @@ import secrets
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tpmconsole.clock import moment
 from tpmconsole.errors import Action, NextStep
 from tpmconsole.finding import Finding, fail, ok, warn
-from tpmconsole.x509.names import general_names, name_text, purposes, san_entry
+from tpmconsole.x509.names import general_names, key_bytes, name_text, purposes, san_entry
 from tpmconsole.x509.schemes import PrivateKey, scheme_of, sign, verify
 
 _NONCE_BYTES = 32
@@ -57,7 +56,7 @@ def not_tried() -> Finding:
 
 def check_request(leaf: x509.Certificate, request: x509.CertificateSigningRequest) -> Finding:
     """What the CA changed against the request."""
-    if _key_bytes(request) != _key_bytes(leaf):
+    if key_bytes(request.public_key()) != key_bytes(leaf.public_key()):
         return ok("the request that is kept here was for another key: not compared", name="request")
     changes = []
     if leaf.subject != request.subject:
@@ -109,10 +108,6 @@ def _not_proved() -> Finding:
         NextStep(Action.SELF_TEST, text="run: {}; then make a new request with this key"),
         name="key-proof",
     )
-
-
-def _key_bytes(owner: x509.Certificate | x509.CertificateSigningRequest) -> bytes:
-    return owner.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _purpose_words(owner: x509.Certificate | x509.CertificateSigningRequest) -> set[str]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -24,10 +22,12 @@ from cryptography.x509.oid import NameOID
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.system.files import make_private_folder, read_bounded, write_atomic
+from tpmconsole.system.locks import FileLock
 from tpmconsole.x509.chain import PURPOSES
 from tpmconsole.x509.names import general_names, key_usage, purposes
 from tpmconsole.x509.request import signature_usage
 
+LOCK_S = 10.0
 ROOT_DAYS = 20 * 365
 _FILE_BYTES = 64 * 1024
 # So that a peer whose clock is a little slow takes a certificate that was made just now.
@@ -155,14 +155,22 @@ class DemoCa:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Of several processes that need the CA for the first time, one makes it."""
+        """Of several processes that need the CA for the first time, one makes it.
+
+        Raises:
+            ConsoleError: another one is still at it after ten seconds.
+        """
         make_private_folder(self._folder)
-        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        with FileLock.on_folder(self._folder) as lock:
+            lock.take(self._in_use(), LOCK_S)
             yield
-        finally:
-            os.close(descriptor)
+
+    def _in_use(self) -> ConsoleError:
+        return ConsoleError(
+            "Demo CA is in use",
+            f"another process has been making it for {LOCK_S:g} s",
+            f"end the program that has {self._folder} open, then try again",
+        )
 
     def _damaged(self) -> ConsoleError:
         return ConsoleError(

@@ -9,7 +9,6 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from tpmconsole.finding import Finding, fail, ok
 from tpmconsole.x509 import checks
@@ -17,7 +16,7 @@ from tpmconsole.x509.bundle import read_bundle
 from tpmconsole.x509.chain import find_path, is_ca, roles_of
 from tpmconsole.x509.chain_checks import check_algorithms, check_authority, check_chain, check_trust
 from tpmconsole.x509.comparisons import check_possession, check_renewal, check_request, not_tried
-from tpmconsole.x509.names import fingerprint, name_text, san_entries
+from tpmconsole.x509.names import fingerprint, key_bytes, name_text, san_entries
 from tpmconsole.x509.schemes import PrivateKey
 
 __all__ = ["CertificateInfo", "Finding", "Judgement", "Proof", "describe", "judge", "read_bundle"]
@@ -185,17 +184,13 @@ def _find_leaf(
     bundle: Sequence[x509.Certificate], public_key: PublicKeyTypes, now: datetime
 ) -> x509.Certificate | None:
     """The key's certificate; of several (a renewal beside the old one) the newest valid one."""
-    wanted = _key_bytes(public_key)
-    own = [one for one in bundle if _key_bytes(one.public_key()) == wanted]
+    wanted = key_bytes(public_key)
+    own = [one for one in bundle if key_bytes(one.public_key()) == wanted]
     return max(
         own,
         key=lambda one: (one.not_valid_after_utc >= now, one.not_valid_before_utc),
         default=None,
     )
-
-
-def _key_bytes(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def _readable(bundle: Sequence[x509.Certificate], used: Sequence[x509.Certificate]) -> Finding:

@@ -143,10 +143,14 @@ def fingerprint(certificate: x509.Certificate) -> str:
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
+def key_bytes(key: PublicKeyTypes) -> bytes:
+    """A public key as its SubjectPublicKeyInfo in DER: the same for the same key."""
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 def key_fingerprint(key: PublicKeyTypes) -> str:
-    """SHA-256 over the SubjectPublicKeyInfo, 64 lower-case hexadecimal digits."""
-    der = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return hashlib.sha256(der).hexdigest()
+    """SHA-256 over the SubjectPublicKeyInfo in hex, as openssl and browsers do it."""
+    return hashlib.sha256(key_bytes(key)).hexdigest()
 
 
 def pem(certificates: Iterable[x509.Certificate]) -> bytes:

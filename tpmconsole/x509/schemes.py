@@ -4,20 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.system.sha2 import SHA2, Sha2, split_scheme
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
-_HASHES: dict[str, type[hashes.SHA256] | type[hashes.SHA384] | type[hashes.SHA512]] = {
-    "SHA-256": hashes.SHA256,
-    "SHA-384": hashes.SHA384,
-    "SHA-512": hashes.SHA512,
-}
 RSA_PSS = "RSAPSS"
 
 
@@ -47,7 +42,7 @@ class Scheme:
             reads. Means nothing for an EC key, which signs with ECDSA.
     """
 
-    algorithm: hashes.SHA256 | hashes.SHA384 | hashes.SHA512
+    algorithm: Sha2
     pss: bool = False
 
     @property
@@ -72,8 +67,8 @@ def scheme_of(key: PublicKey, fixed: str = "") -> Scheme:
     Args:
         fixed: the only scheme the key was made for, as ``RSAPSS SHA-256``; empty where it is free.
     """
-    kind, _, hash_name = fixed.partition(" ")
-    algorithm = _HASHES.get(hash_name, _as_strong_as(key))
+    kind, hash_name = split_scheme(fixed)
+    algorithm = SHA2.get(hash_name) or SHA2[_as_strong_as(key)]
     return Scheme(algorithm(), pss=kind == RSA_PSS)
 
 
@@ -96,8 +91,8 @@ def verify(key: PublicKey, signature: bytes, data: bytes, scheme: Scheme) -> Non
         key.verify(signature, data, ec.ECDSA(scheme.algorithm))
 
 
-def _as_strong_as(key: PublicKey) -> type[hashes.SHA256] | type[hashes.SHA384]:
+def _as_strong_as(key: PublicKey) -> str:
     """A hash as strong as the key; TLS 1.3 couples P-384 with SHA-384 (RFC 8446, 4.2.3)."""
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size >= 384:
-        return hashes.SHA384
-    return hashes.SHA256
+        return "sha384"
+    return "sha256"

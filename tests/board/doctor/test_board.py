@@ -243,7 +243,7 @@ def test_the_terminal(look: Look, term: str, verdict: str) -> None:
 
 
 def test_a_package_that_is_gone(look: Look, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tpmconsole.board.doctor.programs.NEEDED", ("textual", "no-such-package"))
+    monkeypatch.setattr("tpmconsole.board.doctor.programs.PACKAGES", ("textual", "no-such-package"))
     found = look("packages")
     assert (found.state, found.remedy) == ("fail", "run: pip install no-such-package")
 

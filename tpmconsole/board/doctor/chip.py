@@ -13,16 +13,15 @@ from tpmconsole.board.phrases import (
 )
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.finding import Finding, fail, ok, skipped, warn
+from tpmconsole.settings import TCTI_VARIABLES
 from tpmconsole.tpm.model import SelfTestResult, TpmHealth
 from tpmconsole.tpm.tcti import choose
-
-_VARIABLES = ("TPMCONSOLE_TCTI", "TPM2TOOLS_TCTI")
 
 
 def tcti(examination: Examination) -> Finding:
     """Which TCTI, and why that one?"""
     environment = examination.around.environment
-    evidence = [f"{name}={environment[name]}" for name in _VARIABLES if environment.get(name)]
+    evidence = [f"{name}={environment[name]}" for name in TCTI_VARIABLES if environment.get(name)]
     board = examination.board
     try:
         connection = board.tpm.connection or choose(board.settings)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.finding import Finding, fail, ok, skipped, warn
-from tpmconsole.inputs import parse_address
+from tpmconsole.inputs import address_text, parse_address
 from tpmconsole.system.files import read_bounded
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Server(NamedTuple):
     identity: str | None = None
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return address_text(self.host, self.port)
 
 
 def _servers(examination: Examination) -> list[Server]:

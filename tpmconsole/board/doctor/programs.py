@@ -5,17 +5,21 @@ from __future__ import annotations
 import os
 import platform
 import sys
-import termios
-from importlib.metadata import PackageNotFoundError, version
 
+from tpmconsole import __version__
 from tpmconsole.board.doctor.examination import Examination, Surroundings
 from tpmconsole.finding import Finding, fail, ok, warn
+from tpmconsole.system.terminal import (
+    LEAST,
+    is_too_small,
+    output_descriptor,
+    shows_no_screen,
+    speed,
+)
+from tpmconsole.versions import PACKAGES, package_version
 
-_NO_TERMINAL = ("", "dumb", "unknown", "network", "dialup")
 _TERMINFO = ("/etc/terminfo", "/lib/terminfo", "/usr/lib/terminfo", "/usr/share/terminfo")
-LEAST = (80, 24)
 LEAST_PYTHON = (3, 11)
-NEEDED = ("textual", "tpm2-pytss", "cryptography", "psutil")
 
 
 def terminal(examination: Examination) -> Finding:
@@ -23,7 +27,7 @@ def terminal(examination: Examination) -> Finding:
     around = examination.around
     term = around.environment.get("TERM", "")
     evidence = [f"line {examination.board.settings.line}", *_line_facts()]
-    if term in _NO_TERMINAL:
+    if shows_no_screen(term):
         return warn(
             f"TERM is {repr(term) if term else 'not set'}: no screen can be shown here, only "
             "commands work",
@@ -33,10 +37,11 @@ def terminal(examination: Examination) -> Finding:
     if not _known(around, term):
         evidence.append("other programs will not know this terminal: it has no terminfo entry")
     size = _size()
-    if size is not None and (size[0] < LEAST[0] or size[1] < LEAST[1]) and 0 not in size:
+    if size is not None and is_too_small(*size) and 0 not in size:
         return warn(
-            f"TERM={term}, and the terminal has {size[0]}x{size[1]}: the screen needs 80x24",
-            "make it larger, or run: stty cols 80 rows 24",
+            f"TERM={term}, and the terminal has {size[0]}x{size[1]}: the screen needs "
+            f"{LEAST[0]}x{LEAST[1]}",
+            f"make it larger, or run: stty cols {LEAST[0]} rows {LEAST[1]}",
             *evidence,
         )
     return ok(f"TERM={term}{f', {size[0]}x{size[1]}' if size else ', no terminal'}", *evidence)
@@ -48,12 +53,8 @@ def _known(around: Surroundings, term: str) -> bool:
     return any((folder / letter / term).exists() for folder in folders for letter in first)
 
 
-def _descriptor() -> int | None:
-    return next((one for one in (1, 2, 0) if os.isatty(one)), None)
-
-
 def _size() -> tuple[int, int] | None:
-    descriptor = _descriptor()
+    descriptor = output_descriptor()
     if descriptor is None:
         return None
     try:
@@ -63,22 +64,16 @@ def _size() -> tuple[int, int] | None:
 
 
 def _line_facts() -> list[str]:
-    descriptor = _descriptor()
+    descriptor = output_descriptor()
     if descriptor is None:
         return ["neither input nor output is a terminal"]
-    facts = [f"terminal {os.ttyname(descriptor)}"]
-    try:
-        code = termios.tcgetattr(descriptor)[5]
-    except termios.error:
-        return facts
-    speeds = {getattr(termios, name): name[1:] for name in dir(termios) if name[1:].isdigit()}
-    return [*facts, f"speed {speeds.get(code, 'unknown')}"]
+    return [f"terminal {os.ttyname(descriptor)}", f"speed {speed(descriptor) or 'unknown'}"]
 
 
 def versions(_: Examination) -> Finding:
     """Python and ourselves."""
     evidence = (sys.executable, platform.platform())
-    told = f"Python {platform.python_version()}, tpmconsole {_version('tpmconsole')}"
+    told = f"Python {platform.python_version()}, tpmconsole {__version__}"
     if sys.version_info < LEAST_PYTHON:
         return fail(f"{told}: Python is too old", "use Python 3.11 or newer", *evidence)
     return ok(told, *evidence)
@@ -86,16 +81,9 @@ def versions(_: Examination) -> Finding:
 
 def packages(_: Examination) -> Finding:
     """The libraries we stand on."""
-    told = {name: _version(name) for name in NEEDED}
-    text = ", ".join(f"{name} {number}" for name, number in told.items())
-    missing = [name for name, number in told.items() if number == "missing"]
+    told = {name: package_version(name) for name in PACKAGES}
+    text = ", ".join(f"{name} {number or 'missing'}" for name, number in told.items())
+    missing = [name for name, number in told.items() if number is None]
     if missing:
         return fail(text, f"run: pip install {' '.join(missing)}")
     return ok(text)
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "missing"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
@@ -15,6 +14,7 @@ from tpmconsole.board.tour.story import FOLDER, STEPS, Outcome
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
+from tpmconsole.system.locks import FileLock
 
 if TYPE_CHECKING:
     from tpmconsole.board.tour.stage import Stage
@@ -37,7 +37,7 @@ class Tour:
         self.board = board
         self._keep = keep
         self._turn = threading.Lock()
-        self._lock: int | None = None
+        self._lock: FileLock | None = None
         self._stage: Stage | None = None
         self._closed = False
 
@@ -103,7 +103,7 @@ class Tour:
         except ConsoleError as error:  # the next start tries again
             LOG.warning("tour not cleared: %s", error)
         finally:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
             if ended:
                 self._turn.release()
@@ -118,7 +118,7 @@ class Tour:
             try:
                 clear(self.board.settings)
             except BaseException:
-                os.close(self._lock)
+                self._lock.close()
                 raise
             self._stage = Stage(self.board)
         return self._stage
@@ -137,28 +137,32 @@ def clear_leftovers(settings: Settings) -> None:
         tour.close()
 
 
-def _locked(settings: Settings) -> int:
-    """The descriptor of the state directory, locked; the kernel unlocks it whatever happens.
+def _locked(settings: Settings) -> FileLock:
+    """The state directory, locked; the kernel unlocks it whatever happens.
 
     Raises:
         ConsoleError: another process has it.
     """
     while True:
         folder = make_private_folder(settings.state)
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        lock = FileLock.on_folder(folder)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(descriptor)
-            raise ConsoleError(
-                "Tour is on elsewhere",
-                f"another console or command is using {folder}",
-                NextStep(
-                    Action.GIVE_STATE,
-                    text="leave it there first, or use another state directory ({})",
-                ),
-            ) from error
-        # Whoever had it before may have removed it while we waited for the descriptor.
-        if folder.exists() and os.fstat(descriptor).st_ino == folder.stat().st_ino:
-            return descriptor
-        os.close(descriptor)
+            lock.take(_elsewhere(settings))
+            # Whoever had it before may have removed it while we waited for the descriptor.
+            if folder.exists() and os.fstat(lock.descriptor).st_ino == folder.stat().st_ino:
+                return lock
+        except BaseException:
+            lock.close()
+            raise
+        lock.close()
+
+
+def _elsewhere(settings: Settings) -> ConsoleError:
+    return ConsoleError(
+        "Tour is on elsewhere",
+        f"another console or command is using {settings.state}",
+        NextStep(
+            Action.GIVE_STATE,
+            text="leave it there first, or use another state directory ({})",
+        ),
+    )

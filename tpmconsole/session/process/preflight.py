@@ -29,6 +29,7 @@ from tpmconsole.session.tls.bridge import Bridge, PublicKey, unavailable
 from tpmconsole.session.tls.context import Engine, EngineFailedError, bare_context, mismatch
 from tpmconsole.session.tls.errors import Peer, explain, own_certificate_refused
 from tpmconsole.system.files import read_bounded
+from tpmconsole.system.sha2 import SHA2
 
 if TYPE_CHECKING:
     from tpmconsole.session.spec import SessionSpec
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 _CHAIN_BYTES = 256 * 1024
 _ROUNDS = 10
 _SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")  # RFC 8017, 9.2, note 1
-_HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 
 
 def read_chain(path: Path) -> list[x509.Certificate]:
@@ -182,7 +182,7 @@ def _give_throw_away_identity(context: ssl.SSLContext) -> None:
     certificate = builder.not_valid_after(now + timedelta(days=1)).sign(key, hashes.SHA256())
 
     def sign(digest: bytes, hash_name: str, _scheme: str) -> bytes:
-        return key.sign(digest, ec.ECDSA(Prehashed(_HASHES[hash_name])))
+        return key.sign(digest, ec.ECDSA(Prehashed(SHA2[hash_name]())))
 
     # A file that is only in memory: OpenSSL wants a path.
     descriptor = os.memfd_create("pre-flight")

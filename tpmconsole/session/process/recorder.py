@@ -36,7 +36,6 @@ class Recorder:
         self._events = EventLog(folder)
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)
         self._written = facts
-        self._was_running = False
         self.facts = facts
 
     def change(self, **facts: Any) -> None:

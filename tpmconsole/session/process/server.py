@@ -8,6 +8,7 @@ import time
 from functools import partial
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.inputs import address_text
 from tpmconsole.session.process.line_protocol import (
     HEADER_LINES,
     LINE_BYTES,
@@ -21,7 +22,6 @@ from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import Wire, listen
 from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
-from tpmconsole.session.spec import address_text
 from tpmconsole.session.status import State
 from tpmconsole.session.tls.errors import Peer
 

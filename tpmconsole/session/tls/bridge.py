@@ -46,6 +46,7 @@ RawRsa = Callable[[bytes], bytes]
 
 # cryptography's name of a curve: OpenSSL's name, the digest that fits its order in bytes
 _CURVES = {"secp256r1": (b"prime256v1", 32), "secp384r1": (b"secp384r1", 48)}
+# By length, and not system/sha2's: this file stands alone.
 _HASHES = {32: "sha256", 48: "sha384", 64: "sha512"}
 
 _RSA_PKCS1_PADDING = 1

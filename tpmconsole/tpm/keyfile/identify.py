@@ -2,34 +2,10 @@
 
 from __future__ import annotations
 
+from tpmconsole.system.pem_labels import Content, described
 from tpmconsole.text import printable
 from tpmconsole.tpm.keyfile.pem import blocks
 
-_LABELS = {
-    "PRIVATE KEY": "a private key (PKCS#8)",
-    "ENCRYPTED PRIVATE KEY": "an encrypted private key (PKCS#8)",
-    "RSA PRIVATE KEY": "an RSA private key (PKCS#1)",
-    "EC PRIVATE KEY": "an EC private key (SEC 1)",
-    "EC PARAMETERS": "EC parameters",
-    "DSA PRIVATE KEY": "a DSA private key",
-    "OPENSSH PRIVATE KEY": "an OpenSSH private key",
-    "SSH2 PUBLIC KEY": "an SSH public key",
-    "PUBLIC KEY": "a public key",
-    "RSA PUBLIC KEY": "an RSA public key (PKCS#1)",
-    "CERTIFICATE": "a certificate",
-    "X509 CERTIFICATE": "a certificate",
-    "TRUSTED CERTIFICATE": "a certificate",
-    "CERTIFICATE REQUEST": "a certificate signing request",
-    "NEW CERTIFICATE REQUEST": "a certificate signing request",
-    "X509 CRL": "a certificate revocation list",
-    "PKCS7": "a PKCS#7 bundle",
-    "CMS": "a CMS message",
-    "DH PARAMETERS": "DH parameters",
-    "PGP PRIVATE KEY BLOCK": "an OpenPGP private key",
-    "PGP PUBLIC KEY BLOCK": "an OpenPGP public key",
-    "TSS KEY BLOB": "a key of a TPM 1.2",
-    "TSS2 KEY BLOB": "a TSS2 key in the format from before 2019 (TSS2 KEY BLOB)",
-}
 _MAGICS = (
     (b"\xba\xdc\xc0\xde", "a TPM context or handle that tpm2-tools saved"),
     (b"\xff\xfe", "UTF-16 text"),
@@ -70,18 +46,18 @@ def describe_der(der: bytes) -> str | None:
     from cryptography.hazmat.primitives.serialization import pkcs7
 
     readers = (
-        (x509.load_der_x509_certificate, "a certificate"),
-        (x509.load_der_x509_csr, "a certificate signing request"),
-        (x509.load_der_x509_crl, "a certificate revocation list"),
-        (serialization.load_der_public_key, "a public key"),
-        (_load_private_key, "a private key"),
-        (pkcs7.load_der_pkcs7_certificates, "a PKCS#7 bundle"),
+        (x509.load_der_x509_certificate, Content.CERTIFICATE),
+        (x509.load_der_x509_csr, Content.REQUEST),
+        (x509.load_der_x509_crl, Content.CRL),
+        (serialization.load_der_public_key, Content.PUBLIC_KEY),
+        (_load_private_key, Content.PRIVATE_KEY),
+        (pkcs7.load_der_pkcs7_certificates, Content.PKCS7),
     )
     for read, words in readers:
         try:
             read(der)
         except TypeError:  # cryptography: a password is needed
-            return "an encrypted private key (PKCS#8)"
+            return described("ENCRYPTED PRIVATE KEY")
         except Exception:  # noqa: BLE001, S112 - whatever a reader raises, it is not its format
             continue
         return words
@@ -96,7 +72,7 @@ def _load_private_key(der: bytes) -> object:
 
 
 def _labelled(label: str, body: str | None) -> str:
-    words = _LABELS.get(label) or f"a PEM file with the label '{printable(label, 40)}'"
+    words = described(label) or f"a PEM file with the label '{printable(label, 40)}'"
     if body is None:
         return f"{words} without its last line"
     if "Proc-Type: 4,ENCRYPTED" in body:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tpmconsole.text import printable
-from tpmconsole.tpm.keyfile.public_area import PublicAreaError, Reader, algorithm_word
+from tpmconsole.tpm import tcg
+from tpmconsole.tpm.keyfile.public_area import PublicAreaError, Reader
 
 _POLICY_PCR = 0x17F
 # TPM_CC (Part 2, section 6.5.2)
@@ -76,7 +77,7 @@ def _pcr_words(body: bytes) -> str:
     banks = []
     try:
         for _ in range(min(reader.u32(), 16)):
-            bank = algorithm_word(reader.u16())
+            bank = tcg.algorithm(reader.u16())
             bits = int.from_bytes(reader.take(reader.take(1)[0]), "little")
             chosen = [str(pcr) for pcr in range(bits.bit_length()) if bits >> pcr & 1]
             banks.append(f"{bank} {','.join(chosen) or 'none'}")

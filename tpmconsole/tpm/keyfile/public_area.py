@@ -10,31 +10,15 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tpmconsole.tpm import tcg
+
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 # TPM_ALG_ID, section 6.3
 RSA, KEYEDHASH, ECC, SYMCIPHER, NULL = 0x0001, 0x0008, 0x0023, 0x0025, 0x0010
 _HMAC, _XOR, _RSAES, _ECDAA = 0x0005, 0x000A, 0x0015, 0x001A
-_ALGORITHMS = {
-    0x0003: "TDES", 0x0004: "SHA-1", 0x0005: "HMAC", 0x0006: "AES", 0x000A: "XOR",
-    0x000B: "SHA-256", 0x000C: "SHA-384", 0x000D: "SHA-512", 0x0012: "SM3", 0x0013: "SM4",
-    0x0014: "RSASSA", 0x0015: "RSAES", 0x0016: "RSAPSS", 0x0017: "OAEP", 0x0018: "ECDSA",
-    0x0019: "ECDH", 0x001A: "ECDAA", 0x001B: "SM2", 0x001C: "ECSCHNORR", 0x001D: "ECMQV",
-    0x0026: "CAMELLIA", 0x0027: "SHA3-256", 0x0028: "SHA3-384", 0x0029: "SHA3-512",
-    0x0040: "CTR", 0x0041: "OFB", 0x0042: "CBC", 0x0043: "CFB", 0x0044: "ECB",
-}  # fmt: skip
-_HASHES = {
-    0x0004: "sha1", 0x000B: "sha256", 0x000C: "sha384", 0x000D: "sha512",
-    0x0027: "sha3_256", 0x0028: "sha3_384", 0x0029: "sha3_512",
-}  # fmt: skip
-# TPM_ECC_CURVE, section 6.4: words, bytes of a coordinate, cryptography's class where it has one
-_CURVES = {
-    0x0001: ("P-192", 24, "SECP192R1"), 0x0002: ("P-224", 28, "SECP224R1"),
-    0x0003: ("P-256", 32, "SECP256R1"), 0x0004: ("P-384", 48, "SECP384R1"),
-    0x0005: ("P-521", 66, "SECP521R1"), 0x0010: ("BN P-256", 32, None),
-    0x0011: ("BN P-638", 80, None), 0x0020: ("SM2 P-256", 32, None),
-}  # fmt: skip
+_UNKNOWN_CURVE_BYTES = 128
 # TPMA_OBJECT, section 8.3
 FIXED_TPM, MADE_IN_TPM, USER_WITH_AUTH = 1 << 1, 1 << 5, 1 << 6
 NO_DA, RESTRICTED, DECRYPT, SIGN, X509_ONLY = 1 << 10, 1 << 16, 1 << 17, 1 << 18, 1 << 19
@@ -63,11 +47,6 @@ class PublicAreaError(ValueError):
 def attribute_words(attributes: int) -> tuple[str, ...]:
     """TPMA_OBJECT (section 8.3) in words, in the order of its bits."""
     return tuple(words for bit, words in _ATTRIBUTES if attributes & bit)
-
-
-def algorithm_word(identifier: int) -> str:
-    """A TPM_ALG_ID's name; its number where it has none here."""
-    return _ALGORITHMS.get(identifier, f"0x{identifier:04x}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +94,7 @@ class PublicArea:
     @property
     def has_public_key(self) -> bool:
         """Whether ``public_key`` can answer: RSA, or a curve that cryptography knows."""
-        return self.type == RSA or (self.type == ECC and bool(_curve(self.curve)[2]))
+        return self.type == RSA or (self.type == ECC and bool(_curve(self.curve).openssl))
 
     @property
     def name(self) -> bytes:
@@ -123,8 +102,8 @@ class PublicArea:
 
         Empty where the object has no nameAlg or where the digest cannot be made here.
         """
-        digest = _HASHES.get(self.name_algorithm)
-        if digest is None:
+        digest = tcg.HASHES.get(self.name_algorithm, "")
+        if digest not in hashlib.algorithms_guaranteed:
             return b""
         return struct.pack(">H", self.name_algorithm) + hashlib.new(digest, self.encoded).digest()
 
@@ -143,14 +122,14 @@ class PublicArea:
         try:
             if self.type == RSA:
                 return rsa.RSAPublicNumbers(self.exponent, self.unique[0]).public_key()
-            curve = getattr(ec, str(_curve(self.curve)[2]))()
+            curve = getattr(ec, _curve(self.curve).openssl)()
             x, y = self.unique
             return ec.EllipticCurvePublicNumbers(x, y, curve).public_key()
         except UnsupportedAlgorithm as error:
             raise PublicAreaError(f"{self.algorithm} is not known to OpenSSL here") from error
         except ValueError as error:
             rsa_wrong = "its modulus or exponent is none of an RSA key"
-            ecc_wrong = f"its point is not on the curve {_curve(self.curve)[0]}"
+            ecc_wrong = f"its point is not on the curve {_curve(self.curve).name}"
             raise PublicAreaError(rsa_wrong if self.type == RSA else ecc_wrong) from error
 
 
@@ -233,9 +212,9 @@ def _ecc(reader: Reader) -> _Parameters:
     scheme, curve = _scheme(reader), reader.u16()
     if reader.u16() != NULL:  # TPMT_KDF_SCHEME, 11.2.3.2
         reader.u16()
-    words, size, _ = _curve(curve)
+    name, size, _ = _curve(curve)
     point = tuple(int.from_bytes(reader.sized(size, "coordinate"), "big") for _ in "xy")
-    return f"EC {words}", scheme, curve, point, 0
+    return f"EC {name}", scheme, curve, point, 0
 
 
 def _keyedhash(reader: Reader) -> _Parameters:
@@ -245,7 +224,7 @@ def _keyedhash(reader: Reader) -> _Parameters:
     if words is None:
         raise PublicAreaError(f"its scheme 0x{scheme:04x} is none of a keyed hash")
     if scheme != NULL:
-        words = f"{words} {algorithm_word(reader.u16())}"
+        words = f"{words} {tcg.algorithm(reader.u16())}"
     if scheme == _XOR:
         reader.u16()
     reader.sized(64, "unique digest")
@@ -265,7 +244,7 @@ def _symmetric(reader: Reader) -> str:
     if algorithm == NULL:
         return ""
     bits, mode = reader.u16(), reader.u16()
-    return f"{algorithm_word(algorithm)} {bits} {algorithm_word(mode)}"
+    return f"{tcg.algorithm(algorithm)} {bits} {tcg.algorithm(mode)}"
 
 
 def _scheme(reader: Reader) -> str:
@@ -274,12 +253,16 @@ def _scheme(reader: Reader) -> str:
     if scheme == NULL:
         return ""
     if scheme == _RSAES:
-        return algorithm_word(scheme)
-    words = f"{algorithm_word(scheme)} {algorithm_word(reader.u16())}"
+        return tcg.algorithm(scheme)
+    words = f"{tcg.algorithm(scheme)} {tcg.algorithm(reader.u16())}"
     if scheme == _ECDAA:
         reader.u16()
     return words
 
 
-def _curve(identifier: int) -> tuple[str, int, str | None]:
-    return _CURVES.get(identifier, (f"curve 0x{identifier:04x}", 128, None))
+def _curve(identifier: int) -> tcg.Curve:
+    """A curve, its name without NIST: behind EC everybody leaves that out."""
+    known = tcg.CURVES.get(identifier)
+    if known is None:
+        return tcg.Curve(f"curve 0x{identifier:04x}", _UNKNOWN_CURVE_BYTES)
+    return known._replace(name=known.name.removeprefix("NIST "))

@@ -7,7 +7,6 @@ unix sockets in a private folder: no ports, and no other user of the board gets 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import signal
@@ -18,7 +17,8 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.system.environment import NO_OPENSSL_CONF, SEARCH_PATH
-from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, make_private_folder, remedy
+from tpmconsole.system.files import PRIVATE_FOLDER, make_private_folder, remedy
+from tpmconsole.system.locks import FileLock
 from tpmconsole.system.processes import Process, end, launch, wait_for, with_variable
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.simulator.programs import (
@@ -87,6 +87,22 @@ class Simulator:
     def state(self) -> Path:
         """Where swtpm keeps the TPM."""
         return self.folder / "tpm"
+
+    def lease(self) -> FileLock:
+        """A shared lock that says: a process is using it; whoever gets it alone may stop it.
+
+        Raises:
+            ConsoleError: another program has been stopping it for too long.
+            OSError: the lock file cannot be opened.
+        """
+        path = self.folder / "users.lock"
+        lock = FileLock.on_file(path)
+        try:
+            lock.take(_busy(path), LOCK_S, shared=True)
+        except BaseException:
+            lock.close()
+            raise
+        return lock
 
     @property
     def pids(self) -> dict[str, int]:
@@ -290,18 +306,9 @@ class Simulator:
             OSError: the lock file cannot be opened.
         """
         path = self.folder / "lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE_FILE)
-        try:
-            if not wait_for(lambda: _try_lock(descriptor), LOCK_S):
-                raise ConsoleError(
-                    "Simulator is busy",
-                    f"another program has been starting or stopping it for {LOCK_S:g} s",
-                    f"end the program that has {path} open, then try again",
-                    ExitCode.NO_TPM,
-                )
+        with FileLock.on_file(path) as lock:
+            lock.take(_busy(path), LOCK_S)
             yield
-        finally:
-            os.close(descriptor)
 
     @contextlib.contextmanager
     def _trouble_in_words(self) -> Iterator[None]:
@@ -330,12 +337,13 @@ def _end(runtime: Runtime, name: str, patience_s: float = STOP_S) -> None:
     end(process, min(patience_s, ABRMD_STOP_S) if name == ABRMD else patience_s)
 
 
-def _try_lock(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
+def _busy(path: Path) -> ConsoleError:
+    return ConsoleError(
+        "Simulator is busy",
+        f"another program has been starting or stopping it for {LOCK_S:g} s",
+        f"end the program that has {path} open, then try again",
+        ExitCode.NO_TPM,
+    )
 
 
 def _last_line(log: Path) -> str:

@@ -86,7 +86,6 @@ class WorkerProcess:
         self.ready = False
         self.connection: Connection | None = None  # the TPM it has been told
         self.proven = False  # that TPM has answered
-        self.at_work = False  # it has begun a job and not answered yet
         # What it has loaded, by handle, where nobody takes that out when it is killed.
         self.held: list[tuple[int, str]] = []
         error = _open_log(log)
@@ -133,11 +132,7 @@ class WorkerProcess:
             self._answer(deadline)
         except WorkerEndedError as error:
             raise NeverBegunError from error
-        self.at_work = True
-        try:
-            return self._answer(deadline)
-        finally:
-            self.at_work = False
+        return self._answer(deadline)
 
     def wait_ready(self, deadline_s: float) -> None:
         """Wait until it has loaded the TSS; raises as ``ask``."""

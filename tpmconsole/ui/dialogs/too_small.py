@@ -8,9 +8,8 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
+from tpmconsole.system.terminal import LEAST, is_too_small
 from tpmconsole.ui.terminal.driver import repaint
-
-LEAST = (80, 24)
 
 
 class TooSmall(ModalScreen[None]):
@@ -34,7 +33,7 @@ class TooSmall(ModalScreen[None]):
     def uncover(self) -> None:
         """Go, where the terminal is large enough; a dialog above it goes first."""
         size = self.app.size
-        if self.app.screen is self and size.width >= LEAST[0] and size.height >= LEAST[1]:
+        if self.app.screen is self and not is_too_small(size.width, size.height):
             self.app.pop_screen()
 
     def present(self) -> None:

@@ -29,11 +29,12 @@ from textual.driver import Driver
 from textual.geometry import Size
 from textual.message import Message
 
+from tpmconsole.system.terminal import output_descriptor
 from tpmconsole.ui.terminal import size as line_size
 from tpmconsole.ui.terminal.input.decoder import Delays
 from tpmconsole.ui.terminal.input.reader import LineReader
 from tpmconsole.ui.terminal.output.display import Display
-from tpmconsole.ui.terminal.profile import LineProfile, current, output_descriptor
+from tpmconsole.ui.terminal.profile import LineProfile, current
 from tpmconsole.ui.terminal.raw_mode import RawMode, enter_sequence, leave_sequence, set_up_sequence
 from tpmconsole.ui.terminal.signals import LineSignals
 from tpmconsole.ui.terminal.size import LineSize

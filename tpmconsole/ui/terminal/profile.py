@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import os
 import re
-import termios
 from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.system import terminal
 
 TRUECOLOUR = 1 << 24
 """`LineProfile.colours` of a terminal that takes 24-bit colours."""
@@ -28,7 +28,6 @@ _PSEUDO = re.compile(r"(/dev/)?(pts/\d+|pty\w+)")
 _VIRTUAL_CONSOLE = re.compile(r"(/dev/)?tty\d*")
 # Hardware terminals and what pretends to be one; pictures of boxes and UTF-8 are lost on them.
 _HARDWARE_TERM = re.compile(r"(vt[1-5]\d\d|ansi|wyse?\d+|adm\d+)\b")
-_NO_TERMINAL = frozenset({"", "dumb", "unknown", "network", "dialup"})
 _SLOW_BAUD = 9600
 
 
@@ -85,7 +84,7 @@ def detect(
         ConsoleError: TERM names a terminal that cannot show a screen.
     """
     term = environment.get("TERM", "")
-    if term in _NO_TERMINAL:
+    if terminal.shows_no_screen(term):
         raise _no_screen(term)
     serial = line == "serial" or (line != "fast" and _looks_serial(tty_name, term))
     no_colour = "NO_COLOR" in environment
@@ -118,7 +117,7 @@ def current(line: str, *, mouse: bool = False) -> LineProfile:
     Raises:
         ConsoleError: there is no terminal, or TERM names one that cannot show a screen.
     """
-    descriptor = output_descriptor()
+    descriptor = terminal.output_descriptor()
     if descriptor is None or not os.isatty(0):
         raise usage_error(
             "No terminal",
@@ -126,15 +125,10 @@ def current(line: str, *, mouse: bool = False) -> LineProfile:
             "run it from a terminal, or use a command such as 'tpmconsole status'",
         )
     name = os.ttyname(descriptor)
-    speed = None if _PSEUDO.fullmatch(name) else _speed(descriptor)
+    speed = None if _PSEUDO.fullmatch(name) else terminal.speed(descriptor)
     return detect(
         line, os.environ, name, speed, _locale_encoding(_first_environment()), mouse=mouse
     )
-
-
-def output_descriptor() -> int | None:
-    """The descriptor of the terminal to paint on: the first of stdout, stderr and stdin that is."""
-    return next((descriptor for descriptor in (1, 2, 0) if os.isatty(descriptor)), None)
 
 
 def prepare_environment(
@@ -181,20 +175,6 @@ def _colours(colorterm: str, term: str) -> int:
     if term.endswith(("-256color", "-kitty")):
         return 256
     return 16
-
-
-def _speed(descriptor: int) -> int | None:
-    """The output speed in bits a second, or None where the line has none."""
-    try:
-        code = termios.tcgetattr(descriptor)[5]
-    except termios.error:
-        return None
-    speeds = {
-        getattr(termios, name): int(name[1:])
-        for name in dir(termios)
-        if re.fullmatch(r"B\d+", name)
-    }
-    return speeds.get(code) or None
 
 
 def _first_environment() -> Mapping[str, str]:

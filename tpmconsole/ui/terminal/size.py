@@ -13,6 +13,8 @@ import struct
 import termios
 from typing import NamedTuple
 
+from tpmconsole.system.terminal import LEAST
+
 # Save the cursor, go far right and down, report the position (CPR, ECMA-48 8.3.14), restore.
 PROBE = "\x1b7\x1b[999;999H\x1b[6n\x1b8"
 
@@ -32,7 +34,7 @@ class LineSize(NamedTuple):
     rows: int
 
 
-FALLBACK = LineSize(80, 24)
+FALLBACK = LineSize(*LEAST)
 """The size of a terminal that does not say."""
 
 

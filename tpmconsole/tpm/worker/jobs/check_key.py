@@ -9,23 +9,18 @@ from dataclasses import asdict
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from tpm2_pytss import ESAPI
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.system.sha2 import SHA2, split_scheme
 from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.model import KeyCheck
 from tpmconsole.tpm.responses import NO_ROOM, UNSUPPORTED, Code, base, is_from_tpm
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.open_key import Access, LoadedKey, open_key
 
-_HASHES: Mapping[str, type[hashes.SHA256 | hashes.SHA384 | hashes.SHA512]] = {
-    "sha256": hashes.SHA256,
-    "sha384": hashes.SHA384,
-    "sha512": hashes.SHA512,
-}
 _SCHEMES = {"ECDSA": "ecdsa", "RSASSA": "rsassa", "RSAPSS": "rsapss"}
 
 _OTHER_TPM = (Code.INTEGRITY, Code.BINDING, Code.SENSITIVE, Code.SIZE, Code.INSUFFICIENT)
@@ -74,9 +69,8 @@ def _what_it_does(key: LoadedKey) -> tuple[str, str]:
     if not key.area.scheme:
         is_ec = isinstance(key.public_key(), ec.EllipticCurvePublicKey)
         return "sha256", "ecdsa" if is_ec else "rsassa"
-    scheme, _, digest = key.area.scheme.partition(" ")
-    hash_name = digest.replace("-", "").lower()
-    if scheme not in _SCHEMES or hash_name not in _HASHES:
+    scheme, hash_name = split_scheme(key.area.scheme)
+    if scheme not in _SCHEMES or hash_name not in SHA2:
         raise KeyUnusableError(
             "unsupported",
             f"it is made for {key.area.scheme} alone",
@@ -86,11 +80,11 @@ def _what_it_does(key: LoadedKey) -> tuple[str, str]:
 
 
 def _verify(key: LoadedKey, signature: bytes, digest: bytes, hash_name: str, scheme: str) -> None:
-    public, prehashed = key.public_key(), Prehashed(_HASHES[hash_name]())
+    public, prehashed = key.public_key(), Prehashed(SHA2[hash_name]())
     if isinstance(public, ec.EllipticCurvePublicKey):
         public.verify(signature, digest, ec.ECDSA(prehashed))
     elif scheme == "rsapss":
-        mask = padding.MGF1(_HASHES[hash_name]())
+        mask = padding.MGF1(SHA2[hash_name]())
         public.verify(signature, digest, padding.PSS(mask, padding.PSS.AUTO), prehashed)
     else:
         public.verify(signature, digest, padding.PKCS1v15(), prehashed)

@@ -14,7 +14,7 @@ from tpmconsole.tpm import tcg
 from tpmconsole.tpm.handles import PERSISTENT_FIRST
 from tpmconsole.tpm.model import Clock, Hierarchy, Lockout, Room, SelfTestResult, TpmHealth
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
-from tpmconsole.tpm.tcti import SIMULATOR_TCTIS
+from tpmconsole.tpm.tcti import is_simulator_tcti
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.dictionary_attack import LOCKOUT_AUTH
@@ -233,4 +233,4 @@ def _is_simulated(tcti: str, code: str, vendor: str) -> bool:
     """A TPM that the kernel drives is the board's own, also where the board itself is emulated."""
     if tcti.startswith("device:"):
         return False
-    return tcti.split(":", 1)[0] in SIMULATOR_TCTIS or (code == "IBM" and vendor == "SW TPM")
+    return is_simulator_tcti(tcti) or (code == "IBM" and vendor == "SW TPM")

@@ -18,7 +18,8 @@ from tpm2_pytss import (
 
 from tpmconsole.errors import Remedy, usage_error
 from tpmconsole.secret import Password
-from tpmconsole.tpm import keyfile
+from tpmconsole.system.sha2 import SHA2
+from tpmconsole.tpm import keyfile, tcg
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
@@ -33,11 +34,6 @@ if TYPE_CHECKING:
 
 # Empty: tpm2_encodeobject writes "has a password" into the files of keys that have none.
 _GIVE_IT = "give the key's password, an empty one where you know of none"
-_HASHES = {
-    "sha256": (TPM2_ALG.SHA256, 32),
-    "sha384": (TPM2_ALG.SHA384, 48),
-    "sha512": (TPM2_ALG.SHA512, 64),
-}
 _SCHEMES = {
     "ecdsa": (TPM2_ALG.ECDSA, public_area.ECC),
     "rsassa": (TPM2_ALG.RSASSA, public_area.RSA),
@@ -95,15 +91,15 @@ class LoadedKey:
             raise
 
     def _fitting(self, digest: bytes, hash_name: str, scheme: str) -> tuple[int, int]:
-        hash_number, length = _HASHES.get(hash_name, (0, 0))
+        known = SHA2.get(hash_name)
         scheme_number, kind = _SCHEMES.get(scheme, (0, 0))
-        if len(digest) != length or kind != self.area.type:
+        if known is None or len(digest) != known.digest_size or kind != self.area.type:
             raise usage_error(
                 "Not signed",
                 f"{scheme}, {hash_name}, {len(digest)} bytes: not for {self.area.algorithm}",
                 "use ecdsa with an EC key, rsassa or rsapss with an RSA key, and a whole digest",
             )
-        return scheme_number, hash_number
+        return scheme_number, tcg.HASH_NUMBERS[hash_name]
 
     def raw_rsa(self, data: bytes) -> bytes:
         """The private operation on padded data as long as the modulus (TPM2_RSA_Decrypt).
