@@ -40,6 +40,7 @@ ALLOWED: dict[str, set[str]] = {
     "board": {"flat", "system", "tpm", "x509", "identity", "session"},
     "cli": {"flat", "system", "board"},
     "ui": {"flat", "system", "board"},
+    "fleet": set(),  # runs where the CA is, without tpmconsole
     "": {"flat", "system", "cli", "ui"},  # __main__: chooses the front end
 }
 # What the front ends may know of the libraries: the data that the functions of board/ hand over.

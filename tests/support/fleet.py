@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -14,8 +15,12 @@ from typing import Any
 from tpmconsole.tpm.simulator import Simulator
 
 EXAMPLE = Path(__file__).parents[2] / "tpmconsole" / "fleet"
+_FAILED = re.compile(r"^fatal: \[([^\]]+?)(?: -> \S+)?\]: FAILED! => (\{.*\})$", re.MULTILINE)
+# A program that answers every command in the same way; the arguments after its file are ignored.
+_PRETENDER = "import pathlib, sys; print(pathlib.Path(sys.argv[1]).read_text())"
 _RECAP = re.compile(r"^(\S+)\s+: (.*)$", re.MULTILINE)
 _PATIENCE_S = 600
+Recap = dict[str, dict[str, int]]
 
 
 class Fleet:
@@ -29,6 +34,7 @@ class Fleet:
     def __init__(self, folder: Path, size: int) -> None:
         self.folder = folder
         self.boards = [f"board{number}" for number in range(1, size + 1)]
+        self.pretenders: dict[str, dict[str, Any]] = {}
         self.ca = folder / "ca"
         self._make_ca()
         self._make_inventory()
@@ -37,12 +43,41 @@ class Fleet:
         """A board's state directory."""
         return self.folder / board
 
-    def play(self, forks: int = 2) -> dict[str, dict[str, int]]:
+    def pretend(self, board: str, request: str, **variables: Any) -> None:
+        """A board without a TPM, that hands this request in and agrees to everything else.
+
+        Args:
+            variables: the host's, in the inventory.
+        """
+        # Not by its name, which may be none for a file.
+        mark = hashlib.sha256(board.encode()).hexdigest()[:16]
+        answer = self.folder / f"answer-{mark}.json"
+        agreed = {"changed": False, "id": "gateway", "unit": "gateway", "pem": request}
+        answer.write_text(json.dumps(agreed))
+        self.pretenders[board] = {
+            "tpmconsole_console": [sys.executable, "-c", _PRETENDER, str(answer)],
+            "tpmconsole_trust": str(answer.with_suffix(".pem")),
+            **variables,
+        }
+        self._make_inventory()
+
+    def play(self, forks: int = 2) -> Recap:
         """Run the example playbook; what its recap counts for each board.
 
         Raises:
             AssertionError: it failed; the message is its output.
         """
+        recap, failed, output = self._play(forks)
+        assert not failed, output
+        return recap
+
+    def play_with_failures(self, forks: int = 2) -> tuple[Recap, dict[str, dict[str, Any]]]:
+        """Run the example playbook; its recap, and what the task said of each board that failed."""
+        recap, failed, output = self._play(forks)
+        assert failed, output
+        return recap, failed
+
+    def _play(self, forks: int) -> tuple[Recap, dict[str, dict[str, Any]], str]:
         program = shutil.which("ansible-playbook", path=Path(sys.executable).parent)
         assert program, "ansible-core is not installed"
         done = subprocess.run(
@@ -56,12 +91,16 @@ class Fleet:
             timeout=_PATIENCE_S,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        output = done.stdout + done.stderr
         recap = done.stdout.partition("PLAY RECAP")[2]
-        return {
-            board: {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", counts)}
-            for board, counts in _RECAP.findall(recap)
+        counts = {
+            board: {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", line)}
+            for board, line in _RECAP.findall(recap)
         }
+        failed = {board: json.loads(said) for board, said in _FAILED.findall(done.stdout)}
+        # Each failure is one that was read here, or nobody would look at it.
+        assert (done.returncode != 0) == bool(failed), output
+        return counts, failed, output
 
     def console(self, board: str, *arguments: str) -> Any:
         """A command on a board; its JSON."""
@@ -107,14 +146,14 @@ class Fleet:
         )
 
     def _make_inventory(self) -> None:
-        (self.folder / "reports").mkdir()
+        (self.folder / "reports").mkdir(exist_ok=True)
         hosts = {
             board: {
                 "tpmconsole_console": self._console(board),
                 "tpmconsole_trust": str(self.folder / f"{board}-trust.pem"),
             }
             for board in self.boards
-        }
+        } | self.pretenders
         common = {
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
