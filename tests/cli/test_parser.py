@@ -12,7 +12,7 @@ import pytest
 from support.shell import Shell
 from tools import manual
 
-from tpmconsole.cli.arguments import build_parser
+from tpmconsole.cli.main import build_parser
 from tpmconsole.errors import ConsoleError
 
 COMMANDS = {command.prog: command for command in manual.leaves(build_parser())}

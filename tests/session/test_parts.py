@@ -19,7 +19,7 @@ import pytest
 from tpmconsole.board import tpm_users as usage_module
 from tpmconsole.board.lines import session_lines
 from tpmconsole.board.tpm_users import Link, foreign_users
-from tpmconsole.cli.answers import session_facts_lines
+from tpmconsole.cli.sessions import session_facts_lines
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.inputs import address_text
 from tpmconsole.session import events

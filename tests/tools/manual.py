@@ -13,7 +13,7 @@ import shtab
 from build_manpages.manpage import Manpage
 
 from tpmconsole import __version__
-from tpmconsole.cli.arguments import build_parser
+from tpmconsole.cli.main import build_parser
 from tpmconsole.errors import ExitCode
 
 SHARE = Path(__file__).parents[2] / "tpmconsole" / "share"

@@ -14,8 +14,7 @@ from tpm2_pytss import ESAPI, ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
 from tpmconsole.settings import Settings
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.model import Algorithm, KeyFile, KeyKind
-from tpmconsole.ui.pages.keys.reader import FIRST, MOST, handfuls
-from tpmconsole.ui.pages.keys.view import KeyView
+from tpmconsole.ui.pages.keys.view import FIRST, MOST, KeyView, handfuls
 
 Make = Callable[..., Settings]
 PARENT = 0x81000005

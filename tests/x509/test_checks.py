@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 from support.pki import DAY, NOW, ca, ec_key, leaf, make, rsa_key
 
-from tpmconsole.cli.answers import verdict_json
+from tpmconsole.cli.identities import verdict_json
 from tpmconsole.x509.comparisons import check_possession, check_renewal, check_request
 from tpmconsole.x509.judge import Finding, Proof, describe, judge
 from tpmconsole.x509.request import build

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board import Board
-from tpmconsole.board.plan import Plan, Result
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Secret, first_line
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.auth import Auth, check_password
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.board.plan import Plan, Result
 
 PASSWORD_BYTES = 4096
 
@@ -96,4 +98,13 @@ def certificate_file(path: Path) -> bytes:
     return read_bounded(path, CERTIFICATE_BYTES)
 
 
-Commands = dict[str, Callable[[Board, Namespace], Answer]]
+def with_outdated(board: Board, name: str, answer: Answer) -> Answer:
+    """The answer, and which sessions go on with what was there before."""
+    from tpmconsole.board.sessions import outdated
+
+    if not answer.changed:
+        return answer
+    found = outdated(board, name)
+    more = [{"session": one.session, "command": say(one.step)} for one in found]
+    lines = [f"{one.session} still uses what was there before: {say(one.step)}" for one in found]
+    return replace(answer, data=answer.data | {"outdated": more}, lines=[*answer.lines, *lines])

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+import argparse
 from argparse import Namespace
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, certificate_file, confirm, out_file, read_auth
+from tpmconsole.cli.common import Answer, certificate_file, out_file, read_auth, with_outdated
 from tpmconsole.cli.next_steps import say
-from tpmconsole.errors import ExitCode, usage_error
+from tpmconsole.cli.parser import (
+    add_command,
+    if_missing_option,
+    key_password_options,
+    other_password_options,
+)
+from tpmconsole.errors import ExitCode, remedy_to_json, usage_error
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.finding import Finding
+    from tpmconsole.x509.judge import CertificateInfo
+
+
+_ROLES = ("client", "server", "both")
 
 
 def _request(board: Board, args: Namespace) -> Answer:
@@ -74,18 +91,6 @@ def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = Tru
     return Answer(data | asdict(asks), lines, changed=changed)
 
 
-def _replaced(board: Board, name: str, answer: Answer) -> Answer:
-    """The answer, and which sessions go on with what was there before."""
-    from tpmconsole.board.sessions import outdated
-
-    if not answer.changed:
-        return answer
-    found = outdated(board, name)
-    more = [{"session": one.session, "command": say(one.step)} for one in found]
-    lines = [f"{one.session} still uses what was there before: {say(one.step)}" for one in found]
-    return replace(answer, data=answer.data | {"outdated": more}, lines=[*answer.lines, *lines])
-
-
 def _import(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.certificates import (
         install_certificate,
@@ -95,7 +100,6 @@ def _import(board: Board, args: Namespace) -> Answer:
 
     if args.undo:
         return _undo(board, args)
-    from tpmconsole.cli.answers import verdict_json, verdict_lines
     from tpmconsole.x509.judge import describe
 
     if not args.files:
@@ -125,7 +129,7 @@ def _import(board: Board, args: Namespace) -> Answer:
     exit_code = ExitCode.YES if judgement.acceptable else ExitCode.NO
     same = install and not changed
     lines = verdict_lines(args.name, judgement.verdicts, install, added, changed=not same)
-    return _replaced(board, args.name, Answer(data, lines, exit_code, changed=changed))
+    return with_outdated(board, args.name, Answer(data, lines, exit_code, changed=changed))
 
 
 def _undo(board: Board, args: Namespace) -> Answer:
@@ -136,51 +140,100 @@ def _undo(board: Board, args: Namespace) -> Answer:
     facts = undo_import(board, args.name)
     line = f"{args.name}: back to '{facts.subject}', until {facts.not_after:%Y-%m-%d}"
     data = {"identity": args.name, "certificate": facts.to_json()}
-    return _replaced(board, args.name, Answer(data, [line], changed=True))
+    return with_outdated(board, args.name, Answer(data, [line], changed=True))
 
 
-def _trust(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.trust import describe_anchor, plan_remove_anchor, trust_anchors
-    from tpmconsole.cli.answers import anchor_lines
-
-    if args.add is not None and args.remove is not None:
-        raise usage_error("Wrong usage", "--add and --remove at once", "use one after the other")
-    if args.add is not None:
-        return _add_trust(board, args)
-    if args.remove is None:
-        anchors = trust_anchors(board, args.name)
-        return Answer([one.to_json() for one in anchors], anchor_lines(anchors))
-    anchor = confirm(plan_remove_anchor(board, args.name, args.remove), args)
-    data = {"identity": args.name, "removed": anchor.to_json()}
-    line = f"{args.name}: no longer trusts {describe_anchor(anchor)}"
-    return _replaced(board, args.name, Answer(data, [line], changed=True))
+def verdict_json(verdict: Finding) -> dict[str, Any]:
+    """A verdict as ``import --json`` prints it (contract)."""
+    words = {"check": verdict.name, "verdict": verdict.state, "text": verdict.text}
+    return words | remedy_to_json(verdict.remedy)
 
 
-def _add_trust(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.trust import describe_anchor, plan_add_anchors
+def verdict_lines(
+    name: str,
+    verdicts: Iterable[Finding],
+    installed: bool,
+    added: Sequence[CertificateInfo] = (),
+    *,
+    changed: bool = True,
+) -> Iterator[str]:
+    """``tpmconsole import``.
 
-    plan = plan_add_anchors(board, args.name, certificate_file(args.add))
-    new = [] if plan is None else confirm(plan, args)
-    what = " and ".join(map(describe_anchor, new))
-    answer = {"identity": args.name, "added": [one.to_json() for one in new]}
-    line = f"{args.name}: from now on trusts {what}" if new else f"{args.name}: trusts all of it"
-    return _replaced(board, args.name, Answer(answer, [line], changed=bool(new)))
+    Args:
+        added: the trust anchors that are new.
+        changed: False where what was to be installed is there already.
+    """
+    from tpmconsole.board.trust import describe_anchor
+
+    for one in verdicts:
+        yield f"{one.state.upper():<5} {one.name}: {one.text}"
+        if one.state != "ok" and one.remedy:
+            yield f"      try: {say(one.remedy)}"
+    for anchor in added:
+        which = "trusted from now on" if installed else "would be trusted"
+        yield f"{which}: {describe_anchor(anchor)}"
+    what = "installed" if changed else "unchanged: it is installed already"
+    yield f"{name}: certificate {what if installed else 'not installed'}"
 
 
-def _demo_sign(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.certificates import demo_sign
-    from tpmconsole.cli.answers import verdict_json, verdict_lines
+def add_commands(commands: Any) -> None:
+    request = add_command(
+        commands,
+        "request",
+        _request,
+        "make a certificate signing request; what is not given comes from [request] in "
+        "tpmconsole.toml",
+        "tpmconsole request gateway --subject 'CN=gateway,O=Example' --san dns:gateway.local",
+    )
+    request.add_argument("name", metavar="NAME")
+    if_missing_option(request, "a request for the same is there")
+    request.add_argument(
+        "--subject",
+        help="RFC 4514, such as 'CN=gateway,O=Example' "
+        "(default: the board's serial number or host name as CN)",
+    )
+    request.add_argument(
+        "--san", action="append", default=[], metavar="KIND:NAME", help="dns:, ip:, uri: or email:"
+    )
+    request.add_argument("--role", choices=_ROLES, help="what it is for (default: client)")
+    request.add_argument("--preview", action="store_true", help="only show what would be asked")
+    _hand_over(request)
 
-    verdicts = demo_sign(board, args.name, read_auth(args)).verdicts
-    data = {"verdicts": [verdict_json(one) for one in verdicts], "installed": True}
-    lines = verdict_lines(args.name, verdicts, installed=True)
-    return _replaced(board, args.name, Answer(data, lines, changed=True))
+    take = add_command(
+        commands,
+        "import",
+        _import,
+        "check a certificate and install it where nothing speaks against it",
+        "tpmconsole import gateway gateway.pem --trust ca.pem",
+    )
+    take.add_argument("name", metavar="NAME")
+    take.add_paths("files", metavar="FILE", help="PEM, DER or PKCS #7 ('-': read it)")
+    take.add_argument(
+        "--trust", type=Path, metavar="FILE", help="trust the CAs in it from now on, as well"
+    )
+    take.add_argument("--role", choices=_ROLES)
+    take.add_argument("--check", action="store_true", help="never install")
+    take.add_argument(
+        "--undo", action="store_true", help="go back to the certificate before the last import"
+    )
+    key_password_options(take)
+    other_password_options(take)
+
+    renew = add_command(
+        commands,
+        "renew",
+        _renew,
+        "ask for the same certificate again, with the same key or with a new one",
+        "tpmconsole renew gateway --out /media/usb0/gateway.csr",
+    )
+    renew.add_argument("name", metavar="NAME")
+    renew.add_argument(
+        "--new-key", metavar="NAME", help="make a new key, as this new identity; NAME goes on"
+    )
+    _hand_over(renew)
 
 
-COMMANDS: Commands = {
-    "request": _request,
-    "import": _import,
-    "renew": _renew,
-    "trust": _trust,
-    "demo-ca sign": _demo_sign,
-}
+def _hand_over(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--out", type=Path, metavar="FILE", help="also write it here ('-': print)")
+    key_password_options(command)
+    other_password_options(command)

@@ -1,23 +1,28 @@
-"""Arguments to one function per command (``commands.py``); the only place that prints."""
+"""The command line: parse, run a command, print what it answers; the only place that prints."""
 
 from __future__ import annotations
 
+import argparse
 import json
 import logging
 import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tpmconsole.cli.arguments import build_parser
+from tpmconsole.cli import identities, install, keys, sessions, status, support, trust
 from tpmconsole.cli.next_steps import option_that_gives, say, worded
+from tpmconsole.cli.parser import Parser
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.logs import start_logging
 from tpmconsole.secret import leave_no_core
-from tpmconsole.settings import Settings, load_settings
+from tpmconsole.settings import LINES, Settings, load_settings
 from tpmconsole.system.files import refused
 from tpmconsole.text import harmless, printable
+
+if TYPE_CHECKING:
+    from tpmconsole.cli.common import Answer
 
 log = logging.getLogger(__name__)
 
@@ -68,12 +73,11 @@ def run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> in
 
 def _run_command(settings: Settings, args: Namespace) -> int:
     from tpmconsole.board import Board
-    from tpmconsole.cli.commands import COMMANDS
 
     leave_no_core()
     board = Board(settings)
     try:
-        answer = COMMANDS[_command_name(args)](board, args)
+        answer: Answer = args.run(board, args)
         if args.json and not answer.stream:
             print(json.dumps(worded(_marked(answer.to_json(), settings)), indent=2))
         else:
@@ -92,11 +96,6 @@ def _marked(data: Any, settings: Settings) -> Any:
     if settings.simulate and isinstance(data, dict):
         return {"simulated": True} | data
     return data
-
-
-def _command_name(args: Namespace) -> str:
-    action = getattr(args, "action", None)
-    return f"{args.command} {action}" if action else str(args.command)
 
 
 def _print_error(error: ConsoleError, as_json: bool, option: str = "") -> None:
@@ -119,3 +118,43 @@ def _unexpected(error: Exception, details: str) -> ConsoleError:
         "try again; where it stays, send us that",
         ExitCode.UNEXPECTED,
     )
+
+
+class _Version(argparse.Action):
+    """Looks the versions up when somebody asks: that takes longer than all the rest here."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        from tpmconsole.versions import version_lines
+
+        sys.stdout.writelines(f"{line}\n" for line in version_lines())
+        parser.exit()
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of the whole command line; ``command`` is None where the console is wanted."""
+    parser = Parser(
+        prog="tpmconsole",
+        description="Console of a board with a TPM 2.0. Without a command it opens the screen.",
+    )
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="show our version and what we stand on"
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--tcti", metavar="T", help="which TPM to use, such as device:/dev/tpmrm0")
+    which.add_argument("--simulate", action="store_true", help="use the simulated TPM")
+    parser.add_argument("--state", metavar="DIR", help="where everything is kept")
+    parser.add_argument("--line", choices=LINES, help="the terminal line (default: auto)")
+    parser.add_argument("--mouse", action="store_true", help="use the mouse, on a fast line")
+    parser.add_argument("--kiosk", action="store_true", help="a visitor's console")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
+    for group in (
+        status,
+        keys,
+        identities,
+        trust,
+        sessions,
+        support,
+        install,
+    ):
+        group.add_commands(commands)
+    return parser

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -46,11 +46,18 @@ class Parser(argparse.ArgumentParser):
         raise usage_error("Wrong usage", message, f"see: {self.prog} --help")
 
 
-def add_command(group: Any, name: str, text: str, example: str = "") -> Parser:
-    """A command; each can answer in JSON."""
+def add_command(
+    group: Any, name: str, run: Callable[..., Any], text: str, example: str = ""
+) -> Parser:
+    """A command; each can answer in JSON.
+
+    Args:
+        run: gets the board and the arguments, and returns the answer.
+    """
     epilog = f"example: {example}" if example else None
     command: Parser = group.add_parser(name, help=text, description=text, epilog=epilog)
     command.add_argument("--json", action="store_true", help="answer in JSON")
+    command.set_defaults(run=run)
     return command
 
 

@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, read_auth
+from tpmconsole.cli.common import Answer, read_auth
 from tpmconsole.cli.next_steps import say
+from tpmconsole.cli.parser import (
+    Parser,
+    add_command,
+    if_missing_option,
+    key_password_options,
+    other_password_options,
+)
 from tpmconsole.errors import ExitCode
 from tpmconsole.inputs import parse_address
+from tpmconsole.text import printable
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.board.tpm_users import TpmUser
+    from tpmconsole.session.status import SessionStatus
+
+_FACT_CHARACTERS = 1000
 
 
 def _session_start(board: Board, args: Namespace) -> Answer:
@@ -49,7 +66,6 @@ def _session_list(board: Board, _: Namespace) -> Answer:
 
 
 def _session_show(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.cli.answers import session_facts_lines
 
     facts = board.sessions.show(args.id, usage=True)
     code = ExitCode.NO if facts.state == "failed" else ExitCode.YES
@@ -94,7 +110,6 @@ def _session_restart(board: Board, args: Namespace) -> Answer:
 
 def _session_users(board: Board, _: Namespace) -> Answer:
     from tpmconsole.board.tpm_users import tpm_users
-    from tpmconsole.cli.answers import user_lines
 
     users = tpm_users(board)
     return Answer([one.to_json() for one in users], user_lines(users))
@@ -107,14 +122,146 @@ def _session_events(board: Board, args: Namespace) -> Answer:
     return Answer(events, (event_line(one, say) for one in events), stream=True)
 
 
-COMMANDS: Commands = {
-    "session start": _session_start,
-    "session list": _session_list,
-    "session show": _session_show,
-    "session stop": _session_stop,
-    "session reload": _session_reload,
-    "session install": _session_install,
-    "session restart": _session_restart,
-    "session users": _session_users,
-    "session events": _session_events,
-}
+def session_facts_lines(facts: SessionStatus) -> Iterator[str]:
+    """``tpmconsole session show``; the state is told as in the list."""
+    for label, value in (facts.to_json() | {"state": facts.word}).items():
+        if isinstance(value, Mapping):
+            known = ((name, _fact_words(one)) for name, one in value.items())
+            text = ", ".join(f"{name} {one}" for name, one in known if one != "-") or "-"
+        else:
+            text = _fact_words(value)
+        yield f"{label:<17} {printable(text, _FACT_CHARACTERS)}"
+
+
+def _fact_words(value: Any) -> str:
+    """A value of the JSON for people."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "-"
+    return "-" if value is None else str(value)
+
+
+def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
+    """``tpmconsole session users``."""
+    from tpmconsole.board.lines import table
+    from tpmconsole.board.phrases import seconds_words
+
+    if not users:
+        yield "no other program uses the TPM"
+        return
+    rows = [("PID", "PROGRAM", "USER", "AGE", "TLS", "TPM")]
+    for one in users:
+        age = seconds_words(one.age_s)
+        name, user, how = printable(one.name), printable(one.user), printable(one.how)
+        rows.append((str(one.pid), name, user, age, one.tls or "-", how))
+        for link in one.connections:
+            where = f"{link.local} <-> {link.remote}" if link.remote else f"listens on {link.local}"
+            rows.append(("", "", "", "", "", where))
+    yield from table(rows)
+
+
+def add_commands(commands: Any) -> None:
+    session = commands.add_parser("session", help="mutual-TLS sessions")
+    actions = session.add_subparsers(dest="action", required=True, parser_class=Parser)
+    start = actions.add_parser("start", help="start a session that outlives this command")
+    roles = start.add_subparsers(dest="role", required=True, parser_class=Parser)
+    client = add_command(
+        roles,
+        "client",
+        _session_start,
+        "connect to a server",
+        "tpmconsole session start client gateway --connect broker.local:8443 --count 5",
+    )
+    client.add_argument("name", metavar="NAME")
+    client.add_argument("--connect", required=True, metavar="HOST:PORT", help="the server")
+    client.add_argument(
+        "--protocol", choices=("line", "https"), default="line", help="default: line"
+    )
+    client.add_argument("--path", default="/", help="what https fetches")
+    client.add_argument(
+        "--interval",
+        type=float,
+        default=1.0,
+        metavar="S",
+        help="seconds between messages (default: 1)",
+    )
+    client.add_argument("--count", type=int, metavar="N", help="end after N messages")
+    client.add_argument(
+        "--retries",
+        type=int,
+        metavar="N",
+        help="give up after N tries in a row (default: never, and after 5 with --count)",
+    )
+    server = add_command(
+        roles,
+        "server",
+        _session_start,
+        "wait for clients",
+        "tpmconsole session start server gateway --listen 0.0.0.0:8443",
+    )
+    server.add_argument("name", metavar="NAME")
+    server.add_argument(
+        "--listen", required=True, metavar="HOST:PORT", help="the address; port 0: any that is free"
+    )
+    for one in (client, server):
+        if_missing_option(one, "a session that does the same runs")
+        one.add_argument(
+            "--engine",
+            choices=("auto", "provider", "bridge"),
+            default="auto",
+            help="how OpenSSL gets to the TPM (default: auto)",
+        )
+        one.add_argument("--min-tls", choices=("1.2", "1.3"), default="1.2", help="default: 1.2")
+        one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3", help="default: 1.3")
+        one.add_argument(
+            "--crl",
+            type=Path,
+            metavar="FILE",
+            help="refuse peers whose certificate this list (CRL) revokes",
+        )
+        key_password_options(one)
+        other_password_options(one)
+    add_command(actions, "list", _session_list, "list the sessions", "tpmconsole session list")
+    add_command(
+        actions, "users", _session_users, "list other users of the TPM", "tpmconsole session users"
+    )
+    again = add_command(
+        actions,
+        "restart",
+        _session_restart,
+        "start a session again",
+        "tpmconsole session restart server-1",
+    )
+    again.add_argument("id", metavar="ID")
+    key_password_options(again)
+    other_password_options(again)
+    for name, run, text in (
+        ("show", _session_show, "show one session"),
+        ("stop", _session_stop, "end a session"),
+        (
+            "reload",
+            _session_reload,
+            "read certificate, trust anchors and CRL again; connections go on",
+        ),
+        ("events", _session_events, "what happened in a session"),
+    ):
+        one = add_command(actions, name, run, text, f"tpmconsole session {name} server-1")
+        one.add_argument("id", metavar="ID")
+    one.add_argument("--follow", action="store_true", help="wait for more until the session ends")
+    unit = add_command(
+        actions,
+        "install",
+        _session_install,
+        "write a systemd unit for a session that has ended",
+        "tpmconsole session install server-1 --dry-run",
+    )
+    unit.add_argument("id", metavar="NAME", help="a session's ID, or its identity's name")
+    unit.add_argument("--dry-run", action="store_true", help="show everything, write nothing")
+    unit.add_argument(
+        "--password-file",
+        type=Path,
+        metavar="F",
+        help="the key's password: the first line of this file, which systemd gives the session",
+    )
+    other_password_options(unit)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, confirm
+from tpmconsole.cli.common import Answer, confirm
+from tpmconsole.cli.parser import Parser, add_command, password_option
 from tpmconsole.errors import ExitCode
-from tpmconsole.tpm.model import SelfTestResult
+from tpmconsole.tpm.model import SelfTest, SelfTestResult
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
 
 
 def _status(board: Board, _: Namespace) -> Answer:
@@ -19,7 +24,6 @@ def _status(board: Board, _: Namespace) -> Answer:
 
 
 def _selftest(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.cli.answers import self_test_lines
 
     result, _ = board.self_test(full=not args.incremental)
     passed = result.result is SelfTestResult.PASSED
@@ -42,8 +46,40 @@ def _lockout_reset(board: Board, args: Namespace) -> Answer:
     return Answer(data, [lockout_words(after)], changed=changed)
 
 
-COMMANDS: Commands = {
-    "status": _status,
-    "selftest": _selftest,
-    "lockout reset": _lockout_reset,
-}
+def self_test_lines(result: SelfTest) -> Iterator[str]:
+    """``tpmconsole selftest``."""
+    from tpmconsole.board.phrases import self_test_words
+
+    yield self_test_words(result)
+    if result.data:
+        yield f"test result bytes: {result.data}"
+
+
+def add_commands(commands: Any) -> None:
+    add_command(
+        commands,
+        "status",
+        _status,
+        "show what the TPM says about itself",
+        "tpmconsole status --json",
+    )
+    selftest = add_command(
+        commands,
+        "selftest",
+        _selftest,
+        "let the TPM test itself; exit 1 where it failed",
+        "tpmconsole selftest --full",
+    )
+    kind = selftest.add_mutually_exclusive_group()
+    kind.add_argument("--full", action="store_true", help="test everything again (the default)")
+    kind.add_argument("--incremental", action="store_true", help="test what was not tested yet")
+    lockout = commands.add_parser("lockout", help="the TPM's protection against guessing")
+    reset = add_command(
+        lockout.add_subparsers(dest="action", required=True, parser_class=Parser),
+        "reset",
+        _lockout_reset,
+        "forget all wrong passwords; --password-file has the lockout authorisation",
+        "tpmconsole lockout reset --password-file lockout.txt --yes",
+    )
+    reset.add_argument("--yes", action="store_true", help="without it, only says what is at stake")
+    password_option(reset, "the lockout authorisation, where it is set", "lockout_password_file")

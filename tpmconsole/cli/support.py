@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board import Board
-from tpmconsole.cli.common import Answer, Commands, confirm, out_file
+from tpmconsole.cli.common import Answer, confirm, out_file
 from tpmconsole.cli.next_steps import say
+from tpmconsole.cli.parser import Parser, add_command
 from tpmconsole.errors import ExitCode
 from tpmconsole.inputs import parse_address
 from tpmconsole.system.files import write_out
 
 if TYPE_CHECKING:
+    from tpmconsole.board import Board
     from tpmconsole.board.tour.story import Outcome
 
 # Where a distribution installs them, below its /usr/share.
@@ -22,6 +24,9 @@ COMPLETIONS = {
     "bash": "bash-completion/completions/tpmconsole",
     "zsh": "zsh/site-functions/_tpmconsole",
 }
+
+
+_LINE = 78  # columns of the tour's text
 
 
 def _doctor(board: Board, args: Namespace) -> Answer:
@@ -62,7 +67,6 @@ def _report(board: Board, args: Namespace) -> Answer:
 
 def _tour(board: Board, _: Namespace) -> Answer:
     from tpmconsole.board.tour.story import STEPS
-    from tpmconsole.cli.answers import tour_lines
 
     done = _walk(board)
     data = (STEPS[index].to_json(index + 1, outcome) for index, outcome in done)
@@ -113,12 +117,84 @@ def _completion(_: Board, args: Namespace) -> Answer:
     return Answer({"script": script}, script.splitlines())
 
 
-COMMANDS: Commands = {
-    "completion": _completion,
-    "doctor": _doctor,
-    "report": _report,
-    "tour": _tour,
-    "simulator start": _simulator_start,
-    "simulator stop": _simulator_stop,
-    "simulator status": _simulator_status,
-}
+SHELLS = ("bash", "zsh")
+
+
+def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
+    """``tpmconsole tour``: each step as it is done."""
+    import textwrap
+
+    from tpmconsole.board.tour.story import STEPS, TITLE, WELCOME
+
+    yield TITLE
+    for text in WELCOME:
+        yield ""
+        yield from textwrap.wrap(text, _LINE)
+    for index, outcome in done:
+        step = STEPS[index]
+        yield ""
+        yield f"{index + 1} of {len(STEPS)}  {step.title}"
+        yield from textwrap.wrap(step.text, _LINE)
+        yield from outcome.diagram
+        for one in outcome.shown:
+            first, *more = textwrap.wrap(one.text, _LINE - 26) or [""]
+            yield f"  {one.name:<13} {one.state:<9} {first}".rstrip()
+            yield from (f"{'':<26}{text}" for text in more)
+
+
+def add_commands(commands: Any) -> None:
+    doctor = add_command(
+        commands,
+        "doctor",
+        _doctor,
+        "look for what is wrong, and say what to do",
+        "tpmconsole doctor --server gateway.local:8443",
+    )
+    doctor.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="HOST:PORT",
+        help="also try to reach this server; may be given several times",
+    )
+    doctor.add_argument(
+        "--repair", action="store_true", help="give our files the modes that they should have"
+    )
+    doctor.add_argument("--yes", action="store_true", help="without it, only says what it would do")
+    report = add_command(
+        commands,
+        "report",
+        _report,
+        "everything for support, in one text",
+        "tpmconsole report --out report.txt",
+    )
+    report.add_argument(
+        "--out", type=Path, metavar="FILE", help="write it to this file ('-': print it)"
+    )
+    add_command(
+        commands,
+        "tour",
+        _tour,
+        "why a key belongs into a TPM: the guided tour, printed as it is done",
+        "tpmconsole --simulate tour",
+    )
+    simulator = commands.add_parser("simulator", help="the simulated TPM")
+    actions = simulator.add_subparsers(dest="action", required=True, parser_class=Parser)
+    for name, run, text in (
+        ("start", _simulator_start, "start the simulated TPM"),
+        ("stop", _simulator_stop, "stop the simulated TPM"),
+        ("status", _simulator_status, "is it running"),
+    ):
+        one = add_command(actions, name, run, text, f"tpmconsole simulator {name}")
+        if name == "stop":
+            one.add_argument(
+                "--yes", action="store_true", help="also while sessions sign with its keys"
+            )
+    completion = add_command(
+        commands,
+        "completion",
+        _completion,
+        "print what makes a shell complete our words",
+        "source <(tpmconsole completion bash)",
+    )
+    completion.add_argument("shell", choices=SHELLS)

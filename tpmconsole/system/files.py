@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
+from tpmconsole.settings import Settings
 from tpmconsole.system.locks import FileLock
 
 # How the name of work in progress begins, or of what a crash left of it; nobody else's does.
@@ -263,3 +264,19 @@ def refused(error: OSError, what: str) -> ConsoleError:
         remedy(error) or "try again; where it stays, look into the log",
         ExitCode.UNEXPECTED,
     )
+
+
+def tidy(settings: Settings) -> None:
+    """Remove temporary files that nobody is writing from the state directory."""
+    for folder in (settings.state, settings.identities, settings.sessions):
+        remove_leftovers(folder)
+        if folder != settings.state:
+            for one in _folders_in(folder):
+                remove_leftovers(one)
+
+
+def _folders_in(folder: Path) -> Iterator[Path]:
+    try:
+        yield from (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
+    except OSError:
+        return  # there is none yet, or it is not ours to look into: then nothing of ours is there

@@ -15,8 +15,7 @@ from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from tpmconsole.board.phrases import chip_words
-from tpmconsole.system.files import refused
-from tpmconsole.system.tidy import tidy
+from tpmconsole.system.files import refused, tidy
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command, find, key_name
 from tpmconsole.ui.console import Console, console_of

@@ -15,8 +15,8 @@ from cryptography.x509 import Name, NameAttribute
 from cryptography.x509.oid import NameOID
 
 from tpmconsole.board.phrases import SELF_TEST, chip_words
-from tpmconsole.board.tour.figures import content, digest_of, key_in, short, source, took
 from tpmconsole.board.tour.stage import DEVICE, SOFTWARE_DEVICE, Stage
+from tpmconsole.board.tour.steps import content, digest_of, key_in, short, source, took
 from tpmconsole.board.tour.story import Outcome
 from tpmconsole.board.tour.stranger import knock
 from tpmconsole.errors import ConsoleError

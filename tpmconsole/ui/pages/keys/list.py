@@ -15,8 +15,7 @@ from tpmconsole.board.phrases import room_words
 from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
 from tpmconsole.ui.background import Progress
 from tpmconsole.ui.pages.keys.details import COLUMNS, facts, place, row
-from tpmconsole.ui.pages.keys.reader import read
-from tpmconsole.ui.pages.keys.view import KeyView
+from tpmconsole.ui.pages.keys.view import KeyView, read
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import Details

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
+from tpmconsole.board.keys import key_files, keys_inside
 from tpmconsole.text import natural
+from tpmconsole.ui.background import Progress
 
 if TYPE_CHECKING:
     from tpmconsole.tpm.model import KeyFile, PersistentKey
 
     Key = KeyFile | PersistentKey
+    from tpmconsole.board import Board
+    from tpmconsole.board.keys import KeyList
 
 
 class KeyView:
@@ -86,3 +92,37 @@ class KeyView:
             return True
         text = " ".join(self._row(key)).casefold()
         return all(word in text for word in self.words.casefold().split())
+
+
+Item = TypeVar("Item")
+
+FIRST, MOST = 20, 250  # a screenful; as many as the table adds at once
+PAUSE_S = 0.2
+
+
+def handfuls(
+    items: Iterable[Item], clock: Callable[[], float] = time.monotonic
+) -> Iterator[list[Item]]:
+    """Items together as they come: a screenful first, then what came in a fifth of a second."""
+    held: list[Item] = []
+    most, since = FIRST, clock()
+    for item in items:
+        held.append(item)
+        if len(held) >= most or clock() - since > PAUSE_S:
+            yield held
+            held, most, since = [], MOST, clock()
+    if held:
+        yield held
+
+
+def read(board: Board, paths: Sequence[Path], progress: Progress) -> KeyList:
+    """Tell the key files as they are read, and answer what is inside the TPM.
+
+    Args:
+        paths: files and folders; none for the identities.
+    """
+    for some in handfuls(key_files(board, paths)):
+        progress.tell(some)
+        if progress.stopped:
+            break
+    return keys_inside(board)

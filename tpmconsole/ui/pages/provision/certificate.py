@@ -20,9 +20,8 @@ from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import NOTHING_KNOWN, Action, do
 from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
-from tpmconsole.ui.dialogs.message import ErrorDialog
+from tpmconsole.ui.dialogs.message import ErrorDialog, ReviewDialog
 from tpmconsole.ui.dialogs.paste import PasteDialog
-from tpmconsole.ui.dialogs.review import ReviewDialog
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.provision.outdated import tell_outdated
 from tpmconsole.ui.pages.provision.request import ROLES

@@ -13,8 +13,8 @@ from tpmconsole.inputs import user_path
 from tpmconsole.system.disks import Disk, Disks, disks_in_time
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
+from tpmconsole.ui.dialogs.message import ReviewDialog
 from tpmconsole.ui.dialogs.qr import BAR_LINES, QrCode, QrSheet, qr_code
-from tpmconsole.ui.dialogs.review import ReviewDialog
 from tpmconsole.ui.dialogs.sheet import PemSheet
 from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
 from tpmconsole.ui.pages.page import Page

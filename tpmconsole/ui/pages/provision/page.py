@@ -20,8 +20,7 @@ from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.provision.certificate import Importing
 from tpmconsole.ui.pages.provision.hand_over import Handing
 from tpmconsole.ui.pages.provision.outdated import tell_outdated
-from tpmconsole.ui.pages.provision.renew import Renewing
-from tpmconsole.ui.pages.provision.request import Requesting
+from tpmconsole.ui.pages.provision.request import Renewing, Requesting
 from tpmconsole.ui.pages.provision.steps import step_facts, verdict_facts
 from tpmconsole.ui.pages.provision.trust import Trusting
 from tpmconsole.ui.rows import Fact

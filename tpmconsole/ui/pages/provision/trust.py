@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from tpmconsole.board.trust import add_anchors, plan_remove_anchor, trust_anchors
 from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
-from tpmconsole.ui.dialogs.review import ReviewDialog
+from tpmconsole.ui.dialogs.message import ReviewDialog
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.provision.certificate import ask_certificate, ask_trust
 from tpmconsole.ui.pages.provision.steps import anchor_facts
