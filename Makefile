@@ -57,6 +57,11 @@ test-fleet: $(VENV)/.fleet
 faults: $(VENV)/.test
 	@$(BIN)/pytest -m faults --dist load tests/faults
 
+# Every attack that was ever made on it, replayed; ends with the table: attack, expected, seen.
+.PHONY: attacks
+attacks: $(VENV)/.test
+	@$(BIN)/pytest -m attacks --dist load tests
+
 # Ten minutes of random faults and random keys (DURATION=120 SEED=7 make chaos); needs root.
 DURATION ?= 600
 .PHONY: chaos

@@ -7,8 +7,10 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support import table
 from support.shell import Shell
 from support.swtpm import SwtpmAlone
 from support.waiting import assert_nothing_left
@@ -104,3 +106,27 @@ def alone() -> Iterator[SwtpmAlone]:
     yield swtpm
     swtpm.kill()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def seen(request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """Notes what was seen, for the table; the test's mark has the rest: see ``support.table``."""
+    for name, (_, _, notes) in request.node.user_properties:
+        if name in table.KINDS:
+            note: Callable[[str], None] = notes.append
+            return note
+    raise AssertionError("a test that notes what it saw has a mark of faults or attacks")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Give a test that breaks or attacks something its row."""
+    for kind in table.KINDS:
+        mark = item.get_closest_marker(kind)
+        if mark is not None and mark.args:
+            parameters = getattr(getattr(item, "callspec", None), "params", {})
+            item.user_properties.append(table.row_of(mark, parameters, []))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """``make faults`` and ``make attacks`` end with a table."""
+    table.write_tables(terminalreporter)
