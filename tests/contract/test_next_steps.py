@@ -12,7 +12,7 @@ from support.pki import DAY, NOW, ca, leaf
 
 import tpmconsole
 from tpmconsole.cli import next_steps as cli
-from tpmconsole.cli.main import build_parser
+from tpmconsole.cli.arguments import build_parser
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.ui import next_steps as ui
 from tpmconsole.ui.pages.provision.steps import verdict_facts

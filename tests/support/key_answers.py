@@ -6,6 +6,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import KeyRef
 
 HANDLE = 0x81000010
@@ -15,9 +16,11 @@ REQUEST = x509.CertificateSigningRequestBuilder().subject_name(
 )
 
 
-def answer(tpm, pem: bytes, password: bytes | None = None) -> str:
+def answer(tpm: Tpm, pem: bytes, password: bytes | None = None) -> str:
     return tpm.check_key(KeyRef(pem), Auth(password)).answer
 
 
-def tries(tpm) -> int:
-    return tpm.health().lockout.failed_tries
+def tries(tpm: Tpm) -> int:
+    lockout = tpm.health().lockout
+    assert lockout
+    return lockout.failed_tries

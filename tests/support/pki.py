@@ -87,7 +87,6 @@ def make(
     begin: datetime = NOW - DAY,
     end: datetime = NOW + 365 * DAY,
     subject: x509.Name | None = None,
-    signed_with: hashes.HashAlgorithm | None = None,
     pss: bool = False,
 ) -> Signer:
     """Make a certificate; ``changes`` replace the extensions of the same kind."""
@@ -109,7 +108,7 @@ def make(
     options: dict[str, Any] = {}
     if pss:
         options["rsa_padding"] = padding.PSS(padding.MGF1(hashes.SHA256()), 32)
-    return Signer(builder.sign(signer, signed_with or algorithm, **options), key)
+    return Signer(builder.sign(signer, algorithm, **options), key)
 
 
 def ca(
@@ -177,7 +176,8 @@ def pem(*certificates: x509.Certificate) -> bytes:
 
 
 def key_pem(key: Key) -> bytes:
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    data: bytes = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return data
 
 
 _PEER_CA = ca("Peer CA")
