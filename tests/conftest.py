@@ -7,6 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.shell import Shell
@@ -65,7 +66,7 @@ def state() -> Iterator[Path]:
 def settings(state: Path) -> Callable[..., Settings]:
     """Makes Settings for the test's state directory: ``settings(simulate=True)``."""
 
-    def make(**changes: object) -> Settings:
+    def make(**changes: Any) -> Settings:
         return Settings(**{"state": state, **changes})
 
     return make

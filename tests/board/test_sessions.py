@@ -38,7 +38,7 @@ def board(settings: Callable[..., Settings], alone: SwtpmAlone) -> Iterator[Boar
     try:
         identity = create_key(board, "gateway", Algorithm.EC_P256, Auth(b"secret"), HANDLE)
         ca = Ca.make("root")
-        chain = ca.issue(open_key(board, identity).public, "gateway")  # type: ignore[arg-type]
+        chain = ca.issue(open_key(board, identity).public, "gateway")
         board.identities.install("gateway", chain, ca.pem)
         yield board
         for facts in board.sessions.list():

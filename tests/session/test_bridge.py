@@ -272,7 +272,7 @@ def test_the_two_files_work_in_another_package(tmp_path: Path) -> None:
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     for module in (bridge_module, openssl):
-        shutil.copy(module.__file__, package)
+        shutil.copy(str(module.__file__), package)
     own = Path(bridge_module.__file__).parents[2]
     path = [str(tmp_path / "lib"), str(Path(__file__).parents[1])]
     path += [one for one in sys.path if Path(one) != own]

@@ -67,7 +67,7 @@ def test_a_reload_takes_a_new_certificate_and_drops_no_connection(world: World) 
 
     def serial() -> int:
         with connected(peer, port) as tls:
-            return int((tls.getpeercert() or {})["serialNumber"], 16)
+            return int(str((tls.getpeercert() or {})["serialNumber"]), 16)
 
     with connected(peer, port) as held:
         assert say(held, "PING 1") == "PONG 1"
