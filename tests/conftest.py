@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -105,3 +106,11 @@ def alone() -> Iterator[SwtpmAlone]:
     yield swtpm
     swtpm.kill()
     shutil.rmtree(folder)
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without HOME who is not in /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    for name in ("getuid", "geteuid"):
+        monkeypatch.setattr(os, name, lambda: 2_000_000_000)
