@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from support.engine_alone import context_with, open_signer
-from support.session_pki import SoftwareIdentity
+from support.pki import SoftwareIdentity
 
 from bench.measure import timed
 

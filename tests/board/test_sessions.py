@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.session_pki import Ca
+from support.pki import Ca
 from support.swtpm import SwtpmAlone
 from support.waiting import wait_until
 

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from support.session_pki import (
+from support.pki import (
     HASHES,
     Ca,
     PublicKey,
@@ -247,7 +247,7 @@ LIFTED = """
 import ssl, sys
 sys.path[:] = {path!r}
 from elsewhere.bridge import Bridge, unavailable
-from support.session_pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
+from support.pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
 from pathlib import Path
 folder = Path({folder!r})
 assert unavailable() is None

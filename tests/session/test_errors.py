@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from support.session_pki import Ca
+from support.pki import Ca
 from support.setting import Setting, serving, until
 from support.swtpm import SwtpmAlone
 from support.world import LOCAL, SoftwareServer, TpmKeys, World, answer_lines

@@ -15,8 +15,8 @@ import pytest
 from session.test_interop import CURL, run, s_client, s_server, talk
 from support.engine_alone import environment_for
 from support.interop_programs import mosquitto, nginx
+from support.pki import Ca
 from support.running import PROJECT
-from support.session_pki import Ca
 from support.world import DEADLINE_S, LOCAL, World, port_of
 
 from tpmconsole.errors import ConsoleError

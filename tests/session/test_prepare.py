@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from support.session_pki import Ca, SoftwareSigner, make_key
+from support.pki import Ca, SoftwareSigner, make_key
 
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import KeyRef
 
 HANDLE = 0x81000010
-HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 REQUEST = x509.CertificateSigningRequestBuilder().subject_name(
     x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "board")])
 )

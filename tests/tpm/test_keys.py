@@ -16,7 +16,8 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from support.key_answers import HANDLE, HASHES, REQUEST, answer, tries
+from support.key_answers import HANDLE, REQUEST, answer, tries
+from support.pki import HASHES
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
