@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -67,7 +68,7 @@ def state() -> Iterator[Path]:
 def settings(state: Path) -> Callable[..., Settings]:
     """Makes Settings for the test's state directory: ``settings(simulate=True)``."""
 
-    def make(**changes: object) -> Settings:
+    def make(**changes: Any) -> Settings:
         return Settings(**{"state": state, **changes})
 
     return make
@@ -130,3 +131,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     """``make faults`` and ``make attacks`` end with a table."""
     table.write_tables(terminalreporter)
+
+
+@pytest.fixture
+def homeless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A user without HOME who is not in /etc/passwd."""
+    monkeypatch.delenv("HOME")
+    for name in ("getuid", "geteuid"):
+        monkeypatch.setattr(os, name, lambda: 2_000_000_000)

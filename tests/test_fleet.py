@@ -15,8 +15,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.fleet import Fleet
 
-from tpmconsole.x509.names import general_names, key_fingerprint, purposes, san_texts
-from tpmconsole.x509.request import RequestSpec, build, parse_subject, signature_usage
+from tpmconsole.x509.names import (
+    general_names,
+    key_fingerprint,
+    parse_subject,
+    purposes,
+    san_texts,
+)
+from tpmconsole.x509.request import build, signature_usage
+from tpmconsole.x509.request_spec import RequestSpec
 
 pytestmark = pytest.mark.fleet
 

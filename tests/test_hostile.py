@@ -62,7 +62,7 @@ def hostile(state: Path, subject: x509.Name) -> Settings:
     key = replace(full_key(), description=EVIL * 50).to_pem()
     board = Board(settings)
     board.identities.create("gateway", key_pem=key, handle=None, algorithm="ec-p256", auth="none")
-    names = [x509.DNSName(f"n{number}.local") for number in range(3000)]
+    names: list[x509.GeneralName] = [x509.DNSName(f"n{number}.local") for number in range(3000)]
     names += [x509.UniformResourceIdentifier("urn:[bold]%1b")]
     root = ca("root", subject=subject)
     chain = leaf(root, san=names, subject=subject)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from support.engine_alone import environment_for
-from support.session_pki import Ca, SoftwareIdentity
+from support.pki import Ca, SoftwareIdentity
 
 from bench.measure import medians, print_heading, print_row, verdict
 from tpmconsole.board import Board

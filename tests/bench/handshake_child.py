@@ -12,10 +12,11 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from support.engine_alone import context_with, open_signer
-from support.session_pki import SoftwareIdentity
+from support.pki import SoftwareIdentity
 
 from bench.measure import timed
 
@@ -41,7 +42,7 @@ def main(what: str, folder: Path, tcti: str, port: int) -> None:
 def _serve(work: Callable[[int | None], object]) -> None:
     for line in sys.stdin:
         count = int(line) if line.strip() else None
-        print(timed(lambda count=count: work(count)), flush=True)
+        print(timed(partial(work, count)), flush=True)
 
 
 def _burst(context: ssl.SSLContext, port: int, count: int | None) -> None:

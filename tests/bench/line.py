@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from line.line_pty import Pty
+from support.pty import Pty
 
 from bench.measure import print_heading
 from tpmconsole.board import Board

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from support.session_pki import SoftwareIdentity, memory_handshake
+from support.pki import SoftwareIdentity, memory_handshake
 from support.tpm_capture import captured, commands
 
 from bench.measure import print_heading, print_row

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from support.session_pki import Ca, SoftwareIdentity
+from support.pki import Ca, SoftwareIdentity
 from support.tpm_capture import captured
 
 from tpmconsole.board import Board

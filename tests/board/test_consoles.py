@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -70,8 +72,8 @@ def test_a_terminal_type_with_more_in_it_is_refused() -> None:
 
 def test_the_same_again_is_no_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tpmconsole.board.consoles.UNITS", tmp_path)
-    monkeypatch.setattr(systemd.os, "geteuid", lambda: 0)
-    monkeypatch.setattr(systemd.shutil, "which", lambda _: "/bin/true")
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(shutil, "which", lambda _: "/bin/true")
     file = tmp_path / "serial-getty@ttyS0.service.d" / "tpmconsole.conf"
     assert systemd.install(serial_console("ttyS0", 115200, "vt220")) == [file]
     assert systemd.install(serial_console("ttyS0", 115200, "vt220")) == []

@@ -15,6 +15,7 @@ from tpmconsole.board.keys import create_key
 from tpmconsole.board.requests import make_request
 from tpmconsole.identity import identity as identity_module
 from tpmconsole.settings import Settings
+from tpmconsole.system import files
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.x509.request_spec import RequestSpec
@@ -29,7 +30,7 @@ def test_an_import_reads_and_parses_the_key_once(
     demo_sign(board, "gateway")
     bundle = board.identities.get("gateway").certificate.read_bytes()
     counted: Counter[str] = Counter()
-    read, parse = identity_module.read_bounded, keyfile.parse
+    read, parse = files.read_bounded, keyfile.parse
 
     def reading(path: Path, most: int, **more: Any) -> bytes:
         counted[path.name] += 1

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import pytest
+
 from tpmconsole.board import Board
+from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import SelfTestResult
+from tpmconsole.tpm.simulator import Simulator
 from tpmconsole.tpm.worker.dispatcher import Dispatcher
 
 
-def test_a_self_test_is_one_job(settings, shared_simulator, monkeypatch):
+def test_a_self_test_is_one_job(
+    settings: Callable[..., Settings],
+    shared_simulator: Simulator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     jobs: list[str] = []
     call = Dispatcher.call
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.session_pki import Ca
+from support.pki import Ca
 from support.swtpm import SwtpmAlone
 from support.waiting import wait_until
 
@@ -38,7 +38,7 @@ def board(settings: Callable[..., Settings], alone: SwtpmAlone) -> Iterator[Boar
     try:
         identity = create_key(board, "gateway", Algorithm.EC_P256, Auth(b"secret"), HANDLE)
         ca = Ca.make("root")
-        chain = ca.issue(open_key(board, identity).public, "gateway")  # type: ignore[arg-type]
+        chain = ca.issue(open_key(board, identity).public, "gateway")
         board.identities.install("gateway", chain, ca.pem)
         yield board
         for facts in board.sessions.list():

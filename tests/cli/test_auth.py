@@ -58,7 +58,10 @@ def _adopt(shell: Shell, above: str, password: str) -> None:
     folder.mkdir(parents=True, mode=0o700)
     if above == "parent":
         parent, given = PARENT, "-P parent"
-        made = ("-C o -G ecc -p parent", f"tpm2_evictcontrol -Q -C o -c parent.ctx {PARENT}")
+        made: tuple[str, ...] = (
+            "-C o -G ecc -p parent",
+            f"tpm2_evictcontrol -Q -C o -c parent.ctx {PARENT}",
+        )
     else:
         parent, given = "parent.ctx", ""
         # The primary key that a key file means by a hierarchy (TCG's EC storage template).

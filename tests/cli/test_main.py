@@ -12,6 +12,7 @@ import pytest
 from support.shell import Shell
 from tools.walk import free_port
 
+from tpmconsole.errors import ExitCode
 from tpmconsole.tpm.simulator import Simulator
 
 
@@ -254,3 +255,18 @@ def test_a_reader_that_goes_away_is_no_crash(ready: Shell) -> None:
         ["/bin/sh", "-c", command], capture_output=True, text=True, check=False, timeout=60
     )
     assert done.stderr == ""
+
+
+def test_nothing_that_fails_before_there_is_a_log_prints_a_traceback(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"rmdir {tmp_path}/gone; exec {sys.executable} -m tpmconsole --state x status"
+    done = subprocess.run(
+        ["/bin/sh", "-c", command],
+        cwd=tmp_path / "gone",
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == ExitCode.UNEXPECTED
+    assert done.stderr.count("\n") == 2, done.stderr
+    assert done.stderr.startswith("tpmconsole: The system refused: No such file")

@@ -47,8 +47,8 @@ def test_files_stand_before_between_and_after_the_options(words: str) -> None:
 def test_what_a_command_does_not_know_leads_to_its_own_help(words: str) -> None:
     with pytest.raises(ConsoleError, match="unrecognized arguments: --") as caught:
         build_parser().parse_args(words.split())
-    assert words.partition(" -")[0].startswith(caught.value.remedy.split()[2])
-    assert caught.value.remedy.endswith("--help")
+    assert words.partition(" -")[0].startswith(str(caught.value.remedy).split()[2])
+    assert str(caught.value.remedy).endswith("--help")
 
 
 @pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="argparse words differ a little")

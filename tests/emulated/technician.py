@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -77,7 +78,8 @@ class Technician:
             f"for p in $({own}); do cut -d ' ' -f 1,4 $p/stat; tr '\\0' ' ' <$p/cmdline; echo; done"
         )
         lines = iter(self.machine.root(f"{{ {show}; }} 2>/dev/null || true").splitlines())
-        found = [Program(*map(int, numbers.split()), next(lines, "")) for numbers in lines]
+        numbers = (map(int, line.split()) for line in lines)
+        found = [Program(pid, parent, next(lines, "")) for pid, parent in numbers]
         return [one for one in found if word in one.command]
 
     def at_the_prompt(self) -> bool:
@@ -112,7 +114,7 @@ class Technician:
                 break
             self.line.send("\r")
             # Each field has a hint of its own: something in the form changes with each Enter.
-            self.line.until(lambda seen=before: self._form(form) != seen)
+            self.line.until(partial(self._form_changed, form, before))
             self.line.settle(0.25)
         self.line.until(text)
 
@@ -120,6 +122,9 @@ class Technician:
         """What is on the screen from a form's title to its lower edge; nothing until both are."""
         rest = self.line.text.partition(title)[2]
         return rest[: rest.find("--+\n", 80) + 1]
+
+    def _form_changed(self, title: str, before: str) -> bool:
+        return self._form(title) != before
 
     def leave_console(self) -> None:
         """Leave it, back to the prompt."""

@@ -10,6 +10,7 @@ import re
 import statistics
 import time
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -163,10 +164,14 @@ def by_name(technician: Technician) -> Iterator[int]:
     technician.logged_in_after(position)
 
 
+def _asked(line: Line, words: bytes, position: int) -> bool:
+    return words in line.output[position:]
+
+
 def log_in(line: Line, position: int) -> None:
     """Log root in where the line asks for it after a position in its output."""
     for asked, answer in ((b"login:", "root"), (b"Password:", PASSWORD)):
-        line.until(lambda words=asked: words in line.output[position:])
+        line.until(partial(_asked, line, asked, position))
         line.send(f"{answer}\r")
     line.until(lambda: b"root@board" in line.output[position:])
     line.settle()

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from faults.proxy import Proxy
@@ -67,6 +68,9 @@ class Terminal(Pty):
                 return best
         raise AssertionError(f"a key was answered after {best:.2f} s\n{self.text}")
 
+    def _no_longer_shows(self, text: str) -> bool:
+        return self.text != text
+
     def _waited(self) -> float:
         """Seconds that the console's event loop was ready to run and had no processor."""
         fields = Path(f"/proc/{self.pid}/schedstat").read_text().split()
@@ -92,7 +96,7 @@ class Terminal(Pty):
             before = self.text
             self.send(b"\r")
             try:
-                self.until(lambda before=before: self.text != before, 3)
+                self.until(partial(self._no_longer_shows, before), 3)
             except AssertionError:
                 return  # it has said already what is wrong
             self.settle(0.2)

@@ -7,11 +7,12 @@ import signal
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 from faults import proxy
-from faults.scene import ITSELF_S, Broker, Scene
+from faults.scene import ITSELF_S, Broker, Scene, Terminal
 from support.running import as_nobody, needs_root
 
 from tpmconsole.errors import ConsoleError
@@ -89,12 +90,16 @@ def test_a_file_as_device(scene: Scene, tmp_path: Path, seen: Seen) -> None:
     seen(short(words))
 
 
+def _shows(console: Terminal, text: str) -> bool:
+    return text in console.text
+
+
 @pytest.mark.faults("simulator", "marked on every page and in JSON")
 def test_a_simulator_is_marked(scene: Scene, seen: Seen) -> None:
     console = scene.healthy_console()
     for page in (b"2", b"3", b"4", b"5", b"1"):
         console.send(page)
-        console.until(lambda page=page: f"[{page.decode()} " in console.text, ITSELF_S)
+        console.until(partial(_shows, console, f"[{page.decode()} "), ITSELF_S)
         assert "SIMULATED" in console.text.splitlines()[0]
     assert '"simulated": true' in scene.command("status", "--json").stdout
     seen("SIMULATED on all five, and in JSON")

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 from faults.scene import ITSELF_S, Scene
@@ -131,10 +132,8 @@ def test_a_session_and_requests(simulated: Scene, seen: Seen) -> None:
         *("--interval", "0.2"),
     )
 
-    def facts() -> dict[str, object]:
-        shown: dict[str, object] = json.loads(
-            shell("session", "show", client["id"], "--json").stdout
-        )
+    def facts() -> dict[str, Any]:
+        shown: dict[str, Any] = json.loads(shell("session", "show", client["id"], "--json").stdout)
         return shown
 
     wait_until(lambda: facts()["state"] == "running", seconds=ITSELF_S)

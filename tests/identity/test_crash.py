@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -84,12 +85,12 @@ def _killed_at_every_step(
     for step in range(1, 200):
         store = IdentityStore(tmp_path / str(step) / "identities")
         prepare(store)
-        code = _in_child(lambda store=store: work(store), _die_at(step))
+        code = _in_child(partial(work, store), _die_at(step))
         check(store)
         if code == 0:
             return step - 1
         assert code == -signal.SIGKILL
-        again = _in_child(lambda store=store: work(store), lambda: None)
+        again = _in_child(partial(work, store), lambda: None)
         assert again in {0, 8}  # done now, or it was done already and cannot be done twice
         check(store)
     raise AssertionError("it never ends")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
-from support.session_pki import Ca, PublicKey
+from support.pki import Ca, PublicKey
 from support.setting import Setting
 from support.world import TpmKeys, World
 

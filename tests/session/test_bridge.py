@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from support.session_pki import (
+from support.pki import (
     HASHES,
     Ca,
     PublicKey,
@@ -247,7 +247,7 @@ LIFTED = """
 import ssl, sys
 sys.path[:] = {path!r}
 from elsewhere.bridge import Bridge, unavailable
-from support.session_pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
+from support.pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
 from pathlib import Path
 folder = Path({folder!r})
 assert unavailable() is None
@@ -272,7 +272,7 @@ def test_the_two_files_work_in_another_package(tmp_path: Path) -> None:
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
     for module in (bridge_module, openssl):
-        shutil.copy(module.__file__, package)
+        shutil.copy(str(module.__file__), package)
     own = Path(bridge_module.__file__).parents[2]
     path = [str(tmp_path / "lib"), str(Path(__file__).parents[1])]
     path += [one for one in sys.path if Path(one) != own]

@@ -8,11 +8,12 @@ import ssl
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
-from support.session_pki import Ca
+from support.pki import Ca
 from support.setting import Setting, serving, until
 from support.swtpm import SwtpmAlone
 from support.world import LOCAL, SoftwareServer, TpmKeys, World, answer_lines
@@ -28,7 +29,7 @@ from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.templates import storage_key
 
 
-async def refusal(setting: Setting, port: int, **options: object) -> ConsoleError:
+async def refusal(setting: Setting, port: int, **options: Any) -> ConsoleError:
     running = setting.running("client", port, count=1, **options)
     with pytest.raises(ConsoleError) as caught:
         await Client(running).run()

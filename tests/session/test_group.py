@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.session_pki import Ca, SoftwareIdentity, memory_handshake
+from support.pki import Ca, SoftwareIdentity, memory_handshake
 
 from tpmconsole.session.tls import group
 from tpmconsole.session.tls.group import negotiated_group

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from support.session_pki import SoftwareIdentity
+from support.pki import SoftwareIdentity
 from support.world import DEADLINE_S, LOCAL, World, port_of
 
 from tpmconsole.session.status import State

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from session.test_interop import CURL, run, s_client, s_server, talk
 from support.engine_alone import environment_for
 from support.interop_programs import mosquitto, nginx
+from support.pki import Ca
 from support.running import PROJECT
-from support.session_pki import Ca
 from support.world import DEADLINE_S, LOCAL, World, port_of
 
 from tpmconsole.errors import ConsoleError
@@ -128,6 +130,10 @@ def test_mosquitto_refuses_a_certificate_of_another_ca_in_words(world: World) ->
 # Our server
 
 
+def _spoke(version: str, event: dict[str, Any]) -> bool:
+    return bool(event.get("protocol_version") == f"TLSv{version}")
+
+
 @every_key
 def test_openssl_s_client_and_curl(world: World, key: str, engine: str) -> None:
     server, peer = world.server(key, engine=engine), world.software()
@@ -137,9 +143,7 @@ def test_openssl_s_client_and_curl(world: World, key: str, engine: str) -> None:
         command = s_client(peer, port_of(server), f"-tls{name}", *own)
         lines, _ = talk(command, "PING 7\n", 1)
         assert lines == ["PONG 7\n"]
-        world.wait_for(
-            server.id, lambda event, used=f"TLSv{version}": event.get("protocol_version") == used
-        )
+        world.wait_for(server.id, partial(_spoke, version))
         page = run(
             [
                 *(CURL, "-sS", "-i", "--cacert", str(peer.trust)),

@@ -20,7 +20,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
-from support.session_pki import Ca, SoftwareIdentity
+from support.pki import Ca, SoftwareIdentity
 from support.setting import Setting, serving, until
 from support.swtpm import SwtpmAlone
 from support.waiting import wait_until
@@ -67,7 +67,7 @@ def test_a_reload_takes_a_new_certificate_and_drops_no_connection(world: World) 
 
     def serial() -> int:
         with connected(peer, port) as tls:
-            return int((tls.getpeercert() or {})["serialNumber"], 16)
+            return int(str((tls.getpeercert() or {})["serialNumber"]), 16)
 
     with connected(peer, port) as held:
         assert say(held, "PING 1") == "PONG 1"

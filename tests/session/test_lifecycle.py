@@ -18,6 +18,7 @@ from tpmconsole.session.events import FILE
 from tpmconsole.session.manager import ENDED_KEPT, SessionManager
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.status import State
+from tpmconsole.system.files import write_atomic
 
 
 @pytest.mark.parametrize(
@@ -213,7 +214,7 @@ def test_a_new_session_is_whole_when_others_see_it(
     sessions = world.folder / "sessions"
     of_another = sessions / "server-1" / "x"
     seen: list[str] = []
-    real = directory.write_atomic
+    real = write_atomic
 
     def write(path: Path, data: bytes, **options: bool) -> None:
         if not of_another.exists():

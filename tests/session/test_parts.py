@@ -121,7 +121,7 @@ def test_a_reader_reads_no_line_twice_from_the_disk(
         parsed.append(line)
         return json.JSONDecoder().decode(line.decode())
 
-    monkeypatch.setattr(events.json, "loads", parse)
+    monkeypatch.setattr(json, "loads", parse)
     with EventReader(tmp_path) as reader:
         for number in range(50):
             log.write("message", number=number)

@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
-from support.session_pki import Ca, SoftwareSigner, make_key
+from support.pki import Ca, SoftwareSigner, make_key
 
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
@@ -29,7 +29,7 @@ SHA256 = hashes.SHA256()
 class Chip(SoftwareSigner):
     """A signer whose RSA-PSS salts are as long as some chips make them."""
 
-    def __init__(self, salt: int) -> None:
+    def __init__(self, salt: Any) -> None:
         super().__init__(make_key("rsa-2048"))
         self.salt = salt
         self.opened = 1

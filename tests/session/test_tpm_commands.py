@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 import pytest
-from support.session_pki import Ca, SoftwareIdentity, memory_handshake
+from support.pki import Ca, SoftwareIdentity, memory_handshake
 from support.tpm_capture import captured, commands
 from support.world import TpmKeys
 

@@ -16,7 +16,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
-from support.session_pki import Ca, SoftwareIdentity
+from support.pki import Ca, SoftwareIdentity
 from support.waiting import wait_until
 from support.world import DEADLINE_S, LOCAL, SoftwareServer, TpmKeys, World, connected, port_of, say
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from support.parent import key_below, make_parent
-from support.session_pki import Ca
+from support.pki import Ca
 from support.swtpm import SwtpmAlone
 from support.world import LOCAL, SoftwareServer, TpmKeys, World
 from tpm2_pytss import ESAPI, ESYS_TR

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from support.session_pki import SoftwareIdentity
+from support.pki import SoftwareIdentity
 from support.waiting import wait_until
 from support.world import LOCAL
 

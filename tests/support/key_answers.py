@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import KeyRef
 
 HANDLE = 0x81000010
-HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 REQUEST = x509.CertificateSigningRequestBuilder().subject_name(
     x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "board")])
 )
 
 
-def answer(tpm, pem: bytes, password: bytes | None = None) -> str:
+def answer(tpm: Tpm, pem: bytes, password: bytes | None = None) -> str:
     return tpm.check_key(KeyRef(pem), Auth(password)).answer
 
 
-def tries(tpm) -> int:
-    return tpm.health().lockout.failed_tries
+def tries(tpm: Tpm) -> int:
+    lockout = tpm.health().lockout
+    assert lockout
+    return lockout.failed_tries

@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography import x509
 
-from support.session_pki import Ca, SoftwareIdentity
+from support.pki import Ca, SoftwareIdentity
 from support.world import LOCAL
 from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.events import read_events

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from support.session_pki import SoftwareIdentity, SoftwareSigner
+from support.pki import SoftwareIdentity, SoftwareSigner
 from support.world import DEADLINE_S
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.tls.bridge import Bridge

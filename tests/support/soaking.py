@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-from support.session_pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
+from support.pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
 from tpmconsole.session.tls.bridge import Bridge
 
 # Until allocators, caches and OpenSSL's own tables have what they keep for good.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from support.session_pki import Ca, PublicKey, SoftwareIdentity
+from support.pki import Ca, PublicKey, SoftwareIdentity
 from support.waiting import wait_until
 from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.spec import Credentials, SessionSpec

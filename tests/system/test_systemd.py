@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -28,7 +30,7 @@ def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         program = tmp_path / name
         program.write_text(f'#!/bin/sh\necho "{name} $*" >> {tmp_path}/calls\n')
         program.chmod(0o755)
-    monkeypatch.setattr(systemd.shutil, "which", lambda name: str(tmp_path / name))
+    monkeypatch.setattr(shutil, "which", lambda name: str(tmp_path / name))
     return tmp_path
 
 
@@ -119,6 +121,7 @@ def test_installing_writes_the_unit_and_its_user(places: Path) -> None:
     done = sample()
     assert systemd.install(done) == list(done.files())
     file = places / "system" / "tpmconsole-x.service"
+    assert done.unit
     assert file.read_text() == done.unit.text()
     assert file.stat().st_mode & 0o777 == 0o644
     user = (places / "sysusers.d" / "tpmconsole.conf").read_text()
@@ -132,10 +135,10 @@ def test_what_stands_in_the_way_is_told(places: Path, monkeypatch: pytest.Monkey
     (places / "systemd-sysusers").write_text("#!/bin/sh\necho no room for users >&2\nexit 1\n")
     with pytest.raises(ConsoleError, match="no room for users"):
         systemd.install(sample())
-    monkeypatch.setattr(systemd.shutil, "which", lambda _: None)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
     with pytest.raises(ConsoleError, match="No systemd"):
         systemd.install(sample())
-    monkeypatch.setattr(systemd.os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
     with pytest.raises(ConsoleError, match="only root") as caught:
         systemd.install(sample())
     assert "--dry-run" in say(caught.value.remedy)

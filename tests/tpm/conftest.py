@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, Connection
+from tpmconsole.tpm.simulator import Simulator
 
 
 @pytest.fixture(scope="session")
-def shared_tpm(shared_simulator, tmp_path_factory) -> Iterator[Tpm]:
+def shared_tpm(
+    shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Tpm]:
     """One client of the shared simulator for all tests that leave both as they found them."""
     tpm = Tpm(shared_simulator.ensure, tmp_path_factory.mktemp("log") / "tpmconsole.log")
     yield tpm
@@ -19,13 +23,13 @@ def shared_tpm(shared_simulator, tmp_path_factory) -> Iterator[Tpm]:
 
 
 @pytest.fixture(scope="session")
-def made(shared_tpm) -> dict[Algorithm, bytes]:
+def made(shared_tpm: Tpm) -> dict[Algorithm, bytes]:
     """One key file of each kind, made by the shared simulator."""
     return {algorithm: shared_tpm.create(algorithm) for algorithm in Algorithm}
 
 
 @pytest.fixture
-def client(tmp_path) -> Iterator[Callable[..., Tpm]]:
+def client(tmp_path: Path) -> Iterator[Callable[..., Tpm]]:
     """Makes clients that log to ``tmp_path / "log"`` and are closed at the end."""
     made: list[Tpm] = []
 

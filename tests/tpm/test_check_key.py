@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import psutil
 import pytest
 from support.key_answers import HANDLE, answer, tries
+from support.swtpm import SwtpmAlone
 from tpm2_pytss import ESAPI, TPM2B_PUBLIC, TPMA_OBJECT
 from tpm2_pytss.tsskey import TSSPrivKey
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
-from tpmconsole.tpm.model import Algorithm, KeyRef
+from tpmconsole.tpm.client import Tpm
+from tpmconsole.tpm.model import Algorithm, KeyKind, KeyRef
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
-def test_our_own_keys_are_usable(shared_tpm, made, algorithm):
+def test_our_own_keys_are_usable(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes], algorithm: Algorithm
+) -> None:
     assert shared_tpm.check_key(KeyRef(made[algorithm])).usable
 
 
-def test_a_stolen_key_file_is_refused(shared_tpm, alone, client):
+def test_a_stolen_key_file_is_refused(
+    shared_tpm: Tpm, alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     pem = client(alone.ensure).create(Algorithm.EC_P256)
     found = shared_tpm.check_key(KeyRef(pem))
     assert found.answer == "not-this-tpm"
@@ -32,7 +40,7 @@ def test_a_stolen_key_file_is_refused(shared_tpm, alone, client):
     assert (caught.value.title, caught.value.exit_code) == ("Key refused", ExitCode.REFUSED)
 
 
-def test_a_tampered_key_file_is_refused(shared_tpm, made):
+def test_a_tampered_key_file_is_refused(shared_tpm: Tpm, made: dict[Algorithm, bytes]) -> None:
     key = keyfile.parse(made[Algorithm.EC_P256])
     flipped = bytes([key.private[-1] ^ 1])
     private = replace(key, private=key.private[:-1] + flipped)
@@ -43,13 +51,15 @@ def test_a_tampered_key_file_is_refused(shared_tpm, made):
         assert answer(shared_tpm, broken.to_pem()) == "not-this-tpm"
 
 
-def test_a_missing_parent_is_told(shared_tpm, made):
+def test_a_missing_parent_is_told(shared_tpm: Tpm, made: dict[Algorithm, bytes]) -> None:
     key = keyfile.parse(made[Algorithm.EC_P256])
     for parent in (0x81000077, 0x80000000):
         assert answer(shared_tpm, replace(key, parent=parent).to_pem()) == "parent-missing"
 
 
-def test_passwords_wrong_missing_right_and_locked_out(alone, client):
+def test_passwords_wrong_missing_right_and_locked_out(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     free = tpm.create(Algorithm.EC_P256)
     uncounted = tpm.create(Algorithm.EC_P256, Auth(b"right"), noda=True)
@@ -78,44 +88,46 @@ def test_passwords_wrong_missing_right_and_locked_out(alone, client):
     assert tpm.health().transient.used == 0
 
 
-def test_a_password_for_a_key_that_has_none_is_told(shared_tpm, made):
+def test_a_password_for_a_key_that_has_none_is_told(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes]
+) -> None:
     found = shared_tpm.check_key(KeyRef(made[Algorithm.EC_P256]), Auth(b"superfluous"))
     assert found.answer == "wrong-password"
     assert "says that it has none" in found.reason
 
 
-def test_a_key_under_a_policy_is_told(shared_tpm, made):
-    def policy_only(public) -> None:
+def test_a_key_under_a_policy_is_told(shared_tpm: Tpm, made: dict[Algorithm, bytes]) -> None:
+    def policy_only(public: Any) -> None:
         public.objectAttributes &= ~TPMA_OBJECT.USERWITHAUTH
         public.authPolicy = hashlib.sha256(b"").digest()
 
     assert answer(shared_tpm, _foreign_key(shared_tpm, policy_only)) == "policy"
 
 
-def test_a_key_that_does_not_sign_is_told(shared_tpm):
-    def decrypt_only(public) -> None:
+def test_a_key_that_does_not_sign_is_told(shared_tpm: Tpm) -> None:
+    def decrypt_only(public: Any) -> None:
         public.objectAttributes &= ~TPMA_OBJECT.SIGN_ENCRYPT
         public.objectAttributes |= TPMA_OBJECT.DECRYPT
 
     assert answer(shared_tpm, _foreign_key(shared_tpm, decrypt_only)) == "cannot-sign"
 
 
-def test_a_scheme_of_the_key_s_own_is_used(shared_tpm):
-    def only_sha384(public) -> None:
+def test_a_scheme_of_the_key_s_own_is_used(shared_tpm: Tpm) -> None:
+    def only_sha384(public: Any) -> None:
         public.parameters.eccDetail.scheme.scheme = 0x18
         public.parameters.eccDetail.scheme.details.anySig.hashAlg = 0x0C
 
     assert answer(shared_tpm, _foreign_key(shared_tpm, only_sha384)) == "yes"
 
 
-def test_sealed_data_is_no_key(shared_tpm, made):
+def test_sealed_data_is_no_key(shared_tpm: Tpm, made: dict[Algorithm, bytes]) -> None:
     key = keyfile.parse(made[Algorithm.EC_P256])
     sealed = bytes.fromhex("0008000b00000452000000100020") + bytes(32)
-    pem = replace(key, kind=keyfile.KeyKind.SEALED, public=sealed).to_pem()
+    pem = replace(key, kind=KeyKind.SEALED, public=sealed).to_pem()
     assert answer(shared_tpm, pem) == "cannot-sign"
 
 
-def test_a_tpm_without_room_is_told(alone, client):
+def test_a_tpm_without_room_is_told(alone: SwtpmAlone, client: Callable[..., Tpm]) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256)
     with ESAPI(alone.connection.tcti) as esapi:
@@ -126,12 +138,14 @@ def test_a_tpm_without_room_is_told(alone, client):
     assert answer(tpm, pem) == "yes"
 
 
-def test_a_damaged_file_is_an_error_of_the_file(shared_tpm, made):
+def test_a_damaged_file_is_an_error_of_the_file(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes]
+) -> None:
     with pytest.raises(ConsoleError, match="Key file damaged"):
         shared_tpm.check_key(KeyRef(made[Algorithm.EC_P256].replace(b"MIH", b"MIX", 1)))
 
 
-def _foreign_key(tpm, change) -> bytes:
+def _foreign_key(tpm: Tpm, change: Callable[[Any], None]) -> bytes:
     """A key file whose template was changed, made by tpm2-pytss on the shared simulator's TPM."""
     from tpm2_pytss.tsskey import _ecc_template
 
@@ -149,7 +163,9 @@ def _foreign_key(tpm, change) -> bytes:
 # Sparing tries, leaving nothing behind
 
 
-def test_two_hundred_rounds_leave_nothing_behind(alone, client, shared_tpm):
+def test_two_hundred_rounds_leave_nothing_behind(
+    alone: SwtpmAlone, client: Callable[..., Tpm], shared_tpm: Tpm
+) -> None:
     tpm = client(alone.ensure)
     good, protected = (
         tpm.create(Algorithm.EC_P256),

@@ -8,17 +8,23 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from support.swtpm import SwtpmAlone
 from support.waiting import wait_until
 
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode, no_tpm
 from tpmconsole.system.environment import plain_environment
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
+from tpmconsole.tpm.simulator import Simulator
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,8 +38,10 @@ def workers() -> list[int]:
     ]
 
 
-def worker_of(tpm) -> int:
-    return tpm.worker_pid
+def worker_of(tpm: Tpm) -> int:
+    pid = tpm.worker_pid
+    assert pid
+    return pid
 
 
 def ended(pid: int) -> bool:
@@ -44,26 +52,26 @@ def ended(pid: int) -> bool:
         return True
 
 
-def beginning(tpm) -> threading.Event:
+def beginning(tpm: Tpm) -> threading.Event:
     """Set when the worker, which has been used before, begins its next job."""
     worker, begun = tpm._dispatcher._worker, threading.Event()
     answer = worker._answer
 
-    def first_answer(deadline):
+    def first_answer(deadline: float) -> Any:
         found = answer(deadline)
         begun.set()
         return found
 
-    worker._answer = first_answer
+    worker._answer = first_answer  # type: ignore[method-assign]
     return begun
 
 
 class Call(threading.Thread):
     """A question asked from a thread of its own."""
 
-    def __init__(self, function, *arguments) -> None:
+    def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         super().__init__(daemon=True)
-        self._do = lambda: function(*arguments)
+        self._do = partial(function, *arguments)
         self.error: ConsoleError | None = None
         self.seconds = 0.0
         self.start()
@@ -82,7 +90,9 @@ class Call(threading.Thread):
         return self
 
 
-def test_start_opens_the_tpm_in_the_background(alone, client):
+def test_start_opens_the_tpm_in_the_background(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     assert tpm.connection is None
     tpm.start()
@@ -92,7 +102,7 @@ def test_start_opens_the_tpm_in_the_background(alone, client):
     assert worker_of(tpm) == pid
 
 
-def test_start_keeps_a_failure_for_the_first_question(client):
+def test_start_keeps_a_failure_for_the_first_question(client: Callable[..., Tpm]) -> None:
     def connect() -> Connection:
         raise no_tpm("nothing there", "use --simulate")
 
@@ -102,7 +112,9 @@ def test_start_keeps_a_failure_for_the_first_question(client):
         tpm.health()
 
 
-def test_an_unreachable_tpm_is_an_error_and_asked_for_again(alone, client):
+def test_an_unreachable_tpm_is_an_error_and_asked_for_again(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     there = [Connection(f"swtpm:path={alone.folder / 'none'}", "wrong"), alone.connection]
     tpm = client(lambda: there.pop(0))
     with pytest.raises(ConsoleError) as caught:
@@ -112,7 +124,9 @@ def test_an_unreachable_tpm_is_an_error_and_asked_for_again(alone, client):
     assert there == []
 
 
-def test_a_missed_deadline_kills_the_worker_and_the_next_call_has_a_new_one(alone, client):
+def test_a_missed_deadline_kills_the_worker_and_the_next_call_has_a_new_one(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure, read=0.2)
     tpm.health()
     old = worker_of(tpm)
@@ -129,7 +143,9 @@ def test_a_missed_deadline_kills_the_worker_and_the_next_call_has_a_new_one(alon
     assert worker_of(tpm) != old
 
 
-def test_calls_wait_their_turn_and_their_deadline_counts_from_then(alone, client):
+def test_calls_wait_their_turn_and_their_deadline_counts_from_then(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure, **{"read": 0.4, "self-test": 0.4})
     tpm.health()
     alone.hang()
@@ -143,7 +159,9 @@ def test_calls_wait_their_turn_and_their_deadline_counts_from_then(alone, client
     assert second.finished().error is None
 
 
-def test_close_ends_a_running_and_a_waiting_call_at_once(alone, client):
+def test_close_ends_a_running_and_a_waiting_call_at_once(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     tpm.health()
     pid = worker_of(tpm)
@@ -161,14 +179,16 @@ def test_close_ends_a_running_and_a_waiting_call_at_once(alone, client):
         tpm.health()
 
 
-def test_close_before_the_first_question_is_fine(client):
+def test_close_before_the_first_question_is_fine(client: Callable[..., Tpm]) -> None:
     tpm = client(lambda: pytest.fail("no need to connect"))
     tpm.close()
     with pytest.raises(ConsoleError, match="closing"):
         tpm.persistent_keys()
 
 
-def test_a_worker_that_dies_at_work_is_named(alone, client, tmp_path):
+def test_a_worker_that_dies_at_work_is_named(
+    alone: SwtpmAlone, client: Callable[..., Tpm], tmp_path: Path
+) -> None:
     tpm = client(alone.ensure)
     tpm.health()
     alone.hang()
@@ -184,14 +204,18 @@ def test_a_worker_that_dies_at_work_is_named(alone, client, tmp_path):
     assert tpm.health().mode == "operational"
 
 
-def test_a_worker_that_dies_idle_is_not_missed(alone, client):
+def test_a_worker_that_dies_idle_is_not_missed(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     tpm.health()
     os.kill(worker_of(tpm), signal.SIGKILL)
     assert tpm.health().mode == "operational"
 
 
-def test_a_restarted_tpm_is_connected_to_again_without_an_error(alone, client):
+def test_a_restarted_tpm_is_connected_to_again_without_an_error(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256)
     for use in (
@@ -205,7 +229,9 @@ def test_a_restarted_tpm_is_connected_to_again_without_an_error(alone, client):
 
 
 @pytest.mark.parametrize("program", ["swtpm", "dbus-daemon", "tpm2-abrmd"])
-def test_any_dead_part_of_the_simulator_is_repaired_at_the_next_use(simulator, client, program):
+def test_any_dead_part_of_the_simulator_is_repaired_at_the_next_use(
+    simulator: Simulator, client: Callable[..., Tpm], program: str
+) -> None:
     tpm = client(simulator.ensure)
     pem = tpm.create(Algorithm.EC_P256)
     victim = psutil.Process(simulator.pids[program])
@@ -216,7 +242,7 @@ def test_any_dead_part_of_the_simulator_is_repaired_at_the_next_use(simulator, c
     tpm.close()
 
 
-def test_sigterm_lets_a_job_finish_and_flush(alone, client):
+def test_sigterm_lets_a_job_finish_and_flush(alone: SwtpmAlone, client: Callable[..., Tpm]) -> None:
     tpm = client(alone.ensure)
     tpm.health()
     old = worker_of(tpm)
@@ -257,7 +283,9 @@ sys.stdin.readline()
 
 
 @pytest.mark.parametrize("hung", [False, True])
-def test_the_worker_does_not_outlive_the_console(alone, tmp_path, hung):
+def test_the_worker_does_not_outlive_the_console(
+    alone: SwtpmAlone, tmp_path: Path, hung: bool
+) -> None:
     console = subprocess.Popen(
         [sys.executable, "-c", CONSOLE, alone.connection.tcti, str(tmp_path / "log")],
         cwd=ROOT,
@@ -276,7 +304,9 @@ def test_the_worker_does_not_outlive_the_console(alone, tmp_path, hung):
     wait_until(lambda: ended(pid), "the worker's end")
 
 
-def test_close_does_not_wait_for_a_connection_that_takes_long(alone, client):
+def test_close_does_not_wait_for_a_connection_that_takes_long(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     found = threading.Event()
 
     def connect() -> Connection:
@@ -293,7 +323,7 @@ def test_close_does_not_wait_for_a_connection_that_takes_long(alone, client):
     assert call.finished(1.0).error.title == "TPM not asked"
 
 
-def test_what_c_code_prints_cannot_spoil_an_answer(tmp_path):
+def test_what_c_code_prints_cannot_spoil_an_answer(tmp_path: Path) -> None:
     script = (
         "import os\n"
         "from tpmconsole.tpm.worker.__main__ import _private_output\n"
@@ -306,7 +336,9 @@ def test_what_c_code_prints_cannot_spoil_an_answer(tmp_path):
     assert (done.stdout, done.stderr) == (b"answer", b"chatter")
 
 
-def test_missing_libraries_are_told_with_their_packages(alone, client, tmp_path, monkeypatch):
+def test_missing_libraries_are_told_with_their_packages(
+    alone: SwtpmAlone, client: Callable[..., Tpm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "tpm2_pytss.py").write_text("raise ImportError('libtss2-esys.so.0: not found')\n")
     monkeypatch.syspath_prepend(tmp_path)
     tpm = client(alone.ensure)
@@ -317,7 +349,9 @@ def test_missing_libraries_are_told_with_their_packages(alone, client, tmp_path,
         assert "libtss2-esys" in say(caught.value.remedy)
 
 
-def test_an_unexpected_failure_tells_places_but_no_values(alone, client, tmp_path):
+def test_an_unexpected_failure_tells_places_but_no_values(
+    alone: SwtpmAlone, client: Callable[..., Tpm], tmp_path: Path
+) -> None:
     tpm = client(alone.ensure)
     with pytest.raises(ConsoleError) as caught:
         tpm._dispatcher.call("usable", "trying", 5, {"key": {"password": b"Secret-Value"}})
@@ -329,7 +363,9 @@ def test_an_unexpected_failure_tells_places_but_no_values(alone, client, tmp_pat
     assert tpm.health().mode == "operational"
 
 
-def test_the_environment_is_built_and_the_log_private(alone, client, tmp_path, monkeypatch):
+def test_the_environment_is_built_and_the_log_private(
+    alone: SwtpmAlone, client: Callable[..., Tpm], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("OPENSSL_CONF", "/nowhere")
     monkeypatch.setenv("TPM2OPENSSL_TCTI", "swtpm")
     monkeypatch.setenv("TPM2OPENSSL_PARENT_AUTH", "x")
@@ -347,7 +383,9 @@ def _environment_of(pid: int) -> list[str]:
     return Path(f"/proc/{pid}/environ").read_text().split("\0")
 
 
-def test_a_password_is_in_no_argument_environment_or_log(alone, client, tmp_path):
+def test_a_password_is_in_no_argument_environment_or_log(
+    alone: SwtpmAlone, client: Callable[..., Tpm], tmp_path: Path
+) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256, Auth(b"Geheim-1234"))
     assert not tpm.check_key(KeyRef(pem), Auth(b"Geheim-9999")).usable
@@ -357,7 +395,7 @@ def test_a_password_is_in_no_argument_environment_or_log(alone, client, tmp_path
     assert "Geheim" not in seen + (tmp_path / "log").read_text()
 
 
-def test_nothing_is_left_open(alone, client):
+def test_nothing_is_left_open(alone: SwtpmAlone, client: Callable[..., Tpm]) -> None:
     def use() -> None:
         tpm = client(alone.ensure)
         tpm.health()
@@ -370,7 +408,7 @@ def test_nothing_is_left_open(alone, client):
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-def test_importing_the_client_is_quick():
+def test_importing_the_client_is_quick() -> None:
     script = (
         "import sys\n"
         "import tpmconsole.tpm.client\n"

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 from support.key_answers import answer, tries
 from support.parent import key_below, make_parent
+from support.swtpm import SwtpmAlone
 from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, KeyRef
 
 PARENT = 0x81000005
 
 
 @pytest.fixture
-def parent(alone) -> int:
+def parent(alone: SwtpmAlone) -> int:
     """A persistent parent with the password ``parent``, whose wrong tries count."""
     make_parent(alone.connection, PARENT)
     return PARENT
 
 
-def waste(tpm, pem: bytes, count: int) -> None:
+def waste(tpm: Tpm, pem: bytes, count: int) -> None:
     for _ in range(count):
         assert answer(tpm, pem, b"wrong") == "wrong-password"
 
 
-def test_a_locked_tpm_is_opened_again(alone, client):
+def test_a_locked_tpm_is_opened_again(alone: SwtpmAlone, client: Callable[..., Tpm]) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256, Auth(b"right"))
     waste(tpm, pem, 3)
@@ -40,7 +43,9 @@ def test_a_locked_tpm_is_opened_again(alone, client):
     assert answer(tpm, pem, b"right") == "yes"
 
 
-def test_the_lockout_authorisation_is_never_guessed(alone, client):
+def test_the_lockout_authorisation_is_never_guessed(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256, Auth(b"right"))
     with pytest.raises(ConsoleError, match="not set; nothing was tried"):
@@ -63,7 +68,9 @@ def test_the_lockout_authorisation_is_never_guessed(alone, client):
         tpm.reset_lockout("ä".encode() * 33)
 
 
-def test_the_last_try_is_only_spent_on_purpose(alone, client):
+def test_the_last_try_is_only_spent_on_purpose(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     source = KeyRef(tpm.create(Algorithm.EC_P256, Auth(b"right")))
     tpm.persist(source.pem, 0x81000010)
@@ -85,7 +92,9 @@ def test_the_last_try_is_only_spent_on_purpose(alone, client):
     assert tpm.health().lockout.locked
 
 
-def test_a_parent_s_password_is_asked_for_and_used(alone, client, parent):
+def test_a_parent_s_password_is_asked_for_and_used(
+    alone: SwtpmAlone, client: Callable[..., Tpm], parent: int
+) -> None:
     tpm = client(alone.ensure)
     pem = key_below(alone.connection, parent)
     source = KeyRef(pem)
@@ -107,7 +116,9 @@ def test_a_parent_s_password_is_asked_for_and_used(alone, client, parent):
     assert tpm.health().transient.used == 0
 
 
-def test_fifty_keys_under_a_protected_parent_never_lock_the_tpm(alone, client, parent):
+def test_fifty_keys_under_a_protected_parent_never_lock_the_tpm(
+    alone: SwtpmAlone, client: Callable[..., Tpm], parent: int
+) -> None:
     tpm = client(alone.ensure)
     key = keyfile.parse(tpm.create(Algorithm.EC_P256))
     pem = replace(key, parent=parent).to_pem()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
+from support.swtpm import SwtpmAlone
 
+from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, KeyRef, SelfTestResult
+from tpmconsole.tpm.simulator import Simulator
 from tpmconsole.tpm.tcg import firmware, manufacturer
 
 
-def test_tells_everything_about_a_working_tpm(shared_tpm, shared_simulator):
+def test_tells_everything_about_a_working_tpm(shared_tpm: Tpm, shared_simulator: Simulator) -> None:
     health = shared_tpm.health()
     assert health.tcti == "tabrmd:bus_type=session"
     assert health.tcti_why == shared_simulator.ensure().why
@@ -31,7 +36,7 @@ def test_tells_everything_about_a_working_tpm(shared_tpm, shared_simulator):
     assert health.clock.clock_ms > 0
 
 
-def test_reads_every_pcr_of_every_bank(shared_tpm):
+def test_reads_every_pcr_of_every_bank(shared_tpm: Tpm) -> None:
     pcrs = shared_tpm.health().pcrs
     lengths = {"sha1": 40, "sha256": 64, "sha384": 96, "sha512": 128}
     assert {bank: len(values[0]) for bank, values in pcrs.items()} == {
@@ -44,7 +49,7 @@ def test_reads_every_pcr_of_every_bank(shared_tpm):
         assert set(values[16]) == {"0"}
 
 
-def test_becomes_the_json_of_the_contract(shared_tpm):
+def test_becomes_the_json_of_the_contract(shared_tpm: Tpm) -> None:
     data = json.loads(json.dumps(shared_tpm.health().to_json()))
     assert data["specification"] == {"family": "2.0", "revision": "1.64"}
     assert data["self_test"]["result"] == "passed"
@@ -53,7 +58,7 @@ def test_becomes_the_json_of_the_contract(shared_tpm):
 
 
 @pytest.mark.parametrize(("full", "kind"), [(True, "full"), (False, "incremental")])
-def test_runs_a_self_test_and_reads_its_result_back(shared_tpm, full, kind):
+def test_runs_a_self_test_and_reads_its_result_back(shared_tpm: Tpm, full: bool, kind: str) -> None:
     result, health = shared_tpm.self_test(full=full)
     assert health.clock is not None
     assert (result.result, result.kind, result.code) == (SelfTestResult.PASSED, kind, 0)
@@ -61,17 +66,21 @@ def test_runs_a_self_test_and_reads_its_result_back(shared_tpm, full, kind):
     assert result.time
 
 
-def test_starts_a_tpm_that_nobody_has_started(alone, client):
+def test_starts_a_tpm_that_nobody_has_started(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     alone.kill()
     alone.start(startup=False)
     assert client(alone.ensure).health().mode == "operational"
 
 
-def test_says_what_a_tpm_in_failure_mode_still_tells(alone, client):
+def test_says_what_a_tpm_in_failure_mode_still_tells(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256)
     alone.break_its_memory()
-    with pytest.raises(Exception, match="failure mode") as caught:
+    with pytest.raises(ConsoleError, match="failure mode") as caught:
         tpm.persist(pem, 0x81000010)
     assert caught.value.response_code == 0x101
 
@@ -85,7 +94,7 @@ def test_says_what_a_tpm_in_failure_mode_still_tells(alone, client):
         result, health = tpm.self_test(full=full)
         assert health.mode == "failure"
         assert (result.result, result.code) == (SelfTestResult.FAILED, 0x101)
-    with pytest.raises(Exception, match="failure mode"):
+    with pytest.raises(ConsoleError, match="failure mode"):
         tpm.check_key(KeyRef(pem))
 
 
@@ -99,11 +108,13 @@ def test_says_what_a_tpm_in_failure_mode_still_tells(alone, client):
         ("IBM", 0x20191023, 0x00163636, "20191023.163636"),
     ],
 )
-def test_shows_firmware_versions_as_their_vendors_do(code, high, low, shown):
+def test_shows_firmware_versions_as_their_vendors_do(
+    code: str, high: int, low: int, shown: str
+) -> None:
     assert firmware(code, high, low) == shown
 
 
-def test_names_manufacturers():
+def test_names_manufacturers() -> None:
     assert manufacturer("IFX", "SLB9670") == "Infineon"
     assert manufacturer("NTC", "rls") == "Nuvoton"
     assert manufacturer("IBM", "SW TPM") == "IBM software TPM (swtpm)"

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_public_key
 from support.key_answers import answer, tries
+from support.swtpm import SwtpmAlone
 from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.keyfile.software import read_software_key
 from tpmconsole.tpm.model import Algorithm, KeyRef
 
@@ -33,7 +36,7 @@ def openssl(*arguments: str, data: bytes | None = None) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def sources(tmp_path_factory) -> dict[Algorithm, Path]:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[Algorithm, Path]:
     """A private key of OpenSSL's of each kind, PKCS#8."""
     folder = tmp_path_factory.mktemp("source")
     for algorithm, command in MADE.items():
@@ -42,7 +45,9 @@ def sources(tmp_path_factory) -> dict[Algorithm, Path]:
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
-def test_the_tpm_signs_with_a_key_of_openssl_s(shared_tpm, sources, algorithm):
+def test_the_tpm_signs_with_a_key_of_openssl_s(
+    shared_tpm: Tpm, sources: dict[Algorithm, Path], algorithm: Algorithm
+) -> None:
     found = read_software_key(sources[algorithm])
     assert found.algorithm is algorithm
     pem = shared_tpm.import_key(found.pkcs8, algorithm)
@@ -54,12 +59,14 @@ def test_the_tpm_signs_with_a_key_of_openssl_s(shared_tpm, sources, algorithm):
     assert "never leaves its TPM" not in key.attributes
 
 
-def test_a_key_made_in_the_tpm_is_no_imported_one(made):
+def test_a_key_made_in_the_tpm_is_no_imported_one(made: dict[Algorithm, bytes]) -> None:
     for pem in made.values():
         assert keyfile.parse(pem).area.origin == "tpm"
 
 
-def test_its_password_counts_unless_told_otherwise(alone, client, sources):
+def test_its_password_counts_unless_told_otherwise(
+    alone: SwtpmAlone, client: Callable[..., Tpm], sources: dict[Algorithm, Path]
+) -> None:
     tpm = client(alone.ensure)
     key = read_software_key(sources[Algorithm.EC_P256])
     counted = tpm.import_key(key.pkcs8, key.algorithm, Auth(b"secret"))
@@ -75,7 +82,9 @@ def test_its_password_counts_unless_told_otherwise(alone, client, sources):
     assert tpm.health().transient.used == 0
 
 
-def test_the_owner_s_password_is_needed_to_import(alone, client, sources):
+def test_the_owner_s_password_is_needed_to_import(
+    alone: SwtpmAlone, client: Callable[..., Tpm], sources: dict[Algorithm, Path]
+) -> None:
     tpm = client(alone.ensure)
     key = read_software_key(sources[Algorithm.EC_P256])
     with ESAPI(alone.connection.tcti) as esapi:
@@ -99,7 +108,9 @@ def test_the_owner_s_password_is_needed_to_import(alone, client, sources):
     ],
     ids=" ".join,
 )
-def test_every_way_to_write_a_key_is_read(sources, tmp_path, options):
+def test_every_way_to_write_a_key_is_read(
+    sources: dict[Algorithm, Path], tmp_path: Path, options: tuple[str, ...]
+) -> None:
     source = sources[Algorithm.EC_P256]
     path = tmp_path / "key"
     command, *rest = options
@@ -116,7 +127,9 @@ def test_every_way_to_write_a_key_is_read(sources, tmp_path, options):
 
 
 @pytest.mark.parametrize("around", ["crlf", "bom", "text", "params", "needless passphrase"])
-def test_what_is_around_a_key_does_not_matter(sources, tmp_path, around):
+def test_what_is_around_a_key_does_not_matter(
+    sources: dict[Algorithm, Path], tmp_path: Path, around: str
+) -> None:
     pem = sources[Algorithm.EC_P256].read_bytes()
     path = tmp_path / "key"
     path.write_bytes(
@@ -144,14 +157,18 @@ def test_what_is_around_a_key_does_not_matter(sources, tmp_path, around):
         (("genpkey", "-algorithm", "ED25519"), "Ed25519"),
     ],
 )
-def test_a_key_that_is_not_for_a_tpm_is_told(tmp_path, command, words):
+def test_a_key_that_is_not_for_a_tpm_is_told(
+    tmp_path: Path, command: tuple[str, ...], words: str
+) -> None:
     openssl(*command, "-out", str(tmp_path / "key"))
     with pytest.raises(ConsoleError, match=words) as caught:
         read_software_key(tmp_path / "key")
     assert caught.value.exit_code is ExitCode.USAGE
 
 
-def test_what_is_no_private_key_says_what_it_is(sources, tmp_path, made):
+def test_what_is_no_private_key_says_what_it_is(
+    sources: dict[Algorithm, Path], tmp_path: Path, made: dict[Algorithm, bytes]
+) -> None:
     source = sources[Algorithm.EC_P256]
     request = ("req", "-x509", "-key", str(source), "-subj", "/CN=x")
     path = tmp_path / "file"
@@ -171,6 +188,6 @@ def test_what_is_no_private_key_says_what_it_is(sources, tmp_path, made):
         read_software_key(Path("/dev/zero"))
 
 
-def test_nothing_of_a_key_is_shown(sources):
+def test_nothing_of_a_key_is_shown(sources: dict[Algorithm, Path]) -> None:
     found = read_software_key(sources[Algorithm.EC_P256])
     assert "pkcs8" not in repr(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives import hashes
@@ -15,11 +16,13 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
 )
-from support.key_answers import HANDLE, HASHES, REQUEST, answer, tries
+from support.key_answers import HANDLE, REQUEST, answer, tries
+from support.pki import HASHES
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.keys import private_key
 from tpmconsole.tpm.model import Algorithm, KeyRef
 
@@ -35,7 +38,9 @@ from tpmconsole.tpm.model import Algorithm, KeyRef
         (Algorithm.RSA_3072, "RSA 3072"),
     ],
 )
-def test_makes_keys_that_sign_and_nothing_more(made, algorithm, words):
+def test_makes_keys_that_sign_and_nothing_more(
+    made: dict[Algorithm, bytes], algorithm: Algorithm, words: str
+) -> None:
     key = keyfile.parse(made[algorithm])
     assert (key.algorithm, key.parent, key.empty_auth) == (words, 0x40000001, True)
     assert key.has_noda  # there is no password to guess
@@ -44,14 +49,14 @@ def test_makes_keys_that_sign_and_nothing_more(made, algorithm, words):
     assert "never leaves its TPM" in key.attributes
 
 
-def test_a_password_is_protected_by_the_lock_out_unless_told_otherwise(shared_tpm):
+def test_a_password_is_protected_by_the_lock_out_unless_told_otherwise(shared_tpm: Tpm) -> None:
     protected = keyfile.parse(shared_tpm.create(Algorithm.EC_P256, Auth(b"pw")))
     assert (protected.empty_auth, protected.has_noda) == (False, False)
     other = keyfile.parse(shared_tpm.create(Algorithm.EC_P256, Auth(b"pw"), noda=True))
     assert (other.empty_auth, other.has_noda) == (False, True)
 
 
-def test_the_longest_password_works_and_a_longer_one_is_refused_first(shared_tpm):
+def test_the_longest_password_works_and_a_longer_one_is_refused_first(shared_tpm: Tpm) -> None:
     pem = shared_tpm.create(Algorithm.EC_P256, Auth(b"p" * 64))
     assert answer(shared_tpm, pem, b"p" * 64) == "yes"
     for call in (
@@ -72,7 +77,9 @@ def test_the_longest_password_works_and_a_longer_one_is_refused_first(shared_tpm
 
 @pytest.mark.parametrize("hash_name", HASHES)
 @pytest.mark.parametrize("algorithm", [Algorithm.EC_P256, Algorithm.RSA_2048])
-def test_signatures_verify_in_software(shared_tpm, made, algorithm, hash_name):
+def test_signatures_verify_in_software(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes], algorithm: Algorithm, hash_name: str
+) -> None:
     pem = made[algorithm]
     digest = hashlib.new(hash_name, b"data").digest()
     public = keyfile.parse(pem).public_key()
@@ -97,20 +104,24 @@ def test_signatures_verify_in_software(shared_tpm, made, algorithm, hash_name):
         (b"x" * 32, "sha256", "other"),
     ],
 )
-def test_what_does_not_fit_together_is_refused(shared_tpm, made, digest, hash_name, scheme):
+def test_what_does_not_fit_together_is_refused(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes], digest: bytes, hash_name: str, scheme: str
+) -> None:
     with pytest.raises(ConsoleError, match="Not signed"):
         shared_tpm.sign(KeyRef(made[Algorithm.EC_P256]), digest, hash_name, scheme)
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)
-def test_requests_are_signed_by_the_key_in_the_tpm(shared_tpm, made, algorithm):
+def test_requests_are_signed_by_the_key_in_the_tpm(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes], algorithm: Algorithm
+) -> None:
     key = private_key(shared_tpm, KeyRef(made[algorithm]))
     request = REQUEST.sign(key, hashes.SHA256())
     assert request.is_signature_valid
     assert request.public_key() == key.public_key() == keyfile.parse(made[algorithm]).public_key()
 
 
-def test_the_private_half_cannot_be_had(shared_tpm, made):
+def test_the_private_half_cannot_be_had(shared_tpm: Tpm, made: dict[Algorithm, bytes]) -> None:
     for algorithm in (Algorithm.EC_P256, Algorithm.RSA_2048):
         key = private_key(shared_tpm, KeyRef(made[algorithm]))
         assert key.key_size in (256, 2048)
@@ -122,7 +133,9 @@ def test_the_private_half_cannot_be_had(shared_tpm, made):
                 call()
 
 
-def test_a_pss_salt_that_was_not_asked_for_is_an_error(shared_tpm, made):
+def test_a_pss_salt_that_was_not_asked_for_is_an_error(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes]
+) -> None:
     key = private_key(shared_tpm, KeyRef(made[Algorithm.RSA_2048]))
     for salt, good in ((padding.PSS.AUTO, True), (11, False)):
         pss = padding.PSS(padding.MGF1(hashes.SHA256()), salt)
@@ -136,7 +149,9 @@ def test_a_pss_salt_that_was_not_asked_for_is_an_error(shared_tpm, made):
                 key.sign(b"x", pss, hashes.SHA256())
 
 
-def test_a_prehashed_digest_is_signed_as_it_is(shared_tpm, made):
+def test_a_prehashed_digest_is_signed_as_it_is(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes]
+) -> None:
     key = private_key(shared_tpm, KeyRef(made[Algorithm.EC_P384]))
     digest = hashlib.sha384(b"data").digest()
     signature = key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA384())))
@@ -147,7 +162,9 @@ def test_a_prehashed_digest_is_signed_as_it_is(shared_tpm, made):
 
 
 @pytest.mark.parametrize("options", [[], ["-pkeyopt", "user-auth:abc"]])
-def test_openssl_s_keys_work_here_and_ours_there(shared_tpm, made, tmp_path, options):
+def test_openssl_s_keys_work_here_and_ours_there(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes], tmp_path: Path, options: tuple[str, ...]
+) -> None:
     connection = shared_tpm.connection
     environment = {
         "PATH": "/usr/bin:/bin",
@@ -183,7 +200,7 @@ def test_openssl_s_keys_work_here_and_ours_there(shared_tpm, made, tmp_path, opt
 
 
 @pytest.mark.skipif(not shutil.which("tpm2_encodeobject"), reason="tpm2-tools is not installed")
-def test_the_tpm_decides_where_a_file_says_the_opposite(shared_tpm, tmp_path):
+def test_the_tpm_decides_where_a_file_says_the_opposite(shared_tpm: Tpm, tmp_path: Path) -> None:
     """tpm2_encodeobject writes emptyAuth inverted."""
     connection = shared_tpm.connection
     environment = {"PATH": "/usr/bin:/bin", "TPM2TOOLS_TCTI": connection.tcti}

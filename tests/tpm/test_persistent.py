@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,22 +11,24 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 from support.key_answers import HANDLE, REQUEST
+from support.swtpm import SwtpmAlone
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
 from tpm2_pytss.tsskey import TSSPrivKey
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.keys import private_key
-from tpmconsole.tpm.model import Algorithm, KeyRef
+from tpmconsole.tpm.model import Algorithm, KeyRef, PersistentKey
 
 
-def at(handle, tpm):
+def at(handle: int, tpm: Tpm) -> list[PersistentKey]:
     """What is listed at a handle; tests of sessions have keys of their own in the shared TPM."""
     return [key for key in tpm.persistent_keys() if int(key.handle, 16) == handle]
 
 
-def test_persists_lists_uses_and_evicts(shared_tpm, made):
+def test_persists_lists_uses_and_evicts(shared_tpm: Tpm, made: dict[Algorithm, bytes]) -> None:
     for algorithm, pem in made.items():
         shared_tpm.persist(pem, HANDLE)
         source = KeyRef(handle=HANDLE)
@@ -47,7 +50,9 @@ def test_persists_lists_uses_and_evicts(shared_tpm, made):
     assert at(HANDLE, shared_tpm) == []
 
 
-def test_a_handle_in_use_is_refused_and_unchanged(shared_tpm, made):
+def test_a_handle_in_use_is_refused_and_unchanged(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes]
+) -> None:
     shared_tpm.persist(made[Algorithm.EC_P256], HANDLE)
     try:
         before = shared_tpm.persistent_keys()
@@ -74,20 +79,22 @@ def test_a_handle_in_use_is_refused_and_unchanged(shared_tpm, made):
     ],
 )
 def test_handles_that_are_no_good_are_refused_before_the_tpm_is_asked(
-    shared_tpm, made, handle, title
-):
+    shared_tpm: Tpm, made: dict[Algorithm, bytes], handle: int, title: str
+) -> None:
     with pytest.raises(ConsoleError) as caught:
         shared_tpm.persist(made[Algorithm.EC_P256], handle)
     assert (caught.value.title, caught.value.exit_code) == (title, ExitCode.USAGE)
 
 
-def test_a_key_of_the_null_hierarchy_cannot_be_kept(shared_tpm, made):
+def test_a_key_of_the_null_hierarchy_cannot_be_kept(
+    shared_tpm: Tpm, made: dict[Algorithm, bytes]
+) -> None:
     pem = replace(keyfile.parse(made[Algorithm.EC_P256]), parent=0x40000007).to_pem()
     with pytest.raises(ConsoleError, match="Key not for a handle"):
         shared_tpm.persist(pem, HANDLE)
 
 
-def test_nothing_at_a_handle_is_told(shared_tpm):
+def test_nothing_at_a_handle_is_told(shared_tpm: Tpm) -> None:
     source = KeyRef(handle=HANDLE)
     for call in (
         lambda: shared_tpm.evict(HANDLE),
@@ -100,7 +107,7 @@ def test_nothing_at_a_handle_is_told(shared_tpm):
         assert (caught.value.title, caught.value.exit_code) == ("No such key", ExitCode.REFUSED)
 
 
-def test_a_full_tpm_says_so(alone, client):
+def test_a_full_tpm_says_so(alone: SwtpmAlone, client: Callable[..., Tpm]) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256)
     with ESAPI(alone.connection.tcti) as esapi:
@@ -114,7 +121,7 @@ def test_a_full_tpm_says_so(alone, client):
     assert len(tpm.persistent_keys()) == tpm.health().persistent.used
 
 
-def test_what_a_handle_is_for(alone, client):
+def test_what_a_handle_is_for(alone: SwtpmAlone, client: Callable[..., Tpm]) -> None:
     tpm = client(alone.ensure)
     with ESAPI(alone.connection.tcti) as esapi:
         for kind, attributes, handle in (
@@ -153,7 +160,9 @@ def test_what_a_handle_is_for(alone, client):
         assert tpm.check_key(KeyRef(handle=handle)).answer == "cannot-sign"
 
 
-def test_an_owner_password_is_asked_for_and_never_guessed(alone, client):
+def test_an_owner_password_is_asked_for_and_never_guessed(
+    alone: SwtpmAlone, client: Callable[..., Tpm]
+) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256)
     with ESAPI(alone.connection.tcti) as esapi:

@@ -46,18 +46,18 @@ NO_TPM, REFUSED = ExitCode.NO_TPM, ExitCode.REFUSED
         (0x70007, "No TPM reached", NO_TPM),
     ],
 )
-def test_every_measured_fault_has_words(rc, title, exit_code):
+def test_every_measured_fault_has_words(rc: int, title: str, exit_code: ExitCode) -> None:
     error = explain(rc, "library words")
     assert (error.title, error.exit_code, error.response_code) == (title, exit_code, rc)
     assert "library words" not in error.cause
 
 
-def test_a_wrong_password_tells_whether_it_counts():
+def test_a_wrong_password_tells_whether_it_counts() -> None:
     assert "counted" in explain(0x98E).cause
     assert "not count" in explain(0x9A2).cause
 
 
-def test_the_number_of_handle_parameter_or_session_does_not_matter():
+def test_the_number_of_handle_parameter_or_session_does_not_matter() -> None:
     assert {base(rc) for rc in (0x08B, 0x18B, 0x28B)} == {0x8B}
     assert {base(rc) for rc in (0x1DF, 0x2DF, 0x9F)} == {0x9F}
     assert {base(rc) for rc in (0x98E, 0xA8E)} == {0x8E}
@@ -71,7 +71,7 @@ def test_the_number_of_handle_parameter_or_session_does_not_matter():
     ]
 
 
-def test_unknown_codes_still_get_words():
+def test_unknown_codes_still_get_words() -> None:
     error = explain(0x2CC, "tpm:parameter(2):unsupported KDF")
     assert error.cause == (
         "the TPM answered 0x2cc about parameter 2: tpm:parameter(2):unsupported KDF"
@@ -82,14 +82,14 @@ def test_unknown_codes_still_get_words():
     assert explain(0xA0003).exit_code is NO_TPM
 
 
-def test_only_a_broken_way_to_the_tpm_makes_the_context_useless():
+def test_only_a_broken_way_to_the_tpm_makes_the_context_useless() -> None:
     for rc in (0xA000A, 0xA0008, 0xA0009, 0x80012, 0x80013, 0x70007, 0x9000B, 0xB0002):
         assert is_transport(rc), hex(rc)
-    for rc in (None, 0, 0x101, 0x902, 0x9A2, 0x921, 0x18B, 0xB0143, 0x80006):
-        assert not is_transport(rc), rc
+    for other in (None, 0, 0x101, 0x902, 0x9A2, 0x921, 0x18B, 0xB0143, 0x80006):
+        assert not is_transport(other), other
 
 
-def test_words_are_sentences_of_one_style():
+def test_words_are_sentences_of_one_style() -> None:
     for title, cause, remedy in TPM_WORDS.values():
         assert title[0].isupper() or title.startswith("NV")
         for text in (title, cause, str(remedy)):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -12,15 +15,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from support.running import python
-from support.swtpm import reset_at
+from support.swtpm import SwtpmAlone, reset_at
 from support.waiting import wait_until
 from tpm2_pytss import TSS2_Exception
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 from tpmconsole.tpm.signer import Signer
+from tpmconsole.tpm.simulator import Simulator
 from tpmconsole.tpm.worker.jobs import context
 from tpmconsole.tpm.worker.jobs.context import Context
 
@@ -31,10 +36,14 @@ SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 
 
 @pytest.fixture
-def signing(shared_simulator, tmp_path):
+def signing(shared_simulator: Simulator, tmp_path: Path) -> Callable[..., Signer]:
     """Makes signers that use the shared simulator, as a session does."""
 
-    def make(source: KeyRef, password: bytes | None = None, connect=None) -> Signer:
+    def make(
+        source: KeyRef,
+        password: bytes | None = None,
+        connect: Callable[[], Connection] | None = None,
+    ) -> Signer:
         connect = connect or shared_simulator.ensure
         return Signer(connect, source, Auth(password), log=tmp_path / "log")
 
@@ -47,14 +56,18 @@ def good(signer: Signer) -> bool:
     return True
 
 
-def test_signs_again_and_again_with_one_key_loaded(shared_tpm, signing):
+def test_signs_again_and_again_with_one_key_loaded(
+    shared_tpm: Tpm, signing: Callable[..., Signer]
+) -> None:
     pem = shared_tpm.create(Algorithm.EC_P256)
     with signing(KeyRef(pem)) as signer:
         assert signer.public_key() == keyfile.parse(pem).public_key()
         assert all(good(signer) for _ in range(5))
 
 
-def test_the_raw_rsa_operation_makes_a_signature(shared_tpm, signing):
+def test_the_raw_rsa_operation_makes_a_signature(
+    shared_tpm: Tpm, signing: Callable[..., Signer]
+) -> None:
     pem = shared_tpm.create(Algorithm.RSA_2048)
     with signing(KeyRef(pem)) as signer:
         info = SHA256_INFO + DIGEST
@@ -66,7 +79,7 @@ def test_the_raw_rsa_operation_makes_a_signature(shared_tpm, signing):
         assert signer.raw_rsa(bytes(255) + b"\1") == bytes(255) + b"\1"
 
 
-def test_an_ec_key_has_no_raw_operation(shared_tpm, signing):
+def test_an_ec_key_has_no_raw_operation(shared_tpm: Tpm, signing: Callable[..., Signer]) -> None:
     with (
         signing(KeyRef(shared_tpm.create(Algorithm.EC_P256))) as signer,
         pytest.raises(ConsoleError, match="Key cannot sign"),
@@ -74,7 +87,7 @@ def test_an_ec_key_has_no_raw_operation(shared_tpm, signing):
         signer.raw_rsa(bytes(256))
 
 
-def test_a_key_at_a_handle(shared_tpm, signing):
+def test_a_key_at_a_handle(shared_tpm: Tpm, signing: Callable[..., Signer]) -> None:
     shared_tpm.persist(shared_tpm.create(Algorithm.EC_P256, Auth(b"pw"), noda=True), 0x81000020)
     try:
         with signing(KeyRef(handle=0x81000020), b"pw") as signer:
@@ -83,7 +96,9 @@ def test_a_key_at_a_handle(shared_tpm, signing):
         shared_tpm.evict(0x81000020)
 
 
-def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_tpm, signing):
+def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(
+    shared_tpm: Tpm, signing: Callable[..., Signer]
+) -> None:
     protected = KeyRef(shared_tpm.create(Algorithm.EC_P256, Auth(b"pw"), noda=True))
     with signing(protected, b"wrong") as signer:
         for _ in range(2):
@@ -97,7 +112,9 @@ def test_what_the_tpm_refuses_is_told_at_once_or_at_the_first_signature(shared_t
         signing(protected, b"p" * 65)
 
 
-def test_an_unreachable_tpm_is_told(tmp_path, shared_tpm, signing):
+def test_an_unreachable_tpm_is_told(
+    tmp_path: Path, shared_tpm: Tpm, signing: Callable[..., Signer]
+) -> None:
     nowhere = Connection(f"swtpm:path={tmp_path / 'none'}", "test")
     with pytest.raises(ConsoleError) as caught:
         signing(KeyRef(shared_tpm.create(Algorithm.EC_P256)), connect=lambda: nowhere)
@@ -112,14 +129,16 @@ def _gone(process: psutil.Process) -> bool:
 
 
 @pytest.mark.parametrize("program", ["tpm2-abrmd", "swtpm", "dbus-daemon"])
-def test_outlives_a_restart_of_what_leads_to_the_tpm(simulator, client, signing, program):
+def test_outlives_a_restart_of_what_leads_to_the_tpm(
+    simulator: Simulator, client: Callable[..., Tpm], signing: Callable[..., Signer], program: str
+) -> None:
     def kill() -> None:
         victims = [psutil.Process(simulator.pids[program])]
         if program == "dbus-daemon":  # which the resource manager does not outlive
             victims.append(psutil.Process(simulator.pids["tpm2-abrmd"]))
         victims[0].kill()
         for one in victims:
-            wait_until(lambda it=one: _gone(it))
+            wait_until(partial(_gone, one))
 
     connection = simulator.ensure()
     source = KeyRef(client(simulator.ensure).create(Algorithm.EC_P256))
@@ -136,7 +155,12 @@ def test_outlives_a_restart_of_what_leads_to_the_tpm(simulator, client, signing,
         assert good(signer)
 
 
-def test_a_reset_takes_the_key_and_it_is_loaded_again(simulator, alone, client, signing):
+def test_a_reset_takes_the_key_and_it_is_loaded_again(
+    simulator: Simulator,
+    alone: SwtpmAlone,
+    client: Callable[..., Tpm],
+    signing: Callable[..., Signer],
+) -> None:
     def reset_behind() -> None:
         bus = simulator.ensure().environment["DBUS_SESSION_BUS_ADDRESS"]
         reset_at(Path(bus.removeprefix("unix:path=")).with_name("tpm.sock.ctrl"))
@@ -149,7 +173,9 @@ def test_a_reset_takes_the_key_and_it_is_loaded_again(simulator, alone, client, 
             assert good(signer)
 
 
-def test_nothing_stays_loaded_without_a_resource_manager(alone, client, signing):
+def test_nothing_stays_loaded_without_a_resource_manager(
+    alone: SwtpmAlone, client: Callable[..., Tpm], signing: Callable[..., Signer]
+) -> None:
     tpm = client(alone.ensure)
     source = KeyRef(tpm.create(Algorithm.EC_P256))
     with signing(source, connect=alone.ensure) as signer:
@@ -159,7 +185,9 @@ def test_nothing_stays_loaded_without_a_resource_manager(alone, client, signing)
     signer.close()
 
 
-def test_a_starter_that_is_killed_leaves_no_key_behind(alone, client, tmp_path):
+def test_a_starter_that_is_killed_leaves_no_key_behind(
+    alone: SwtpmAlone, client: Callable[..., Tpm], tmp_path: Path
+) -> None:
     tpm = client(alone.ensure)
     (tmp_path / "key.pem").write_bytes(tpm.create(Algorithm.EC_P256))
     holder = python(HOLDS_A_KEY.format(folder=tmp_path, tcti=alone.connection.tcti))
@@ -170,7 +198,9 @@ def test_a_starter_that_is_killed_leaves_no_key_behind(alone, client, tmp_path):
     wait_until(lambda: tpm.health().transient.used == 0)
 
 
-def test_a_tpm_that_hangs_is_given_up_and_comes_back(alone, client, tmp_path):
+def test_a_tpm_that_hangs_is_given_up_and_comes_back(
+    alone: SwtpmAlone, client: Callable[..., Tpm], tmp_path: Path
+) -> None:
     source = KeyRef(client(alone.ensure).create(Algorithm.EC_P256))
     with Signer(alone.ensure, source, log=tmp_path / "log", deadline_s=0.3) as signer:
         assert good(signer)
@@ -181,7 +211,9 @@ def test_a_tpm_that_hangs_is_given_up_and_comes_back(alone, client, tmp_path):
         assert good(signer)
 
 
-def test_closing_without_the_tpm_is_quiet(alone, client, signing):
+def test_closing_without_the_tpm_is_quiet(
+    alone: SwtpmAlone, client: Callable[..., Tpm], signing: Callable[..., Signer]
+) -> None:
     source = KeyRef(client(alone.ensure).create(Algorithm.EC_P256))
     signer = signing(source, connect=lambda: alone.connection)
     alone.kill()
@@ -205,11 +237,11 @@ time.sleep(60)
 # The context that signer and worker share: patience
 
 
-def test_a_busy_tpm_is_asked_again(alone, monkeypatch):
+def test_a_busy_tpm_is_asked_again(alone: SwtpmAlone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(context, "PAUSES", (0.0, 0.0, 0.05))
     answers = [0x920, 0x922]
 
-    def work(esapi) -> str:
+    def work(esapi: Any) -> str:
         if answers:
             raise TSS2_Exception(answers.pop())
         return bytes(esapi.get_random(4)).hex()
@@ -226,7 +258,7 @@ def test_a_busy_tpm_is_asked_again(alone, monkeypatch):
     opened.close()
 
 
-def test_a_locked_out_tpm_is_not_asked_again(alone):
+def test_a_locked_out_tpm_is_not_asked_again(alone: SwtpmAlone) -> None:
     asked = []
 
     def work(_: object) -> None:

@@ -280,11 +280,7 @@ def test_a_broker_that_is_not_for_us(
     [None, b"", b"REJECTED EXTERNAL\r\n", b"OK 1\r\n", b"OK 1\r\n" + b"x" * 40, b"\xff" * 5000],
 )
 def test_what_is_no_bus(
-    make: Make,
-    nowhere: Places,
-    state: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    answer: bytes | None,
+    make: Make, nowhere: Places, state: Path, monkeypatch: pytest.MonkeyPatch, answer: bytes | None
 ) -> None:
     monkeypatch.setattr(tcti_module, "_BUS_ANSWER_S", 0.05)
     address = state / "other"

@@ -7,12 +7,13 @@ import copy
 import json
 import os
 import pickle
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 from support.running import needs_root
+from support.swtpm import SwtpmAlone
 from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.errors import ConsoleError
@@ -80,7 +81,7 @@ def test_a_password_s_file_may_come_from_any_system(end: str) -> None:
 
 
 @needs_root
-def test_the_worker_keeps_no_password(alone, client) -> None:
+def test_the_worker_keeps_no_password(alone: SwtpmAlone, client: Callable[..., Tpm]) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256, Auth(KEY))
     assert not found(worker(tpm), KEY)
@@ -101,7 +102,9 @@ def test_the_worker_keeps_no_password(alone, client) -> None:
 
 
 @needs_root
-def test_a_session_s_worker_has_the_password_only_while_it_signs(alone, client, tmp_path) -> None:
+def test_a_session_s_worker_has_the_password_only_while_it_signs(
+    alone: SwtpmAlone, client: Callable[..., Tpm], tmp_path: Path
+) -> None:
     pem = client(alone.ensure).create(Algorithm.EC_P256, Auth(KEY))
     with Signer(alone.ensure, KeyRef(pem), Auth(KEY), log=tmp_path / "log") as signer:
         for _ in range(2):

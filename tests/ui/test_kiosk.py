@@ -79,6 +79,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
     board = settings(simulate=True, kiosk=True, options=rules(quiet_s=5, page_s=1))
     async with console(board) as technician:
         keeper, app = technician.app._keeper, technician.app
+        assert keeper
         await technician.sees("Press Enter to begin")
         await technician.press("enter")
         await technician.sees("by its own word")

@@ -20,7 +20,7 @@ from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm, Connection
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
-from tpmconsole.x509.request import RequestSpec
+from tpmconsole.x509.request_spec import RequestSpec
 
 Make = Callable[..., Settings]
 KEY, OWNER = "Password of gateway", "Password of the TPM's hierarchy"

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.authority import Authority
@@ -37,13 +38,13 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     return Authority(tmp_path_factory.mktemp("ca") / "one")
 
 
-async def _requested(technician: Technician, name: str, **spec: object) -> Path:
+async def _requested(technician: Technician, name: str, **spec: Any) -> Path:
     """An identity with a request, on the screen; the request's file."""
     board = technician.app.board
     await technician.idle()
     password = spec.pop("password", None)
     await asyncio.to_thread(create_key, board, name, Algorithm.EC_P256, Auth(password))
-    wanted = RequestSpec(f"CN={name}", **spec)  # type: ignore[arg-type]
+    wanted = RequestSpec(f"CN={name}", **spec)
     await asyncio.to_thread(make_request, board, name, wanted, Auth(password))
     await technician.press("1", "3")
     await technician.sees(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -36,7 +37,7 @@ async def walk(technician: Technician) -> list[Outcome]:
     for index, step in enumerate(STEPS):
         await technician.press("enter")
         await technician.sees(f"{index + 1} of 10  {step.title}")
-        await technician.until(lambda index=index: index in page._outcomes, step.title)
+        await technician.until(partial(page._outcomes.__contains__, index), step.title)
         last = page._outcomes[index].shown[-1].text.split()[-1]
         await technician.sees(last)
         assert page.max_scroll_y == 0

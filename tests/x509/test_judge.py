@@ -23,6 +23,7 @@ from support.pki import (
     NOW,
     SERVER,
     Extra,
+    Key,
     Signer,
     ca,
     ec_key,
@@ -48,7 +49,7 @@ class Given:
     trust: Sequence[Signer] = (ROOT,)
     role: str = "client"
     now: datetime = NOW
-    key: object = None
+    key: Key | None = None
     handshake: bool = True  # False where ssl's clock is another, or it knows less than we do
 
 
@@ -321,7 +322,7 @@ def _judge(given: Given) -> Judgement:
     bundle = [one.certificate for one in (*given.others, given.own)]
     return judge(
         bundle,
-        public_key=(given.key or given.own.key).public_key(),  # type: ignore[attr-defined]
+        public_key=(given.key or given.own.key).public_key(),
         trust=[one.certificate for one in given.trust],
         role=given.role,
         now=given.now,

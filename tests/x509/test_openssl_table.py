@@ -247,7 +247,7 @@ class Plant:
             lines = extensions.splitlines()
             kept = [one for one in lines if not one.startswith(row.drop) or one == row.more]
             extensions = "\n".join(kept)
-        options = ("-extensions", "leaf", "-md", row.md)
+        options: tuple[str, ...] = ("-extensions", "leaf", "-md", row.md)
         if row.subject:
             options += ("-subj", row.subject)
         issuer = self._by(row.issuer)

@@ -96,7 +96,9 @@ def test_a_healthy_board_is_looked_at_in_less_than_five_seconds(board: Board) ->
             assert by_name[probe, name].evidence
     # A password is never guessed, and no try is spent.
     assert by_name["signature", "vault"].state == "skipped"
-    assert board.status().lockout.failed_tries == 0
+    lockout = board.status().lockout
+    assert lockout
+    assert lockout.failed_tries == 0
     # A session that talks proves that its server can be reached.
     (tls,) = [one for one in found if one.name == "tls"]
     assert "client-1 talks to it by TLSv1.3" in tls.text

@@ -1,0 +1,43 @@
+"""Where settings come from, and which of them counts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tpmconsole.cli.next_steps import say
+from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.settings import load_settings
+
+
+def test_flags_beat_the_environment_and_both_beat_the_file(tmp_path: Path) -> None:
+    (tmp_path / "tpmconsole.toml").write_text('simulate = true\ntcti = "device:/dev/file"\n')
+    state = str(tmp_path)
+    assert load_settings(state=state, environment={}).simulate
+    asked = load_settings(state=state, environment={"TPM2TOOLS_TCTI": "device:/dev/env"})
+    assert (asked.tcti, asked.simulate) == ("device:/dev/env", False)
+    named = load_settings(
+        state=state, tcti="device:/dev/flag", environment={"TPMCONSOLE_TCTI": "x"}
+    )
+    assert (named.tcti, named.tcti_source, named.simulate) == ("device:/dev/flag", "--tcti", False)
+
+
+def test_a_damaged_settings_file_is_wrong_usage_and_named(tmp_path: Path) -> None:
+    (tmp_path / "tpmconsole.toml").write_text("simulate = ")
+    with pytest.raises(ConsoleError, match=r"tpmconsole\.toml") as caught:
+        load_settings(state=str(tmp_path), environment={})
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_nobodys_home_is_wrong_usage() -> None:
+    with pytest.raises(ConsoleError, match="No such user") as caught:
+        load_settings(state="~nobody-of-that-name/x", environment={})
+    assert caught.value.exit_code is ExitCode.USAGE
+
+
+def test_a_user_without_a_home_names_a_state_directory(homeless: None, tmp_path: Path) -> None:
+    with pytest.raises(ConsoleError, match="No state directory") as caught:
+        load_settings(environment={})
+    assert "--state" in say(caught.value.remedy)
+    assert load_settings(environment={"XDG_STATE_HOME": str(tmp_path)}).state.parent == tmp_path
