@@ -7,16 +7,32 @@ loaded.
 from __future__ import annotations
 
 import itertools
+import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_SU, TSS2_Exception
 
 from tpmconsole.tpm.responses import BUSY, Code, base, explain, is_from_tpm, is_transport
+from tpmconsole.tpm.worker.jobs import salted
 from tpmconsole.tpm.worker.jobs.auth_values import wipe
 
+LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
+
+
+@dataclass
+class StorageKey:
+    """What is known of the TPM's storage key.
+
+    Attributes:
+        name: its Name, hexadecimal; empty until it is first seen.
+    """
+
+    name: str = ""
+
 
 # What jobs have in the TPM: the name of the object (Part 1, 16) by its handle there.
 Held = dict[int, str]
@@ -31,10 +47,18 @@ class Channel:
         esapi: open and well.
         held: what was loaded over earlier contexts and could not be taken out, because the way to
             the TPM broke; from now on it has what is loaded over this one.
+        storage: what is known of the TPM's storage key.
         answered: called after each command.
+
+    Attributes:
+        salted: the session that passwords are used in, where one is open.
     """
 
-    def __init__(self, esapi: ESAPI, held: Held, answered: Callable[[], None]) -> None:
+    def __init__(
+        self, esapi: ESAPI, held: Held, storage: StorageKey, answered: Callable[[], None]
+    ) -> None:
+        self.storage = storage
+        self.salted: salted.Salted | None = None
         self._esapi = esapi
         self._held = held
         self._answered = answered
@@ -57,7 +81,7 @@ class Channel:
         return self._esapi._ctx
 
     def hold(self, handle: ESYS_TR) -> None:
-        """Remember an object that was just loaded; sends no command."""
+        """Remember an object or session that is in the TPM from now on; sends no command."""
         number = int(self._esapi.tr_get_tpm_handle(handle))
         self._held[number] = bytes(self._esapi.tr_get_name(handle)).hex()
         self._answered()
@@ -72,6 +96,11 @@ class Channel:
         self.flush_context(handle)
         self._held.pop(number, None)
 
+    def forget(self, handle: ESYS_TR) -> None:
+        """The TPM does not have this any more."""
+        self._held.pop(int(self._esapi.tr_get_tpm_handle(handle)), None)
+        self._esapi.tr_close(handle)
+
     def _flush_abandoned(self) -> None:
         """Take out what broken connections left, and nothing else.
 
@@ -80,13 +109,13 @@ class Channel:
         """
         for number, name in list(self._held.items()):
             try:
+                # A session has its handle for a name, and is not asked for before it is flushed.
                 found = self._esapi.tr_from_tpmpublic(number)
+                ours = bytes(self._esapi.tr_get_name(found)).hex() == name
+                (self._esapi.flush_context if ours else self._esapi.tr_close)(found)
             except TSS2_Exception as error:
                 if is_transport(int(error.rc)):
                     raise
-            else:
-                ours = bytes(self._esapi.tr_get_name(found)).hex() == name
-                (self._esapi.flush_context if ours else self._esapi.tr_close)(found)
             del self._held[number]
 
 
@@ -97,10 +126,12 @@ class Context:
         tcti: always explicit; with none, the TSS takes any simulator on localhost for a TPM.
         answered: called each time the TPM has answered a command.
         held: what another process had loaded when it was ended, by handle; see ``Channel``.
+        storage_name: the Name of the TPM's storage key where it is known.
 
     Attributes:
         patience_s: how long a TPM that only says "later" is asked again.
         held: what is loaded now.
+        storage: what is known of this TPM's storage key.
         constant: what jobs remember of this TPM: it cannot change while the connection lasts.
     """
 
@@ -109,10 +140,12 @@ class Context:
         tcti: str,
         answered: Callable[[], None] = lambda: None,
         held: Mapping[int, str] | None = None,
+        storage_name: str = "",
     ) -> None:
         self.tcti = tcti
         self.patience_s = 2.0
         self.held = dict(held or {})
+        self.storage = StorageKey(storage_name)
         self.constant: dict[str, Any] = {}
         self._answered = answered
         self._esapi: ESAPI | None = None
@@ -128,7 +161,7 @@ class Context:
         if self._esapi is None:
             self._esapi = ESAPI(self.tcti)
         if self._channel is None:
-            self._channel = Channel(self._esapi, self.held, self._answered)
+            self._channel = Channel(self._esapi, self.held, self.storage, self._answered)
         return self._channel
 
     def run(self, work: Callable[[ESAPI], Answer]) -> Answer:
@@ -153,11 +186,40 @@ class Context:
                 if is_transport(rc):
                     # After one such error this context answers 0x70007 for ever.
                     self.close()
+                if self._lost_session(rc):
+                    continue
                 if time.monotonic() + pause > until or not _passes(rc):
                     raise explain(rc, str(error)) from error
                 started = base(rc) != Code.INITIALIZE
             time.sleep(pause)
             self._answered()
+
+    def _lost_session(self, rc: int) -> bool:
+        """Whether an error says no more than that the TPM has lost our session, as by a reset.
+
+        After an answer that the TSS refused, TPM and TSS may differ on what the session's next HMAC
+        is made of: with it the right password would count as a wrong one.
+        """
+        channel = self._channel
+        if channel is None or channel.salted is None:
+            return False
+        lost = salted.is_lost(rc)
+        if lost or not is_from_tpm(rc):
+            salted.close(channel, there=not lost)
+        return lost
+
+    def rest(self, *, keep: bool) -> None:
+        """Nothing is to be done for a while: leave no session in the TPM that grows old.
+
+        Args:
+            keep: it is needed again at once when something is.
+        """
+        if self._channel is None or self._channel.salted is None:
+            return
+        try:
+            (salted.keep if keep else salted.close)(self._channel)
+        except TSS2_Exception as error:
+            LOG.info("session not put away: %s", error)
 
     def wipe(self) -> None:
         """Leave none of a job's secrets in what the TSS keeps."""

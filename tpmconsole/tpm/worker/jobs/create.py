@@ -32,6 +32,7 @@ from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import Algorithm, KeyKind, KeyRef
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
+from tpmconsole.tpm.worker.jobs import salted
 from tpmconsole.tpm.worker.jobs.auth_values import sensitive
 from tpmconsole.tpm.worker.jobs.check_key import prove
 from tpmconsole.tpm.worker.jobs.context import Context
@@ -63,12 +64,15 @@ def create(
             primary(esapi, password=known.owner) as parent,
             sensitive(esapi, password) as secret,
         ):
+            salted.salt_with(esapi, parent)
             private, public, *_ = esapi.create(
                 parent_handle=parent,
                 in_sensitive=secret,
                 in_public=signing_key(Algorithm(algorithm), protected=protected),
                 outside_info=TPM2B_DATA(),
                 creation_pcr=TPML_PCR_SELECTION(),
+                # Also without a password: what answers proves that it is the TPM.
+                session1=salted.session(esapi, hides=True),
             )
         return TssKey(
             kind=KeyKind.LOADABLE,
@@ -114,10 +118,14 @@ def import_key(
 
     def work(esapi: ESAPI) -> bytes:
         with primary(esapi, password=known.owner) as parent:
+            salted.salt_with(esapi, parent)  # nothing is wrapped for a key that is not known
             parent_area = esapi.read_public(parent)[0].publicArea
             _, wrapped, seed = wrap(parent_area, public, TPM2B_SENSITIVE(sensitive))
             no_inner_wrapper = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
-            private = esapi.import_(parent, b"", public, wrapped, seed, no_inner_wrapper)
+            session = salted.session(esapi, hides=True)
+            private = esapi.import_(
+                parent, b"", public, wrapped, seed, no_inner_wrapper, session1=session
+            )
         pem = TssKey(
             kind=KeyKind.LOADABLE,
             empty_auth=not password,

@@ -123,8 +123,8 @@ def reset_lockout(context: Context, password: Password | None) -> None:
         state = capability.properties(esapi, TPM2_PT.VAR)
         _check_fits(bool(state.get(TPM2_PT.PERMANENT, 0) & LOCKOUT_AUTH), password)
         try:
-            with authorised(esapi, ESYS_TR.LOCKOUT, password):
-                esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
+            with authorised(esapi, ESYS_TR.LOCKOUT, password) as session:
+                esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT, session1=session)
         except TSS2_Exception as error:
             raise _explained(error, state.get(TPM2_PT.LOCKOUT_RECOVERY, 0)) from error
 

@@ -26,7 +26,12 @@ from tpmconsole.tpm.model import KeyRef
 from tpmconsole.tpm.responses import explain, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack
 from tpmconsole.tpm.worker.jobs.auth_values import authorised
-from tpmconsole.tpm.worker.jobs.load_key import area_of, loaded, persistent
+from tpmconsole.tpm.worker.jobs.load_key import (
+    area_of,
+    loaded,
+    persistent,
+    salt_by_storage,
+)
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -78,14 +83,14 @@ class LoadedKey:
         check_can_sign(self.area)
         asked = TPMT_SIG_SCHEME()
         asked.scheme, asked.details.any.hashAlg = self._fitting(digest, hash_name, scheme)
-        with self._authorised():
-            return bytes(self._esapi.sign(self._handle, digest, asked))
+        with self._authorised() as session:
+            return bytes(self._esapi.sign(self._handle, digest, asked, session1=session))
 
     @contextmanager
-    def _authorised(self) -> Iterator[None]:
+    def _authorised(self) -> Iterator[ESYS_TR]:
         try:
-            with authorised(self._esapi, self._handle, self.password):
-                yield
+            with authorised(self._esapi, self._handle, self.password) as session:
+                yield session
         except TSS2_Exception as error:
             if refuses_password(int(error.rc)):
                 trouble = _password_trouble(error, self.password, says_none=self._says_none)
@@ -119,9 +124,9 @@ class LoadedKey:
                 "make a new RSA key here, or use tpm2-openssl 1.2 or newer (engine provider)",
             )
         no_padding = TPMT_RSA_DECRYPT(scheme=TPM2_ALG.NULL)
-        with self._authorised():
-            done = bytes(self._esapi.rsa_decrypt(self._handle, data, no_padding))
-        return done.rjust(len(data), b"\0")
+        with self._authorised() as session:
+            done = self._esapi.rsa_decrypt(self._handle, data, no_padding, session1=session)
+        return bytes(done).rjust(len(data), b"\0")
 
     def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
         """The public key.
@@ -245,4 +250,6 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             if access.auth.key is None:  # whether it has one, only trying would tell
                 dictionary_attack.check_guess(esapi, area, "the key")
             access.check_last(esapi, area)
+            if access.auth.key:
+                salt_by_storage(esapi, access.auth.owner)
         yield LoadedKey(esapi, handle, area, access.auth.key, says_none=says_none)

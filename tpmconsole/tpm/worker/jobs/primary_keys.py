@@ -1,0 +1,94 @@
+"""The hierarchies' primary keys, made when needed, and whose storage key this is.
+
+The storage key is the owner hierarchy's primary key: keys are wrapped for it, and sessions salted
+with it. Whatever stands between us and the TPM could give a key of its own for it, so its Name
+(Part 1, 16) is compared with the one of the first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from tpm2_pytss import (
+    ESAPI,
+    ESYS_TR,
+    TPM2_ALG,
+    TPM2_PT,
+    TPM2B_DATA,
+    TPM2B_SENSITIVE_CREATE,
+    TPML_PCR_SELECTION,
+    TSS2_Exception,
+)
+
+from tpmconsole.tpm.errors import tpm_changed
+from tpmconsole.tpm.responses import is_transport
+from tpmconsole.tpm.worker.jobs import capability
+from tpmconsole.tpm.worker.jobs.templates import storage_key
+
+# TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
+_OWNER_AUTH, _OWNER_ON = 1 << 0, 1 << 1
+
+
+@contextmanager
+def released(release: Callable[[], object]) -> Iterator[None]:
+    """Give something back at the end whatever happens, unless the way to the TPM broke."""
+    broken = False
+    try:
+        yield
+    except TSS2_Exception as error:
+        broken = is_transport(int(error.rc))
+        raise
+    finally:
+        if not broken:  # else nothing gets through, and the first error shall be the one told
+            release()
+
+
+@contextmanager
+def flushed(esapi: ESAPI, handle: ESYS_TR) -> Iterator[ESYS_TR]:
+    """Take a loaded object out of the TPM at the end."""
+    esapi.hold(handle)
+    with released(lambda: esapi.release(handle)):
+        yield handle
+
+
+def storage_is_rsa(esapi: ESAPI) -> bool:
+    """Whether this TPM's storage key is an RSA key: it has no elliptic curves."""
+    return not capability.has_algorithm(esapi, TPM2_ALG.ECC)
+
+
+def make_primary(
+    esapi: ESAPI, hierarchy: ESYS_TR, *, rsa: bool, session: ESYS_TR = ESYS_TR.PASSWORD
+) -> ESYS_TR:
+    """TPM2_CreatePrimary (Part 3, 24.1), without a password of the key's own."""
+    handle, *_ = esapi.create_primary(
+        primary_handle=hierarchy,
+        in_sensitive=TPM2B_SENSITIVE_CREATE(),
+        in_public=storage_key(rsa=rsa),
+        outside_info=TPM2B_DATA(),
+        creation_pcr=TPML_PCR_SELECTION(),
+        session1=session,
+    )
+    return handle
+
+
+def storage_is_free(esapi: ESAPI) -> bool:
+    """Whether the storage key can be made without a password."""
+    state = capability.properties(esapi, TPM2_PT.VAR)
+    closed = state.get(TPM2_PT.PERMANENT, 0) & _OWNER_AUTH
+    return not closed and bool(state.get(TPM2_PT.STARTUP_CLEAR, 0) & _OWNER_ON)
+
+
+def check_storage(esapi: ESAPI, key: ESYS_TR) -> None:
+    """Compare the storage key's Name with what is known of it; known from now on is this one.
+
+    The TSS has computed it from the public area that it got: that is what is encrypted to.
+
+    Raises:
+        ConsoleError: it is another one.
+    """
+    name = bytes(esapi.tr_get_name(key)).hex()
+    known = esapi.storage.name
+    if known and name != known:
+        raise tpm_changed(known, name)
+    esapi.storage.name = name
