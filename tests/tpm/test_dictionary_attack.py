@@ -6,41 +6,19 @@ from dataclasses import replace
 
 import pytest
 from support.key_answers import answer, tries
-from tpm2_pytss import ESAPI, ESYS_TR, TPM2B_PUBLIC, TPM2B_SENSITIVE_CREATE
+from support.protected_parent import key_below, make_parent
+from tpm2_pytss import ESAPI, ESYS_TR
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm, KeyRef
 
-PARENT = 0x81000005
-
 
 @pytest.fixture
 def parent(alone) -> int:
-    """A persistent parent with the password ``parent``, whose wrong tries count."""
-    with ESAPI(alone.connection.tcti) as esapi:
-        sensitive = TPM2B_SENSITIVE_CREATE()
-        sensitive.sensitive.userAuth = b"parent"
-        attributes = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|decrypt"
-        template = TPM2B_PUBLIC.parse(alg="ecc", objectAttributes=attributes)
-        made = esapi.create_primary(sensitive, template)[0]
-        esapi.evict_control(ESYS_TR.OWNER, made, PARENT)
-        esapi.flush_context(made)
-    return PARENT
-
-
-def key_below(alone, handle: int) -> bytes:
-    """A key file whose parent is at a handle, made by tpm2-pytss."""
-    from tpm2_pytss.tsskey import TSSPrivKey, _ecc_template
-
-    template = TPM2B_PUBLIC.unmarshal(TPM2B_PUBLIC(publicArea=_ecc_template).marshal())[0]
-    template.publicArea.parameters.eccDetail.curveID = 3
-    with ESAPI(alone.connection.tcti) as esapi:
-        above = esapi.tr_from_tpmpublic(handle)
-        esapi.tr_set_auth(above, b"parent")
-        private, public, *_ = esapi.create(above, TPM2B_SENSITIVE_CREATE(), template)
-        return TSSPrivKey(private, public, parent=handle).to_pem()
+    """A persistent parent with a password, whose wrong tries count."""
+    return make_parent(alone.connection.tcti)
 
 
 def waste(tpm, pem: bytes, count: int) -> None:
@@ -106,7 +84,7 @@ def test_the_last_try_is_only_spent_on_purpose(alone, client):
 
 def test_a_parent_s_password_is_asked_for_and_used(alone, client, parent):
     tpm = client(alone.ensure)
-    pem = key_below(alone, parent)
+    pem = key_below(alone.connection.tcti, parent)
     source = KeyRef(pem)
     found = tpm.check_key(source)
     assert (found.answer, found.needs) == ("needs-password", "parent")

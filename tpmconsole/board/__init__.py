@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from tpmconsole import clock
-from tpmconsole.board import audit
+from tpmconsole.board import audit, storage_names
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import PRIVATE_FILE, make_private_folder, read_bounded, write_atomic
@@ -52,7 +52,7 @@ class Board:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.tpm = Tpm(self.connect, settings.log)
+        self.tpm = Tpm(self.connect, settings.log, learned=self._learned)
         self._lease: IO[bytes] | None = None
         # When the TPM was last asked which handles are in use, and which are.
         self._handles: tuple[float, frozenset[str]] | None = None
@@ -85,7 +85,14 @@ class Board:
             self._lease = self._take_lease()
             # Whoever had it before us may have left, and stopped the simulator.
             connection = choose(self.settings)
-        return connection
+        if self.settings.simulate:  # its state is made and thrown away at will
+            return connection
+        return storage_names.with_name(self.settings.state, connection)
+
+    def _learned(self, connection: Connection) -> None:
+        """The TPM's storage key was seen for the first time."""
+        if not self.settings.simulate:
+            storage_names.remember(self.settings.state, connection)
 
     def _take_lease(self) -> IO[bytes]:
         """A shared lock that says: a process is using this simulator."""

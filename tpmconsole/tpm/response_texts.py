@@ -335,7 +335,7 @@ TSS_WORDS: dict[int, tuple[str, str]] = {
     ),
     RSP_AUTH_FAILED: (
         "the answer was changed on the way, or something else answered for the TPM",
-        "find out what is between; without need, do not try again with a password",
+        "try again; if it stays so, find out what is between the board and its TPM",
     ),
     0x70007: ("the connection broke before", "try again: a new one is opened"),
 }

@@ -183,8 +183,10 @@ class Context:
                 return work(self.esapi)
             except TSS2_Exception as error:
                 rc, pause = int(error.rc), next(pauses)
-                if is_transport(rc):
-                    # After one such error this context answers 0x70007 for ever.
+                if not is_from_tpm(rc):
+                    # After some of them this context answers 0x70007 for ever; and TPM and TSS may
+                    # differ on what the session's next HMAC is made of: with that the right
+                    # password would count as a wrong one.
                     self.close()
                 if self._lost_session(rc):
                     continue
@@ -195,18 +197,12 @@ class Context:
             self._answered()
 
     def _lost_session(self, rc: int) -> bool:
-        """Whether an error says no more than that the TPM has lost our session, as by a reset.
-
-        After an answer that the TSS refused, TPM and TSS may differ on what the session's next HMAC
-        is made of: with it the right password would count as a wrong one.
-        """
+        """Whether an error says no more than that the TPM has lost our session, as by a reset."""
         channel = self._channel
-        if channel is None or channel.salted is None:
+        if channel is None or channel.salted is None or not salted.is_lost(rc):
             return False
-        lost = salted.is_lost(rc)
-        if lost or not is_from_tpm(rc):
-            salted.close(channel, there=not lost)
-        return lost
+        salted.close(channel, there=False)
+        return True
 
     def rest(self, *, keep: bool) -> None:
         """Nothing is to be done for a while: leave no session in the TPM that grows old.

@@ -8,7 +8,7 @@ with it. Whatever stands between us and the TPM could give a key of its own for 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from tpm2_pytss import (
     ESAPI,
@@ -33,15 +33,14 @@ _OWNER_AUTH, _OWNER_ON = 1 << 0, 1 << 1
 @contextmanager
 def released(release: Callable[[], object]) -> Iterator[None]:
     """Give something back at the end whatever happens, unless the way to the TPM broke."""
-    broken = False
     try:
         yield
-    except TSS2_Exception as error:
-        broken = is_transport(int(error.rc))
+    except BaseException as error:
+        if not (isinstance(error, TSS2_Exception) and is_transport(int(error.rc))):
+            with suppress(TSS2_Exception):  # the first error shall be the one told
+                release()
         raise
-    finally:
-        if not broken:  # else nothing gets through, and the first error shall be the one told
-            release()
+    release()
 
 
 @contextmanager
