@@ -131,8 +131,6 @@ class Worker:
             return answer
         finally:
             job.wipe()
-            if job.secrets and self._context is not None:
-                self._context.wipe()
 
     def _answer(self, job: protocol.Job) -> dict[str, Any]:
         try:

@@ -15,9 +15,10 @@ from typing import Any, TypeVar
 
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_SU, TSS2_Exception
 
+from tpmconsole.tpm.response_texts import RSP_AUTH_FAILED
 from tpmconsole.tpm.responses import BUSY, Code, base, explain, is_from_tpm, is_transport
 from tpmconsole.tpm.worker.jobs import salted
-from tpmconsole.tpm.worker.jobs.auth_values import wipe
+from tpmconsole.tpm.worker.jobs.hmac_session import HEADER
 
 LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -36,6 +37,9 @@ class StorageKey:
 
 # What jobs have in the TPM: the name of the object (Part 1, 16) by its handle there.
 Held = dict[int, str]
+_SENDS = 5  # as often as the TSS: a TPM that counts tries answers "later" first
+_SESSION = "session"  # instead of a Name, which a session has not
+_FLUSH = HEADER.pack(0x8001, HEADER.size + 4, 0x165)  # TPM2_FlushContext
 # Seconds between tries while the TPM says "later"; then again and again the last.
 PAUSES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
@@ -80,8 +84,39 @@ class Channel:
         """The TSS's own, for what it offers no call for."""
         return self._esapi._ctx
 
+    def send(self, command: bytes) -> bytes:
+        """Send a command that the TSS does not know of.
+
+        Raises:
+            TSS2_Exception: the TPM's answer is an error, or there is none.
+        """
+        code, response = 0, b""
+        try:
+            for _ in range(_SENDS):
+                self._esapi.tcti.transmit(command)
+                response = self._esapi.tcti.receive()
+                if len(response) < HEADER.size:
+                    raise TSS2_Exception(RSP_AUTH_FAILED)
+                _, _, code = HEADER.unpack_from(response)
+                if code != Code.RETRY:
+                    break
+        finally:
+            self._answered()
+        if code:
+            raise TSS2_Exception(code)
+        return response
+
+    def hold_session(self, number: int) -> None:
+        """Remember a session that was just opened."""
+        self._held[number] = _SESSION
+        self._answered()
+
+    def flush_session(self, number: int) -> None:
+        """TPM2_FlushContext (Part 3, 28.4): its handle is a parameter."""
+        self.send(_FLUSH + number.to_bytes(4, "big"))
+
     def hold(self, handle: ESYS_TR) -> None:
-        """Remember an object or session that is in the TPM from now on; sends no command."""
+        """Remember an object that was just loaded; sends no command."""
         number = int(self._esapi.tr_get_tpm_handle(handle))
         self._held[number] = bytes(self._esapi.tr_get_name(handle)).hex()
         self._answered()
@@ -96,10 +131,9 @@ class Channel:
         self.flush_context(handle)
         self._held.pop(number, None)
 
-    def forget(self, handle: ESYS_TR) -> None:
+    def forget(self, number: int) -> None:
         """The TPM does not have this any more."""
-        self._held.pop(int(self._esapi.tr_get_tpm_handle(handle)), None)
-        self._esapi.tr_close(handle)
+        self._held.pop(number, None)
 
     def _flush_abandoned(self) -> None:
         """Take out what broken connections left, and nothing else.
@@ -109,10 +143,12 @@ class Channel:
         """
         for number, name in list(self._held.items()):
             try:
-                # A session has its handle for a name, and is not asked for before it is flushed.
-                found = self._esapi.tr_from_tpmpublic(number)
-                ours = bytes(self._esapi.tr_get_name(found)).hex() == name
-                (self._esapi.flush_context if ours else self._esapi.tr_close)(found)
+                if name == _SESSION:  # of which nothing tells whose it is
+                    self.flush_session(number)
+                else:
+                    found = self._esapi.tr_from_tpmpublic(number)
+                    ours = bytes(self._esapi.tr_get_name(found)).hex() == name
+                    (self._esapi.flush_context if ours else self._esapi.tr_close)(found)
             except TSS2_Exception as error:
                 if is_transport(int(error.rc)):
                     raise
@@ -217,15 +253,9 @@ class Context:
         except TSS2_Exception as error:
             LOG.info("session not put away: %s", error)
 
-    def wipe(self) -> None:
-        """Leave none of a job's secrets in what the TSS keeps."""
-        if self._channel is not None:
-            wipe(self._channel)
-
     def close(self) -> None:
         """Give the context up; the next use opens another."""
         if self._esapi is not None:
-            self.wipe()
             self._esapi.close()
             self._esapi = self._channel = None
             self.constant.clear()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from tpm2_pytss import (
     ESAPI,
@@ -27,13 +28,15 @@ from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import KeyKind
 from tpmconsole.tpm.responses import Code, base, is_from_tpm, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack, salted
-from tpmconsole.tpm.worker.jobs.auth_values import authorised
 from tpmconsole.tpm.worker.jobs.primary_keys import (
     flushed,
     make_primary,
     released,
     storage_is_rsa,
 )
+from tpmconsole.tpm.worker.jobs.salted import authorised
+from tpmconsole.tpm.worker.jobs.salted_commands import SaltedCommands
+from tpmconsole.tpm.worker.jobs.templates import storage_key
 
 # TSS2_ESYS_RC_BAD_TR: the TSS knows no such object.
 ESYS_BAD_TR = 0x70018
@@ -90,18 +93,17 @@ def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
 @contextmanager
 def hierarchy_password(
     esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None
-) -> Iterator[ESYS_TR]:
-    """A hierarchy's password set for some commands; a refusal of it in words.
+) -> Iterator[Any]:
+    """A hierarchy's password for some commands; a refusal of it in words.
 
     Yields:
-        the session for these commands.
+        what has these commands, as ``authorised``.
 
     Raises:
         KeyUnusableError: the hierarchy has a password that is not this one.
     """
     try:
-        with authorised(esapi, hierarchy, password) as session:
-            yield session
+        yield authorised(esapi, password)
     except TSS2_Exception as error:
         if not refuses_password(int(error.rc)):
             raise
@@ -156,8 +158,11 @@ def primary(
         KeyUnusableError: the hierarchy's password is needed.
     """
     rsa = rsa or storage_is_rsa(esapi)
-    with hierarchy_password(esapi, hierarchy, password) as session:
-        handle = make_primary(esapi, hierarchy, rsa=rsa, session=session)
+    with hierarchy_password(esapi, hierarchy, password) as chip:
+        if password:
+            handle = chip.create_primary(hierarchy, storage_key(rsa=rsa))
+        else:
+            handle = make_primary(esapi, hierarchy, rsa=rsa)
     with flushed(esapi, handle):
         yield handle
 
@@ -175,8 +180,8 @@ def salt_by_storage(esapi: ESAPI, owner: Password | None) -> None:
 
 
 @contextmanager
-def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, ESYS_TR]]:
-    """The parent that a key file names, and the session for commands that use it.
+def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, Any]]:
+    """The parent that a key file names, and what has the commands that use it.
 
     Raises:
         KeyUnusableError: the parent lasted only until a restart, or has a password that was not
@@ -186,15 +191,15 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
     hierarchy = HIERARCHIES.get(key.parent)
     if hierarchy is not None:
         with primary(esapi, hierarchy, auth.owner, rsa=key.rsa_parent) as parent:
-            yield parent, ESYS_TR.PASSWORD
+            yield parent, esapi
     elif PERSISTENT_FIRST <= key.parent <= PERSISTENT_LAST:
         with persistent(esapi, key.parent) as parent:
             if auth.parent is not None:
-                with _unlocked(esapi, parent, key.parent, auth) as session:
-                    yield parent, session
+                with _unlocked(esapi, parent, key.parent, auth) as chip:
+                    yield parent, chip
             else:
                 with dictionary_attack.sparing(esapi, area_of(esapi, parent), key.parent):
-                    yield parent, ESYS_TR.PASSWORD
+                    yield parent, esapi
     else:
         raise KeyUnusableError(
             "parent-missing",
@@ -204,8 +209,8 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
 
 
 @contextmanager
-def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterator[ESYS_TR]:
-    """Use a persistent parent with its password, in the session that this yields.
+def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterator[Any]:
+    """Use a persistent parent with its password, by what this yields.
 
     Raises:
         KeyUnusableError: it is not its password, or would be sent as the last try.
@@ -214,8 +219,7 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterato
     if not auth.spend_last_attempt:
         dictionary_attack.check_last(esapi, area_of(esapi, parent), what)
     try:
-        with authorised(esapi, parent, auth.parent, hides=True) as session:
-            yield session
+        yield authorised(esapi, auth.parent)
     except TSS2_Exception as error:
         if not refuses_password(int(error.rc)):
             raise
@@ -243,9 +247,8 @@ def loaded(esapi: ESAPI, key: TssKey, auth: Auth = NO_AUTH) -> Iterator[ESYS_TR]
             "cannot-sign", "the file holds sealed data, no key", "choose a file with a key"
         )
     with ExitStack() as stack:
-        with parent_of(esapi, key, auth) as (parent, session):
-            private = _private(esapi, key, parent, session)
-            handle = esapi.load(parent, private, public_of(key), session1=session)
+        with parent_of(esapi, key, auth) as (parent, chip):
+            handle = chip.load(parent, _private(chip, key, parent), public_of(key))
             # Registered before the parent goes: that may fail too.
             stack.enter_context(flushed(esapi, handle))
             is_storage = key.parent == OWNER and not key.rsa_parent
@@ -260,12 +263,13 @@ def public_of(key: TssKey) -> TPM2B_PUBLIC:
     return TPM2B_PUBLIC(publicArea=area)
 
 
-def _private(esapi: ESAPI, key: TssKey, parent: ESYS_TR, session: ESYS_TR) -> TPM2B_PRIVATE:
+def _private(chip: Any, key: TssKey, parent: ESYS_TR) -> TPM2B_PRIVATE:
     """The private part as TPM2_Load wants it; an importable key is imported for it."""
     private = TPM2B_PRIVATE(key.private)
     if key.kind is not KeyKind.IMPORTABLE or key.secret is None:
         return private
     secret, _ = TPM2B_ENCRYPTED_SECRET.unmarshal(key.secret)
+    if isinstance(chip, SaltedCommands):
+        return TPM2B_PRIVATE(chip.import_(parent, public_of(key), private, secret))
     no_inner_wrapper = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
-    wrapped = public_of(key), private, secret
-    return esapi.import_(parent, b"", *wrapped, no_inner_wrapper, session1=session)
+    return chip.import_(parent, b"", public_of(key), private, secret, no_inner_wrapper)

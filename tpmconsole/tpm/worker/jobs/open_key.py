@@ -25,13 +25,13 @@ from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.model import KeyRef
 from tpmconsole.tpm.responses import explain, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack
-from tpmconsole.tpm.worker.jobs.auth_values import authorised
 from tpmconsole.tpm.worker.jobs.load_key import (
     area_of,
     loaded,
     persistent,
     salt_by_storage,
 )
+from tpmconsole.tpm.worker.jobs.salted import authorised
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -83,14 +83,13 @@ class LoadedKey:
         check_can_sign(self.area)
         asked = TPMT_SIG_SCHEME()
         asked.scheme, asked.details.any.hashAlg = self._fitting(digest, hash_name, scheme)
-        with self._authorised() as session:
-            return bytes(self._esapi.sign(self._handle, digest, asked, session1=session))
+        with self._authorised() as chip:
+            return bytes(chip.sign(self._handle, digest, asked))
 
     @contextmanager
-    def _authorised(self) -> Iterator[ESYS_TR]:
+    def _authorised(self) -> Iterator[Any]:
         try:
-            with authorised(self._esapi, self._handle, self.password) as session:
-                yield session
+            yield authorised(self._esapi, self.password)
         except TSS2_Exception as error:
             if refuses_password(int(error.rc)):
                 trouble = _password_trouble(error, self.password, says_none=self._says_none)
@@ -124,8 +123,8 @@ class LoadedKey:
                 "make a new RSA key here, or use tpm2-openssl 1.2 or newer (engine provider)",
             )
         no_padding = TPMT_RSA_DECRYPT(scheme=TPM2_ALG.NULL)
-        with self._authorised() as session:
-            done = self._esapi.rsa_decrypt(self._handle, data, no_padding, session1=session)
+        with self._authorised() as chip:
+            done = chip.rsa_decrypt(self._handle, data, no_padding)
         return bytes(done).rjust(len(data), b"\0")
 
     def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:

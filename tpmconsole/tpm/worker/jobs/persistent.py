@@ -119,7 +119,7 @@ def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) 
         if capability.properties(esapi, TPM2_PT.VAR).get(TPM2_PT_HR.PERSISTENT_AVAIL) == 0:
             raise _full()
         with loaded(esapi, key, known) as found:
-            esapi.tr_close(_evict_control(esapi, found, handle, known.owner))
+            _evict_control(esapi, found, handle, known.owner)
 
     context.run(work)
 
@@ -143,11 +143,13 @@ def evict(context: Context, handle: int, auth: Mapping[str, Any]) -> None:
     context.run(work)
 
 
-def _evict_control(esapi: ESAPI, key: ESYS_TR, handle: int, owner: Password | None) -> ESYS_TR:
+def _evict_control(esapi: ESAPI, key: ESYS_TR, handle: int, owner: Password | None) -> None:
     """TPM2_EvictControl (Part 3, 28.5) as the owner."""
     salt_by_storage(esapi, owner)
-    with hierarchy_password(esapi, ESYS_TR.OWNER, owner) as session:
-        return esapi.evict_control(ESYS_TR.OWNER, key, handle, session1=session)
+    with hierarchy_password(esapi, ESYS_TR.OWNER, owner) as chip:
+        kept = chip.evict_control(ESYS_TR.OWNER, key, handle)
+    if kept is not None and kept != ESYS_TR.NONE:
+        esapi.tr_close(kept)
 
 
 def _in_use(handle: int) -> ConsoleError:

@@ -18,6 +18,7 @@ from tpm2_pytss import (
     TPM2B_DATA,
     TPM2B_SENSITIVE_CREATE,
     TPML_PCR_SELECTION,
+    TPMT_PUBLIC,
     TSS2_Exception,
 )
 
@@ -56,17 +57,14 @@ def storage_is_rsa(esapi: ESAPI) -> bool:
     return not capability.has_algorithm(esapi, TPM2_ALG.ECC)
 
 
-def make_primary(
-    esapi: ESAPI, hierarchy: ESYS_TR, *, rsa: bool, session: ESYS_TR = ESYS_TR.PASSWORD
-) -> ESYS_TR:
-    """TPM2_CreatePrimary (Part 3, 24.1), without a password of the key's own."""
+def make_primary(esapi: ESAPI, hierarchy: ESYS_TR, *, rsa: bool) -> ESYS_TR:
+    """TPM2_CreatePrimary (Part 3, 24.1), of a hierarchy without a password."""
     handle, *_ = esapi.create_primary(
         primary_handle=hierarchy,
         in_sensitive=TPM2B_SENSITIVE_CREATE(),
         in_public=storage_key(rsa=rsa),
         outside_info=TPM2B_DATA(),
         creation_pcr=TPML_PCR_SELECTION(),
-        session1=session,
     )
     return handle
 
@@ -78,16 +76,21 @@ def storage_is_free(esapi: ESAPI) -> bool:
     return not closed and bool(state.get(TPM2_PT.STARTUP_CLEAR, 0) & _OWNER_ON)
 
 
-def check_storage(esapi: ESAPI, key: ESYS_TR) -> None:
-    """Compare the storage key's Name with what is known of it; known from now on is this one.
+def checked_storage(esapi: ESAPI, key: ESYS_TR) -> TPMT_PUBLIC:
+    """The storage key's public area, its Name compared; the first one seen is the known one.
 
-    The TSS has computed it from the public area that it got: that is what is encrypted to.
+    Its Name is computed from what is then encrypted to.
 
     Raises:
         ConsoleError: it is another one.
     """
-    name = bytes(esapi.tr_get_name(key)).hex()
-    known = esapi.storage.name
-    if known and name != known:
-        raise tpm_changed(known, name)
-    esapi.storage.name = name
+    made = bytes(esapi.tr_get_name(key)).hex()
+    known = esapi.storage.name or made
+    if made != known:
+        raise tpm_changed(known, made)
+    public, _, _ = esapi.read_public(key)
+    read = bytes(public.get_name()).hex()
+    if read != known:
+        raise tpm_changed(known, read)
+    esapi.storage.name = known
+    return public.publicArea
