@@ -16,7 +16,8 @@ from support.key_answers import HANDLE, answer, tries
 from support.protected_parent import PARENT_PASSWORD, key_below, make_parent
 from support.swtpm import SwtpmAlone, reset_at
 from support.tpm_capture import captured, commands
-from tpm2_pytss import ESAPI, ESYS_TR, TPM2_CAP
+from tpm2_pytss import ESAPI, ESYS_TR, TPM2_ALG, TPM2_CAP, TPMT_SIG_SCHEME
+from tpm2_pytss.tsskey import TSSPrivKey
 
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError, ExitCode
@@ -128,6 +129,19 @@ def test_a_wrong_password_costs_what_it_did(tpm, alone):
         assert answer(tpm, pem, b"wrong") == "wrong-password"
         assert tries(tpm) == before + cost
         assert answer(tpm, pem, KEY) == "yes"
+
+
+def test_the_tss_uses_a_key_with_the_same_password(tpm, alone):
+    scheme = TPMT_SIG_SCHEME(scheme=TPM2_ALG.ECDSA)
+    scheme.details.any.hashAlg = TPM2_ALG.SHA256
+    for password in (b"p", b"p" * 32, b"p" * 33, b"p" * 64, b"p\0\0", b"\0p"):
+        pem = tpm.create(Algorithm.EC_P256, Auth(password), noda=True)
+        assert answer(tpm, pem, password) == "yes"
+        with ESAPI(alone.connection.tcti) as esapi:
+            key = TSSPrivKey.from_pem(pem).load(esapi)
+            esapi.tr_set_auth(key, password)
+            assert esapi.sign(key, DIGEST, scheme)
+            esapi.flush_context(key)
 
 
 # Who answers in the TPM's place

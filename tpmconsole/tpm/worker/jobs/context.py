@@ -18,7 +18,7 @@ from tpm2_pytss import ESAPI, ESYS_TR, TPM2_SU, TSS2_Exception
 from tpmconsole.tpm.response_texts import RSP_AUTH_FAILED
 from tpmconsole.tpm.responses import BUSY, Code, base, explain, is_from_tpm, is_transport
 from tpmconsole.tpm.worker.jobs import salted
-from tpmconsole.tpm.worker.jobs.hmac_session import HEADER
+from tpmconsole.tpm.worker.jobs.hmac_session import HEADER, Entity
 
 LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
@@ -38,6 +38,7 @@ class StorageKey:
 # What jobs have in the TPM: the name of the object (Part 1, 16) by its handle there.
 Held = dict[int, str]
 _SENDS = 5  # as often as the TSS: a TPM that counts tries answers "later" first
+_ENTITIES = 16  # to remember; those that are gone from the TPM are of no more use
 _SESSION = "session"  # instead of a Name, which a session has not
 _FLUSH = HEADER.pack(0x8001, HEADER.size + 4, 0x165)  # TPM2_FlushContext
 # Seconds between tries while the TPM says "later"; then again and again the last.
@@ -63,6 +64,7 @@ class Channel:
     ) -> None:
         self.storage = storage
         self.salted: salted.Salted | None = None
+        self._entities: dict[int, Entity] = {}  # by the TSS's numbers, which it gives out once
         self._esapi = esapi
         self._held = held
         self._answered = answered
@@ -117,9 +119,24 @@ class Channel:
 
     def hold(self, handle: ESYS_TR) -> None:
         """Remember an object that was just loaded; sends no command."""
-        number = int(self._esapi.tr_get_tpm_handle(handle))
-        self._held[number] = bytes(self._esapi.tr_get_name(handle)).hex()
+        entity = self.entity(handle)
+        self._held[entity.handle] = entity.name.hex()
         self._answered()
+
+    def entity(self, handle: ESYS_TR, name: bytes | None = None) -> Entity:
+        """An object as commands are made of it; sends none.
+
+        Args:
+            name: its Name where it is known: the TSS computes one each time it is asked, which
+                takes as long as a simulated TPM's signature.
+        """
+        number = int(handle)
+        if number not in self._entities:
+            if len(self._entities) >= _ENTITIES:
+                self._entities.clear()
+            name = name or bytes(self._esapi.tr_get_name(handle))
+            self._entities[number] = Entity(int(self._esapi.tr_get_tpm_handle(handle)), name)
+        return self._entities[number]
 
     def release(self, handle: ESYS_TR) -> None:
         """Take an object out of the TPM again.

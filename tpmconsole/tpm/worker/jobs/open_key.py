@@ -250,5 +250,6 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
                 dictionary_attack.check_guess(esapi, area, "the key")
             access.check_last(esapi, area)
             if access.auth.key:
+                esapi.entity(handle, area.name)
                 salt_by_storage(esapi, access.auth.owner)
         yield LoadedKey(esapi, handle, area, access.auth.key, says_none=says_none)

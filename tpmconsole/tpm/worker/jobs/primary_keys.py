@@ -84,7 +84,7 @@ def checked_storage(esapi: ESAPI, key: ESYS_TR) -> TPMT_PUBLIC:
     Raises:
         ConsoleError: it is another one.
     """
-    made = bytes(esapi.tr_get_name(key)).hex()
+    made = esapi.entity(key).name.hex()
     known = esapi.storage.name or made
     if made != known:
         raise tpm_changed(known, made)

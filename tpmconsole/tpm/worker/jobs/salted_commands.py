@@ -162,5 +162,5 @@ class SaltedCommands:
         number = _HIERARCHIES.get(handle)
         if number is not None:
             return Entity(number, number.to_bytes(4, "big"))
-        number = int(self._esapi.tr_get_tpm_handle(handle))
-        return Entity(number, bytes(self._esapi.tr_get_name(handle)))
+        entity: Entity = self._esapi.entity(handle)
+        return entity
