@@ -138,8 +138,7 @@ def test_the_tss_uses_a_key_with_the_same_password(tpm, alone):
         pem = tpm.create(Algorithm.EC_P256, Auth(password), noda=True)
         assert answer(tpm, pem, password) == "yes"
         with ESAPI(alone.connection.tcti) as esapi:
-            key = TSSPrivKey.from_pem(pem).load(esapi)
-            esapi.tr_set_auth(key, password)
+            key = TSSPrivKey.from_pem(pem).load(esapi, password)
             assert esapi.sign(key, DIGEST, scheme)
             esapi.flush_context(key)
 
