@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from faults.proxy import CREATE, CREATE_PRIMARY, FLUSH_CONTEXT, SIGN, PassOn, Proxy, code_of
@@ -19,7 +20,7 @@ from support.tpm_capture import captured, commands
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_ALG, TPM2_CAP, TPMT_SIG_SCHEME
 from tpm2_pytss.tsskey import TSSPrivKey
 
-from tpmconsole.board import Board
+from tpmconsole.board import Board, storage_names
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Secret
 from tpmconsole.settings import Settings
@@ -27,8 +28,9 @@ from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 from tpmconsole.tpm.signer import Signer
-from tpmconsole.tpm.worker.jobs import JOBS
+from tpmconsole.tpm.worker.jobs import JOBS, salted
 from tpmconsole.tpm.worker.jobs.context import Context
+from tpmconsole.tpm.worker.jobs.primary_keys import flushed, make_primary
 
 IMPORT, START_SESSION = 0x156, 0x176
 KEY, OWNER, LOCKOUT = b"kEy-7f3a9", b"oWn-7f3a9", b"lCk-7f3a9"
@@ -217,6 +219,18 @@ def test_another_tpm_is_told_also_by_the_next_console(state, alone, other, pkcs8
     board.close()
 
 
+@pytest.mark.parametrize("damage", ["", "[]", '{"swtpm:path=x": 1}', "\0"])
+def test_a_damaged_record_of_storage_keys_is_as_none(tmp_path, damage):
+    connection = Connection("device:/dev/tpmrm0", "test", storage_name="000b1234")
+    (tmp_path / "storage-names.json").write_text(damage)
+    assert storage_names.with_name(tmp_path, connection).storage_name == ""
+    storage_names.remember(tmp_path, connection)
+    unknown = Connection("device:/dev/tpmrm0", "test")
+    assert storage_names.with_name(tmp_path, unknown).storage_name == "000b1234"
+    other = Connection("device:/dev/tpmrm1", "test")
+    assert storage_names.with_name(tmp_path, other).storage_name == ""
+
+
 def test_an_answer_that_was_changed_is_none(tpm, between):
     pem = tpm.create(Algorithm.EC_P256, Auth(KEY))
 
@@ -234,6 +248,20 @@ def test_an_answer_that_was_changed_is_none(tpm, between):
     # The session is a new one: the right password is not taken for a wrong one.
     assert answer(tpm, pem, KEY) == "yes"
     assert tries(tpm) == 0
+
+
+def test_a_session_is_salted_by_an_rsa_key_too(alone):
+    context = Context(alone.connection.tcti)
+
+    def work(esapi: Any) -> None:
+        with flushed(esapi, make_primary(esapi, ESYS_TR.OWNER, rsa=True)) as key:
+            salted.salt_with(esapi, key)
+        salted.keep(esapi)
+        salted.close(esapi)
+
+    context.run(work)
+    context.close()
+    assert sessions_open(alone) == 0
 
 
 # What it costs, and what is left

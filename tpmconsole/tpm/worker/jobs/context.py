@@ -241,9 +241,8 @@ class Context:
                     # differ on what the session's next HMAC is made of: with that the right
                     # password would count as a wrong one.
                     self.close()
-                if self._lost_session(rc):
-                    continue
-                if time.monotonic() + pause > until or not _passes(rc):
+                passes = self._lost_session(rc) or _passes(rc)
+                if time.monotonic() + pause > until or not passes:
                     raise explain(rc, str(error)) from error
                 started = base(rc) != Code.INITIALIZE
             time.sleep(pause)
@@ -269,6 +268,8 @@ class Context:
             (salted.keep if keep else salted.close)(self._channel)
         except TSS2_Exception as error:
             LOG.info("session not put away: %s", error)
+            if not is_from_tpm(int(error.rc)):
+                self.close()
 
     def close(self) -> None:
         """Give the context up; the next use opens another."""
