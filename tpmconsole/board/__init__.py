@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole import clock
-from tpmconsole.board import audit
+from tpmconsole.board import audit, storage_names
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder, read_bounded, write_atomic
@@ -50,7 +50,7 @@ class Board:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.tpm = Tpm(self.connect, settings.log)
+        self.tpm = Tpm(self.connect, settings.log, learned=self._learned)
         self._lease: FileLock | None = None
         # When the TPM was last asked which handles are in use, and which are.
         self._handles: tuple[float, frozenset[str]] | None = None
@@ -83,7 +83,14 @@ class Board:
             self._lease = self.simulator.lease()
             # Whoever had it before us may have left, and stopped the simulator.
             connection = choose(self.settings)
-        return connection
+        if self.settings.simulate:  # its state is made and thrown away at will
+            return connection
+        return storage_names.with_name(self.settings.state, connection)
+
+    def _learned(self, connection: Connection) -> None:
+        """The TPM's storage key was seen for the first time."""
+        if not self.settings.simulate:
+            storage_names.remember(self.settings.state, connection)
 
     def use_simulator(self) -> None:
         """From now on the simulated TPM, whatever was asked for before."""

@@ -45,6 +45,7 @@ class Tpm:
             when the connection was lost.
         log: the log file; the worker's standard error goes there.
         deadlines: seconds by kind of job where they shall differ from ``DEADLINES``.
+        learned: as ``Dispatcher``'s.
     """
 
     def __init__(
@@ -53,8 +54,9 @@ class Tpm:
         log: Path,
         *,
         deadlines: Mapping[str, float] | None = None,
+        learned: Callable[[Connection], None] = lambda _: None,
     ) -> None:
-        self._dispatcher = Dispatcher(connect, log)
+        self._dispatcher = Dispatcher(connect, log, learned)
         self._deadlines = {**DEADLINES, **(deadlines or {})}
 
     @property

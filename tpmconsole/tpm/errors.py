@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from tpmconsole.errors import ConsoleError, ExitCode, Remedy
 
+# Of the storage key of each TPM: who has the state directory keeps them.
+STORAGE_NAMES = "storage-names.json"
+
 _TITLES = {
     "cannot-sign": "Key cannot sign",
     "needs-password": "Password needed",
@@ -14,6 +17,26 @@ _TITLES = {
     "not-this-tpm": "Key refused",
     "unsupported": "Not supported",
 }
+
+
+_NAME_DIGITS = 16  # of a Name, to tell one from another
+
+
+def tpm_changed(was: str, now: str) -> ConsoleError:
+    """What answers has another storage key than the TPM that was used before.
+
+    Args:
+        was, now: the keys' Names, hexadecimal.
+    """
+    # The first two bytes say which hash it is (Part 1, 16).
+    old, new = (name[4:][:_NAME_DIGITS] for name in (was, now))
+    return ConsoleError(
+        "TPM changed",
+        f"its storage key was {old}… and is {new}…: the TPM was replaced or cleared, or something"
+        " between answers in its place; nothing was given to it",
+        f"find out which; if it is right so, delete {STORAGE_NAMES} in the state directory",
+        ExitCode.REFUSED,
+    )
 
 
 class KeyUnusableError(ConsoleError):

@@ -47,12 +47,14 @@ class Connection:
         why: what made us choose it, in words ("--tcti", "/dev/tpmrm0 is there").
         simulated: whether the TCTI alone says that it is no real chip.
         environment: what a process that opens it needs besides, such as the private bus's address.
+        storage_name: the Name of its storage key where that is known, hexadecimal.
     """
 
     tcti: str
     why: str
     simulated: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
+    storage_name: str = field(default="", compare=False)
 
 
 class SelfTestResult(StrEnum):

@@ -42,6 +42,7 @@ class Code(IntEnum):
     BAD_AUTH = 0xA2
     BINDING = 0xA5
     CURVE = 0xA6
+    CONTEXT_GAP = 0x901
     OBJECT_MEMORY = 0x902
     SESSION_MEMORY = 0x903
     MEMORY = 0x904
@@ -50,6 +51,7 @@ class Code(IntEnum):
     YIELDED = 0x908
     TESTING = 0x90A
     REFERENCE_H0 = 0x910
+    REFERENCE_S0 = 0x918
     NV_RATE = 0x920
     LOCKOUT = 0x921
     RETRY = 0x922
@@ -263,6 +265,11 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     Code.OBJECT_HANDLES: _no_room("all its handles for loaded keys", "keys loaded"),
     Code.SESSION_MEMORY: _no_room("all its places for sessions", "authorisation sessions open"),
     Code.SESSION_HANDLES: _no_room("all its handles for sessions", "authorisation sessions open"),
+    Code.CONTEXT_GAP: (
+        "No room in the TPM",
+        "a program has an authorisation session open that is too old beside the new ones",
+        _NO_ROOM_REMEDY,
+    ),
     0x907: (
         "TPM refused",
         "this interface (locality) is not allowed to do that",
@@ -291,6 +298,8 @@ NONSENSE_WORDS = (
     "what it answered does not decode: bytes get lost or changed on the way",
     "try again; if it stays so, check the wiring or its resource manager, or replace the chip",
 )
+
+RSP_AUTH_FAILED = 0x7001B  # TSS2_ESYS_RC_RSP_AUTH_FAILED: an answer's HMAC is wrong
 
 # Layers above the TPM: which wire is broken. Keyed by the whole code.
 TSS_WORDS: dict[int, tuple[str, str]] = {
@@ -323,6 +332,10 @@ TSS_WORDS: dict[int, tuple[str, str]] = {
     0x80013: (
         "what answered does not speak TPM 2.0",
         "check that the TCTI names a TPM's device or socket",
+    ),
+    RSP_AUTH_FAILED: (
+        "the answer was changed on the way, or something else answered for the TPM",
+        "try again; if it stays so, find out what is between the board and its TPM",
     ),
     0x70007: ("the connection broke before", "try again: a new one is opened"),
 }

@@ -11,6 +11,7 @@ from tpmconsole.tpm.response_texts import (
     BUSY,
     NO_ROOM,
     NONSENSE_WORDS,
+    RSP_AUTH_FAILED,
     TPM_WORDS,
     TSS_WORDS,
     UNSUPPORTED,
@@ -53,7 +54,7 @@ def is_transport(rc: int | None) -> bool:
     layer = (rc >> 16) & 0xFF
     return (
         layer in (_MU, _TCTI, _RESOURCE_MANAGER)
-        or rc == 0x70007
+        or rc in (0x70007, RSP_AUTH_FAILED)
         or (layer == _SYS and rc & 0xFFF0 == 0x10)
     )
 

@@ -17,7 +17,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from tpmconsole.tpm.worker.jobs.context import Context
 
 ALIVE_S = 0.25  # at most so often we say that the TPM goes on answering
+REST_S = 300.0  # without a job, until what was only kept to be quick is put away
 GRACE_S = 2.0  # for a job to finish and flush what it loaded, after we were told to end
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
@@ -47,9 +48,17 @@ class _Inbox:
         for target in (self._read, self._await_signal):
             threading.Thread(target=target, daemon=True).start()
 
-    def next(self) -> protocol.Job | None:
-        """The next job, or None at the end."""
-        return self._jobs.get()
+    def next(self, resting: Callable[[], None]) -> protocol.Job | None:
+        """The next job, or None at the end.
+
+        Args:
+            resting: called each time there was none for a while.
+        """
+        while True:
+            try:
+                return self._jobs.get(timeout=REST_S)
+            except queue.Empty:
+                resting()
 
     def _read(self) -> None:
         try:
@@ -116,6 +125,15 @@ class Worker:
     def answer(self, job: protocol.Job) -> dict[str, Any]:
         """Do one job; every failure is an answer too. Its secrets are wiped then."""
         try:
+            answer = self._answer(job)
+            if self._context is not None and self._context.storage.name:
+                answer["storage_name"] = self._context.storage.name
+            return answer
+        finally:
+            job.wipe()
+
+    def _answer(self, job: protocol.Job) -> dict[str, Any]:
+        try:
             return {"result": self._run(**job.message)}
         except ConsoleError as error:
             return {"error": error.to_json()}
@@ -123,10 +141,6 @@ class Worker:
             # Names and places only: the values could hold a password.
             LOG.error("%s", redact(_places(error)))  # noqa: TRY400 - no values
             return {"error": _unexpected(error).to_json()}
-        finally:
-            job.wipe()
-            if job.secrets and self._context is not None:
-                self._context.wipe()
 
     def _run(self, job: str, arguments: dict[str, Any], patience_s: float = 0.0) -> Any:
         from tpmconsole.tpm.worker.jobs import JOBS
@@ -138,7 +152,13 @@ class Worker:
         self._context.patience_s = patience_s
         return JOBS[job](self._context, **arguments)
 
-    def _connect(self, tcti: str, environment: dict[str, str], held: list[tuple[int, str]]) -> None:
+    def _connect(
+        self,
+        tcti: str,
+        environment: dict[str, str],
+        held: list[tuple[int, str]],
+        storage_name: str,
+    ) -> None:
         from tpmconsole.tpm.tcti import is_managed
         from tpmconsole.tpm.worker.jobs.context import Context
 
@@ -149,7 +169,7 @@ class Worker:
         def answered() -> None:
             self._output.alive({} if managed else context.held)
 
-        self._context = context = Context(tcti, answered, dict(held))
+        self._context = context = Context(tcti, answered, dict(held), storage_name)
 
     def close(self) -> None:
         """Give the connection up, and take the key out that is held for a session."""
@@ -157,7 +177,15 @@ class Worker:
             from tpmconsole.tpm.worker.jobs import held_key
 
             held_key.release(self._context)
+            self._context.rest(keep=False)
             self._context.close()
+
+    def rest(self) -> None:
+        """There was no job for a while."""
+        if self._context is not None:
+            from tpmconsole.tpm.worker.jobs import held_key
+
+            self._context.rest(keep=held_key.is_held(self._context))
 
 
 def _places(error: BaseException) -> str:
@@ -216,7 +244,7 @@ def main() -> int:
     try:
         _load_libraries()
         output.send({"result": "ready"})
-        while (job := inbox.next()) is not None:
+        while (job := inbox.next(worker.rest)) is not None:
             output.send({"result": "begun"})
             output.send(worker.answer(job))
     except ConsoleError as error:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -53,10 +53,17 @@ class Dispatcher:
     Args:
         connect: finds out which TPM; called again whenever the connection was lost.
         log: the log file; the worker's standard error goes there.
+        learned: called when a TPM's storage key is seen that ``connect`` did not know.
     """
 
-    def __init__(self, connect: Callable[[], Connection], log: Path) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], Connection],
+        log: Path,
+        learned: Callable[[Connection], None] = lambda _: None,
+    ) -> None:
         self._connect = connect
+        self._learned = learned
         self._log = log
         self._turn = threading.Lock()  # held while a job runs
         self._guard = threading.Lock()  # for the two fields below, never held for long
@@ -144,7 +151,10 @@ class Dispatcher:
         assert self.connection is not None  # noqa: S101 - the worker was chosen for it
         try:
             self._introduce(worker, self.connection)
-            result = worker.ask(message, deadline_s)
+            try:
+                result = worker.ask(message, deadline_s)
+            finally:
+                self._remember(worker, self.connection)
         except ConsoleError as error:
             if is_transport(error.response_code):
                 self._lost = True
@@ -154,6 +164,12 @@ class Dispatcher:
             raise
         worker.proven = True
         return result
+
+    def _remember(self, worker: WorkerProcess, connection: Connection) -> None:
+        """Keep a storage key's Name that the worker was the first to see."""
+        if worker.storage_name and not connection.storage_name:
+            self.connection = replace(connection, storage_name=worker.storage_name)
+            self._learned(self.connection)
 
     def _missed(self, worker: WorkerProcess, label: str, seconds: float) -> ConsoleError:
         self._discard(worker)
@@ -211,6 +227,7 @@ class Dispatcher:
                 "tcti": connection.tcti,
                 "environment": dict(connection.environment),
                 "held": self._left.pop(connection.tcti, []),
+                "storage_name": connection.storage_name,
             }
             worker.ask({"job": "connect", "arguments": where}, START_S)
             worker.connection = connection

@@ -88,6 +88,7 @@ class WorkerProcess:
         self.proven = False  # that TPM has answered
         # What it has loaded, by handle, where nobody takes that out when it is killed.
         self.held: list[tuple[int, str]] = []
+        self.storage_name = ""  # of that TPM's storage key, once it is known
         error = _open_log(log)
         try:
             # Its own session: a ctrl+c at the terminal is the console's to handle.
@@ -150,6 +151,7 @@ class WorkerProcess:
                 break
             self.held = answer["alive"]
             deadline.restart()
+        self.storage_name = answer.get("storage_name", self.storage_name)
         if "error" in answer:
             raise ConsoleError.from_json(answer["error"])
         return answer["result"]

@@ -15,13 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from tpm2_pytss import (
     ESAPI,
-    TPM2_ALG,
-    TPM2B_DATA,
     TPM2B_PUBLIC,
     TPM2B_SENSITIVE,
-    TPML_PCR_SELECTION,
     TPMT_SENSITIVE,
-    TPMT_SYM_DEF_OBJECT,
     TSS2_Exception,
 )
 from tpm2_pytss.utils import wrap
@@ -32,7 +28,7 @@ from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import Algorithm, KeyKind, KeyRef
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
-from tpmconsole.tpm.worker.jobs.auth_values import sensitive
+from tpmconsole.tpm.worker.jobs import salted
 from tpmconsole.tpm.worker.jobs.check_key import prove
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.load_key import primary
@@ -59,17 +55,11 @@ def create(
     protected = bool(password) and not noda
 
     def work(esapi: ESAPI) -> bytes:
-        with (
-            primary(esapi, password=known.owner) as parent,
-            sensitive(esapi, password) as secret,
-        ):
-            private, public, *_ = esapi.create(
-                parent_handle=parent,
-                in_sensitive=secret,
-                in_public=signing_key(Algorithm(algorithm), protected=protected),
-                outside_info=TPM2B_DATA(),
-                creation_pcr=TPML_PCR_SELECTION(),
-            )
+        with primary(esapi, password=known.owner) as parent:
+            salted.salt_with(esapi, parent)
+            template = signing_key(Algorithm(algorithm), protected=protected)
+            # Also without a password: what answers proves that it is the TPM.
+            private, public = salted.commands(esapi).create(parent, password, template)
         return TssKey(
             kind=KeyKind.LOADABLE,
             empty_auth=not password,
@@ -114,10 +104,10 @@ def import_key(
 
     def work(esapi: ESAPI) -> bytes:
         with primary(esapi, password=known.owner) as parent:
-            parent_area = esapi.read_public(parent)[0].publicArea
-            _, wrapped, seed = wrap(parent_area, public, TPM2B_SENSITIVE(sensitive))
-            no_inner_wrapper = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
-            private = esapi.import_(parent, b"", public, wrapped, seed, no_inner_wrapper)
+            # Nothing is wrapped for a key that is not known.
+            storage = salted.salt_with(esapi, parent)
+            _, wrapped, seed = wrap(storage, public, TPM2B_SENSITIVE(sensitive))
+            private = salted.commands(esapi).import_(parent, public, wrapped, seed)
         pem = TssKey(
             kind=KeyKind.LOADABLE,
             empty_auth=not password,

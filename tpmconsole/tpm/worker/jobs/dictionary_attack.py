@@ -22,8 +22,8 @@ from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.responses import Code, base, is_from_tpm, refuses_password
 from tpmconsole.tpm.worker.jobs import capability
-from tpmconsole.tpm.worker.jobs.auth_values import authorised
 from tpmconsole.tpm.worker.jobs.context import Context
+from tpmconsole.tpm.worker.jobs.salted import authorised
 
 LOCKOUT_AUTH = 1 << 2  # TPMA_PERMANENT, Part 2, 8.6
 
@@ -123,8 +123,7 @@ def reset_lockout(context: Context, password: Password | None) -> None:
         state = capability.properties(esapi, TPM2_PT.VAR)
         _check_fits(bool(state.get(TPM2_PT.PERMANENT, 0) & LOCKOUT_AUTH), password)
         try:
-            with authorised(esapi, ESYS_TR.LOCKOUT, password):
-                esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
+            authorised(esapi, password).dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
         except TSS2_Exception as error:
             raise _explained(error, state.get(TPM2_PT.LOCKOUT_RECOVERY, 0)) from error
 

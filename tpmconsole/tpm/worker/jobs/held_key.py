@@ -111,6 +111,11 @@ def raw_rsa(context: Context, key: Mapping[str, Any], data: bytes) -> bytes:
     return _use(context, key, lambda loaded: loaded.raw_rsa(data))
 
 
+def is_held(context: Context) -> bool:
+    """Whether a key is held: the next signature may be asked for at any time."""
+    return context in _held
+
+
 def release(context: Context) -> None:
     """Take the key that is held out of the TPM."""
     held = _held.pop(context, None)

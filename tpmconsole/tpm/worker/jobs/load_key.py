@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from typing import Any
 
 from tpm2_pytss import (
     ESAPI,
     ESYS_TR,
     TPM2_ALG,
-    TPM2B_DATA,
     TPM2B_ENCRYPTED_SECRET,
     TPM2B_PRIVATE,
     TPM2B_PUBLIC,
-    TPM2B_SENSITIVE_CREATE,
-    TPML_PCR_SELECTION,
     TPMT_PUBLIC,
     TPMT_SYM_DEF_OBJECT,
     TSS2_Exception,
@@ -26,11 +24,18 @@ from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.handles import PERSISTENT_FIRST, PERSISTENT_LAST, check_persistent
 from tpmconsole.tpm.keyfile import public_area
-from tpmconsole.tpm.keyfile.key import TssKey
+from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import KeyKind
-from tpmconsole.tpm.responses import Code, base, is_from_tpm, is_transport, refuses_password
-from tpmconsole.tpm.worker.jobs import capability, dictionary_attack
-from tpmconsole.tpm.worker.jobs.auth_values import authorised
+from tpmconsole.tpm.responses import Code, base, is_from_tpm, refuses_password
+from tpmconsole.tpm.worker.jobs import dictionary_attack, salted
+from tpmconsole.tpm.worker.jobs.primary_keys import (
+    flushed,
+    make_primary,
+    released,
+    storage_is_rsa,
+)
+from tpmconsole.tpm.worker.jobs.salted import authorised
+from tpmconsole.tpm.worker.jobs.salted_commands import SaltedCommands
 from tpmconsole.tpm.worker.jobs.templates import storage_key
 
 # TSS2_ESYS_RC_BAD_TR: the TSS knows no such object.
@@ -49,28 +54,6 @@ HIERARCHY_NAMES = {
     ESYS_TR.ENDORSEMENT: "endorsement",
     ESYS_TR.PLATFORM: "platform",
 }
-
-
-@contextmanager
-def released(release: Callable[[], object]) -> Iterator[None]:
-    """Give something back at the end whatever happens, unless the way to the TPM broke."""
-    broken = False
-    try:
-        yield
-    except TSS2_Exception as error:
-        broken = is_transport(int(error.rc))
-        raise
-    finally:
-        if not broken:  # else nothing gets through, and the first error shall be the one told
-            release()
-
-
-@contextmanager
-def flushed(esapi: ESAPI, handle: ESYS_TR) -> Iterator[ESYS_TR]:
-    """Take a loaded object out of the TPM at the end."""
-    esapi.hold(handle)
-    with released(lambda: esapi.release(handle)):
-        yield handle
 
 
 @contextmanager
@@ -110,15 +93,17 @@ def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
 @contextmanager
 def hierarchy_password(
     esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None
-) -> Iterator[None]:
-    """A hierarchy's password set for some commands; a refusal of it in words.
+) -> Iterator[Any]:
+    """A hierarchy's password for some commands; a refusal of it in words.
+
+    Yields:
+        what has these commands, as ``authorised``.
 
     Raises:
         KeyUnusableError: the hierarchy has a password that is not this one.
     """
     try:
-        with authorised(esapi, hierarchy, password):
-            yield
+        yield authorised(esapi, password)
     except TSS2_Exception as error:
         if not refuses_password(int(error.rc)):
             raise
@@ -172,23 +157,31 @@ def primary(
     Raises:
         KeyUnusableError: the hierarchy's password is needed.
     """
-    rsa = rsa or not capability.has_algorithm(esapi, TPM2_ALG.ECC)
-    with hierarchy_password(esapi, hierarchy, password):
-        handle, *_ = esapi.create_primary(
-            primary_handle=hierarchy,
-            in_sensitive=TPM2B_SENSITIVE_CREATE(),
-            in_public=storage_key(rsa=rsa),
-            outside_info=TPM2B_DATA(),
-            creation_pcr=TPML_PCR_SELECTION(),
-            session1=ESYS_TR.PASSWORD,
-        )
+    rsa = rsa or storage_is_rsa(esapi)
+    with hierarchy_password(esapi, hierarchy, password) as chip:
+        if password:
+            handle = chip.create_primary(hierarchy, storage_key(rsa=rsa))
+        else:
+            handle = make_primary(esapi, hierarchy, rsa=rsa)
     with flushed(esapi, handle):
         yield handle
 
 
+def salt_by_storage(esapi: ESAPI, owner: Password | None) -> None:
+    """Open the session with the storage key also where making that takes the owner's password.
+
+    Raises:
+        ConsoleError: it is another storage key than the one that is known.
+        KeyUnusableError: it is not the owner's password.
+    """
+    if owner and (esapi.salted is None or not esapi.salted.by_storage):
+        with primary(esapi, password=owner) as storage:
+            salted.salt_with(esapi, storage)
+
+
 @contextmanager
-def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[ESYS_TR]:
-    """The parent that a key file names.
+def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, Any]]:
+    """The parent that a key file names, and what has the commands that use it.
 
     Raises:
         KeyUnusableError: the parent lasted only until a restart, or has a password that was not
@@ -198,16 +191,15 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[ESYS_TR]:
     hierarchy = HIERARCHIES.get(key.parent)
     if hierarchy is not None:
         with primary(esapi, hierarchy, auth.owner, rsa=key.rsa_parent) as parent:
-            yield parent
+            yield parent, esapi
     elif PERSISTENT_FIRST <= key.parent <= PERSISTENT_LAST:
         with persistent(esapi, key.parent) as parent:
-            given = auth.parent is not None
-            with (
-                _unlocked(esapi, parent, key.parent, auth)
-                if given
-                else dictionary_attack.sparing(esapi, area_of(esapi, parent), key.parent)
-            ):
-                yield parent
+            if auth.parent is not None:
+                with _unlocked(esapi, parent, key.parent, auth) as chip:
+                    yield parent, chip
+            else:
+                with dictionary_attack.sparing(esapi, area_of(esapi, parent), key.parent):
+                    yield parent, esapi
     else:
         raise KeyUnusableError(
             "parent-missing",
@@ -217,8 +209,8 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[ESYS_TR]:
 
 
 @contextmanager
-def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterator[None]:
-    """Use a persistent parent with its password.
+def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterator[Any]:
+    """Use a persistent parent with its password, by what this yields.
 
     Raises:
         KeyUnusableError: it is not its password, or would be sent as the last try.
@@ -227,8 +219,7 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterato
     if not auth.spend_last_attempt:
         dictionary_attack.check_last(esapi, area_of(esapi, parent), what)
     try:
-        with authorised(esapi, parent, auth.parent):
-            yield
+        yield authorised(esapi, auth.parent)
     except TSS2_Exception as error:
         if not refuses_password(int(error.rc)):
             raise
@@ -256,10 +247,13 @@ def loaded(esapi: ESAPI, key: TssKey, auth: Auth = NO_AUTH) -> Iterator[ESYS_TR]
             "cannot-sign", "the file holds sealed data, no key", "choose a file with a key"
         )
     with ExitStack() as stack:
-        with parent_of(esapi, key, auth) as parent:
-            handle = esapi.load(parent, _private(esapi, key, parent), public_of(key))
+        with parent_of(esapi, key, auth) as (parent, chip):
+            handle = chip.load(parent, _private(chip, key, parent), public_of(key))
             # Registered before the parent goes: that may fail too.
             stack.enter_context(flushed(esapi, handle))
+            is_storage = key.parent == OWNER and not key.rsa_parent
+            if is_storage and (auth.key or auth.owner):
+                salted.salt_with(esapi, parent)  # now, or it would have to be made again
         yield handle
 
 
@@ -269,11 +263,13 @@ def public_of(key: TssKey) -> TPM2B_PUBLIC:
     return TPM2B_PUBLIC(publicArea=area)
 
 
-def _private(esapi: ESAPI, key: TssKey, parent: ESYS_TR) -> TPM2B_PRIVATE:
+def _private(chip: Any, key: TssKey, parent: ESYS_TR) -> TPM2B_PRIVATE:
     """The private part as TPM2_Load wants it; an importable key is imported for it."""
     private = TPM2B_PRIVATE(key.private)
     if key.kind is not KeyKind.IMPORTABLE or key.secret is None:
         return private
     secret, _ = TPM2B_ENCRYPTED_SECRET.unmarshal(key.secret)
+    if isinstance(chip, SaltedCommands):
+        return TPM2B_PRIVATE(chip.import_(parent, public_of(key), private, secret))
     no_inner_wrapper = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
-    return esapi.import_(parent, b"", public_of(key), private, secret, no_inner_wrapper)
+    return chip.import_(parent, b"", public_of(key), private, secret, no_inner_wrapper)

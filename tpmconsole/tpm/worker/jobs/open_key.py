@@ -26,8 +26,13 @@ from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.model import KeyRef
 from tpmconsole.tpm.responses import explain, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack
-from tpmconsole.tpm.worker.jobs.auth_values import authorised
-from tpmconsole.tpm.worker.jobs.load_key import area_of, loaded, persistent
+from tpmconsole.tpm.worker.jobs.load_key import (
+    area_of,
+    loaded,
+    persistent,
+    salt_by_storage,
+)
+from tpmconsole.tpm.worker.jobs.salted import authorised
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -74,14 +79,13 @@ class LoadedKey:
         check_can_sign(self.area)
         asked = TPMT_SIG_SCHEME()
         asked.scheme, asked.details.any.hashAlg = self._fitting(digest, hash_name, scheme)
-        with self._authorised():
-            return bytes(self._esapi.sign(self._handle, digest, asked))
+        with self._authorised() as chip:
+            return bytes(chip.sign(self._handle, digest, asked))
 
     @contextmanager
-    def _authorised(self) -> Iterator[None]:
+    def _authorised(self) -> Iterator[Any]:
         try:
-            with authorised(self._esapi, self._handle, self.password):
-                yield
+            yield authorised(self._esapi, self.password)
         except TSS2_Exception as error:
             if refuses_password(int(error.rc)):
                 trouble = _password_trouble(error, self.password, says_none=self._says_none)
@@ -115,9 +119,9 @@ class LoadedKey:
                 "make a new RSA key here, or use tpm2-openssl 1.2 or newer (engine provider)",
             )
         no_padding = TPMT_RSA_DECRYPT(scheme=TPM2_ALG.NULL)
-        with self._authorised():
-            done = bytes(self._esapi.rsa_decrypt(self._handle, data, no_padding))
-        return done.rjust(len(data), b"\0")
+        with self._authorised() as chip:
+            done = chip.rsa_decrypt(self._handle, data, no_padding)
+        return bytes(done).rjust(len(data), b"\0")
 
     def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
         """The public key.
@@ -241,4 +245,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             if access.auth.key is None:  # whether it has one, only trying would tell
                 dictionary_attack.check_guess(esapi, area, "the key")
             access.check_last(esapi, area)
+            if access.auth.key:
+                esapi.entity(handle, area.name)
+                salt_by_storage(esapi, access.auth.owner)
         yield LoadedKey(esapi, handle, area, access.auth.key, says_none=says_none)

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
+from tpmconsole.secret import Password
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.handles import (
@@ -25,7 +26,13 @@ from tpmconsole.tpm.keyfile.key import TssKey
 from tpmconsole.tpm.model import PersistentKey
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
-from tpmconsole.tpm.worker.jobs.load_key import area_of, hierarchy_password, loaded, persistent
+from tpmconsole.tpm.worker.jobs.load_key import (
+    area_of,
+    hierarchy_password,
+    loaded,
+    persistent,
+    salt_by_storage,
+)
 from tpmconsole.tpm.worker.jobs.open_key import public_key_of
 
 _OWNER, _ENDORSEMENT = 0x40000001, 0x4000000B  # Part 2, 7.4
@@ -115,12 +122,8 @@ def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) 
             raise _in_use(handle)
         if capability.properties(esapi, TPM2_PT.VAR).get(TPM2_PT_HR.PERSISTENT_AVAIL) == 0:
             raise _full()
-        with (
-            loaded(esapi, key, known) as found,
-            hierarchy_password(esapi, ESYS_TR.OWNER, owner),
-        ):
-            kept = esapi.evict_control(ESYS_TR.OWNER, found, handle)
-            esapi.tr_close(kept)
+        with loaded(esapi, key, known) as found:
+            _evict_control(esapi, found, handle, owner)
 
     context.run(work)
 
@@ -138,13 +141,19 @@ def evict(context: Context, handle: int, auth: Mapping[str, Any]) -> None:
 
     def work(esapi: ESAPI) -> None:
         # The TSS keeps its note of an evicted key, and would hold it against the next one there.
-        with (
-            persistent(esapi, handle) as found,
-            hierarchy_password(esapi, ESYS_TR.OWNER, known.owner),
-        ):
-            esapi.evict_control(ESYS_TR.OWNER, found, handle)
+        with persistent(esapi, handle) as found:
+            _evict_control(esapi, found, handle, known.owner)
 
     context.run(work)
+
+
+def _evict_control(esapi: ESAPI, key: ESYS_TR, handle: int, owner: Password | None) -> None:
+    """TPM2_EvictControl (Part 3, 28.5) as the owner."""
+    salt_by_storage(esapi, owner)
+    with hierarchy_password(esapi, ESYS_TR.OWNER, owner) as chip:
+        kept = chip.evict_control(ESYS_TR.OWNER, key, handle)
+    if kept is not None and kept != ESYS_TR.NONE:
+        esapi.tr_close(kept)
 
 
 def _in_use(handle: int) -> ConsoleError:

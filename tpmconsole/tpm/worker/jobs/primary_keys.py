@@ -1,0 +1,96 @@
+"""The hierarchies' primary keys, made when needed, and whose storage key this is.
+
+The storage key is the owner hierarchy's primary key: keys are wrapped for it, and sessions salted
+with it. Whatever stands between us and the TPM could give a key of its own for it, so its Name
+(Part 1, 16) is compared with the one of the first time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+from tpm2_pytss import (
+    ESAPI,
+    ESYS_TR,
+    TPM2_ALG,
+    TPM2_PT,
+    TPM2B_DATA,
+    TPM2B_SENSITIVE_CREATE,
+    TPML_PCR_SELECTION,
+    TPMT_PUBLIC,
+    TSS2_Exception,
+)
+
+from tpmconsole.tpm.errors import tpm_changed
+from tpmconsole.tpm.responses import is_transport
+from tpmconsole.tpm.worker.jobs import capability
+from tpmconsole.tpm.worker.jobs.templates import storage_key
+
+# TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
+_OWNER_AUTH, _OWNER_ON = 1 << 0, 1 << 1
+
+
+@contextmanager
+def released(release: Callable[[], object]) -> Iterator[None]:
+    """Give something back at the end whatever happens, unless the way to the TPM broke."""
+    try:
+        yield
+    except BaseException as error:
+        if not (isinstance(error, TSS2_Exception) and is_transport(int(error.rc))):
+            with suppress(TSS2_Exception):  # the first error shall be the one told
+                release()
+        raise
+    release()
+
+
+@contextmanager
+def flushed(esapi: ESAPI, handle: ESYS_TR) -> Iterator[ESYS_TR]:
+    """Take a loaded object out of the TPM at the end."""
+    esapi.hold(handle)
+    with released(lambda: esapi.release(handle)):
+        yield handle
+
+
+def storage_is_rsa(esapi: ESAPI) -> bool:
+    """Whether this TPM's storage key is an RSA key: it has no elliptic curves."""
+    return not capability.has_algorithm(esapi, TPM2_ALG.ECC)
+
+
+def make_primary(esapi: ESAPI, hierarchy: ESYS_TR, *, rsa: bool) -> ESYS_TR:
+    """TPM2_CreatePrimary (Part 3, 24.1), of a hierarchy without a password."""
+    handle, *_ = esapi.create_primary(
+        primary_handle=hierarchy,
+        in_sensitive=TPM2B_SENSITIVE_CREATE(),
+        in_public=storage_key(rsa=rsa),
+        outside_info=TPM2B_DATA(),
+        creation_pcr=TPML_PCR_SELECTION(),
+    )
+    return handle
+
+
+def storage_is_free(esapi: ESAPI) -> bool:
+    """Whether the storage key can be made without a password."""
+    state = capability.properties(esapi, TPM2_PT.VAR)
+    closed = state.get(TPM2_PT.PERMANENT, 0) & _OWNER_AUTH
+    return not closed and bool(state.get(TPM2_PT.STARTUP_CLEAR, 0) & _OWNER_ON)
+
+
+def checked_storage(esapi: ESAPI, key: ESYS_TR) -> TPMT_PUBLIC:
+    """The storage key's public area, its Name compared; the first one seen is the known one.
+
+    Its Name is computed from what is then encrypted to.
+
+    Raises:
+        ConsoleError: it is another one.
+    """
+    made = esapi.entity(key).name.hex()
+    known = esapi.storage.name or made
+    if made != known:
+        raise tpm_changed(known, made)
+    public, _, _ = esapi.read_public(key)
+    read = bytes(public.get_name()).hex()
+    if read != known:
+        raise tpm_changed(known, read)
+    esapi.storage.name = known
+    return public.publicArea
