@@ -12,7 +12,8 @@ from support.swtpm import SwtpmAlone
 from support.waiting import wait_until
 
 from tpmconsole.board import Board
-from tpmconsole.board.keys import create_key, open_key
+from tpmconsole.board.keys import create_key
+from tpmconsole.board.open_key import open_key
 from tpmconsole.board.requests import make_request, renew
 from tpmconsole.board.sessions import restart, start_session, stop_session, unit
 from tpmconsole.cli.next_steps import say

@@ -30,6 +30,7 @@ from tpmconsole.tpm.model import Connection, KeyRef, SelfTest, SelfTestResult, T
 LEAVE_S = 0.4
 
 if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
+    from tpmconsole.board.pins import Watch
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.manager import SessionManager
@@ -60,6 +61,12 @@ class Board:
         from tpmconsole.identity.store import IdentityStore
 
         return IdentityStore(self.settings.identities)
+
+    @cached_property
+    def _watch(self) -> Watch:
+        from tpmconsole.board.pins import Watch
+
+        return Watch()
 
     @cached_property
     def sessions(self) -> SessionManager:
@@ -177,7 +184,10 @@ class Board:
         return replace(now, kind=kind, time=time)
 
     def summaries(self) -> list[Summary]:
-        """Every identity on a line; one whose handle the TPM last said to be empty tells so."""
+        """Every identity on a line; one whose key is gone or another tells so.
+
+        What is at a handle is not asked for: it is what the TPM said last.
+        """
         from tpmconsole.identity.summary import summarise
 
         now = clock.now()
@@ -187,8 +197,19 @@ class Board:
             if self._key_is_gone(identity):
                 gone = f"its key is gone: nothing is at {summary.where}"
                 summary = replace(summary, state="ERROR", detail=gone, key_lost=True)
+            elif change := self._watch.change(self.tpm, identity):
+                changed = f"Key changed: {change}"
+                summary = replace(summary, state="ERROR", detail=changed, key_lost=True)
             found.append(summary)
         return found
+
+    def watch_keys(self) -> bool:
+        """Ask the TPM whether the keys at handles are those that the identities were given.
+
+        Returns:
+            Whether ``summaries`` has more to say now.
+        """
+        return self._watch.ask(self.tpm, self.identities.all())
 
     def _key_is_gone(self, identity: Identity) -> bool:
         """Whether the TPM has said that nothing is at its handle; unknown until it was asked."""

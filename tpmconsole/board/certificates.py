@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from tpmconsole.board.keys import OpenKey, open_key
+from tpmconsole.board.open_key import OpenKey, checked_source, open_key
+from tpmconsole.board.pins import check_pin
 from tpmconsole.board.plan import Plan
 from tpmconsole.board.trust import known_anchors
 from tpmconsole.clock import moment
@@ -14,11 +15,13 @@ from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm.auth import NO_AUTH, Auth
+from tpmconsole.tpm.handles import PERSISTENT_FIRST
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from cryptography import x509
 
     from tpmconsole.board import Board
+    from tpmconsole.finding import Finding
     from tpmconsole.identity.store import Identity
     from tpmconsole.x509.judge import CertificateInfo, Judgement, Proof
 
@@ -38,7 +41,8 @@ def judge_certificate(
         auth: for the key to prove itself.
 
     Raises:
-        ConsoleError: something is no certificate, or the TPM does not answer or refuses.
+        ConsoleError: something is no certificate, the TPM does not answer or refuses, or the key
+            is not the one that the identity was given.
     """
     from tpmconsole.identity.identity import kept_certificate, kept_request, unless_damaged
     from tpmconsole.x509.judge import judge, read_bundle
@@ -54,6 +58,7 @@ def judge_certificate(
         offered=offered,
         role=role or identity.role or "client",
         now=datetime.now(UTC),
+        origin=_origin(board, identity, key, auth),
         proof=_proof(board, identity, key, auth),
         request=unless_damaged(lambda: kept_request(identity)),
         previous=unless_damaged(lambda: kept_certificate(identity)),
@@ -69,7 +74,8 @@ def install_certificate(board: Board, name: str, judgement: Judgement) -> bool:
         Whether that changed anything: not where just this is installed already.
 
     Raises:
-        ConsoleError: a verdict is fail; nothing was changed.
+        ConsoleError: a verdict is fail, or the key is not the one that the identity was given;
+            nothing was changed.
     """
     from tpmconsole.x509.names import pem
 
@@ -79,8 +85,9 @@ def install_certificate(board: Board, name: str, judgement: Judgement) -> bool:
         if not judgement.acceptable:
             failed = [one for one in judgement.verdicts if one.state == "fail"]
             raise ConsoleError("Certificate refused", failed[0].text, failed[0].remedy)
-        # With those that are trusted now: it may be a while since the verdicts were read.
-        known = known_anchors(board, board.identities.get(name), replaceable=True)
+        identity = board.identities.get(name)
+        checked_source(board, identity)  # it may be a while since the verdicts were read
+        known = known_anchors(board, identity, replaceable=True)
         added = [one for one in judgement.added if one not in known]
         anchors = pem([*known, *added]) if added else None
         board.identities.install(name, pem(judgement.chain), anchors)
@@ -177,10 +184,55 @@ def _need_simulator(board: Board) -> None:
 # What an identity holds
 
 
+def _untried(identity: Identity, auth: Auth) -> bool:
+    """Whether the key asks for a password that nobody has given yet."""
+    return identity.auth == "password" and not auth.key
+
+
+def _origin(board: Board, identity: Identity, key: OpenKey, auth: Auth) -> Finding:
+    """Where the key is from, as the TPM itself says now: a file's it loads for that.
+
+    Raises:
+        ConsoleError: what the proof would raise.
+        KeyChangedError: it is not the one that the identity was given.
+    """
+    from tpmconsole.x509.comparisons import check_origin, origin_not_asked
+
+    try:
+        if _untried(identity, auth):
+            _check_harmless(key)
+        area = key.area if key.ref.pem is None else board.tpm.read_public(key.ref, auth)
+    except ConsoleError as error:
+        if not _untried(identity, auth):
+            raise
+        return origin_not_asked(error.cause, error.remedy)
+    check_pin(identity, area)
+    return check_origin(identity.origin, area.lacks)
+
+
+def _check_harmless(key: OpenKey) -> None:
+    """Do not load a key before its password is given where already that could cost a try.
+
+    Raises:
+        ConsoleError: it could.
+    """
+    from tpmconsole.tpm import keyfile
+
+    if key.ref.pem is None:
+        return
+    parent = keyfile.parse(key.ref.pem).parent
+    if parent >= PERSISTENT_FIRST:
+        raise ConsoleError(
+            "Not asked",
+            f"its parent 0x{parent:08x} may have a password, and a wrong one would count",
+            NextStep(Action.GIVE_KEY_PASSWORD, text="give the key's, and it is loaded: {}"),
+        )
+
+
 def _proof(board: Board, identity: Identity, key: OpenKey, auth: Auth) -> Proof:
     from tpmconsole.x509.judge import Proof
 
-    if identity.auth == "password" and not auth.key:
+    if _untried(identity, auth):
         return Proof(None)
     return Proof(key.private(board, auth), key.scheme)
 

@@ -8,60 +8,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.check_keys import checked
+from tpmconsole.board.open_key import checked_source
 from tpmconsole.board.phrases import MOVED_FOR_GOOD
+from tpmconsole.board.pins import pin_of_key
 from tpmconsole.board.plan import Plan
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.system.files import PRIVATE_FILE
 from tpmconsole.text import printable
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.handles import check_for_new_key
-from tpmconsole.tpm.model import Algorithm, KeyCheck, KeyFile, KeyRef, PersistentKey, Room
+from tpmconsole.tpm.model import Algorithm, KeyCheck, KeyFile, PersistentKey, Room
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.identity.store import Identity
     from tpmconsole.secret import Password
-    from tpmconsole.tpm.keys import TpmEcKey, TpmRsaKey
     from tpmconsole.tpm.model import SoftwareKey
-    from tpmconsole.x509.schemes import PublicKey
-
-
-@dataclass(frozen=True, slots=True)
-class OpenKey:
-    """An identity's key as its file or the TPM describes it: read once, used for everything.
-
-    Attributes:
-        ref: what the TPM finds it by.
-        public: its public half.
-        scheme: the only scheme that its file allows; empty for any. A handle's is not asked for:
-            we made it free.
-    """
-
-    ref: KeyRef
-    public: PublicKey
-    scheme: str = ""
-
-    def private(self, board: Board, auth: Auth = NO_AUTH) -> TpmEcKey | TpmRsaKey:
-        """The key for cryptography; it signs in the board's TPM."""
-        from tpmconsole.tpm.keys import private_key
-
-        return private_key(board.tpm, self.ref, auth, self.public)
-
-
-def open_key(board: Board, identity: Identity) -> OpenKey:
-    """Read an identity's key, without its password.
-
-    Raises:
-        ConsoleError: its file is damaged, nothing is at its handle, or it is neither EC nor RSA.
-    """
-    from tpmconsole.tpm import keyfile
-    from tpmconsole.x509.schemes import load_public_key
-
-    ref = board.source(identity)
-    if ref.pem is None:
-        return OpenKey(ref, load_public_key(board.tpm.public_pem(ref)))
-    key = keyfile.parse(ref.pem)
-    return OpenKey(ref, key.public_key(), key.area.scheme)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,6 +164,8 @@ def create_key(
     Raises:
         ConsoleError: the name is taken or no good, or the TPM refused; nothing was made.
     """
+    from tpmconsole.tpm import keyfile
+
     auth.check()
     board.identities.reserve(name)
     if handle is not None:
@@ -213,6 +177,7 @@ def create_key(
     else:
         algorithm, source = kind.algorithm, str(kind.path)
         pem = tpm.import_key(kind.pkcs8, algorithm, auth, noda=noda)
+    pin = pin_of_key(keyfile.parse(pem).area)
     if handle is not None:
         tpm.persist(pem, handle, auth)
     try:
@@ -223,6 +188,7 @@ def create_key(
             algorithm=algorithm.value,
             auth="password" if auth.key else "none",
             origin="imported" if source else "tpm",
+            pin=pin,
             renews=renews,
         )
     except ConsoleError:
@@ -270,10 +236,11 @@ def persist(board: Board, name: str, handle: int, auth: Auth = NO_AUTH) -> Ident
     """Move an identity's key from its file to a persistent handle.
 
     Raises:
-        ConsoleError: the handle is in use or no good, the TPM is full, or the key is no file.
+        ConsoleError: the handle is in use or no good, the TPM is full, or the key is no file or
+            not the one that the identity was given.
     """
     identity = board.identities.get(name)
-    pem = identity.key_pem
+    pem = checked_source(board, identity).pem if identity.handle is None else None
     if pem is None:
         raise _cannot_move(board, identity)
     _check_free(board, handle)

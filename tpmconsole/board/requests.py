@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tpmconsole.board.keys import create_key, open_key
+from tpmconsole.board.keys import create_key
+from tpmconsole.board.open_key import open_key
 from tpmconsole.board.trust import add_anchors
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.inputs import CERTIFICATE_BYTES

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tpmconsole.board.open_key import checked_source
 from tpmconsole.board.plan import Plan
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy, usage_error
 from tpmconsole.tpm.auth import NO_AUTH, Auth
@@ -62,8 +63,8 @@ def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
     """What a session would prove itself with.
 
     Raises:
-        ConsoleError: there is no such identity, it has no certificate yet, or its key's
-            password is missing.
+        ConsoleError: there is no such identity, it has no certificate yet, its key's password is
+            missing, or its key is not the one that it was given.
     """
     from tpmconsole.session.spec import Credentials
 
@@ -83,7 +84,7 @@ def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
     identity.check_given(auth.key)
     return Credentials(
         identity=identity.name,
-        key=board.source(identity),
+        key=checked_source(board, identity),
         certificate=identity.certificate,
         trust=identity.trust,
     )
@@ -218,11 +219,13 @@ def install(board: Board, session: str, passwords: PasswordFiles) -> tuple[UnitF
         What it takes, and which files were written.
 
     Raises:
-        ConsoleError: it runs, cannot be a service, or the unit cannot be written.
+        ConsoleError: it runs, cannot be a service, its identity's key is not the one that it was
+            given, or the unit cannot be written.
     """
     from tpmconsole.system import systemd
 
     wanted = unit(board, session, passwords)
+    checked_source(board, board.identities.get(board.sessions.spec(session).identity))
     with board.recording("session install", session=session):
         board.sessions.check_ended(session)
         written = systemd.install(wanted)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
+from tpmconsole.identity.pin import Pin
 from tpmconsole.identity.record import Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Password
@@ -58,8 +59,9 @@ class Identity:
         handle: the persistent handle that holds the key; None where the key is a file.
         auth: ``none`` or ``password``: what the key asks for.
         problem: what is wrong with the folder, in words; None where nothing is.
-        origin: ``tpm``, or ``imported`` for a key that existed outside the TPM.
+        origin: ``tpm``, ``imported`` for a key that existed outside the TPM, or ``adopted``.
         renews: the identity whose certificate its key was made to renew, if any.
+        pin: which key it was given; None where that was never noted.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Identity:
     problem: str | None = None
     origin: str = "tpm"
     renews: str | None = None
+    pin: Pin | None = None
 
     def check_given(self, password: Password | None) -> None:
         """Refuse to use the key without the password that it is known to have.
@@ -186,6 +189,7 @@ def read_identity(folder: Path) -> Identity:
         problem=no_key or problem,
         origin=record.origin,
         renews=record.renews,
+        pin=record.pin,
     )
 
 

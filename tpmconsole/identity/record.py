@@ -6,11 +6,13 @@ import tomllib
 from dataclasses import dataclass, fields
 from typing import Any
 
+from tpmconsole.identity.pin import Pin, pin_of
+
 UNKNOWN = "unknown"
 _WORDS = {
     "role": ("client", "server", "both"),
     "auth": ("none", "password"),
-    "origin": ("tpm", "imported"),
+    "origin": ("tpm", "imported", "adopted"),
 }
 
 
@@ -23,8 +25,10 @@ class Record:
         created: ISO 8601 UTC.
         auth: ``none`` or ``password``: what the key asks for.
         role: ``client``, ``server`` or ``both`` once a request was made.
-        origin: ``tpm`` where the key was made in the TPM; ``imported`` where it existed outside.
+        origin: ``tpm`` where the key was made in the TPM; ``imported`` where it existed outside;
+            ``adopted`` where it was at its handle before there was an identity.
         renews: the identity whose certificate this one's key was made to renew.
+        key_name, key_sha256: the parts of the key's pin; None where it was never noted.
     """
 
     name: str
@@ -34,6 +38,13 @@ class Record:
     role: str | None = None
     origin: str = "tpm"
     renews: str | None = None
+    key_name: str | None = None
+    key_sha256: str | None = None
+
+    @property
+    def pin(self) -> Pin | None:
+        """Which key it was given; None where that was never noted."""
+        return pin_of(self.key_name, self.key_sha256)
 
 
 def format_record(record: Record) -> bytes:
@@ -62,10 +73,22 @@ def parse_record(data: bytes, name: str) -> tuple[Record, str | None]:
     odd = [key for key, words in _WORDS.items() if good.get(key, words[0]) not in words]
     for key in odd:
         del good[key]
+    if not _whole_pin(good):
+        odd.append("pin of its key")
+        for key in ("key_name", "key_sha256"):
+            good.pop(key, None)
     missing = sorted({"algorithm", "created", "auth"} - good.keys())
     wrong = missing or odd
     problem = f"identity.toml does not say a good {', '.join(wrong)}" if wrong else None
     return Record(name, **good), problem
+
+
+def _whole_pin(table: dict[str, str]) -> bool:
+    try:
+        pin_of(table.get("key_name"), table.get("key_sha256"))
+    except ValueError:
+        return False
+    return True
 
 
 def _basic_string(text: str) -> str:

@@ -26,6 +26,7 @@ from tpmconsole.identity.identity import (
     read_identity,
     read_record,
 )
+from tpmconsole.identity.pin import Pin
 from tpmconsole.identity.record import Record, format_record
 from tpmconsole.identity.rollback import go_back, keep_previous
 from tpmconsole.system.files import (
@@ -123,6 +124,7 @@ class IdentityStore:
         algorithm: str,
         auth: str,
         origin: str = "tpm",
+        pin: Pin | None = None,
         renews: str | None = None,
         now: datetime | None = None,
     ) -> Identity:
@@ -131,7 +133,9 @@ class IdentityStore:
         Args:
             key_pem: the TSS2 key file; None where the key is at a handle.
             handle: the persistent handle; None where the key is a file.
-            origin: ``imported`` where the key existed outside the TPM.
+            origin: ``imported`` where the key existed outside the TPM, ``adopted`` where it was
+                at the handle already.
+            pin: which key it is; only here is that ever noted.
             renews: the identity whose certificate the key is made to renew.
             now: when it was made; the clock's time where not given.
 
@@ -144,7 +148,16 @@ class IdentityStore:
         make_private_folder(self.root)
         remove_leftovers(self.root)
         created = (now or datetime.now(UTC)).isoformat(timespec="seconds")
-        record = Record(name, algorithm, created, auth, origin=origin, renews=renews)
+        record = Record(
+            name,
+            algorithm,
+            created,
+            auth,
+            origin=origin,
+            renews=renews,
+            key_name=None if pin is None else pin.name,
+            key_sha256=None if pin is None else pin.sha256,
+        )
         try:
             with temporary_folder(self.root / name) as folder:
                 write_atomic(folder / "identity.toml", format_record(record))

@@ -30,7 +30,7 @@ class Summary:
         requested: when the request was made.
         renewing: a request for the next certificate waits for the CA.
         can_undo: the certificate before this one was kept.
-        key_lost: its key is gone, and nothing can be done with the identity any more.
+        key_lost: its key is gone or another, and nothing can be done with it any more.
     """
 
     name: str

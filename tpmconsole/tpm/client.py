@@ -29,7 +29,7 @@ from tpmconsole.tpm.worker import protocol
 from tpmconsole.tpm.worker.dispatcher import Activity, Dispatcher
 
 if TYPE_CHECKING:
-    pass
+    from tpmconsole.tpm.keyfile.public_area import PublicArea
 
 LOG = logging.getLogger(__name__)
 
@@ -259,6 +259,21 @@ class Tpm:
             return _public_of_file(key.pem)
         pem: bytes = self._ask("public_pem", "read", "reading a public key", handle=key.handle)
         return pem
+
+    def read_public(self, key: KeyRef, auth: Auth = NO_AUTH) -> PublicArea:
+        """A key's public area as the TPM has it now; a key file's is loaded for that.
+
+        Args:
+            auth: the parent's or the hierarchy's; the key's own is not used.
+
+        Raises:
+            ConsoleError: there is no such key or the TPM refuses it, or its kind is unknown here.
+        """
+        from tpmconsole.tpm.keyfile import public_area
+
+        kind = "read" if key.pem is None else "sign"
+        answer = self._ask("read_public", kind, "reading a public key", key=_access(key, auth))
+        return public_area.named(answer["area"], answer["name"])
 
     def sign(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -10,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from tpmconsole.clock import moment
-from tpmconsole.errors import Action, NextStep
+from tpmconsole.errors import Action, NextStep, Remedy
 from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.x509.names import general_names, key_bytes, name_text, purposes, san_entry
 from tpmconsole.x509.schemes import PrivateKey, scheme_of, sign, verify
@@ -52,6 +53,36 @@ def not_tried() -> Finding:
         NextStep(Action.GIVE_KEY_PASSWORD, text="give it, so that the key signs a nonce: {}"),
         name="key-proof",
     )
+
+
+def check_origin(recorded: str, lacks: Sequence[str]) -> Finding:
+    """Whether the key was ever outside its TPM.
+
+    Args:
+        recorded: what identity.toml says: ``tpm``, ``imported`` or ``adopted``.
+        lacks: what the key has not, in the TPM's own words, of fixedTPM, fixedParent and
+            sensitiveDataOrigin.
+    """
+    if not lacks:
+        return ok("the TPM made the key, and it never leaves it", name="key-origin")
+    without = f"the TPM says: no {', no '.join(lacks)}"
+    if recorded == "tpm":
+        return fail(
+            f"identity.toml says that the TPM made the key, but {without}",
+            NextStep(Action.FORGET, text="forget it ({}), then make and certify a new key"),
+            name="key-origin",
+        )
+    may = "existed" if recorded == "imported" else "may have existed"
+    return warn(
+        f"the key {may} outside the TPM ({without}): whoever has a copy can pose as this board",
+        NextStep(Action.CREATE, text="make a key in the TPM where that matters: {}"),
+        name="key-origin",
+    )
+
+
+def origin_not_asked(why: str, remedy: Remedy) -> Finding:
+    """Why the TPM did not say what key it is."""
+    return warn(f"the TPM has not said where the key is from: {why}", remedy, name="key-origin")
 
 
 def check_request(leaf: x509.Certificate, request: x509.CertificateSigningRequest) -> Finding:

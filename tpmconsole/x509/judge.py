@@ -115,6 +115,7 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
     now: datetime,
     offered: Sequence[x509.Certificate] = (),
     proof: Proof | None = None,
+    origin: Finding | None = None,
     request: x509.CertificateSigningRequest | None = None,
     previous: x509.Certificate | None = None,
     soon: timedelta = checks.EXPIRES_SOON,
@@ -130,6 +131,7 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
         now: the board's clock, aware UTC.
         offered: trust anchors that came with it.
         proof: where given, the key has to prove itself by a signature.
+        origin: what the TPM says of where the key is from; a verdict like the others.
         request: where given, what the CA changed against it is told.
         previous: where given, the installed certificate that this one would replace.
         soon: how long before its end a certificate draws a warning.
@@ -153,6 +155,7 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
         verdicts.append(
             check_possession(leaf, proof.key, proof.fixed) if proof.key else not_tried()
         )
+    verdicts += [origin] if origin is not None else []
     verdicts += _judge_leaf(leaf, role, now, soon, made)
     verdicts += [
         check_algorithms(path),

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from tpmconsole import clock
 from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.keys import open_key
+from tpmconsole.board.open_key import open_key
+from tpmconsole.board.pins import KeyChangedError
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.tpm.model import algorithm_words
@@ -46,6 +47,40 @@ def folders(examination: Examination) -> Iterator[Finding]:
             yield warn(f"{one.name}: {one.detail}", add, where)
         else:
             yield ok(f"{one.name}: {one.state.lower()}, {one.detail}", where)
+
+
+def keys(examination: Examination) -> Iterator[Finding]:
+    """Is each key the one that its identity was given, and from where that says?"""
+    identities = examination.board.identities.all()
+    if not identities:
+        yield skipped("there is no identity yet")
+    for identity in identities:
+        yield _key(examination, identity)
+
+
+def _key(examination: Examination, identity: Identity) -> Finding:
+    from tpmconsole.x509.comparisons import check_origin
+
+    try:
+        key = open_key(examination.board, identity)
+    except KeyChangedError as error:
+        return fail(f"{identity.name}: {error}", error.remedy)
+    except ConsoleError as error:
+        return skipped(f"{identity.name}: not compared: {error}", error.remedy)
+    origin = check_origin(identity.origin, key.area.lacks)
+    evidence = (f"Name {key.area.name.hex()}", f"{origin.state} key-origin: {origin.text}")
+    if origin.state == "fail":
+        return fail(f"{identity.name}: {origin.text}", origin.remedy, *evidence)
+    if identity.pin is None:
+        return warn(
+            f"{identity.name}: not pinned: nobody would notice another key in its place",
+            NextStep(
+                Action.CREATE, text="have a new key certified, which is pinned when it is made: {}"
+            ),
+            *evidence,
+        )
+    made = "made in the TPM" if identity.origin == "tpm" else identity.origin
+    return ok(f"{identity.name}: the key that it was given, {made}", *evidence)
 
 
 def signatures(examination: Examination) -> Iterator[Finding]:

@@ -28,6 +28,7 @@ PROBES = (
     Probe("openssl.cnf", openssl.configuration),
     Probe("environment", openssl.environment),
     Probe("identity", identities.folders),
+    Probe("keys", identities.keys, deadline_s=4.0, hangs=_TPM),
     Probe("signature", identities.signatures, needs=("tpm",), deadline_s=5.0, hangs=_TPM),
     Probe("certificate", identities.certificates, deadline_s=4.0, hangs=_TPM),
     Probe("trust", identities.trust, deadline_s=4.0, hangs=_TPM),

@@ -10,6 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import tcg
 
 if TYPE_CHECKING:
@@ -20,12 +21,18 @@ RSA, KEYEDHASH, ECC, SYMCIPHER, NULL = 0x0001, 0x0008, 0x0023, 0x0025, 0x0010
 _HMAC, _XOR, _RSAES, _ECDAA = 0x0005, 0x000A, 0x0015, 0x001A
 _UNKNOWN_CURVE_BYTES = 128
 # TPMA_OBJECT, section 8.3
-FIXED_TPM, MADE_IN_TPM, USER_WITH_AUTH = 1 << 1, 1 << 5, 1 << 6
+FIXED_TPM, FIXED_PARENT, MADE_IN_TPM, USER_WITH_AUTH = 1 << 1, 1 << 4, 1 << 5, 1 << 6
 NO_DA, RESTRICTED, DECRYPT, SIGN, X509_ONLY = 1 << 10, 1 << 16, 1 << 17, 1 << 18, 1 << 19
+# What a key that was never outside its TPM has, and no other (Part 1, 23.2).
+_NEVER_OUTSIDE = (
+    (FIXED_TPM, "fixedTPM"),
+    (FIXED_PARENT, "fixedParent"),
+    (MADE_IN_TPM, "sensitiveDataOrigin"),
+)
 _ATTRIBUTES = (
     (FIXED_TPM, "never leaves its TPM"),
     (1 << 2, "gone after a restart"),
-    (1 << 4, "fixed to its parent"),
+    (FIXED_PARENT, "fixed to its parent"),
     (MADE_IN_TPM, "made in the TPM"),
     (USER_WITH_AUTH, "no policy needed"),
     (1 << 7, "changed by policy only"),
@@ -92,6 +99,11 @@ class PublicArea:
         return "tpm" if self.attributes & MADE_IN_TPM else "imported"
 
     @property
+    def lacks(self) -> tuple[str, ...]:
+        """Which attributes of a key that was never outside its TPM it has not."""
+        return tuple(name for bit, name in _NEVER_OUTSIDE if not self.attributes & bit)
+
+    @property
     def has_public_key(self) -> bool:
         """Whether ``public_key`` can answer: RSA, or a curve that cryptography knows."""
         return self.type == RSA or (self.type == ECC and bool(_curve(self.curve).openssl))
@@ -154,6 +166,25 @@ def decode(encoded: bytes) -> PublicArea:
         kind, name_algorithm, attributes, policy,
         algorithm, scheme, curve, unique, exponent, encoded,
     )  # fmt: skip
+
+
+def named(encoded: bytes, name: bytes) -> PublicArea:
+    """Decode a TPMT_PUBLIC that the TPM gave out under a Name.
+
+    Raises:
+        ConsoleError: it is none, of a type that is not known here, or does not bear that Name.
+    """
+    try:
+        area = decode(encoded)
+    except PublicAreaError as error:
+        raise _not_understood(str(error)) from error
+    if area.name != name:
+        raise _not_understood("its Name is of a hash unknown here, or not that of its public area")
+    return area
+
+
+def _not_understood(cause: str) -> ConsoleError:
+    return ConsoleError("Key not understood", cause, "use another key", ExitCode.REFUSED)
 
 
 class Reader:

@@ -12,6 +12,7 @@ from tpmconsole.tpm.worker.jobs import (
     health,
     held_key,
     persistent,
+    read_public,
 )
 
 JOBS: Mapping[str, Callable[..., Any]] = {
@@ -26,6 +27,7 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "usable": check_key.usable,
     "persistent_keys": persistent.persistent_keys,
     "public_pem": persistent.public_pem,
+    "read_public": read_public.read_public,
     "persist": persistent.persist,
     "evict": persistent.evict,
     "held_public_key": held_key.public_key,

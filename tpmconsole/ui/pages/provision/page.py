@@ -43,6 +43,7 @@ class ProvisionPage(Page):
         self._summaries: list[Summary] = []
         self._drafts: dict[str, Mapping[str, str]] = {}
         self._going_to = ""
+        self._asked = False
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=2)
@@ -111,6 +112,19 @@ class ProvisionPage(Page):
 
     def refresh_data(self) -> None:
         self.job("", self.board.summaries, self._listed)
+        self._asked = False
+        self._ask_for_keys()
+
+    def _ask_for_keys(self) -> None:
+        """Once for each list, as soon as there is a TPM: are the keys at handles the same?"""
+        if self._asked or self.console.health is None:
+            return
+        self._asked = True
+        self.job("", self.board.watch_keys, self._watched, lambda _: None)
+
+    def _watched(self, news: bool) -> None:
+        if news:
+            self.job("", self.board.summaries, self._listed)
 
     @property
     def _table(self) -> Table:
@@ -159,6 +173,7 @@ class ProvisionPage(Page):
     def health_changed(self) -> None:
         if self.is_mounted:
             self._show_steps()
+            self._ask_for_keys()
 
     def _changed(self, message: str, *, bad: bool = False) -> None:
         self.console.say(message, bad=bad)
