@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from support.session_pki import Ca
+from support.pki import Ca
 from support.swtpm import SwtpmAlone
 from support.technician import console
 
@@ -80,7 +80,7 @@ def _exchange(board: Board, pem: bytes) -> None:
 
 
 def _certificate(board: Board) -> bytes:
-    return CA.issue(open_key(board, board.identities.get("gateway")).public, "gateway")  # type: ignore[arg-type]
+    return CA.issue(open_key(board, board.identities.get("gateway")).public, "gateway")
 
 
 def _ready(board: Board, handle: int | None = None) -> None:
@@ -239,7 +239,7 @@ def test_where_a_key_is_from_is_a_verdict(board: Board, stolen: Path) -> None:
 
     create_key(board, "taken", software_key(stolen))
     public = open_key(board, board.identities.get("taken")).public
-    judgement = judge_certificate(board, "taken", [CA.issue(public, "taken")], CA.pem, "both")  # type: ignore[arg-type]
+    judgement = judge_certificate(board, "taken", [CA.issue(public, "taken")], CA.pem, "both")
     found = _origin(judgement)
     assert found.state == "warn"
     assert "the key existed outside the TPM" in found.text
