@@ -22,6 +22,7 @@ _COMMANDS = {
     Action.GIVE_LAST_ATTEMPT: "--last-try",
     Action.GIVE_SERVER: "tpmconsole doctor --server HOST:PORT",
     Action.GIVE_STATE: "--state [DIR]",
+    Action.GIVE_TCTI: "--tcti TCTI",
     Action.GIVE_TRUST: "--trust FILE",
     Action.IMPORT: "tpmconsole import [NAME] FILE --trust FILE",
     Action.LIST_ALGORITHMS: "tpmconsole status --json",

@@ -19,6 +19,7 @@ _KEYS = {
     Action.GIVE_LAST_ATTEMPT: "y",
     Action.GIVE_SERVER: "the doctor of the command line, with its server",
     Action.GIVE_STATE: "start the console with --state [DIR]",
+    Action.GIVE_TCTI: "start the console with --tcti TCTI",
     Action.GIVE_TRUST: "key t",
     Action.IMPORT: "i on page 3",
     Action.LIST_ALGORITHMS: "page 1",

@@ -11,6 +11,7 @@ from pathlib import Path
 from tpmconsole.board import Board
 from tpmconsole.board.plan import Plan
 from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, cannot_write
+from tpmconsole.system.owners import user_name
 
 # A state directory has hundreds of files at most; somebody's home given by mistake has more.
 MOST = 20_000
@@ -91,16 +92,7 @@ def _judge(path: Path) -> WrongMode | None:
     ours = status.st_uid == os.geteuid()
     if ours and not mode & 0o077:
         return None
-    return WrongMode(path, mode, wanted, _owner(status.st_uid), ours)
-
-
-def _owner(number: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
+    return WrongMode(path, mode, wanted, user_name(status.st_uid), ours)
 
 
 def plan_repair(board: Board) -> Plan[int] | None:
