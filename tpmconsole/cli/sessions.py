@@ -75,12 +75,16 @@ def _session_install(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.sessions import install, unit
     from tpmconsole.cli.install import told
     from tpmconsole.session.spec import PasswordFiles
+    from tpmconsole.system.password_files import check_for_service
 
     session = board.sessions.of_identity(args.id)
-    given = (args.password_file, args.owner_password_file, args.parent_password_file)
-    files = PasswordFiles(*(file and file.absolute() for file in given))
+    named = (args.password_file, args.owner_password_file, args.parent_password_file)
+    given = [file and file.absolute() for file in named]
+    files = PasswordFiles(*given)
     if args.dry_run:
         return told(unit(board, session, files), None)
+    for file in filter(None, given):
+        check_for_service(file)
     return told(*install(board, session, files))
 
 
