@@ -69,7 +69,8 @@ def add_commands(commands: Any) -> None:
             "--crl",
             type=Path,
             metavar="FILE",
-            help="refuse peers whose certificate this list (CRL) revokes",
+            help="refuse peers whose certificate this list (CRL) revokes; CAs below the roots, "
+            "too, where each root has its list in FILE",
         )
         key_password_options(one)
         other_password_options(one)
