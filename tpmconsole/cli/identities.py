@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands, certificate_file, confirm, out_file, read_auth
 from tpmconsole.cli.next_steps import say
-from tpmconsole.errors import ExitCode, usage_error
+from tpmconsole.errors import Action, ExitCode, NextStep, usage_error
 
 
 def _request(board: Board, args: Namespace) -> Answer:
@@ -55,8 +55,13 @@ def _renew(board: Board, args: Namespace) -> Answer:
         new_name=args.new_key,
         out=out_file(args),
     )
+    had_trust = board.identities.get(args.name).has_trust
     args.name = args.new_key or args.name
-    return _requested(board, args, pem)
+    answer = _requested(board, args, pem)
+    if had_trust and not board.identities.get(args.name).has_trust and str(args.out) != "-":
+        step = NextStep(Action.ADD_TRUST, args.name, "the demo CA is not trusted here; run: {}")
+        return replace(answer, lines=[*answer.lines, f"{args.name}: {say(step)}"])
+    return answer
 
 
 def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = True) -> Answer:
