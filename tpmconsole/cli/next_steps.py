@@ -25,6 +25,7 @@ _COMMANDS = {
     Action.GIVE_TCTI: "--tcti TCTI",
     Action.GIVE_TRUST: "--trust FILE",
     Action.IMPORT: "tpmconsole import [NAME] FILE --trust FILE",
+    Action.INSTALL_SERVICE: "tpmconsole session install [ID]",
     Action.LIST_ALGORITHMS: "tpmconsole status --json",
     Action.LIST_KEYS: "tpmconsole keys",
     Action.LIST_TRUST: "tpmconsole trust [NAME]",

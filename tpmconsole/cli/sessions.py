@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from argparse import Namespace
+from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
 from tpmconsole.cli.common import Answer, Commands, read_auth
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ExitCode
 from tpmconsole.inputs import parse_address
+
+if TYPE_CHECKING:
+    from tpmconsole.session.status import SessionStatus
 
 
 def _session_start(board: Board, args: Namespace) -> Answer:
@@ -38,7 +42,15 @@ def _session_start(board: Board, args: Namespace) -> Answer:
         running = board.sessions.show(running.id, usage=True)
         return Answer(running.to_json(), session_lines([running]), changed=False)
     facts = start_session(board, spec, read_auth(args))
-    return Answer(facts.to_json(), session_lines([facts]), changed=True)
+    return Answer(facts.to_json(), _started_lines(facts), changed=True)
+
+
+def _started_lines(facts: SessionStatus) -> list[str]:
+    from tpmconsole.board.lines import session_lines
+    from tpmconsole.board.root_hint import session_note
+
+    note = session_note(facts)
+    return [*session_lines([facts]), *([f"note: {say(note)}"] if note else [])]
 
 
 def _session_list(board: Board, _: Namespace) -> Answer:
@@ -89,11 +101,10 @@ def _session_install(board: Board, args: Namespace) -> Answer:
 
 
 def _session_restart(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.lines import session_lines
     from tpmconsole.board.sessions import restart
 
     facts = restart(board, args.id, read_auth(args))
-    return Answer(facts.to_json(), session_lines([facts]), changed=True)
+    return Answer(facts.to_json(), _started_lines(facts), changed=True)
 
 
 def _session_users(board: Board, _: Namespace) -> Answer:

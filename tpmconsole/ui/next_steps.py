@@ -22,6 +22,7 @@ _KEYS = {
     Action.GIVE_TCTI: "start the console with --tcti TCTI",
     Action.GIVE_TRUST: "key t",
     Action.IMPORT: "i on page 3",
+    Action.INSTALL_SERVICE: "the command line's session install [ID]",
     Action.LIST_ALGORITHMS: "page 1",
     Action.LIST_KEYS: "page 2",
     Action.LIST_TRUST: "t on page 3",
