@@ -204,6 +204,27 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def set_mode(path: Path, mode: int) -> None:
+    """Change the mode of a file or folder of ours.
+
+    By a descriptor: nobody can put something else in its place between the look and the change.
+
+    Raises:
+        OSError: it cannot be changed, is a link (ELOOP), is something else, or is somebody else's.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise OSError(errno.EINVAL, "it is neither a file nor a folder", str(path))
+        if status.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it is somebody else's", str(path))
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes; never opens a device, fifo or socket.
 

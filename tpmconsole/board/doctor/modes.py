@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tpmconsole.board import Board
 from tpmconsole.board.plan import Plan
-from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, cannot_write
+from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, cannot_write, set_mode
 from tpmconsole.system.owners import user_name
 
 # A state directory has hundreds of files at most; somebody's home given by mistake has more.
@@ -55,12 +55,7 @@ def repair(wrong: Sequence[WrongMode]) -> int:
         if not one.ours:
             continue
         try:
-            # By a descriptor: nobody can put a link in its place between the look and the change.
-            descriptor = os.open(one.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                os.fchmod(descriptor, one.wanted)
-            finally:
-                os.close(descriptor)
+            set_mode(one.path, one.wanted)
         except OSError as error:
             raise cannot_write(one.path, error) from error
         done += 1
