@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import (
     Encoding,
     PrivateFormat,
 )
+from support.passwords import write_password
 from support.pty import Pty
 from support.technician import Technician, console
 
@@ -140,7 +141,7 @@ def secrets(tmp_path: Path) -> dict[str, str]:
     paths = {}
     for name, secret in (("key", KEY), ("wrong", WRONG), ("source", SOURCE)):
         paths[name] = str(folder / name)
-        (folder / name).write_text(f"{secret}\n")
+        write_password(folder / name, f"{secret}\n")
     made = ec.generate_private_key(ec.SECP256R1()).private_bytes(
         Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(SOURCE.encode())
     )

@@ -38,8 +38,10 @@ class Action(StrEnum):
     GIVE_LAST_ATTEMPT = "send the last attempt"
     GIVE_SERVER = "name a server"
     GIVE_STATE = "name another state directory"
+    GIVE_TCTI = "name the TPM's TCTI"
     GIVE_TRUST = "give a trust anchor along with the certificate"
     IMPORT = "import the certificate"  # an identity
+    INSTALL_SERVICE = "make the session a service"  # a session
     LIST_ALGORITHMS = "list the algorithms"
     LIST_KEYS = "list the keys"
     LIST_TRUST = "list the trust anchors"  # an identity

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import stat
 from contextlib import suppress
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -32,11 +34,22 @@ class _RedactingFormatter(logging.Formatter):
         return redact(super().format(record))
 
 
+def _open_private(path: str, flags: int) -> int:
+    """Open or make the log, ours alone: never by a link, nor a file that is somebody else's."""
+    flags |= os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(path, flags, PRIVATE_FILE)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode) or status.st_uid != os.geteuid():
+        os.close(descriptor)
+        raise PermissionError(errno.EPERM, "it is no file of ours", path)
+    with suppress(PermissionError):  # a file system that has no modes
+        os.fchmod(descriptor, PRIVATE_FILE)
+    return descriptor
+
+
 class _PrivateFile(RotatingFileHandler):
     def _open(self):  # type: ignore[no-untyped-def]
-        stream = super()._open()
-        os.fchmod(stream.fileno(), PRIVATE_FILE)
-        return stream
+        return open(self.baseFilename, self.mode, encoding="utf-8", opener=_open_private)
 
     def handleError(self, record: logging.LogRecord) -> None:
         """Go on without this record: the disk is full or read-only, and the screen is no log."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.inputs import user_path
+from tpmconsole.system.owners import check_for_root
 
 LINES = ("auto", "serial", "fast")
 # The variables that choose a TPM, the first one that is set.
@@ -17,6 +18,8 @@ TCTI_VARIABLES = ("TPMCONSOLE_TCTI", "TPM2TOOLS_TCTI")
 FILE_NAME = "tpmconsole.toml"
 WARN_DAYS = 30
 SYSTEM_FILE = Path("/etc") / FILE_NAME
+# They start a program, or write a file where a variable says: root does neither by hearsay.
+_STRONG_TCTIS = ("cmd", "pcap")
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class Settings:
     Attributes:
         state: the state directory; everything we keep is below it.
         tcti: the TCTI that was asked for, or None to look for one.
-        tcti_source: who asked for it: ``--tcti`` or the name of an environment variable.
+        tcti_source: who asked for it: ``--tcti``, the name of an environment variable, or
+            ``tpmconsole.toml``.
         simulate: use the simulated TPM.
         line: ``auto``, ``serial`` or ``fast``.
         mouse: let the mouse be used; never on a serial line.
@@ -86,12 +90,16 @@ def load_settings(
     """Put the settings of one run together.
 
     Raises:
-        ConsoleError: tpmconsole.toml cannot be read or holds a value that cannot be right.
+        ConsoleError: tpmconsole.toml cannot be read or holds a value that cannot be right, or we
+            are root and another user could have made or changed what is asked for.
     """
     env = os.environ if environment is None else environment
     folder = _state_directory(state, env)
-    options = _read_options(folder, env)
+    check_for_root(folder, "the state directory")
+    options, file = _read_options(folder, env)
     asked, source = _asked_tcti(tcti, env, options)
+    if os.geteuid() == 0 and asked is not None and source != "--tcti" and file != SYSTEM_FILE:
+        _check_no_program(asked, source)
     chosen_line = line or str(options.get("line", "auto"))
     if chosen_line not in LINES:
         raise usage_error(
@@ -144,6 +152,21 @@ def _asked_tcti(
     return None, ""
 
 
+def _check_no_program(tcti: str, source: str) -> None:
+    """Refuse what would have root start a program, write a file or load a library.
+
+    Raises:
+        ConsoleError: the TCTI is of that kind.
+    """
+    name, _, _ = tcti.strip().partition(":")
+    if name in _STRONG_TCTIS or "/" in name or ".so" in name:
+        raise usage_error(
+            "TCTI not for root",
+            f"'{tcti}' from {source} would run what somebody else may have chosen, as root",
+            NextStep(Action.GIVE_TCTI, text=f"write it into {SYSTEM_FILE}, or give it with {{}}"),
+        )
+
+
 def _warn_days(options: Mapping[str, Any]) -> int:
     value = options.get("warn_days", WARN_DAYS)
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 3650:
@@ -155,12 +178,14 @@ def _warn_days(options: Mapping[str, Any]) -> int:
     return value
 
 
-def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
+def _read_options(state: Path, env: Mapping[str, str]) -> tuple[dict[str, Any], Path | None]:
+    """The settings file's tables, and which file it was; without one, none."""
     named = env.get("TPMCONSOLE_CONFIG")
     candidates = [Path(named)] if named else [state / FILE_NAME, SYSTEM_FILE]
     for path in candidates:
         try:
-            return _parse(path.read_text(encoding="utf-8"))
+            check_for_root(path, "the settings file")
+            return _parse(path.read_text(encoding="utf-8")), path
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -172,7 +197,7 @@ def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
             raise usage_error(
                 "Settings not read", f"{path}: {error}", "correct the file or move it away"
             ) from error
-    return {}
+    return {}, None
 
 
 def _parse(text: str) -> dict[str, Any]:

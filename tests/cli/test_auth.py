@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import replace
 
 import pytest
+from support.passwords import write_password
 from support.shell import Shell
 
 from tpmconsole.tpm import keyfile
@@ -94,7 +95,7 @@ def test_every_command_takes_what_the_tpm_asks_for(
     shell: Shell, asked: tuple[str, ...], stdin: bool
 ) -> None:
     for one in asked:
-        (shell.state / one).write_text(f"{one}\n")
+        write_password(shell.state / one, f"{one}\n")
     if "owner" in asked:
         _lock(shell, "owner", "endorsement", "lockout")
 
@@ -137,7 +138,7 @@ def test_every_command_takes_what_the_tpm_asks_for(
 @pytest.mark.parametrize("stdin", [False, True], ids=["file", "stdin"])
 def test_the_lockout_password_gives_the_tries_back(shell: Shell, stdin: bool) -> None:
     for name in ("lockout", "key", "wrong"):
-        (shell.state / name).write_text(f"{name}\n")
+        write_password(shell.state / name, f"{name}\n")
     key = str(shell.state / "identities" / "gw" / "key.pem")
     reset = ("--simulate", "lockout", "reset", "--yes")
     shell.simulate("create", "gw", "--password-file", str(shell.state / "key"))

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from support.authority import Authority
+from support.passwords import write_password
 from support.shell import Shell
 
 from tpmconsole.board import Board
@@ -193,7 +194,7 @@ def test_a_key_with_a_password_proves_itself_where_it_is_given(
     shell: Shell, authority: Authority, tmp_path: Path
 ) -> None:
     secret = tmp_path / "secret"
-    secret.write_text("correct horse\n")
+    write_password(secret, "correct horse\n")
     password = ("--password-file", str(secret))
     shell.simulate("create", "locked", *password)
     shell.simulate("request", "locked", "--subject", "CN=l", *password)
@@ -201,7 +202,7 @@ def test_a_key_with_a_password_proves_itself_where_it_is_given(
     trusted = ("import", "locked", leaf, "--trust", str(authority.root), "--check")
     assert _verdicts(shell.simulate(*trusted))["key-proof"] == "warn"
     assert _verdicts(shell.simulate(*trusted, *password))["key-proof"] == "ok"
-    secret.write_text("wrong\n")
+    write_password(secret, "wrong\n")
     shell.refuse(4, "--simulate", *trusted, *password)
 
 

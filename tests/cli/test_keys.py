@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.passwords import write_password
 from support.shell import Shell
 
 from tpmconsole.tpm.simulator import Simulator
@@ -18,7 +19,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A state directory with a running simulator; its TPM has no persistent keys between tests."""
     shell = Shell(tmp_path_factory.mktemp("s"))
     for name in ("right", "wrong", "owner"):
-        (shell.state / name).write_text(f"{name}\n")
+        write_password(shell.state / name, f"{name}\n")
     try:
         yield shell
     finally:
@@ -92,7 +93,7 @@ def test_a_handle_in_use_leaves_no_imported_identity(board: Shell) -> None:
 
 def test_wrong_passwords_until_lock_out_and_back(shell: Shell) -> None:
     for name in ("right", "wrong"):
-        (shell.state / name).write_text(f"{name}\n")
+        write_password(shell.state / name, f"{name}\n")
     right, wrong = (("--password-file", str(shell.state / name)) for name in ("right", "wrong"))
     shell.simulate("create", "locked", *right)
     key = str(shell.state / "identities" / "locked" / "key.pem")
@@ -134,14 +135,14 @@ def test_a_password_is_for_one_key_and_of_64_bytes(board: Shell) -> None:
     right = ("--password-file", str(board.state / "right"))
     error = board.refuse(2, "--simulate", "keys", "--prove", *right)
     assert error["title"] == "Which key?"
-    (board.state / "long").write_text("ä" * 33)
+    write_password(board.state / "long", "ä" * 33)
     long = ("--password-file", str(board.state / "long"))
     error = board.refuse(2, "--tcti", "device:/nowhere", "create", "x", *long)
     assert "66 bytes" in error["cause"]
 
 
 def test_the_owner_s_password_comes_from_a_file(shell: Shell) -> None:
-    (shell.state / "owner").write_text("owner\n")
+    write_password(shell.state / "owner", "owner\n")
     owner = ("--owner-password-file", str(shell.state / "owner"))
     shell.simulate("create", "before")
     connection = Simulator(shell.state / "simulator").ensure()

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from support.passwords import write_password
 from support.shell import Shell
 from tools.walk import free_port
 
@@ -187,7 +188,7 @@ def test_an_untrusted_server(ready: Shell, shell: Shell) -> None:
 
 def test_the_password_comes_from_a_file_or_standard_input(shell: Shell) -> None:
     secret = shell.state / "secret"
-    secret.write_text("correct horse\n")
+    write_password(secret, "correct horse\n")
     shell.simulate("create", "locked", "--password-file", str(secret))
     request = ("--simulate", "request", "locked", "--subject", "CN=locked")
     assert "--password-file FILE" in shell.refuse(4, *request)["remedy"]
@@ -200,7 +201,7 @@ def test_the_password_comes_from_a_file_or_standard_input(shell: Shell) -> None:
 
 def test_an_empty_password_file_makes_no_unprotected_key(shell: Shell) -> None:
     empty = shell.state / "empty"
-    empty.write_text("\n")
+    write_password(empty, "\n")
     shell.refuse(2, "--simulate", "create", "open", "--password-file", str(empty))
     assert shell.identities() == []
 

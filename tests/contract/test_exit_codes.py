@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from support.contract_walk import Place, place
 from support.golden import as_json, check
+from support.passwords import write_password
 from support.waiting import wait_until
 
 NOWHERE = "--tcti device:/nonexistent"
@@ -74,7 +75,7 @@ def board() -> Iterator[Place]:
 
 def _write_files(made: Place) -> None:
     (made.files / "folder").mkdir()
-    (made.files / "empty").write_text("\n")
+    write_password(made.files / "empty", "\n")
     (made.files / "junk").write_bytes(b"\0junk\n")
     openssl = made.authority.run
     key = made.files / "soft.pem"

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from support.authority import Authority
 from support.golden import Mask, Rules
+from support.passwords import write_password
 from support.shell import Shell
 from support.waiting import assert_nothing_left, wait_until
 
@@ -52,7 +53,7 @@ class Place:
         self.other = Authority(self.files / "other", "Other CA")
         self.visitor: subprocess.Popen[str] | None = None
         for name in ("right", "wrong", "owner"):
-            (self.files / name).write_text(f"{name}\n")
+            write_password(self.files / name, f"{name}\n")
         self.words = {
             "files": str(self.files),
             "state": str(self.state),

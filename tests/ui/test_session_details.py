@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+
+import pytest
 
 from tpmconsole.board.tpm_users import Link, TpmUser
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
@@ -44,13 +47,20 @@ RUNNING = SessionStatus(
 )
 
 
+@pytest.fixture(params=[1000, 0], ids=["user", "root"])
+def who(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(os, "geteuid", lambda: request.param)
+    return int(request.param)
+
+
 def said(facts: list[Fact]) -> dict[str, str]:
     return {fact.label: fact.text for fact in facts}
 
 
-def test_every_live_fact_is_said() -> None:
+def test_every_live_fact_is_said(who: int) -> None:
+    process = "process 4242" if who else "process 4242 as root"
     assert said(session_facts(RUNNING)) == {
-        "Since": "2026-11-25 13:02:11 UTC, process 4242, CPU 1 %, 41 MB",
+        "Since": f"2026-11-25 13:02:11 UTC, {process}, CPU 1 %, 41 MB",
         "Engine": "bridge: tpm2-openssl 1.1.1 is older than 1.2",
         "TLS": "TLSv1.3 TLS_AES_256_GCM_SHA384 x25519, full handshake",
         "Peer": "CN=broker, until 2027-11-25",
@@ -63,7 +73,7 @@ def test_every_live_fact_is_said() -> None:
     }
 
 
-def test_all_of_it_fits_into_the_pane() -> None:
+def test_all_of_it_fits_into_the_pane(who: int) -> None:
     """Twelve rows; where the engine's reason and the error take a second one each."""
     long = replace(RUNNING, last_error=replace(RUNNING.last_error, cause="x " * 60))  # type: ignore[type-var]
     assert len(lay_out(session_facts(long), 80, 0).plain.splitlines()) <= 12

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from tpmconsole.board.phrases import MOVED_FOR_GOOD
 from tpmconsole.board.pins import pin_of_key
 from tpmconsole.board.plan import Plan
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.system.files import PRIVATE_FILE
+from tpmconsole.system.files import PRIVATE_FILE, set_mode
 from tpmconsole.text import printable
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.handles import check_for_new_key
@@ -216,15 +217,19 @@ def make_private(board: Board, key: KeyFile) -> None:
     """Let only the owner of a key file read it.
 
     Raises:
-        ConsoleError: it is somebody else's file, or gone.
+        ConsoleError: it is somebody else's file, a link or no file at all, or gone.
     """
+    path = Path(key.path)
     try:
-        Path(key.path).chmod(PRIVATE_FILE)
+        set_mode(path, PRIVATE_FILE)
     except OSError as error:
+        link = error.errno == errno.ELOOP
         raise ConsoleError(
             "Not made private",
-            f"{printable(key.path)}: {error.strerror}",
-            "ask whoever owns the file to run chmod 600 on it",
+            f"{printable(key.path)}: {'it is a link' if link else error.strerror}",
+            "make the file private that it leads to"
+            if link
+            else "ask whoever owns the file to run chmod 600 on it",
         ) from error
     board.record("chmod", file=key.path, mode="0600")
 

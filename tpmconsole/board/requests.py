@@ -17,6 +17,7 @@ from tpmconsole.tpm.auth import NO_AUTH, Auth
 
 if TYPE_CHECKING:  # cryptography loads when first used: the first paint is waiting
     from tpmconsole.board import Board
+    from tpmconsole.identity.identity import Identity
     from tpmconsole.system.disks import Disk
     from tpmconsole.x509.request_spec import Line, RequestSpec
 
@@ -163,9 +164,9 @@ def renew(
 ) -> bytes:
     """Ask for the certificate's names and role again: with the same key, or with a new one.
 
-    A new key is a new identity with the same trust anchors; the old one stays as it is and goes
-    on working until nobody needs it any more. Where making it was cut off after its key, the
-    same call goes on from there.
+    A new key is a new identity with the same trust anchors, without the demo CA where the TPM is
+    a real one; the old one stays as it is and goes on working until nobody needs it any more.
+    Where making it was cut off after its key, the same call goes on from there.
 
     Args:
         new_name: the new identity with the new key; None keeps the key.
@@ -195,10 +196,26 @@ def renew(
         ) from error
     if not _was_cut_off(board, new_name, name):
         create_key(board, new_name, algorithm, auth, renews=name)
-    if identity.has_trust:
-        anchors = read_bounded(identity.trust, CERTIFICATE_BYTES)
+    if anchors := _anchors_to_carry(board, identity):
         add_anchors(board, new_name, anchors)
     return make_request(board, new_name, spec, replace(auth, spend_last_attempt=True), out)
+
+
+def _anchors_to_carry(board: Board, identity: Identity) -> bytes:
+    """The trust anchors that a new key's identity gets as well, PEM; empty for none.
+
+    The key of the demo CA is a file: whoever has read it can pose as any peer. Beside a real TPM
+    nobody goes on to trust it without being asked.
+    """
+    from tpmconsole.x509.demo_ca import is_demo_root
+    from tpmconsole.x509.names import pem
+
+    if not identity.has_trust:
+        return b""
+    anchors = board.identities.trust_certificates(identity.name)
+    if not board.connect().simulated:
+        anchors = [one for one in anchors if not is_demo_root(one)]
+    return pem(anchors)
 
 
 def _was_cut_off(board: Board, new_name: str, name: str) -> bool:

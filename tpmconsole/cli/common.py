@@ -14,6 +14,7 @@ from tpmconsole.errors import ConsoleError, ExitCode, usage_error
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Secret, first_line
 from tpmconsole.system.files import read_bounded
+from tpmconsole.system.password_files import read_password_file
 from tpmconsole.tpm.auth import Auth, check_password
 
 if TYPE_CHECKING:
@@ -47,10 +48,10 @@ def read_password(path: Path | None) -> Secret | None:
     """The first line of the password file, or of standard input for ``-``."""
     if path is None:
         return None
-    if str(path) == "-":
+    if str(path) in ("-", "/dev/stdin"):
         data = sys.stdin.buffer.readline(PASSWORD_BYTES)
     else:
-        data = read_bounded(path, PASSWORD_BYTES)
+        data = read_password_file(path, PASSWORD_BYTES)
     password = first_line(data)
     if not password:  # a key without a password is made by leaving the option out, not by accident
         raise usage_error(

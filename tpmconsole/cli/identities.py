@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from argparse import Namespace
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from tpmconsole.cli.parser import (
     key_password_options,
     other_password_options,
 )
-from tpmconsole.errors import ExitCode, remedy_to_json, usage_error
+from tpmconsole.errors import Action, ExitCode, NextStep, remedy_to_json, usage_error
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
@@ -72,8 +72,13 @@ def _renew(board: Board, args: Namespace) -> Answer:
         new_name=args.new_key,
         out=out_file(args),
     )
+    had_trust = board.identities.get(args.name).has_trust
     args.name = args.new_key or args.name
-    return _requested(board, args, pem)
+    answer = _requested(board, args, pem)
+    if had_trust and not board.identities.get(args.name).has_trust and str(args.out) != "-":
+        step = NextStep(Action.ADD_TRUST, args.name, "the demo CA is not trusted here; run: {}")
+        return replace(answer, lines=[*answer.lines, f"{args.name}: {say(step)}"])
+    return answer
 
 
 def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = True) -> Answer:

@@ -55,7 +55,15 @@ def _session_start(board: Board, args: Namespace) -> Answer:
         running = board.sessions.show(running.id, usage=True)
         return Answer(running.to_json(), session_lines([running]), changed=False)
     facts = start_session(board, spec, read_auth(args))
-    return Answer(facts.to_json(), session_lines([facts]), changed=True)
+    return Answer(facts.to_json(), _started_lines(facts), changed=True)
+
+
+def _started_lines(facts: SessionStatus) -> list[str]:
+    from tpmconsole.board.lines import session_lines
+    from tpmconsole.board.root_hint import session_note
+
+    note = session_note(facts)
+    return [*session_lines([facts]), *([f"note: {say(note)}"] if note else [])]
 
 
 def _session_list(board: Board, _: Namespace) -> Answer:
@@ -91,21 +99,24 @@ def _session_install(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.sessions import install, unit
     from tpmconsole.cli.install import told
     from tpmconsole.session.spec import PasswordFiles
+    from tpmconsole.system.password_files import check_for_service
 
     session = board.sessions.of_identity(args.id)
-    given = (args.password_file, args.owner_password_file, args.parent_password_file)
-    files = PasswordFiles(*(file and file.absolute() for file in given))
+    named = (args.password_file, args.owner_password_file, args.parent_password_file)
+    given = [file and file.absolute() for file in named]
+    files = PasswordFiles(*given)
     if args.dry_run:
         return told(unit(board, session, files), None)
+    for file in filter(None, given):
+        check_for_service(file)
     return told(*install(board, session, files))
 
 
 def _session_restart(board: Board, args: Namespace) -> Answer:
-    from tpmconsole.board.lines import session_lines
     from tpmconsole.board.sessions import restart
 
     facts = restart(board, args.id, read_auth(args))
-    return Answer(facts.to_json(), session_lines([facts]), changed=True)
+    return Answer(facts.to_json(), _started_lines(facts), changed=True)
 
 
 def _session_users(board: Board, _: Namespace) -> Answer:
@@ -218,7 +229,8 @@ def add_commands(commands: Any) -> None:
             "--crl",
             type=Path,
             metavar="FILE",
-            help="refuse peers whose certificate this list (CRL) revokes",
+            help="refuse peers whose certificate this list (CRL) revokes; CAs below the roots, "
+            "too, where each root has its list in FILE",
         )
         key_password_options(one)
         other_password_options(one)

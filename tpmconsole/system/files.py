@@ -205,6 +205,27 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def set_mode(path: Path, mode: int) -> None:
+    """Change the mode of a file or folder of ours.
+
+    By a descriptor: nobody can put something else in its place between the look and the change.
+
+    Raises:
+        OSError: it cannot be changed, is a link (ELOOP), is something else, or is somebody else's.
+    """
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+    descriptor = os.open(path, flags)
+    try:
+        status = os.fstat(descriptor)
+        if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
+            raise OSError(errno.EINVAL, "it is neither a file nor a folder", str(path))
+        if status.st_uid != os.geteuid():
+            raise PermissionError(errno.EPERM, "it is somebody else's", str(path))
+        os.fchmod(descriptor, mode)
+    finally:
+        os.close(descriptor)
+
+
 def read_bounded(path: Path, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes; never opens a device, fifo or socket.
 
@@ -214,24 +235,25 @@ def read_bounded(path: Path, limit: int) -> bytes:
     try:
         # Opening alone may do something to a device, such as rewinding a tape.
         if not stat.S_ISREG(path.stat().st_mode):
-            raise _cannot_read(path, "it is not a regular file", "name the file itself")
+            raise cannot_read(path, "it is not a regular file", "name the file itself")
         # O_NONBLOCK: were it a fifo by now, opening would wait for its writer for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
-                raise _cannot_read(path, "it is not a regular file")
+                raise cannot_read(path, "it is not a regular file")
             if status.st_size > limit:
                 size = f"it has {status.st_size} bytes, more than {limit}"
-                raise _cannot_read(path, size, "name another file: none of this kind is so large")
+                raise cannot_read(path, size, "name another file: none of this kind is so large")
             # None: a file of /proc that would wait for content, such as /proc/kmsg.
             return file.read(limit) or b""
     except OSError as error:
         why = error.strerror or str(error)
-        raise _cannot_read(path, why, remedy(error)) from error
+        raise cannot_read(path, why, remedy(error)) from error
 
 
-def _cannot_read(path: Path, why: str, remedy: str | None = None) -> ConsoleError:
+def cannot_read(path: Path, why: str, remedy: str | None = None) -> ConsoleError:
+    """A file that was not read, in words."""
     return ConsoleError(
         "File not read", f"{path}: {why}", remedy or "check the path and its permissions"
     )

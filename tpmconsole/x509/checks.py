@@ -106,7 +106,8 @@ def check_san(leaf: x509.Certificate) -> Finding:
     if any(isinstance(name, kinds) for name in general_names(leaf)):
         return ok("it names the server for its clients", name="san")
     return warn(
-        "it has no DNS name or IP address: clients cannot check that they reached this server",
+        "it has no DNS name or IP address: clients cannot check that they reached this server; "
+        "the common name does not count",
         NextStep(Action.ASK_FOR_NAMES, text="make a new request with {}"),
         name="san",
     )

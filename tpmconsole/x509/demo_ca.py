@@ -32,6 +32,17 @@ ROOT_DAYS = 20 * 365
 _FILE_BYTES = 64 * 1024
 # So that a peer whose clock is a little slow takes a certificate that was made just now.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
+_NAME = x509.Name(
+    [
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tpmconsole"),
+        x509.NameAttribute(NameOID.COMMON_NAME, "tpmconsole demo CA"),
+    ]
+)
+
+
+def is_demo_root(certificate: x509.Certificate) -> bool:
+    """Whether a trust anchor is the demo CA of some state directory, by its name."""
+    return certificate.subject == _NAME
 
 
 class DemoCa:
@@ -183,17 +194,11 @@ class DemoCa:
 def _make_root(now: datetime) -> bytes:
     """A new key and its self-signed certificate, one PEM after the other."""
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name(
-        [
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "tpmconsole"),
-            x509.NameAttribute(NameOID.COMMON_NAME, "tpmconsole demo CA"),
-        ]
-    )
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     root = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(_NAME)
+        .issuer_name(_NAME)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(days=1))

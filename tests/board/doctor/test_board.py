@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.running import NOBODY, as_nobody, needs_root
@@ -22,8 +23,12 @@ from tpmconsole.board.doctor import Finding, Surroundings, examine
 from tpmconsole.board.doctor.modes import repair, wrong_modes
 from tpmconsole.board.doctor.probes import PROBES
 from tpmconsole.board.root_hint import root_note, say_once
+from tpmconsole.cli.next_steps import say
+from tpmconsole.session.manager import SessionManager
+from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Connection
+from tpmconsole.ui.pages.sessions.details import session_facts
 
 Look = Callable[..., Finding]
 
@@ -282,3 +287,37 @@ def test_the_commands_repair_modes_after_a_yes_and_refuse_a_bad_address(shell: S
     assert done == {"repaired": [str(shell.state)], "left": 0, "changed": True}
     assert shell.state.stat().st_mode & 0o777 == 0o700
     shell.refuse(2, "doctor", "--server", "nowhere")
+
+
+def _session(**changes: Any) -> SessionStatus:
+    facts = SessionStatus("server-1", "server", "gateway", "127.0.0.1:1", pid=9)
+    return replace(facts, **{"state": State.RUNNING, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "by_root", "told"),
+    [
+        ({}, True, True),
+        ({}, False, False),
+        ({"unit": "tpmconsole-server-1.service"}, True, False),
+        ({"simulated": True}, True, False),
+        ({"state": State.STOPPED}, True, False),
+    ],
+)
+def test_a_session_that_root_started_is_told(
+    look: Look,
+    monkeypatch: pytest.MonkeyPatch,
+    changes: dict[str, object],
+    by_root: bool,
+    told: bool,
+) -> None:
+    one = _session(**changes)
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if by_root else 1000)
+    monkeypatch.setattr(SessionManager, "list", lambda *_, **__: [one])
+    found = look("privilege")
+    assert ("run as root, unconfined: server-1" in found.text) is told
+    assert ("process 9 as root" in session_facts(one)[0].text) is told
+    if told:
+        assert found.state == "warn"
+        assert found.remedy is not None
+        assert "tpmconsole session install server-1" in say(found.remedy)

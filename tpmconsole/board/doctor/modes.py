@@ -10,7 +10,8 @@ from pathlib import Path
 
 from tpmconsole.board import Board
 from tpmconsole.board.plan import Plan
-from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, cannot_write
+from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, cannot_write, set_mode
+from tpmconsole.system.owners import user_name
 
 # A state directory has hundreds of files at most; somebody's home given by mistake has more.
 MOST = 20_000
@@ -54,12 +55,7 @@ def repair(wrong: Sequence[WrongMode]) -> int:
         if not one.ours:
             continue
         try:
-            # By a descriptor: nobody can put a link in its place between the look and the change.
-            descriptor = os.open(one.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-            try:
-                os.fchmod(descriptor, one.wanted)
-            finally:
-                os.close(descriptor)
+            set_mode(one.path, one.wanted)
         except OSError as error:
             raise cannot_write(one.path, error) from error
         done += 1
@@ -91,16 +87,7 @@ def _judge(path: Path) -> WrongMode | None:
     ours = status.st_uid == os.geteuid()
     if ours and not mode & 0o077:
         return None
-    return WrongMode(path, mode, wanted, _owner(status.st_uid), ours)
-
-
-def _owner(number: int) -> str:
-    import pwd
-
-    try:
-        return pwd.getpwuid(number).pw_name
-    except KeyError:
-        return str(number)
+    return WrongMode(path, mode, wanted, user_name(status.st_uid), ours)
 
 
 def plan_repair(board: Board) -> Plan[int] | None:

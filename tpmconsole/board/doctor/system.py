@@ -10,7 +10,7 @@ from pathlib import Path
 from tpmconsole import clock as board_clock
 from tpmconsole.board.doctor.examination import Examination, Surroundings
 from tpmconsole.board.doctor.modes import wrong_modes
-from tpmconsole.board.root_hint import root_note
+from tpmconsole.board.root_hint import root_note, session_note
 from tpmconsole.errors import Action, NextStep
 from tpmconsole.finding import Finding, fail, ok, warn
 
@@ -147,6 +147,10 @@ def files(examination: Examination) -> Finding:
 def privilege(examination: Examination) -> Finding:
     """Do we run with more rights than it takes?"""
     evidence = (f"user id {os.geteuid()}, real {os.getuid()}",)
+    open_ones = [one for one in map(session_note, examination.board.sessions.list()) if one]
+    if open_ones:
+        which = ", ".join(one.subject for one in open_ones)
+        return warn(f"sessions run as root, unconfined: {which}", open_ones[0], *evidence)
     note = root_note(examination.connection)
     if note is not None:
         return warn("running as root, which it need not be", note, *evidence)

@@ -201,6 +201,8 @@ def bare_context(*, server: bool, min_tls: str | None, max_tls: str | None) -> s
     context.minimum_version = _VERSIONS[min_tls or "1.2"]
     if max_tls:
         context.maximum_version = _VERSIONS[max_tls]
+    # The common name counts for nothing, also beside names of other kinds (RFC 9525, 6.3).
+    context.hostname_checks_common_name = False
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     if server:
         context.num_tickets = 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 from datetime import UTC, datetime
@@ -12,6 +13,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.system.files import read_bounded
+
+log = logging.getLogger(__name__)
 
 CRL_BYTES = 32 * 1024 * 1024
 _BEGIN, _END = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----"
@@ -42,7 +45,13 @@ def demand_unrevoked(context: ssl.SSLContext, path: Path) -> None:
     """Refuse every peer whose certificate a list in the file revokes.
 
     So is one whose issuer has no list there, or one that has expired: nobody knows of it whether it
-    is revoked. Only the peer's own certificate is looked up, not its intermediates'.
+    is revoked. Where the file has a list of every root among the trust anchors, and they are all
+    roots, this holds for the intermediates between a peer and its root as well; else only the
+    peer's own certificate is looked up. OpenSSL would look for a list about an intermediate that is
+    itself an anchor, too, and could never verify it.
+
+    Args:
+        context: has its trust anchors already.
 
     Raises:
         ConsoleError: the file holds no list, or one that has expired already.
@@ -57,6 +66,7 @@ def demand_unrevoked(context: ssl.SSLContext, path: Path) -> None:
                 "with it every peer would be refused",
                 _FETCH,
             )
+    whole = _whole_chain(context, lists)
     # A file that is only in memory: OpenSSL reads PEM, and wants a path.
     descriptor = os.memfd_create("revoked")
     try:
@@ -71,4 +81,13 @@ def demand_unrevoked(context: ssl.SSLContext, path: Path) -> None:
         ) from error
     finally:
         os.close(descriptor)
-    context.verify_flags |= ssl.VERIFY_CRL_CHECK_LEAF
+    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN if whole else ssl.VERIFY_CRL_CHECK_LEAF
+    log.info("revoked are looked for %s", "in the whole chain" if whole else "among peers alone")
+
+
+def _whole_chain(context: ssl.SSLContext, lists: list[x509.CertificateRevocationList]) -> bool:
+    """Whether there is a list for every place at which a chain can end."""
+    issuers = {one.issuer.public_bytes() for one in lists}
+    anchors = [x509.load_der_x509_certificate(der) for der in context.get_ca_certs(True)]
+    roots = [one.subject.public_bytes() for one in anchors if one.subject == one.issuer]
+    return bool(roots) and len(roots) == len(anchors) and issuers.issuperset(roots)

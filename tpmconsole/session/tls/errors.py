@@ -225,8 +225,9 @@ def _not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleErro
     if error.verify_code in _NAME_MISMATCH:
         return ConsoleError(
             "Wrong name",
-            f"the certificate of {peer} is for another host name",
-            "connect by a name that stands in its certificate",
+            f"the certificate of {peer} is for another host name, or for none: "
+            "its common name does not count",
+            "connect by a DNS name or address that is among its alternative names",
         )
     if error.verify_code in _ABOUT_DATES and (no_clock := clock.fault(clock.now())):
         return ConsoleError("Peer not trusted", f"{peer}: {no_clock}", clock.SET_IT)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.lines import event_words
 from tpmconsole.board.phrases import seconds_words, size_words
+from tpmconsole.board.root_hint import session_note
 from tpmconsole.errors import remedy_from_json
 from tpmconsole.text import printable
 from tpmconsole.ui.next_steps import say
@@ -67,7 +68,7 @@ def _waiting(one: SessionStatus) -> str:
 def _life(one: SessionStatus) -> str:
     words = [utc(one.since)]
     if not one.state.ended and one.pid is not None:
-        words.append(f"process {one.pid}")
+        words.append(f"process {one.pid}{' as root' if session_note(one) else ''}")
         if one.cpu_percent is not None:
             words.append(f"CPU {one.cpu_percent:.0f} %")
         if one.rss_bytes is not None:
