@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
-from tpmconsole.inputs import user_path
+from tpmconsole.inputs import parse_toml, user_path
 
 LINES = ("auto", "serial", "fast")
 # The variables that choose a TPM, the first one that is set.
@@ -160,7 +160,7 @@ def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
     candidates = [Path(named)] if named else [state / FILE_NAME, SYSTEM_FILE]
     for path in candidates:
         try:
-            return _parse(path.read_text(encoding="utf-8"))
+            return parse_toml(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -173,12 +173,6 @@ def _read_options(state: Path, env: Mapping[str, str]) -> dict[str, Any]:
                 "Settings not read", f"{path}: {error}", "correct the file or move it away"
             ) from error
     return {}
-
-
-def _parse(text: str) -> dict[str, Any]:
-    import tomllib  # most boards have no such file, and the first paint is waiting
-
-    return tomllib.loads(text)
 
 
 QUIET_S = 90.0

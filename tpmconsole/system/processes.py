@@ -87,7 +87,9 @@ def open_log(log: Path) -> Iterator[int]:
     Raises:
         OSError: it cannot be opened.
     """
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # A link in the log's place would have us write into whatever it names.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(log, flags, 0o600)
     try:
         yield descriptor
     finally:
