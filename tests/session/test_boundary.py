@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -27,13 +29,18 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.record import parse_record
 from tpmconsole.inputs import parse_json, parse_toml
 from tpmconsole.session import events
-from tpmconsole.session.directory import FILE, LOG_FILE
+from tpmconsole.session.directory import FILE, LOG_FILE, SessionConfig, new_folder
 from tpmconsole.session.events import EventLog, read_events
 from tpmconsole.session.launcher import last_words
+from tpmconsole.session.ownership import hold_lock, is_lock_held
 from tpmconsole.session.said import event_of, object_of
+from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
+from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings
+from tpmconsole.system.processes import Process, boot_id, start_time
 from tpmconsole.system.untrusted import NotTheirFileError, open_to_append, open_to_read
+from tpmconsole.tpm.model import Connection, KeyRef
 
 DEEP = 1500
 NESTED = "[" * DEEP + "]" * DEEP
@@ -47,9 +54,16 @@ def board(settings: Callable[..., Settings]) -> Board:
 @pytest.fixture
 def folder(board: Board) -> Path:
     """Where a session says how it is."""
-    made = board.settings.sessions / "client-1"
-    made.mkdir(parents=True, mode=0o700)
-    say(made, good())
+    credentials = Credentials("gateway", KeyRef(handle=0x81000010), Path("c"), Path("t"))
+    order = SessionConfig(
+        SessionSpec("client", "gateway", "h", 1),
+        credentials,
+        Connection("device:/dev/none", "test"),
+        EngineChoice("bridge", "test"),
+        "-",
+    )
+    made = new_folder(board.settings.sessions, order)
+    say(made, json.loads((made / FILE).read_text()) | {"state": "stopped"})
     return made
 
 
@@ -209,6 +223,72 @@ def test_an_endless_file_is_read_from_its_end(
     (folder / events.FILE).write_bytes(b"")
     os.truncate(folder / events.FILE, 1 << 40)
     assert list(read_events(folder)) == []
+
+
+# Another one's process
+
+
+@pytest.fixture
+def victim() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is no session's."""
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def forged(folder: Path, pid: int, /, **more: Any) -> None:
+    """A session says that it is another process."""
+    running = {"state": "running", "pid": pid, "start_time": start_time(pid), "boot": boot_id()}
+    say(folder, json.loads((folder / FILE).read_text()) | running | more)
+
+
+def test_a_process_that_holds_no_lock_is_not_ended(
+    board: Board, folder: Path, victim: subprocess.Popen[bytes]
+) -> None:
+    forged(folder, victim.pid)
+    for ask in (board.sessions.stop, board.sessions.reload):
+        with pytest.raises(ConsoleError, match="which is another one's"):
+            ask("client-1")
+    assert victim.poll() is None
+    lock = hold_lock(folder)
+    assert is_lock_held(folder)
+    assert board.sessions.stop("client-1").state == State.STOPPED
+    assert victim.wait(10) < 0
+    lock.close()
+    assert not is_lock_held(folder)
+
+
+@needs_root
+def test_another_users_process_is_not_even_shown(
+    board: Board, folder: Path, victim: subprocess.Popen[bytes]
+) -> None:
+    os.chown(folder, NOBODY, NOBODY)
+    for file in folder.iterdir():
+        os.chown(file, NOBODY, NOBODY)
+    for pid in (victim.pid, 1, os.getpid()):
+        forged(folder, pid)
+        (shown,) = board.sessions.list(usage=True)
+        assert (shown.state, shown.rss_bytes) == (State.FAILED, None)
+        assert board.sessions.stop("client-1").state == State.FAILED
+        assert list(board.sessions.pids()) == []
+    assert victim.poll() is None
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**62, 1])
+def test_numbers_that_are_no_process_of_ours(board: Board, folder: Path, number: int) -> None:
+    forged(folder, os.getpid(), pid=number)
+    assert board.sessions.show("client-1", usage=True).state == State.FAILED
+    assert board.sessions.stop("client-1").state == State.FAILED
+
+
+def test_a_signal_never_reaches_who_has_the_id_by_now(victim: subprocess.Popen[bytes]) -> None:
+    began = start_time(victim.pid)
+    Process(victim.pid, began + 1).signal(signal.SIGKILL)
+    assert victim.poll() is None
+    assert Process(victim.pid, began).belongs_to(os.getuid())
+    assert not Process(victim.pid, began).belongs_to(os.getuid() + 1)
+    Process(victim.pid, began).signal(signal.SIGKILL)
+    assert victim.wait(10) == -signal.SIGKILL
 
 
 # Whatever bytes there are
