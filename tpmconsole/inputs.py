@@ -1,8 +1,10 @@
-"""Addresses, numbers and paths as people write them."""
+"""Addresses, numbers and paths as people write them, and files of JSON and TOML."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 from tpmconsole.errors import usage_error
 
@@ -56,3 +58,33 @@ def user_path(text: str) -> Path:
         raise usage_error(
             "No such user", f"'{text}' names the home of nobody", "write the whole path"
         ) from error
+
+
+def parse_json(text: str | bytes) -> Any:
+    """What JSON says; no NaN and no infinity, which JSON (RFC 8259, 6) does not have.
+
+    Raises:
+        ValueError: it is none, or nested so deep that nobody can have meant it.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_number)
+    except RecursionError as error:
+        raise _too_deep() from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """What TOML says; errors as ``parse_json``."""
+    import tomllib  # most boards have no file of it, and the first paint is waiting
+
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise _too_deep() from error
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f"{word} is no number of JSON's")
+
+
+def _too_deep() -> ValueError:
+    return ValueError("its brackets are nested too deep")

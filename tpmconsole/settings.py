@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
-from tpmconsole.inputs import user_path
+from tpmconsole.inputs import parse_toml, user_path
 from tpmconsole.system.owners import check_for_root
 
 LINES = ("auto", "serial", "fast")
@@ -185,7 +185,7 @@ def _read_options(state: Path, env: Mapping[str, str]) -> tuple[dict[str, Any], 
     for path in candidates:
         try:
             check_for_root(path, "the settings file")
-            return _parse(path.read_text(encoding="utf-8")), path
+            return parse_toml(path.read_text(encoding="utf-8")), path
         except FileNotFoundError:
             continue
         except OSError as error:
@@ -198,12 +198,6 @@ def _read_options(state: Path, env: Mapping[str, str]) -> tuple[dict[str, Any], 
                 "Settings not read", f"{path}: {error}", "correct the file or move it away"
             ) from error
     return {}, None
-
-
-def _parse(text: str) -> dict[str, Any]:
-    import tomllib  # most boards have no such file, and the first paint is waiting
-
-    return tomllib.loads(text)
 
 
 QUIET_S = 90.0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import ssl
@@ -27,6 +28,7 @@ from tpmconsole.session.events import EventLog, EventReader, follow_events, read
 from tpmconsole.session.process import line_protocol
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.process.tcp import Wire, connect, listen
+from tpmconsole.session.said import event_of
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
 from tpmconsole.session.tls import errors
 from tpmconsole.session.tls.errors import Peer, explain
@@ -117,11 +119,11 @@ def test_a_reader_reads_no_line_twice_from_the_disk(
     log = EventLog(tmp_path)
     parsed: list[bytes] = []
 
-    def parse(line: bytes) -> object:
+    def parse(line: bytes) -> dict[str, object] | None:
         parsed.append(line)
-        return json.JSONDecoder().decode(line.decode())
+        return event_of(line)
 
-    monkeypatch.setattr(json, "loads", parse)
+    monkeypatch.setattr(events, "event_of", parse)
     with EventReader(tmp_path) as reader:
         for number in range(50):
             log.write("message", number=number)
@@ -154,6 +156,21 @@ def test_a_flood_is_counted_not_written(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(written) == int(events.BURST) + 1
     assert written[-1]["skipped"] == 50
     assert written[-1]["cause"] == "the end"
+
+
+def test_a_flood_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "RATE", 0.0)
+    monkeypatch.setattr(events, "BURST", 10.0)
+    quiet = events.QuietLog()
+
+    def line() -> logging.LogRecord:
+        return logging.LogRecord("x", logging.WARNING, "", 0, "rubbish from %s", ("h",), None)
+
+    assert sum(quiet.filter(line()) for _ in range(50)) == 10
+    quiet._allowance._left = 1.0
+    told = line()
+    assert quiet.filter(told)
+    assert told.getMessage() == "rubbish from h (40 lines before it were left out)"
 
 
 def test_what_a_peer_says_cannot_play_with_the_terminal(tmp_path: Path) -> None:
@@ -263,7 +280,7 @@ def test_facts_survive_their_file() -> None:
     data = json.loads(json.dumps(facts.to_json()))
     assert SessionStatus.from_json(data) == facts
     assert SessionStatus.from_json(data | {"more": 1}) == facts
-    for broken in ({}, {"state": "odd"}, data | {"peer": 3}, {"state": "running"}):
+    for broken in ({}, {"state": "odd"}, data | {"identity": [1]}, {"state": "running"}):
         with pytest.raises(ValueError, match=r"."):
             SessionStatus.from_json(broken)
     assert address_text("::1", 1) == "[::1]:1"

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from tpmconsole import clock
 from tpmconsole.board import audit, storage_names
 from tpmconsole.errors import ConsoleError
+from tpmconsole.inputs import parse_json
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder, read_bounded, write_atomic
 from tpmconsole.tpm.client import Tpm
@@ -172,7 +173,7 @@ class Board:
         """
         now = health.self_test
         try:
-            note = json.loads(read_bounded(self._self_test_file, NOTE_BYTES))
+            note = parse_json(read_bounded(self._self_test_file, NOTE_BYTES))
             kind, time = str(note["kind"]), str(note["time"])
             told = (note["result"], note["reset_count"])
         except (ConsoleError, ValueError, TypeError, LookupError):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import platform
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from tpmconsole.board.lines import (
     status_lines,
 )
 from tpmconsole.errors import ConsoleError
+from tpmconsole.inputs import parse_json
 from tpmconsole.logs import redact
 from tpmconsole.system.hardware import host_name, serial_number
 from tpmconsole.text import printable
@@ -156,13 +157,22 @@ def _one_certificate(label: str, one: dict[str, Any]) -> Iterator[str]:
 
 
 def _sessions(board: Board, say: Say) -> tuple[Any, Iterable[str]]:
-    data, lines = [], []
+    data: list[dict[str, Any]] = []
+    lines: list[str] = []
     sessions = board.sessions.list(usage=True)
     for one in sessions:
-        events = list(board.sessions.events(one.id))[-LAST_EVENTS:]
+        events = _last_events(board, one.id)
         data.append(one.to_json() | {"events": events})
         lines += [f"-- {one.id}", *(event_line(event, say) for event in events)]
     return data, [*session_lines(sessions), *lines]
+
+
+def _last_events(board: Board, session: str) -> list[dict[str, Any]]:
+    """Of a session whose events cannot be read, why: it must not keep others from being told."""
+    try:
+        return list(deque(board.sessions.events(session), LAST_EVENTS))
+    except (OSError, ConsoleError) as error:
+        return [{"time": "-", "event": "not to be had", "why": str(error)}]
 
 
 def _changes(audit: Path) -> tuple[Any, Iterable[str]]:
@@ -171,7 +181,7 @@ def _changes(audit: Path) -> tuple[Any, Iterable[str]]:
     known = []
     for line in lines:
         try:
-            known.append(json.loads(line))
+            known.append(parse_json(line))
         except ValueError:
             continue  # cut off by the length of what we read
     return known, lines

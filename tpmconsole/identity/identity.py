@@ -25,7 +25,7 @@ NAME_CHARACTERS = 64
 _SMALL_FILE_BYTES = 64 * 1024
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
-_HANDLE = re.compile(r"0x[0-9a-fA-F]{8}\s*")
+_HANDLE = re.compile(r"(0x[0-9a-fA-F]{8})[ \t\r\n]*")
 
 
 def check_name(name: str) -> str:
@@ -212,9 +212,10 @@ def _read_handle(folder: Path) -> tuple[int | None, str | None]:
         text = read_bounded(path, 1024).decode("ascii", "replace")
     except ConsoleError as error:
         return None, error.cause
-    if not _HANDLE.fullmatch(text):
+    found = _HANDLE.fullmatch(text)
+    if found is None:
         return None, "key.handle holds no handle such as 0x81000010"
-    return int(text, 16), None
+    return int(found[1], 16), None
 
 
 def handle_line(handle: int) -> bytes:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, fields
 from typing import Any
 
 from tpmconsole.identity.pin import Pin, pin_of
+from tpmconsole.inputs import parse_toml
+from tpmconsole.text import printable
 
 UNKNOWN = "unknown"
 _WORDS = {
@@ -65,9 +66,9 @@ def parse_record(data: bytes, name: str) -> tuple[Record, str | None]:
         the record, and what is wrong with the file in words, or None.
     """
     try:
-        table: dict[str, Any] = tomllib.loads(data.decode())
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        return Record(name), f"identity.toml is damaged: {error}"
+        table: dict[str, Any] = parse_toml(data.decode())
+    except ValueError as error:
+        return Record(name), f"identity.toml is damaged: {printable(str(error))}"
     known = {field.name for field in fields(Record)} - {"name"}
     good = {key: value for key, value in table.items() if key in known and isinstance(value, str)}
     odd = [key for key, words in _WORDS.items() if good.get(key, words[0]) not in words]

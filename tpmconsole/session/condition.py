@@ -9,8 +9,9 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import read_facts
 from tpmconsole.session.launcher import last_words
+from tpmconsole.session.ownership import is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
-from tpmconsole.system.processes import Process, boot_id
+from tpmconsole.system.processes import boot_id
 
 # A session that has not told its process number by now never will.
 SILENT_S = 30.0
@@ -31,7 +32,7 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
             return facts
         this_boot = boot == boot_id()
         process = process_of(facts)
-        if this_boot and process is not None and process.alive:
+        if this_boot and process is not None and is_theirs(process, folder):
             return facts
         if this_boot and process is None and _age_s(facts) < SILENT_S:
             return facts
@@ -63,13 +64,6 @@ def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> Co
         again,
         ExitCode.UNEXPECTED,
     )
-
-
-def process_of(facts: SessionStatus) -> Process | None:
-    """The process that a session last said it was; None before it said so."""
-    if facts.pid is None or facts.start_time is None:
-        return None
-    return Process(facts.pid, facts.start_time)
 
 
 def _age_s(facts: SessionStatus) -> float:

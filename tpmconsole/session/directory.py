@@ -11,6 +11,7 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.events import now
+from tpmconsole.session.said import object_of, shown
 from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.engine import EngineChoice
@@ -21,6 +22,7 @@ from tpmconsole.system.files import (
     temporary_folder,
     write_atomic,
 )
+from tpmconsole.system.untrusted import read
 from tpmconsole.tpm.model import Connection, KeyRef
 
 ID = re.compile(r"(client|server)-(\d{1,9})")
@@ -141,7 +143,7 @@ def read_facts(folder: Path) -> tuple[SessionStatus, str]:
     """
     data = _read(folder)
     try:
-        return SessionStatus.from_json(data), str(data.get("boot", ""))
+        return SessionStatus.from_json(data), shown(str(data.get("boot", "")))
     except ValueError as error:
         raise _damaged(folder) from error
 
@@ -179,18 +181,19 @@ def read_order(folder: Path) -> tuple[SessionConfig, SessionStatus]:
 
 def _read(folder: Path) -> dict[str, Any]:
     try:
-        data = json.loads(read_bounded(folder / FILE, FILE_BYTES))
+        return object_of(read(folder / FILE, FILE_BYTES))
+    except FileNotFoundError as error:
+        raise _damaged(folder, "is missing") from error
+    except OSError as error:
+        raise _damaged(folder, f"is not read: {error.strerror}") from error
     except ValueError as error:
         raise _damaged(folder) from error
-    if not isinstance(data, dict):
-        raise _damaged(folder)
-    return data
 
 
-def _damaged(folder: Path) -> ConsoleError:
+def _damaged(folder: Path, what: str = "cannot be understood") -> ConsoleError:
     return ConsoleError(
         "Session file damaged",
-        f"{folder / FILE} cannot be understood",
+        f"{folder / FILE} {what}",
         f"remove the folder {folder} once nothing runs there",
         ExitCode.UNEXPECTED,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import IO, Any
 
-from tpmconsole.system.files import PRIVATE_FILE
+from tpmconsole.session.said import event_of
+from tpmconsole.system.untrusted import NotTheirFileError, open_to_append, open_to_read
 from tpmconsole.text import printable
 
 FILE = "events.jsonl"
@@ -20,6 +22,7 @@ OLD_FILES = ("events.jsonl.1", "events.jsonl.2")  # the newest first
 FILE_BYTES = 1024 * 1024
 TEXT_LENGTH = 500
 LINE_BYTES = 64 * 1024
+MOST_BYTES = FILE_BYTES + LINE_BYTES  # of one file, which may be another one's than ours
 POLL_S = 0.05
 
 # What a peer can cause as often as it likes is written so often at most; the rest is counted.
@@ -33,6 +36,48 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
+class Allowance:
+    """How much more may be written now of what a peer can cause; the rest is counted."""
+
+    def __init__(self) -> None:
+        self._left = BURST
+        self._filled = time.monotonic()
+        self._skipped = 0
+
+    def take(self) -> bool:
+        """Whether one more may be written."""
+        now_s = time.monotonic()
+        self._left = min(BURST, self._left + (now_s - self._filled) * RATE)
+        self._filled = now_s
+        if self._left < 1:
+            self._skipped += 1
+            return False
+        self._left -= 1
+        return True
+
+    def skipped(self) -> int:
+        """How many were not written since this was asked last."""
+        skipped, self._skipped = self._skipped, 0
+        return skipped
+
+
+class QuietLog(logging.Filter):
+    """Keeps a session's log from growing as fast as its peers want it to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._allowance = Allowance()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether it is written; the next one that is says how many were not."""
+        if not self._allowance.take():
+            return False
+        if skipped := self._allowance.skipped():
+            record.msg = f"{record.getMessage()} ({skipped} lines before it were left out)"
+            record.args = ()
+        return True
+
+
 class EventLog:
     """The writing side; one process has it.
 
@@ -43,9 +88,7 @@ class EventLog:
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
         self._old = [folder / name for name in OLD_FILES]
-        self._allowance = BURST
-        self._filled = time.monotonic()
-        self._skipped = 0
+        self._allowance = Allowance()
 
     def write(self, event: str, **facts: Any) -> None:
         """Append an event; a full disk loses it, and the session goes on.
@@ -55,13 +98,12 @@ class EventLog:
             facts: what there is to say; texts are cut, None is left out. ``final=True`` is an
                 error that ends the session, and never skipped.
         """
-        if event in _REPEATED and not facts.get("final") and not self._allowed():
-            self._skipped += 1
+        if event in _REPEATED and not facts.get("final") and not self._allowance.take():
             return
         line: dict[str, Any] = {"time": now(), "event": event}
         line |= {name: _bounded(value) for name, value in facts.items() if value is not None}
-        if self._skipped:
-            line["skipped"], self._skipped = self._skipped, 0
+        if skipped := self._allowance.skipped():
+            line["skipped"] = skipped
         # A full disk must not end the session that tells about it.
         with suppress(OSError):
             self._append(json.dumps(line).encode() + b"\n")
@@ -70,8 +112,7 @@ class EventLog:
         with suppress(FileNotFoundError):
             if self._path.stat().st_size + len(line) > FILE_BYTES:
                 self._rotate()
-        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
-        descriptor = os.open(self._path, flags, PRIVATE_FILE)
+        descriptor = open_to_append(self._path)
         try:
             os.write(descriptor, line)
         finally:
@@ -81,15 +122,6 @@ class EventLog:
         for newer, older in reversed(list(pairwise([self._path, *self._old]))):
             with suppress(FileNotFoundError):
                 newer.replace(older)
-
-    def _allowed(self) -> bool:
-        now_s = time.monotonic()
-        self._allowance = min(BURST, self._allowance + (now_s - self._filled) * RATE)
-        self._filled = now_s
-        if self._allowance < 1:
-            return False
-        self._allowance -= 1
-        return True
 
 
 def plain(text: str, length: int = TEXT_LENGTH) -> str:
@@ -144,8 +176,8 @@ class EventReader:
         ours = None if self._file is None else _number(self._file)
         for name in (FILE, *OLD_FILES):
             try:
-                file = (self._folder / name).open("rb")
-            except FileNotFoundError:
+                file = open_to_read(self._folder / name)
+            except (FileNotFoundError, NotADirectoryError, NotTheirFileError):
                 continue
             number = _number(file)
             if number in found or number == ours:
@@ -184,24 +216,26 @@ def _number(file: IO[bytes]) -> int:
 
 def _was_replaced(file: IO[bytes], path: Path) -> bool:
     try:
-        return path.stat().st_ino != _number(file)
-    except FileNotFoundError:
+        return path.lstat().st_ino != _number(file)
+    except OSError:
         return False
 
 
 def _events_in(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Whole lines from where the file stands; half a line is left for the next time."""
-    while True:
-        start = file.tell()
+    """Whole lines from where the file stands; half a line is left for the next time.
+
+    It ends where the file ended when it began: who writes faster than we read keeps nobody here.
+    """
+    end = os.fstat(file.fileno()).st_size
+    if end - file.tell() > MOST_BYTES:  # not ours; the last of it may be
+        file.seek(end - MOST_BYTES)
+    while (start := file.tell()) < end:
         line = file.readline(LINE_BYTES)
         if not line.endswith(b"\n"):
             if len(line) < LINE_BYTES:
                 file.seek(start)
                 return
             continue  # not ours: no event has so long a line
-        try:
-            event = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(event, dict):
+        event = event_of(line)
+        if event is not None:
             yield event

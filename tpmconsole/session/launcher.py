@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -15,6 +14,8 @@ from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.session.tls.provider import child_environment
 from tpmconsole.system.files import cannot_write
 from tpmconsole.system.processes import Process, open_log, start_child
+from tpmconsole.system.untrusted import read_end
+from tpmconsole.text import printable
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.worker import protocol
 
@@ -64,15 +65,13 @@ def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
 
 def last_words(folder: Path) -> str:
     """The last line of a session's log; empty where there is none."""
-    return log_tail(folder).rpartition("\n")[2][:200]
+    return printable(log_tail(folder).rpartition("\n")[2])
 
 
 def log_tail(folder: Path) -> str:
     """The end of a session's log, without empty lines; empty where there is none."""
     try:
-        with (folder / LOG_FILE).open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL_BYTES))
-            lines = file.read(_TAIL_BYTES).decode("utf-8", "replace").splitlines()
+        lines = read_end(folder / LOG_FILE, _TAIL_BYTES).decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
     return "\n".join(line.strip() for line in lines if line.strip())

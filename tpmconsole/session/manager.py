@@ -6,24 +6,23 @@ import logging
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
-from tpmconsole.session.condition import SILENT_S, ended_without_a_word, facts_now, process_of
+from tpmconsole.session.condition import SILENT_S, ended_without_a_word, facts_now
 from tpmconsole.session.directory import (
     ID,
     SessionConfig,
     names,
     new_folder,
-    read_facts,
     read_order,
     write_facts,
 )
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.launcher import log_tail, spawn
+from tpmconsole.session.ownership import check_is_its_own, process_of
 from tpmconsole.session.reload import wait_until_reloaded
 from tpmconsole.session.service import check_no_service, unit_name, unit_of
 from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
@@ -116,13 +115,15 @@ class SessionManager:
         """End a session; one that has ended stays as it is.
 
         Raises:
-            ConsoleError: there is none of that name, or it does not end.
+            ConsoleError: there is none of that name, it does not end, or what it says it is, is
+                another one's process.
         """
         folder = self._known(session)
         facts = self._begun(folder)
         process = process_of(facts)
         if facts.state.ended or process is None:
             return facts
+        check_is_its_own(process, folder, session)
         end(process, STOP_S)
         if process.alive:
             raise ConsoleError(
@@ -158,6 +159,7 @@ class SessionManager:
                 f"{session} is not running ({facts.state})",
                 "start it: it reads its files then",
             )
+        check_is_its_own(process, folder, session)
         wait_until_reloaded(folder, process)
         return self.show(session, usage=True)
 
@@ -237,12 +239,10 @@ class SessionManager:
         return None
 
     def pids(self) -> Iterator[int]:
-        """The process numbers of the sessions that have not ended, as they last said."""
-        for name in names(self._folder):
-            with suppress(ConsoleError):  # a damaged one is told about where it is listed
-                facts, _ = read_facts(self._folder / name)
-                if facts.pid is not None and not facts.state.ended:
-                    yield facts.pid
+        """The process numbers of the sessions that have not ended."""
+        for facts in self.list():
+            if facts.pid is not None and not facts.state.ended:
+                yield facts.pid
 
     def any_running(self) -> bool:
         """Whether any session is at work."""

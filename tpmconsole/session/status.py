@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
 
-from tpmconsole.errors import ConsoleError, Remedy, remedy_from_json, remedy_to_json
+from tpmconsole.errors import ConsoleError, Remedy, remedy_to_json
 from tpmconsole.session.events import now
+from tpmconsole.session.said import remedy_of, shown, values_of
 
 RECENT = 24
 
@@ -95,9 +96,13 @@ class LastError:
         """The error that ``to_json`` made.
 
         Raises:
-            KeyError: it is something else.
+            ValueError, KeyError: it is something else.
         """
-        return cls(data["title"], data["cause"], remedy_from_json(data), data.get("time", ""))
+        texts = [data["title"], data["cause"], data.get("time", "")]
+        if not all(isinstance(text, str) for text in texts):
+            raise ValueError("no error of a session")
+        title, cause, time = map(shown, texts)
+        return cls(title, cause, remedy_of(data), time)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,24 +176,18 @@ class SessionStatus:
     def from_json(cls, data: Mapping[str, Any]) -> SessionStatus:
         """The facts that ``to_json`` made, as a session's file holds them.
 
+        What is wrong in them is left out, and is then the last error.
+
         Raises:
-            ValueError: it is something else.
+            ValueError: it does not even say which session that is, or in what state.
         """
-        known = {field.name for field in fields(cls)}
-        try:
-            values = {name: value for name, value in data.items() if name in known}
-            values["state"] = State(values["state"])
-            times = values.get("handshake_ms") or {}
-            values["handshake_ms"] = HandshakeTimes(
-                **times | {"recent": tuple(times.get("recent", ()))}
-            )
-            peer, trouble = values.get("peer"), values.get("last_error")
-            values["peer"] = PeerInfo(**peer) if peer else None
-            values["last_error"] = LastError.from_json(trouble) if trouble else None
-            facts = cls(**values)
-        except (TypeError, KeyError, AttributeError) as error:
-            raise ValueError(f"no facts of a session: {error}") from error
-        return facts
+        good, bad = values_of(cls, data)
+        good["last_error"], wrong = _error_of(data.get("last_error"))
+        bad = [name for name in bad if name != "last_error"] + wrong
+        if not {"id", "role", "identity", "address", "state"} <= good.keys():
+            raise ValueError("no facts of a session")
+        facts = cls(**good)
+        return replace(facts, last_error=_damage(bad)) if bad else facts
 
     def begun(self, pid: int, start_time: int, address: str) -> SessionStatus:
         """The same session as its process begins, for the first time or again."""
@@ -222,3 +221,21 @@ class SessionStatus:
             retry_at=None,
             last_error=trouble or self.last_error,
         )
+
+
+def _error_of(data: Any) -> tuple[LastError | None, list[str]]:
+    """The last error, and the name of its field where it is none."""
+    if data is None:
+        return None, []
+    try:
+        return LastError.from_json(data), []
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None, ["last_error"]
+
+
+def _damage(bad: Sequence[str]) -> LastError:
+    return LastError(
+        "Session file damaged",
+        f"what the session says of itself has no good {', '.join(bad)}",
+        "start the session again; where it comes again, the session may have been taken over",
+    )

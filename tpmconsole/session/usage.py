@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from tpmconsole.session.condition import process_of
+from tpmconsole.session.ownership import process_of
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.system.processes import Process, children_of_all, family
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,17 +38,43 @@ class Process:
         """Whether it was suspended (SIGSTOP) and so cannot answer."""
         return self._state() == "T"
 
+    def belongs_to(self, user: int) -> bool:
+        """Whether it runs as a user, and with nobody else's rights."""
+        try:
+            status = (PROC / str(self.pid) / "status").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return False
+        # proc(5): real, effective, saved and file system user. The directory's own owner would not
+        # do: it is root for a process that may not be looked at.
+        users = next((line for line in status.splitlines() if line.startswith("Uid:")), "")
+        return users.split()[1:] == [str(user)] * 4 and self.alive
+
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal; nothing happens where it has ended."""
-        if self.alive:
-            try:
-                os.kill(self.pid, number)
-            except ProcessLookupError:
-                return
+        """Send it a signal, and never another one that has its id by now."""
+        if not self.alive:
+            return
+        try:
+            handle = os.pidfd_open(self.pid)
+        except OSError as error:
+            if error.errno in (errno.ENOSYS, errno.EPERM):  # before Linux 5.3, or filtered
+                _kill(self.pid, number)
+            return
+        try:
+            if self.alive:  # looked at again: now the handle is this one's
+                signal.pidfd_send_signal(handle, number)
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(handle)
 
     def _state(self) -> str:
         state, started = _read_stat(self.pid)
         return state if started == self.started else ""
+
+
+def _kill(pid: int, number: signal.Signals) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, number)
 
 
 def boot_id() -> str:
@@ -87,7 +114,9 @@ def open_log(log: Path) -> Iterator[int]:
     Raises:
         OSError: it cannot be opened.
     """
-    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    # A link in the log's place would have us write into whatever it names.
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    descriptor = os.open(log, flags, 0o600)
     try:
         yield descriptor
     finally:

@@ -20,6 +20,8 @@ from pathlib import Path
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Secret, first_line, leave_no_core
 from tpmconsole.session.directory import read_order
+from tpmconsole.session.events import QuietLog
+from tpmconsole.session.ownership import hold_lock
 from tpmconsole.session.process.lifecycle import Session
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.system.processes import boot_id, start_time
@@ -115,7 +117,14 @@ def main(arguments: list[str]) -> int:
     os.chdir("/")
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(QuietLog())
     order, facts = read_order(folder)
+    try:
+        hold_lock(folder)  # until this process ends
+    except ConsoleError as error:
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - words, and no traceback
+        return error.exit_code
     auth = _read_auth()
     # Of this boot and a process of its own, also where systemd starts it again and again.
     order = replace(order, boot=boot_id())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import sys
@@ -10,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tpmconsole.inputs import parse_json
 from tpmconsole.system.environment import BUSES, plain_environment
 from tpmconsole.system.processes import ask
 from tpmconsole.tpm.model import Connection
@@ -54,7 +54,7 @@ def find_module(connection: Connection) -> Module:
     environment["TSS2_LOG"] = "all+error"
     try:
         answer = ask([sys.executable, "-I", "-S", str(_PROBE)], environment, DEADLINE_S)
-        facts = json.loads(answer.stdout or b"{}")
+        facts = parse_json(answer.stdout or b"{}")
     except subprocess.TimeoutExpired:
         return Module(reason="the TPM does not answer it")
     except (OSError, ValueError) as error:

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from tpmconsole.errors import Action, NextStep
+from tpmconsole.inputs import parse_json
 from tpmconsole.system.dbus import TABRMD_NAME, Presence, ask
 from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER
 from tpmconsole.system.processes import Process, boot_id
@@ -134,7 +135,7 @@ class Runtime:
             ValueError: it is not what we write.
         """
         try:
-            data = json.loads(text)
+            data = parse_json(text)
             written = data["processes"] if data["boot"] == boot_id() else {}
             processes = {
                 str(name): Process(int(facts["pid"]), int(facts["started"]))

@@ -1,0 +1,349 @@
+"""A session that was taken over: what it writes ends nothing, shows nothing, and leads nowhere.
+
+Each attack was made on a real board by code inside a confined session's process; here its files
+are laid down as that code left them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.running import NOBODY, needs_root
+from support.shell import Shell
+from support.technician import console
+
+from tpmconsole.board import Board
+from tpmconsole.board.lines import event_line, session_lines
+from tpmconsole.board.report import make_report
+from tpmconsole.errors import ConsoleError
+from tpmconsole.identity.record import parse_record
+from tpmconsole.inputs import parse_json, parse_toml
+from tpmconsole.session import events
+from tpmconsole.session.directory import FILE, LOG_FILE, SessionConfig, new_folder
+from tpmconsole.session.events import EventLog, read_events
+from tpmconsole.session.launcher import last_words
+from tpmconsole.session.ownership import hold_lock, is_lock_held
+from tpmconsole.session.said import event_of, object_of
+from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.status import SessionStatus, State
+from tpmconsole.session.tls.engine import EngineChoice
+from tpmconsole.settings import Settings
+from tpmconsole.system.processes import Process, boot_id, start_time
+from tpmconsole.system.untrusted import NotTheirFileError, open_to_append, open_to_read
+from tpmconsole.tpm.model import Connection, KeyRef
+
+DEEP = 1500
+NESTED = "[" * DEEP + "]" * DEEP
+
+
+@pytest.fixture
+def board(settings: Callable[..., Settings]) -> Board:
+    return Board(settings(tcti="device:/nowhere", tcti_source="--tcti"))
+
+
+@pytest.fixture
+def folder(board: Board) -> Path:
+    """Where a session says how it is."""
+    credentials = Credentials("gateway", KeyRef(handle=0x81000010), Path("c"), Path("t"))
+    order = SessionConfig(
+        SessionSpec("client", "gateway", "h", 1),
+        credentials,
+        Connection("device:/dev/none", "test"),
+        EngineChoice("bridge", "test"),
+        "-",
+    )
+    made = new_folder(board.settings.sessions, order)
+    say(made, json.loads((made / FILE).read_text()) | {"state": "stopped"})
+    return made
+
+
+def good() -> dict[str, Any]:
+    facts = SessionStatus("client-1", "client", "gateway", "h:1", state=State.STOPPED)
+    return facts.to_json() | {"boot": "-"}
+
+
+def say(folder: Path, data: object) -> None:
+    (folder / FILE).write_text(data if isinstance(data, str) else json.dumps(data))
+
+
+# Fields
+
+WRONG = {
+    "identity": [1],
+    "peer": "CN=somebody",
+    "pid": "1",
+    "start_time": 1e300,
+    "handshake_ms": {"recent": "1" * 100},
+    "last_error": {"title": 1, "cause": [], "remedy": {}},
+    "connections": True,
+    "unit": {"a": 1},
+    "waiting_for": 3,
+    "started": None,
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_field_that_is_wrong_ends_no_list(board: Board, folder: Path, name: str) -> None:
+    say(folder, good() | {name: WRONG[name]})
+    (listed,) = board.sessions.list()
+    assert listed.last_error is not None
+    assert listed.last_error.title == "Session file damaged"
+    assert session_lines([listed])
+    shell = Shell(board.settings.state)
+    told = shell("session", "list", "--json")
+    assert (told.returncode, "Traceback" in told.stderr) == (0, False)
+    assert "client-1" in make_report(board, findings=()).text
+
+
+@pytest.mark.parametrize("text", [NESTED, f'{{"id": {NESTED}}}', "9" * 5000, "NaN", "\ud800"])
+def test_a_file_that_is_no_object_ends_no_list(board: Board, folder: Path, text: str) -> None:
+    (folder / FILE).write_bytes(text.encode("utf-8", "surrogatepass"))
+    (listed,) = board.sessions.list()
+    assert listed.state == State.FAILED
+    assert listed.last_error is not None
+    assert listed.last_error.title == "Session file damaged"
+    assert board.sessions.stop("client-1").state == State.FAILED
+
+
+async def test_page_4_goes_on(board: Board, folder: Path) -> None:
+    say(folder, good() | {"identity": [1]})
+    other = folder.with_name("client-2")
+    other.mkdir()
+    say(other, good() | {"id": "client-2", "peer": "somebody", "state": "failed"})
+    async with console(board.settings) as technician:
+        await technician.press("4")
+        await technician.sees("client-1")
+        for key in ("enter", "escape", "down", "enter"):
+            await technician.press(key)
+            await technician.idle()
+        await technician.sees("client-2")
+
+
+def test_nested_brackets_are_an_error_of_the_file() -> None:
+    for parse, text in ((parse_json, NESTED), (parse_toml, f"a = {NESTED}")):
+        with pytest.raises(ValueError, match="nested too deep"):
+            parse(text)
+    record, problem = parse_record(f"algorithm = {NESTED}".encode(), "gateway")
+    assert record.name == "gateway"
+    assert "nested too deep" in str(problem)
+
+
+def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> None:
+    state = board.settings.state
+    say(folder, NESTED)
+    (folder / events.FILE).write_text(NESTED + "\n")
+    (state / "audit.jsonl").write_text(NESTED + "\n")
+    (state / "selftest.json").write_text(NESTED)
+    (state / "simulator").mkdir()
+    (state / "simulator" / "runtime.json").write_text(NESTED)
+    identity = state / "identities" / "gateway"
+    identity.mkdir(parents=True)
+    (identity / "identity.toml").write_text(f"algorithm = {NESTED}")
+    (identity / "key.handle").write_bytes(b"0x81000010\x1c")
+    shell = Shell(state)
+    for command in (("session", "list"), ("keys",), ("report", "--out", "-"), ("status",)):
+        done = shell("--tcti", "device:/nowhere", *command)
+        assert "Traceback" not in done.stderr
+        assert done.returncode != 5, (command, done.stderr)
+    told = shell("report", "--out", "-").stdout
+    assert "== log" in told
+    assert "key.handle holds no handle" in str(board.identities.get("gateway").problem)
+    (state / "tpmconsole.toml").write_text(f"tcti = {NESTED}")
+    assert shell("session", "list").returncode == 2
+
+
+# Links, pipes, and other people's files
+
+
+@pytest.mark.parametrize("name", [FILE, events.FILE, *events.OLD_FILES, LOG_FILE])
+@pytest.mark.parametrize("kind", ["link", "fifo", "socket-like folder"])
+def test_what_is_no_plain_file_is_not_opened(
+    board: Board, folder: Path, tmp_path: Path, name: str, kind: str
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text('{"event": "message", "text": "SECRET"}\nSECRET\n')
+    (folder / name).unlink(missing_ok=True)
+    if kind == "link":
+        (folder / name).symlink_to(secret)
+    elif kind == "fifo":
+        os.mkfifo(folder / name)
+    else:
+        (folder / name).mkdir()
+    say_running = good() | {"state": "running", "pid": 1, "start_time": 1}
+    if name != FILE:
+        say(folder, say_running)
+    told = Shell(board.settings.state)("report", "--out", "-")
+    assert "SECRET" not in told.stdout
+    assert "== sessions" in told.stdout
+    assert "Traceback" not in told.stderr
+    assert list(board.sessions.events("client-1")) == []
+    assert last_words(folder) == ""
+    if kind != "socket-like folder":
+        with pytest.raises(NotTheirFileError):
+            open_to_append(folder / name)
+    EventLog(folder).write("stopped")
+    assert secret.read_text().count("\n") == 2
+
+
+@needs_root
+def test_another_users_file_is_not_read(tmp_path: Path) -> None:
+    theirs = tmp_path / "state"
+    theirs.mkdir()
+    os.chown(theirs, NOBODY, NOBODY)
+    file = theirs / "events.jsonl"
+    file.write_text("SECRET\n")  # root's, by a hard link where the kernel allows one
+    with pytest.raises(NotTheirFileError):
+        open_to_read(file)
+    os.chown(file, NOBODY, NOBODY)
+    open_to_read(file).close()
+    os.link(file, theirs / "again")
+    with pytest.raises(NotTheirFileError):
+        open_to_read(file)
+
+
+def test_an_endless_file_is_read_from_its_end(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(events, "MOST_BYTES", 1000)
+    lines = [json.dumps({"event": "message", "number": one}) + "\n" for one in range(1000)]
+    (folder / events.FILE).write_text("".join(lines))
+    numbers = [event["number"] for event in read_events(folder)]
+    assert numbers[-1] == 999
+    assert len(numbers) < 40
+    (folder / events.FILE).write_bytes(b"")
+    os.truncate(folder / events.FILE, 1 << 40)
+    assert list(read_events(folder)) == []
+
+
+# Another one's process
+
+
+@pytest.fixture
+def victim() -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is no session's."""
+    with subprocess.Popen(["/bin/sleep", "60"]) as process:
+        yield process
+        process.kill()
+
+
+def forged(folder: Path, pid: int, /, **more: Any) -> None:
+    """A session says that it is another process."""
+    running = {"state": "running", "pid": pid, "start_time": start_time(pid), "boot": boot_id()}
+    say(folder, json.loads((folder / FILE).read_text()) | running | more)
+
+
+def test_a_process_that_holds_no_lock_is_not_ended(
+    board: Board, folder: Path, victim: subprocess.Popen[bytes]
+) -> None:
+    forged(folder, victim.pid)
+    for ask in (board.sessions.stop, board.sessions.reload):
+        with pytest.raises(ConsoleError, match="which is another one's"):
+            ask("client-1")
+    assert victim.poll() is None
+    lock = hold_lock(folder)
+    assert is_lock_held(folder)
+    assert board.sessions.stop("client-1").state == State.STOPPED
+    assert victim.wait(10) < 0
+    lock.close()
+    assert not is_lock_held(folder)
+
+
+@needs_root
+def test_another_users_process_is_not_even_shown(
+    board: Board, folder: Path, victim: subprocess.Popen[bytes]
+) -> None:
+    os.chown(folder, NOBODY, NOBODY)
+    for file in folder.iterdir():
+        os.chown(file, NOBODY, NOBODY)
+    for pid in (victim.pid, 1, os.getpid()):
+        forged(folder, pid)
+        (shown,) = board.sessions.list(usage=True)
+        assert (shown.state, shown.rss_bytes) == (State.FAILED, None)
+        assert board.sessions.stop("client-1").state == State.FAILED
+        assert list(board.sessions.pids()) == []
+    assert victim.poll() is None
+
+
+@pytest.mark.parametrize("number", [0, -1, 2**62, 1])
+def test_numbers_that_are_no_process_of_ours(board: Board, folder: Path, number: int) -> None:
+    forged(folder, os.getpid(), pid=number)
+    assert board.sessions.show("client-1", usage=True).state == State.FAILED
+    assert board.sessions.stop("client-1").state == State.FAILED
+
+
+def test_a_signal_never_reaches_who_has_the_id_by_now(victim: subprocess.Popen[bytes]) -> None:
+    began = start_time(victim.pid)
+    Process(victim.pid, began + 1).signal(signal.SIGKILL)
+    assert victim.poll() is None
+    assert Process(victim.pid, began).belongs_to(os.getuid())
+    assert not Process(victim.pid, began).belongs_to(os.getuid() + 1)
+    Process(victim.pid, began).signal(signal.SIGKILL)
+    assert victim.wait(10) == -signal.SIGKILL
+
+
+# Whatever bytes there are
+
+anything = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text(max_size=30)
+    | st.sampled_from(["error", "handshake", "running", "failed", "stop the session", "renew"]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [one.name for one in fields(SessionStatus)]
+                + ["title", "cause", "remedy", "next", "action", "subject", "text", "time", "event"]
+                + ["code", "final", "recent", "reload", "ms", "answer", "skipped", "self", "{x}"]
+            ),
+            inner,
+            max_size=8,
+        )
+    ),
+    max_leaves=25,
+)
+
+
+@given(anything)
+def test_no_status_leads_to_an_exception(data: Any) -> None:
+    changed = good() | (data if isinstance(data, dict) else {"peer": data})
+    try:
+        facts = SessionStatus.from_json(changed)
+    except ValueError:
+        return
+    assert json.dumps(facts.to_json(), allow_nan=False)
+    assert all(line.isprintable() for line in session_lines([facts]))
+
+
+@given(anything, st.sampled_from(["error", "handshake", "started", "message", "x"]))
+def test_no_event_leads_to_an_exception(data: Any, kind: str) -> None:
+    whole = {"event": kind} | (data if isinstance(data, dict) else {"peer": data})
+    event = event_of(json.dumps(whole).encode())
+    if event is None:
+        return
+    assert json.dumps(event, allow_nan=False)
+    assert event_line(event).isprintable()
+    if event["event"] == "error":
+        assert str(ConsoleError.from_json(event))
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_lead_to_an_exception(data: bytes) -> None:
+    event = event_of(data)
+    assert event is None or event_line(event).isprintable()
+    try:
+        SessionStatus.from_json(object_of(data))
+    except ValueError:
+        return
