@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from support.authority import Authority
 from support.passwords import write_password
-from support.shell import Shell
+from support.shell import QuickShell, Shell
 
 from tpmconsole.board import Board
 from tpmconsole.board.requests import last_spec
@@ -25,7 +25,7 @@ from tpmconsole.tpm.simulator import Simulator
 
 @pytest.fixture(scope="module")
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
-    shell = Shell(tmp_path_factory.mktemp("p"))
+    shell = QuickShell(tmp_path_factory.mktemp("p"))
     yield shell
     Simulator(shell.state / "simulator").stop()
 

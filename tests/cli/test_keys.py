@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from support.passwords import write_password
-from support.shell import Shell
+from support.shell import QuickShell, Shell
 
 from tpmconsole.tpm.simulator import Simulator
 
@@ -17,7 +17,7 @@ from tpmconsole.tpm.simulator import Simulator
 @pytest.fixture(scope="module")
 def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     """A state directory with a running simulator; its TPM has no persistent keys between tests."""
-    shell = Shell(tmp_path_factory.mktemp("s"))
+    shell = QuickShell(tmp_path_factory.mktemp("s"))
     for name in ("right", "wrong", "owner"):
         write_password(shell.state / name, f"{name}\n")
     try:

@@ -17,7 +17,7 @@ from pathlib import Path
 from support.authority import Authority
 from support.golden import Mask, Rules
 from support.passwords import write_password
-from support.shell import Shell
+from support.shell import QuickShell
 from support.waiting import assert_nothing_left, wait_until
 
 PROJECT = Path(__file__).parents[2]
@@ -43,7 +43,7 @@ class Place:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.shell = Shell(folder / "state")
+        self.shell = QuickShell(folder / "state")
         # Wide, so that no version of Python breaks the lines of a help in its own way.
         self.shell.environment |= {"COLUMNS": "1000", "LANG": "C.UTF-8", "TERM": "dumb"}
         self.shell.environment.pop("DBUS_SESSION_BUS_ADDRESS", None)

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from support import warm
+
 
 class Shell:
-    """Runs commands on one state directory.
+    """Runs commands on one state directory, each in a new Python.
 
     Attributes:
         environment: what the commands get; without the variables that choose a TPM.
@@ -61,3 +63,12 @@ class Shell:
         """The names in the folder, as they are on the disk."""
         folder = self.state / "identities"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+
+
+class QuickShell(Shell):
+    """The same without starting Python: for tests of what a command does, not of how it starts."""
+
+    def __call__(
+        self, *arguments: str, text: str | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return warm.run(["--state", str(self.state), *arguments], self.environment, text)
