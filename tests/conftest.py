@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -19,30 +20,46 @@ from support.waiting import assert_nothing_left
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.simulator import Simulator
 
-# The files that take longest, the longest first: begun last, one of them would run on alone.
-LONGEST = (
-    "cli/test_auth.py",
-    "terminal/test_console.py",
-    "cli/test_identities.py",
-    "cli/test_keys.py",
-    "ui/test_provision.py",
-    "cli/test_main.py",
-    "terminal/test_app.py",
-    "session/test_lifecycle.py",
-    "ui/test_pages.py",
-    "session/test_trouble.py",
-    "ui/test_ask_auth.py",
-    "ui/test_passwords.py",
-    "test_hostile.py",
-    "test_secrets.py",
-)
+# What each file took when it was measured, in seconds. Begun last, a long one would run on alone.
+DURATIONS = Path(__file__).parents[1] / ".ci" / "durations.json"
+_taken: dict[str, float] = {}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--measure", action="store_true", help="write what each file takes to .ci/")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; the others stay in their order."""
-    here = Path(__file__).parent
-    rank = {here / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+    """Put the longest files first; those of which nothing is known follow as they are."""
+    known = _durations()
+    items.sort(key=lambda item: -known.get(_file(item.nodeid), 0.0))
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    name = _file(report.nodeid)
+    _taken[name] = _taken.get(name, 0.0) + report.duration
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Keep what was measured, where that is wanted; files that did not run keep what they had."""
+    if session.config.getoption("--measure") and not hasattr(session.config, "workerinput"):
+        whole = {name: round(took) for name, took in (_durations() | _taken).items()}
+        there = {
+            name: took
+            for name, took in whole.items()
+            if took and (DURATIONS.parents[1] / name).exists()
+        }
+        longest = dict(sorted(there.items(), key=lambda one: (-one[1], one[0])))
+        DURATIONS.write_text(json.dumps(longest, indent=1) + "\n")
+
+
+def _durations() -> dict[str, float]:
+    found: dict[str, float] = json.loads(DURATIONS.read_text()) if DURATIONS.exists() else {}
+    return found
+
+
+def _file(test: str) -> str:
+    return test.partition("::")[0]
 
 
 @contextmanager
