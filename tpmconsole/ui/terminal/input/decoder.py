@@ -27,7 +27,9 @@ _COMPLETE = re.compile(
     rf"|\x1b{_STRING}(?:\x07|\x18|\x1a|\x1b\\)"
     r"|\x1b(?P<alt>[^\x1b\[O\]PX^_])"
 )
-_PARTIAL = re.compile(rf"\x1b(?:\[(?:\[|M[^\x1b]{{0,2}}|[0-?]*[ -/]*)|O[0-9;]*|{_STRING}\x1b?)?")
+_PARTIAL = re.compile(
+    rf"\x1b(?:\[(?:\[[0-?]*[ -/]*|M[^\x1b]{{0,2}}|[0-?]*[ -/]*)|O[0-9;]*|{_STRING}\x1b?)?"
+)
 _MALFORMED = re.compile(r"\x1b(?:\[\[?[0-?]*[ -/]*|O[0-9;]*|[\]PX^_][^\x1b]*)?")
 _LONGEST_SEQUENCE = 64
 
