@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -60,14 +61,19 @@ def user_path(text: str) -> Path:
         ) from error
 
 
-def parse_json(text: str | bytes) -> Any:
+def parse_json(
+    text: str | bytes | bytearray, object_hook: Callable[[dict[str, Any]], Any] | None = None
+) -> Any:
     """What JSON says; no NaN and no infinity, which JSON (RFC 8259, 6) does not have.
+
+    Args:
+        object_hook: makes something else of each object.
 
     Raises:
         ValueError: it is none, or nested so deep that nobody can have meant it.
     """
     try:
-        return json.loads(text, parse_constant=_no_number)
+        return json.loads(text, object_hook=object_hook, parse_constant=_no_number)
     except RecursionError as error:
         raise _too_deep() from error
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -22,9 +23,11 @@ from support.running import NOBODY, needs_root
 from support.shell import Shell
 from support.technician import console
 
+import tpmconsole
 from tpmconsole.board import Board
 from tpmconsole.board.lines import event_line, session_lines
 from tpmconsole.board.report import make_report
+from tpmconsole.board.storage_names import with_name
 from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.record import parse_record
 from tpmconsole.inputs import parse_json, parse_toml
@@ -38,9 +41,12 @@ from tpmconsole.session.spec import Credentials, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings
+from tpmconsole.system.files import make_private_folder
 from tpmconsole.system.processes import Process, boot_id, start_time
 from tpmconsole.system.untrusted import NotTheirFileError, open_to_append, open_to_read
+from tpmconsole.tpm.errors import STORAGE_NAMES
 from tpmconsole.tpm.model import Connection, KeyRef
+from tpmconsole.tpm.worker import protocol
 
 DEEP = 1500
 NESTED = "[" * DEEP + "]" * DEEP
@@ -136,6 +142,22 @@ def test_nested_brackets_are_an_error_of_the_file() -> None:
     record, problem = parse_record(f"algorithm = {NESTED}".encode(), "gateway")
     assert record.name == "gateway"
     assert "nested too deep" in str(problem)
+
+
+def test_json_and_toml_are_read_in_one_place_which_bounds_them() -> None:
+    package = Path(tpmconsole.__file__).parent
+    readers = re.compile(r"\b(json|tomllib)\.loads?\(")
+    found = [path for path in package.rglob("*.py") if readers.search(path.read_text())]
+    assert found == [package / "inputs.py"]
+
+
+def test_nested_brackets_from_a_worker_and_about_its_tpm(board: Board) -> None:
+    with pytest.raises(ValueError, match="nested too deep"):
+        protocol.decode(NESTED.encode())
+    state = make_private_folder(board.settings.state)
+    (state / STORAGE_NAMES).write_text(NESTED)
+    connection = Connection("device:/nowhere", "test")
+    assert with_name(state, connection) == connection
 
 
 def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.inputs import parse_json
 from tpmconsole.system.files import make_private_folder, read_bounded, write_atomic
 from tpmconsole.tpm.errors import STORAGE_NAMES
 from tpmconsole.tpm.model import Connection
@@ -42,7 +43,7 @@ def _read(state: Path) -> dict[str, str]:
     if not path.exists():
         return {}
     try:
-        names: Any = json.loads(read_bounded(path, _FILE_BYTES))
+        names: Any = parse_json(read_bounded(path, _FILE_BYTES))
     except (ConsoleError, ValueError) as error:
         log.warning("%s: %s", path, error)
         return {}

@@ -62,6 +62,10 @@ def _loaded(
         raise _not_supported("a key of this kind") from error
     except ValueError as error:
         raise _unreadable(data, text, passphrase) from error
+    except ConsoleError:
+        raise
+    except Exception as error:  # such as InternalError, of a key cut off
+        raise _not_supported("a key of this kind, or a damaged one,") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise _not_supported(type(key).__name__.removesuffix("PrivateKey").lstrip("_"))
     return key

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from tpmconsole.inputs import parse_json
 from tpmconsole.secret import Password, Secret
 from tpmconsole.tpm.model import (
     Clock,
@@ -41,7 +42,7 @@ def decode(line: bytes) -> dict[str, Any]:
     Raises:
         ValueError: the line is no message.
     """
-    message = json.loads(line, object_hook=_to_bytes)
+    message = parse_json(line, _to_bytes)
     if not isinstance(message, dict):
         raise ValueError("not a message")  # noqa: TRY004 - bad data, not a bad call
     return message
@@ -108,7 +109,7 @@ def read_job(source: Source) -> Job:
         secrets.append(Secret(value[_SECRET]))  # in the order in which they were replaced
         return secrets[-1]
 
-    message = json.loads(_filled(source, bytearray(length)), object_hook=restored)
+    message = parse_json(_filled(source, bytearray(length)), restored)
     for one in secrets:
         _filled(source, one)
     return Job(message, secrets)
