@@ -21,6 +21,7 @@ from cryptography.x509.verification import (
 from tpmconsole.text import printable
 from tpmconsole.x509.links import is_self_signed, is_signed_by, names_another_key, same_name
 from tpmconsole.x509.names import basic_constraints, general_names, key_usage
+from tpmconsole.x509.san import unmatched
 
 MAX_LENGTH = 8
 # A bundle made to keep us busy (many certificates of one name) is given up on after this many.
@@ -186,7 +187,7 @@ def verify(
         if role == "server" and strict:
             subject = _server_name(leaf)
             if subject is None:
-                return "the certificate has no DNS name or IP address to verify a server by"
+                return "the certificate has no name or address that a server is verified by"
             builder.build_server_verifier(subject).verify(leaf, intermediates)
         else:
             builder.build_client_verifier().verify(leaf, intermediates)
@@ -241,9 +242,11 @@ def _relaxed_rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:
 
 def _server_name(leaf: x509.Certificate) -> x509.DNSName | x509.IPAddress | None:
     for name in general_names(leaf):
+        if unmatched(name):
+            continue
         if isinstance(name, x509.IPAddress):
             return name
-        if isinstance(name, x509.DNSName) and name.value:
+        if isinstance(name, x509.DNSName):
             # A host below the wildcard: the verifier takes no wildcard for a name (RFC 9525, 6.3).
             return x509.DNSName(name.value.replace("*", "any", 1))
     return None

@@ -13,9 +13,11 @@ from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.chain import PURPOSES, roles_of
 from tpmconsole.x509.names import basic_constraints, general_names, key_usage, purposes
+from tpmconsole.x509.san import unmatched
 
 EXPIRES_SOON = timedelta(days=WARN_DAYS)
 
+_ASK = NextStep(Action.ASK_FOR_NAMES, text="make a new request with {}")
 _RENEW = NextStep(
     Action.RENEW,
     text="ask your CA for a new certificate: {}, or for a first one hand the request over "
@@ -102,12 +104,20 @@ def check_usage(leaf: x509.Certificate, role: str) -> Finding:
 
 def check_san(leaf: x509.Certificate) -> Finding:
     """A server needs a name that its clients can compare (RFC 9525)."""
-    kinds = (x509.DNSName, x509.IPAddress)
-    if any(isinstance(name, kinds) for name in general_names(leaf)):
+    names = [one for one in general_names(leaf) if isinstance(one, (x509.DNSName, x509.IPAddress))]
+    faults = [fault for fault in map(unmatched, names) if fault]
+    if names and faults:
+        beside = f"no client can match {faults[0]}"
+        if len(faults) < len(names):
+            return ok(f"it names the server for its clients; {beside}", name="san")
+        return warn(
+            f"{beside}: clients cannot check that they reached this server", _ASK, name="san"
+        )
+    if names:
         return ok("it names the server for its clients", name="san")
     return warn(
         "it has no DNS name or IP address: clients cannot check that they reached this server; "
         "the common name does not count",
-        NextStep(Action.ASK_FOR_NAMES, text="make a new request with {}"),
+        _ASK,
         name="san",
     )
