@@ -32,8 +32,8 @@ def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = N
         made: when the identity was made by this board's clock, where that is known.
     """
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    text = clock.fault(now, made)
-    if text:
+    text = clock.fault(now)
+    if text and end > max(begin, clock.BUILT):  # what ended before that has ended by any clock
         if now < begin:
             return fail(
                 f"{text}, the certificate begins {moment(begin)}", clock.SET_IT, name="dates"
@@ -49,10 +49,12 @@ def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = N
             "check the board's clock first, it may be slow; else wait until then",
             name="dates",
         )
-    if now > end:
+    if now >= end or text:
         text = f"expired {moment(end)}; the board's clock says {moment(now)}"
         return fail(text, _RENEW + "; check the clock where that cannot be", name="dates")
-    return ok(f"valid from {moment(begin)} to {moment(end)}", name="dates")
+    against = clock.contradicted(now, made)
+    beside = f"; {against}" if against else ""
+    return ok(f"valid from {moment(begin)} to {moment(end)}{beside}", name="dates")
 
 
 def check_expiry(leaf: x509.Certificate, now: datetime, soon: timedelta = EXPIRES_SOON) -> Finding:
