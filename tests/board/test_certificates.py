@@ -10,10 +10,13 @@ from support.pki import NOW, Extra, Signer, ca, leaf
 
 from tpmconsole.board import Board
 from tpmconsole.board.certificates import install_certificate
+from tpmconsole.board.sessions import credentials_of
 from tpmconsole.board.trust import add_anchors, new_anchors
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
+from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
+from tpmconsole.tpm.auth import NO_AUTH
 from tpmconsole.x509.chain import ChainPath, verify
 from tpmconsole.x509.judge import Judgement, judge
 
@@ -69,6 +72,15 @@ def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> No
     assert "this one peer alone" in anchor.trusted_for
     (root,) = new_anchors(board, "pump", ROOT.pem)
     assert root.trusted_for == ""
+
+
+def test_no_session_starts_with_a_certificate_that_names_another_key(board: Board) -> None:
+    named = x509.AuthorityKeyIdentifier.from_issuer_public_key(OTHER.key.public_key())
+    odd = leaf(ROOT, Extra(x509.AuthorityKeyIdentifier, named))
+    board.identities.install("pump", odd.pem, ROOT.pem)
+    with pytest.raises(ConsoleError, match="names another key") as caught:
+        credentials_of(board, SessionSpec("client", "pump", "gateway.local", 8443), NO_AUTH)
+    assert caught.value.title == "Certificate refused"
 
 
 def test_what_fails_is_never_installed(board: Board) -> None:

@@ -104,19 +104,22 @@ def make(
     end: datetime = NOW + 365 * DAY,
     subject: x509.Name | None = None,
     pss: bool = False,
+    issuer_as: x509.Name | None = None,
 ) -> Signer:
     """Make a certificate; ``changes`` replace the extensions of the same kind.
 
     Args:
         key: its own; where it has an issuer, the public half is enough.
+        issuer_as: the issuer's name where it is to be written in another way.
     """
     subject = name(common) if subject is None else subject
+    above = issuer.certificate.subject if issuer else subject
     signer = issuer.key if issuer else key
     wanted = {one.kind: one for one in [*extensions, *changes]}
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
-        .issuer_name(issuer.certificate.subject if issuer else subject)
+        .issuer_name(issuer_as or above)
         .public_key(_public(key))
         .serial_number(x509.random_serial_number())
         .not_valid_before(begin)

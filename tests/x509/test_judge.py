@@ -220,7 +220,7 @@ WARNED: dict[str, Row] = {
         warns={"trust"},
     ),
     "expires soon": Row(lambda: Given(leaf(ROOT, end=NOW + 20 * DAY)), warns={"expiry"}),
-    "a clock before 2024, certificate older": Row(
+    "a clock before our release, certificate older": Row(
         lambda: Given(
             leaf(old := ca("Y2K", begin=datetime(2000, 1, 1, tzinfo=UTC)),
                  begin=datetime(2001, 1, 1, tzinfo=UTC)),

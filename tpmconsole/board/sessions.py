@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tpmconsole import clock
 from tpmconsole.board.open_key import checked_source
 from tpmconsole.board.plan import Plan
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy, usage_error
@@ -14,6 +15,7 @@ from tpmconsole.tpm.handles import PERSISTENT_FIRST
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
+    from tpmconsole.identity.store import Identity
     from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
     from tpmconsole.session.status import SessionStatus
     from tpmconsole.system.systemd import UnitFiles
@@ -63,8 +65,9 @@ def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
     """What a session would prove itself with.
 
     Raises:
-        ConsoleError: there is no such identity, it has no certificate yet, its key's password is
-            missing, or its key is not the one that it was given.
+        ConsoleError: there is no such identity, it has no certificate yet or one whose issuer no
+            peer can find, its key's password is missing, or its key is not the one that it was
+            given.
     """
     from tpmconsole.session.spec import Credentials
 
@@ -82,12 +85,35 @@ def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
                 remedy,
             )
     identity.check_given(auth.key)
+    _check_links(board, identity)
     return Credentials(
         identity=identity.name,
         key=checked_source(board, identity),
         certificate=identity.certificate,
         trust=identity.trust,
     )
+
+
+def _check_links(board: Board, identity: Identity) -> None:
+    """Look at the chain's key identifiers, which no handshake of ours does: it trusts the leaf.
+
+    What is damaged is told by the session itself.
+
+    Raises:
+        ConsoleError: a certificate names another key than that of the CA that signed it.
+    """
+    from tpmconsole.identity.identity import kept_chain, unless_damaged
+    from tpmconsole.x509.chain import find_path
+    from tpmconsole.x509.chain_faults import another_key_named
+
+    chain = unless_damaged(lambda: kept_chain(identity))
+    if not chain:
+        return
+    anchors = unless_damaged(lambda: board.identities.trust_certificates(identity.name)) or []
+    path = find_path(chain[0], chain[1:], anchors, clock.now())
+    if path.not_named is not None:
+        fault = another_key_named(path.certificates[-1], path.not_named)
+        raise ConsoleError("Certificate refused", fault.text, fault.remedy)
 
 
 def stop_session(board: Board, session: str) -> SessionStatus:

@@ -102,7 +102,8 @@ def remove_anchor(board: Board, name: str, which: str) -> None:
 def roots_in(bundles: Sequence[bytes]) -> bytes:
     """The roots that came in a bundle, PEM: no anchors, but somebody may say that they are."""
     from tpmconsole.x509.bundle import read_bundle
-    from tpmconsole.x509.chain import is_ca, is_self_signed
+    from tpmconsole.x509.chain import is_ca
+    from tpmconsole.x509.links import is_self_signed
     from tpmconsole.x509.names import pem
 
     certificates = (one for data in bundles for one in read_bundle(data))

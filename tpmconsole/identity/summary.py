@@ -86,7 +86,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         facts = describe(certificate)
     except ConsoleError as error:
         return replace(known, state="ERROR", detail=str(error))
-    if clock.fault(now, identity.made):
+    if clock.fault(now):
         state, detail = "NO CLOCK", f"clock not believable; until {facts.not_after:%Y-%m-%d}"
     else:
         state, detail = _validity(facts.not_after, now, warn_days)

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
@@ -20,7 +19,9 @@ from cryptography.x509.verification import (
 )
 
 from tpmconsole.text import printable
+from tpmconsole.x509.links import is_self_signed, is_signed_by, names_another_key, same_name
 from tpmconsole.x509.names import basic_constraints, general_names, key_usage
+from tpmconsole.x509.san import unmatched
 
 MAX_LENGTH = 8
 # A bundle made to keep us busy (many certificates of one name) is given up on after this many.
@@ -40,10 +41,13 @@ class ChainPath:
     Attributes:
         certificates: the leaf first; the anchor is not among them unless it is the leaf itself.
         anchor: the trust anchor it ends at, or None.
+        not_named: where it ends at none, the CA that did sign the last certificate, which says in
+            its authority key identifier that it was another.
     """
 
     certificates: tuple[x509.Certificate, ...]
     anchor: x509.Certificate | None
+    not_named: x509.Certificate | None = None
 
     @property
     def issuers(self) -> tuple[x509.Certificate, ...]:
@@ -92,7 +96,18 @@ class _Search:
     def path(self, leaf: x509.Certificate) -> ChainPath:
         if leaf in self._anchors:
             return ChainPath((leaf,), leaf)
-        return self._up((leaf,)) or ChainPath(self._dead_end, None)
+        return self._up((leaf,)) or self._no_way()
+
+    def _no_way(self) -> ChainPath:
+        last = self._dead_end[-1]
+        signed = (
+            one
+            for one in (*self._anchors, *self._others)
+            if same_name(one.subject, last.issuer)
+            and names_another_key(last, one)
+            and self._signed(last, one)
+        )
+        return ChainPath(self._dead_end, None, next(signed, None))
 
     def _up(self, way: tuple[x509.Certificate, ...]) -> ChainPath | None:
         if len(way) > len(self._dead_end):
@@ -112,7 +127,11 @@ class _Search:
     def _candidates(
         self, child: x509.Certificate, among: Sequence[x509.Certificate]
     ) -> list[x509.Certificate]:
-        named = [one for one in among if one.subject == child.issuer]
+        named = [
+            one
+            for one in among
+            if same_name(one.subject, child.issuer) and not names_another_key(child, one)
+        ]
         return sorted(named, key=self._preference, reverse=True)
 
     def _preference(self, certificate: x509.Certificate) -> tuple[bool, datetime]:
@@ -122,33 +141,6 @@ class _Search:
     def _signed(self, child: x509.Certificate, issuer: x509.Certificate) -> bool:
         self._signatures_left -= 1
         return self._signatures_left >= 0 and is_signed_by(child, issuer)
-
-
-def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether the issuer's name and key fit the child's issuer and signature."""
-    try:
-        child.verify_directly_issued_by(issuer)
-    except InvalidSignature:
-        return False
-    except _UNSUPPORTED:
-        # Signatures with a broken hash are not verified any more. By name alone, then: an old root
-        # is still a root, and any other such certificate is refused for its hash.
-        return child.issuer == issuer.subject and broken_hash(child) is not None
-    return True
-
-
-def broken_hash(certificate: x509.Certificate) -> str | None:
-    """The hash that the certificate is signed with where it is broken, else None."""
-    try:
-        algorithm = certificate.signature_hash_algorithm
-    except UnsupportedAlgorithm:
-        return None
-    return algorithm.name.upper() if isinstance(algorithm, (hashes.MD5, hashes.SHA1)) else None
-
-
-def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether it was signed with its own key, as a root is."""
-    return is_signed_by(certificate, certificate)
 
 
 def is_ca(certificate: x509.Certificate) -> bool:
@@ -195,7 +187,7 @@ def verify(
         if role == "server" and strict:
             subject = _server_name(leaf)
             if subject is None:
-                return "the certificate has no DNS name or IP address to verify a server by"
+                return "the certificate has no name or address that a server is verified by"
             builder.build_server_verifier(subject).verify(leaf, intermediates)
         else:
             builder.build_client_verifier().verify(leaf, intermediates)
@@ -250,9 +242,11 @@ def _relaxed_rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:
 
 def _server_name(leaf: x509.Certificate) -> x509.DNSName | x509.IPAddress | None:
     for name in general_names(leaf):
+        if unmatched(name):
+            continue
         if isinstance(name, x509.IPAddress):
             return name
-        if isinstance(name, x509.DNSName) and name.value:
+        if isinstance(name, x509.DNSName):
             # A host below the wildcard: the verifier takes no wildcard for a name (RFC 9525, 6.3).
             return x509.DNSName(name.value.replace("*", "any", 1))
     return None

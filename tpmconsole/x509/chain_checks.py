@@ -13,13 +13,12 @@ from tpmconsole.errors import Action, NextStep
 from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.x509.chain import (
     ChainPath,
-    broken_hash,
-    is_self_signed,
     may_be_trusted,
     roles_of,
     verify,
 )
-from tpmconsole.x509.chain_faults import find_fault, needs_verifier
+from tpmconsole.x509.chain_faults import another_key_named, find_fault, needs_verifier
+from tpmconsole.x509.links import broken_hash, is_self_signed, same_bytes
 from tpmconsole.x509.names import extension, fingerprint, name_text
 
 # What OpenSSL's security level 2, Debian's default, still takes.
@@ -27,6 +26,9 @@ RSA_BITS = 2048
 EC_BITS = 224
 
 REMOVE_ANCHOR = NextStep(Action.REMOVE_TRUST, text="remove it ({})")
+_SAME_SPELLING = (
+    "ask your CA to write the issuer as its own certificate has it, or try it with every peer"
+)
 _ADD_TRUST = NextStep(Action.GIVE_TRUST, text="add your CA's root certificate: {}")
 
 
@@ -49,8 +51,12 @@ def check_algorithms(path: ChainPath) -> Finding:
 def check_authority(path: ChainPath) -> Finding:
     """Key identifiers: every certificate its issuer's, every CA its own (RFC 5280, 4.2.1.1 and 2).
 
-    OpenSSL's strict mode, which Python 3.13 switches on, wants them.
+    OpenSSL's strict mode, which Python 3.13 switches on, wants them; where one is there and names
+    another key, every OpenSSL looks for another CA.
     """
+    if path.not_named is not None:
+        fault = another_key_named(path.certificates[-1], path.not_named)
+        return fail(fault.text, fault.remedy, name="authority-key-identifier")
     missing = [
         f"'{name_text(one.subject)}' has no authority key identifier"
         for one in path.certificates
@@ -127,6 +133,8 @@ def check_chain(
     fault = find_fault(path, everything, roles, when)
     if fault:
         return fail(fault.text, fault.remedy, name="chain")
+    if spelt := _written_otherwise(path):
+        return warn(f"{_way(path)}; {spelt}", _SAME_SPELLING, name="chain")
     strict = _refusal(path, anchors, roles, when, strict=True)
     if strict is None:
         return ok(_way(path), name="chain")
@@ -139,6 +147,19 @@ def check_chain(
         "ask your CA for certificates that follow RFC 5280, or try it with every peer",
         name="chain",
     )
+
+
+def _written_otherwise(path: ChainPath) -> str | None:
+    """RFC 5280, 7.1 compares names by what they say; many compare how they are written."""
+    above = (*path.certificates[1:], *([path.anchor] if path.anchor else ()))
+    for child, issuer in zip(path.certificates, above, strict=False):
+        if not same_bytes(child.issuer, issuer.subject):
+            return (
+                f"'{name_text(child.subject)}' has the name of the CA '{name_text(issuer.subject)}'"
+                " written in another encoding (string type, case or blanks): OpenSSL accepts it; "
+                "Go and other strict peers refuse it"
+            )
+    return None
 
 
 def _refusal(

@@ -10,7 +10,8 @@ from cryptography import x509
 
 from tpmconsole.clock import moment
 from tpmconsole.errors import Action, NextStep, Remedy
-from tpmconsole.x509.chain import PURPOSES, ChainPath, is_self_signed
+from tpmconsole.x509.chain import PURPOSES, ChainPath
+from tpmconsole.x509.links import is_self_signed, same_name
 from tpmconsole.x509.names import basic_constraints, fingerprint, key_usage, name_text, purposes
 
 # Extensions that are looked at here or elsewhere; any other critical one only a verifier can judge.
@@ -77,7 +78,9 @@ def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault
             ),
         )
     issuer = name_text(top.issuer)
-    if any(one.subject == top.issuer for one in everything):
+    if path.not_named is not None:
+        return another_key_named(top, path.not_named)
+    if any(same_name(one.subject, top.issuer) for one in everything if one != top):
         return Fault(
             f"'{name_text(top.subject)}' was not signed with the key of the '{issuer}' that is "
             "there: the CA has another certificate of that name, or this one is damaged",
@@ -90,6 +93,17 @@ def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault
             text="add it to the files you import where it is an intermediate CA; "
             "where it is your CA's root: {}",
         ),
+    )
+
+
+def another_key_named(child: x509.Certificate, issuer: x509.Certificate) -> Fault:
+    """A link that OpenSSL does not see: RFC 5280, 4.2.1.1."""
+    name, above = name_text(child.subject), name_text(issuer.subject)
+    return Fault(
+        f"the authority key identifier of '{name}' names another key or certificate than that of "
+        f"the CA '{above}', which signed it: OpenSSL and others find no issuer",
+        f"get the certificate of '{above}' that it names from your CA, "
+        "or have the certificate issued again",
     )
 
 

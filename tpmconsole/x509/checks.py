@@ -13,9 +13,11 @@ from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.chain import PURPOSES, roles_of
 from tpmconsole.x509.names import basic_constraints, general_names, key_usage, purposes
+from tpmconsole.x509.san import unmatched
 
 EXPIRES_SOON = timedelta(days=WARN_DAYS)
 
+_ASK = NextStep(Action.ASK_FOR_NAMES, text="make a new request with {}")
 _RENEW = NextStep(
     Action.RENEW,
     text="ask your CA for a new certificate: {}, or for a first one hand the request over "
@@ -30,8 +32,8 @@ def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = N
         made: when the identity was made by this board's clock, where that is known.
     """
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
-    text = clock.fault(now, made)
-    if text:
+    text = clock.fault(now)
+    if text and end > max(begin, clock.BUILT):  # what ended before that has ended by any clock
         if now < begin:
             return fail(
                 f"{text}, the certificate begins {moment(begin)}", clock.SET_IT, name="dates"
@@ -47,10 +49,12 @@ def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = N
             "check the board's clock first, it may be slow; else wait until then",
             name="dates",
         )
-    if now > end:
+    if now >= end or text:
         text = f"expired {moment(end)}; the board's clock says {moment(now)}"
         return fail(text, _RENEW + "; check the clock where that cannot be", name="dates")
-    return ok(f"valid from {moment(begin)} to {moment(end)}", name="dates")
+    against = clock.contradicted(now, made)
+    beside = f"; {against}" if against else ""
+    return ok(f"valid from {moment(begin)} to {moment(end)}{beside}", name="dates")
 
 
 def check_expiry(leaf: x509.Certificate, now: datetime, soon: timedelta = EXPIRES_SOON) -> Finding:
@@ -102,12 +106,20 @@ def check_usage(leaf: x509.Certificate, role: str) -> Finding:
 
 def check_san(leaf: x509.Certificate) -> Finding:
     """A server needs a name that its clients can compare (RFC 9525)."""
-    kinds = (x509.DNSName, x509.IPAddress)
-    if any(isinstance(name, kinds) for name in general_names(leaf)):
+    names = [one for one in general_names(leaf) if isinstance(one, (x509.DNSName, x509.IPAddress))]
+    faults = [fault for fault in map(unmatched, names) if fault]
+    if names and faults:
+        beside = f"no client can match {faults[0]}"
+        if len(faults) < len(names):
+            return ok(f"it names the server for its clients; {beside}", name="san")
+        return warn(
+            f"{beside}: clients cannot check that they reached this server", _ASK, name="san"
+        )
+    if names:
         return ok("it names the server for its clients", name="san")
     return warn(
         "it has no DNS name or IP address: clients cannot check that they reached this server; "
         "the common name does not count",
-        NextStep(Action.ASK_FOR_NAMES, text="make a new request with {}"),
+        _ASK,
         name="san",
     )

@@ -34,6 +34,26 @@ def parse_san(entries: Iterable[str]) -> list[x509.GeneralName]:
     return [_parse(entry) for entry in unique]
 
 
+def unmatched(name: x509.GeneralName) -> str | None:
+    """Why no client can compare a server's name with this one (RFC 9525, 6); None where one can."""
+    if isinstance(name, x509.IPAddress):
+        # An IPv4Network or so is no address of anybody: only name constraints have them.
+        address = ipaddress.ip_address(str(name.value).partition("/")[0])
+        nobodys = address.is_unspecified or address.is_multicast
+        return f"'ip:{address}': no server is reached by that address" if nobodys else None
+    if not isinstance(name, x509.DNSName):
+        return "it is no DNS name or IP address"
+    try:
+        # Clients do take an underscore, which no request of ours asks for.
+        _dns(f"dns:{name.value}", name.value.replace("_", "a"))
+    except ConsoleError as error:
+        return error.cause
+    # OpenSSL wants two labels after the wildcard, lest it stand for a whole top-level domain.
+    if name.value.startswith("*.") and name.value.count(".") < 2:
+        return f"'dns:{printable(name.value)}': a wildcard needs two labels after it"
+    return None
+
+
 def _parse(entry: str) -> x509.GeneralName:
     kind, colon, value = entry.strip().partition(":")
     parse = _KINDS.get(kind.lower())

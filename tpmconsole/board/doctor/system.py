@@ -17,6 +17,7 @@ from tpmconsole.finding import Finding, fail, ok, warn
 LOW_DISK = 16 * 1024 * 1024
 LOW_INODES = 100
 _NOT_KEPT = ("tmpfs", "ramfs", "rootfs")
+_WHICH_IS_RIGHT = "compare the clock with another one, and set it where it is wrong (date, chrony)"
 _RTC = "/sys/class/rtc/rtc0"
 _RTC_OFF = timedelta(days=1)
 _SYNCHRONISED = "/run/systemd/timesync/synchronized"
@@ -30,8 +31,10 @@ def clock(examination: Examination) -> Finding:
     rtc, evidence = _rtc(examination.around)
     if examination.around.at(_SYNCHRONISED).exists():
         evidence = (*evidence, "set by systemd-timesyncd")
-    if fault := board_clock.fault(now, max(made, default=None)):
+    if fault := board_clock.fault(now):
         return fail(fault, board_clock.SET_IT, *evidence)
+    if against := board_clock.contradicted(now, max(made, default=None)):
+        return warn(against, _WHICH_IS_RIGHT, *evidence)
     text = f"{now:%Y-%m-%d %H:%M:%S} UTC"
     if rtc is not None and abs(now - rtc) > _RTC_OFF:
         return warn(

@@ -12,6 +12,11 @@ from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy
 from tpmconsole.session.tls.openssl import BridgeError
 
 _ADD_ITS_CA = NextStep(Action.ADD_TRUST, text="where it is to be trusted, add its CA: {}")
+# OpenSSL looks for an issuer by name and by the authority key identifier, and says no more.
+_NO_ISSUER = (
+    "its certificate was issued by an authority that is not among our trust anchors, "
+    "or names another key of it in its authority key identifier"
+)
 _CLOCK = "check the board's clock (date) and the certificate's dates"
 
 # X509_V_ERR_* (openssl/x509_vfy.h): what about the peer's certificate, what to do
@@ -37,14 +42,8 @@ _VERIFY: dict[int, tuple[str, Remedy]] = {
         "its chain ends in a root that is not among our trust anchors",
         _ADD_ITS_CA,
     ),
-    20: (
-        "its certificate was issued by an authority that is not among our trust anchors",
-        _ADD_ITS_CA,
-    ),
-    21: (
-        "its certificate was issued by an authority that is not among our trust anchors",
-        _ADD_ITS_CA,
-    ),
+    20: (_NO_ISSUER, _ADD_ITS_CA),
+    21: (_NO_ISSUER, _ADD_ITS_CA),
     23: ("its certificate has been revoked", "ask who runs it for a new one"),
     24: ("its chain holds a certificate that may not sign others", "ask its CA"),
     26: ("its certificate was not issued for this use", "ask its CA for the right usages"),
@@ -78,7 +77,8 @@ _OURS: dict[int, tuple[str, Remedy]] = {
 # Alerts that the peer sent (RFC 8446, 6.2): what it means by them, what to do
 _ALERTS: dict[str, tuple[str, Remedy]] = {
     "UNKNOWN_CA": (
-        "our certificate is unknown to it: its trust anchors lack {issuer}, which issued it",
+        "our certificate is unknown to it: its trust anchors lack {issuer}, which issued it, "
+        "or hold another certificate or key of that name",
         "give it that CA's certificate, or import one from a CA that it trusts",
     ),
     "BAD_CERTIFICATE": ("our certificate is damaged or badly signed", "import it again"),

@@ -1,0 +1,87 @@
+"""Which alternative names a client can compare with the server that it wants, and what is said."""
+
+from __future__ import annotations
+
+import ipaddress
+
+import pytest
+from cryptography import x509
+from support.pki import NOW, ca, leaf
+
+from tpmconsole.finding import Finding
+from tpmconsole.x509.judge import judge
+
+ROOT = ca("Root")
+GOOD = x509.DNSName("gateway.local")
+
+
+def _ip(address: str) -> x509.IPAddress:
+    return x509.IPAddress(ipaddress.ip_address(address))
+
+
+def _san(*names: x509.GeneralName, role: str = "server") -> list[Finding]:
+    own = leaf(ROOT, san=names)
+    judgement = judge(
+        [own.certificate],
+        public_key=own.key.public_key(),
+        trust=[ROOT.certificate],
+        role=role,
+        now=NOW,
+    )
+    assert judgement.acceptable
+    return [one for one in judgement.verdicts if one.name == "san"]
+
+
+UNMATCHED: dict[str, tuple[x509.GeneralName, str]] = {
+    "an IPv4 address": (x509.DNSName("192.168.1.10"), "looks like an address"),
+    "an IPv6 address": (x509.DNSName("fe80::1"), "letters, digits and hyphens"),
+    "a host and port": (x509.DNSName("gateway.local:8443"), "letters, digits and hyphens"),
+    "a URL": (x509.DNSName("https://gateway.local/"), "letters, digits and hyphens"),
+    "a star": (x509.DNSName("*"), "letters, digits and hyphens"),
+    "a star for a domain": (x509.DNSName("*.local"), "two labels"),
+    "a partial wildcard": (x509.DNSName("gw*.example.com"), "letters, digits and hyphens"),
+    "a wildcard further on": (x509.DNSName("gw.*.example.com"), "letters, digits and hyphens"),
+    "two wildcards": (x509.DNSName("*.*.example.com"), "letters, digits and hyphens"),
+    "a dot before": (x509.DNSName(".example.com"), "letters, digits and hyphens"),
+    "a dot behind": (x509.DNSName("gateway.local."), "letters, digits and hyphens"),
+    "a blank": (x509.DNSName("gateway local"), "letters, digits and hyphens"),
+    "nothing": (x509.DNSName(""), "letters, digits and hyphens"),
+    "an e-mail address": (x509.DNSName("ops@example.com"), "letters, digits and hyphens"),
+    "a long label": (x509.DNSName(f"{'a' * 64}.local"), "letters, digits and hyphens"),
+    "any address": (_ip("0.0.0.0"), "no server is reached"),  # noqa: S104
+    "any IPv6 address": (_ip("::"), "no server is reached"),
+    "a group's address": (_ip("224.0.0.1"), "no server is reached"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "why"), [pytest.param(*row, id=key) for key, row in UNMATCHED.items()]
+)
+def test_a_name_that_no_client_can_match_is_none(name: x509.GeneralName, why: str) -> None:
+    (verdict,) = _san(name)
+    assert verdict.state == "warn"
+    assert "no client can match '" in verdict.text
+    assert why in verdict.text
+    assert verdict.remedy
+    (beside,) = _san(name, GOOD)
+    assert beside.state == "ok"
+    assert why in beside.text
+    assert not _san(name, role="client")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        x509.DNSName("gateway"),
+        x509.DNSName("Gateway.Local"),
+        x509.DNSName("*.example.com"),
+        x509.DNSName("my_board.example.com"),
+        x509.DNSName("xn--mller-kva.example.com"),
+        x509.DNSName("4gateway.local"),
+        _ip("192.0.2.7"),
+        _ip("fe80::1"),
+    ],
+)
+def test_names_that_clients_match(name: x509.GeneralName) -> None:
+    (verdict,) = _san(name)
+    assert (verdict.state, verdict.text) == ("ok", "it names the server for its clients")

@@ -1,0 +1,140 @@
+"""Whether one certificate issued another, by the rules by which OpenSSL looks for an issuer.
+
+It compares names, then the authority key identifier, then the signature. What falls out at the
+second step is no issuer to it at all: "unable to get local issuer certificate", its error 20.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from string import ascii_uppercase
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
+
+from tpmconsole.x509 import der
+from tpmconsole.x509.names import extension
+
+_UNSUPPORTED = (ValueError, TypeError, UnsupportedAlgorithm)
+
+# X.680, 8.4: the string types whose spelling OpenSSL looks through (its ASN1_MASK_CANON).
+_ENCODINGS = {
+    0x0C: "utf-8",
+    0x13: "ascii",
+    0x14: "latin-1",
+    0x16: "ascii",
+    0x1A: "ascii",
+    0x1C: "utf-32-be",
+    0x1E: "utf-16-be",
+}
+_BLANKS = re.compile(r"[ \t\n\v\f\r]+")
+_CAPITALS = {ord(one): one.lower() for one in ascii_uppercase}
+
+_Value = tuple[bytes, int, bytes | str]
+
+
+def folded(name: x509.Name) -> tuple[frozenset[_Value], ...]:
+    """A name without what RFC 5280, 7.1 calls no difference: string type, case of ASCII letters,
+    blanks at the ends and more than one within."""
+    return _folded(name.public_bytes())
+
+
+@lru_cache(maxsize=256)  # a search compares the same few again and again
+def _folded(name: bytes) -> tuple[frozenset[_Value], ...]:
+    return tuple(frozenset(_value(*one) for one in part) for part in der.name_values(name))
+
+
+def _value(field: bytes, tag: int, value: bytes) -> _Value:
+    if tag not in _ENCODINGS:
+        return field, tag, value
+    text = value.decode(_ENCODINGS[tag], "backslashreplace")
+    return field, 0, _BLANKS.sub(" ", text).strip(" ").translate(_CAPITALS)
+
+
+def same_name(one: x509.Name, other: x509.Name) -> bool:
+    """Whether two names are one to OpenSSL."""
+    return folded(one) == folded(other)
+
+
+def same_bytes(one: x509.Name, other: x509.Name) -> bool:
+    """Whether two names are one to those who compare them byte by byte, as Go does."""
+    return one.public_bytes() == other.public_bytes()
+
+
+def is_self_issued(certificate: x509.Certificate) -> bool:
+    """Whether it names itself as its issuer, whatever key signed it (RFC 5280, 3.2)."""
+    return same_name(certificate.subject, certificate.issuer)
+
+
+def names_another_key(child: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the child's authority key identifier fits another certificate than the issuer's.
+
+    RFC 5280, 4.2.1.1: by the issuer's subject key identifier, or by its own issuer and serial
+    number. What one of the two does not say is not compared.
+    """
+    named = extension(child, x509.AuthorityKeyIdentifier)
+    if named is None:
+        return False
+    own = extension(issuer, x509.SubjectKeyIdentifier)
+    if named.key_identifier is not None and own and own.digest != named.key_identifier:
+        return True
+    serial = named.authority_cert_serial_number
+    if serial is not None and serial != issuer.serial_number:
+        return True
+    names = named.authority_cert_issuer or ()
+    above = [one.value for one in names if isinstance(one, x509.DirectoryName)]
+    return bool(above) and not same_name(above[0], issuer.issuer)
+
+
+def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
+    """Whether the issuer's name and key fit the child's issuer and signature."""
+    if not same_name(child.issuer, issuer.subject):
+        return False
+    if broken_hash(child):
+        # Signatures with a broken hash are not verified any more. By name alone, then: an old root
+        # is still a root, and any other such certificate is refused for its hash.
+        return True
+    try:
+        _verify(child, issuer)
+    except (InvalidSignature, *_UNSUPPORTED):
+        return False
+    return True
+
+
+def _verify(child: x509.Certificate, issuer: x509.Certificate) -> None:
+    """Not by cryptography's ``verify_directly_issued_by``, which compares names byte by byte."""
+    if der.algorithms_differ(child):
+        raise InvalidSignature
+    key, how = issuer.public_key(), child.signature_algorithm_parameters
+    signature, signed = child.signature, child.tbs_certificate_bytes
+    algorithm = child.signature_hash_algorithm
+    if isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
+        if not isinstance(how, (padding.PKCS1v15, padding.PSS)):
+            raise InvalidSignature
+        key.verify(signature, signed, how, algorithm)
+    elif isinstance(key, ec.EllipticCurvePublicKey) and isinstance(how, ec.ECDSA):
+        key.verify(signature, signed, how)
+    elif isinstance(key, dsa.DSAPublicKey) and algorithm is not None and how is None:
+        key.verify(signature, signed, algorithm)
+    elif isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)) and algorithm is None:
+        key.verify(signature, signed)
+    else:  # a signature of another kind than the key's
+        raise InvalidSignature
+
+
+def broken_hash(certificate: x509.Certificate) -> str | None:
+    """The hash that the certificate is signed with where it is broken, else None."""
+    try:
+        algorithm = certificate.signature_hash_algorithm
+    except UnsupportedAlgorithm:
+        return None
+    return algorithm.name.upper() if isinstance(algorithm, (hashes.MD5, hashes.SHA1)) else None
+
+
+def is_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether it was signed with its own key and names no other, as a root is."""
+    another = names_another_key(certificate, certificate)
+    return not another and is_signed_by(certificate, certificate)
