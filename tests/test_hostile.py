@@ -68,8 +68,16 @@ def hostile(state: Path, subject: x509.Name) -> Settings:
     chain = leaf(root, san=names, subject=subject)
     board.identities.install("gateway", chain.pem, root.pem)
     (state / "identities/gateway/identity.toml").write_bytes(b'algorithm = "\\u001b[2J\\u202e"\n')
-    folder = state / "sessions/client-1"
+    folder = state / "sessions/client-1/state"
     folder.mkdir(parents=True)
+    spec = {"role": "client", "identity": EVIL, "host": EVIL, "port": 1, "path": EVIL, "crl": EVIL}
+    order = {
+        **{"unit": None, "boot": EVIL, "spec": spec},
+        "credentials": {"identity": EVIL, "handle": 1, "certificate": EVIL, "trust": EVIL},
+        "connection": {"tcti": EVIL, "why": EVIL, "environment": {EVIL: EVIL}},
+        "engine": {"name": EVIL, "why": EVIL, "module_version": EVIL},
+    }
+    (folder.parent / "order.json").write_text(json.dumps(order))
     trouble = {"title": EVIL, "cause": EVIL * 1000, "remedy": EVIL, "time": ""}
     facts = {
         **{
@@ -83,7 +91,7 @@ def hostile(state: Path, subject: x509.Name) -> Settings:
         **{"cipher": EVIL, "engine": EVIL, "why_engine": EVIL, "last_error": trouble},
         **{"started": "2026-01-01T00:00:00Z", "boot": "-", "handshake_ms": {}},
     }
-    (folder / "session.json").write_text(json.dumps(facts))
+    (folder / "status.json").write_text(json.dumps(facts))
     events = [
         {"time": EVIL, "event": "error", **trouble},
         {"time": "2026-01-01T00:00:00Z", "event": EVIL, "text": EVIL},

@@ -174,7 +174,7 @@ def _sessions(world: World) -> Iterator[str]:
         yield from _judge(name, taken)
         yield from _judge_handles(name, Counter(commands(captures[name])))
         kept = sum(
-            one.stat().st_size for one in (world.folder / "sessions" / names[name]).iterdir()
+            one.stat().st_size for one in (world.folder / "sessions" / names[name]).rglob("*")
         )
         print_row(f"{name}: its folder", f"{kept / 1e6:.1f} MB")
         if kept > 4.5e6:

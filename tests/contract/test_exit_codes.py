@@ -87,8 +87,8 @@ def _write_files(made: Place) -> None:
     )
     damaged = made.state / "sessions" / "server-9"
     damaged.mkdir(mode=0o700)
-    (damaged / "session.json").write_text("{")
-    (damaged / "session.json").chmod(0o600)
+    (damaged / "order.json").write_text("{")
+    (damaged / "order.json").chmod(0o600)
     made.words["certificate"] = str(made.state / "identities" / "ready" / "certificate.pem")
     anchors = made.state / "identities" / "ready" / "trust.pem"
     said = openssl("x509", "-in", str(anchors), "-noout", "-fingerprint", "-sha256")

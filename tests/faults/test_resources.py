@@ -190,7 +190,8 @@ def test_no_file_descriptors(scene: Scene, seen: Seen) -> None:
 
 @pytest.mark.faults("killed while it wrote", "leftovers go at the next start; others' work stays")
 def test_leftovers_go_at_the_next_start(scene: Scene, seen: Seen) -> None:
-    folders = [scene.state, scene.state / "identities/pump", scene.state / "sessions/server-1"]
+    session = scene.state / "sessions/server-1"
+    folders = [scene.state, scene.state / "identities/pump", session, session / "state"]
     left = []
     for folder in folders:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
@@ -32,12 +33,20 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.record import parse_record
 from tpmconsole.inputs import parse_json, parse_toml
 from tpmconsole.session import events
-from tpmconsole.session.directory import FILE, LOG_FILE, SessionConfig, new_folder
+from tpmconsole.session.directory import (
+    FILE,
+    LOG_FILE,
+    ORDER_FILE,
+    STATE,
+    SessionConfig,
+    new_folder,
+    read_order,
+)
 from tpmconsole.session.events import EventLog, read_events
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.ownership import hold_lock, is_lock_held
 from tpmconsole.session.said import event_of, object_of
-from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings
@@ -68,14 +77,16 @@ def folder(board: Board) -> Path:
         EngineChoice("bridge", "test"),
         "-",
     )
-    made = new_folder(board.settings.sessions, order)
-    say(made, json.loads((made / FILE).read_text()) | {"state": "stopped"})
+    made = new_folder(board.settings.sessions, order) / STATE
+    say(made, good())
     return made
 
 
+TOLD = SessionStatus("client-1", "client", "gateway", "h:1", state=State.STOPPED)
+
+
 def good() -> dict[str, Any]:
-    facts = SessionStatus("client-1", "client", "gateway", "h:1", state=State.STOPPED)
-    return facts.to_json() | {"boot": "-"}
+    return TOLD.to_json() | {"boot": "-"}
 
 
 def say(folder: Path, data: object) -> None:
@@ -85,14 +96,14 @@ def say(folder: Path, data: object) -> None:
 # Fields
 
 WRONG = {
-    "identity": [1],
+    "address": [1],
     "peer": "CN=somebody",
     "pid": "1",
     "start_time": 1e300,
     "handshake_ms": {"recent": "1" * 100},
     "last_error": {"title": 1, "cause": [], "remedy": {}},
     "connections": True,
-    "unit": {"a": 1},
+    "messages": 1 << 70,
     "waiting_for": 3,
     "started": None,
 }
@@ -122,10 +133,10 @@ def test_a_file_that_is_no_object_ends_no_list(board: Board, folder: Path, text:
 
 
 async def test_page_4_goes_on(board: Board, folder: Path) -> None:
-    say(folder, good() | {"identity": [1]})
-    other = folder.with_name("client-2")
-    other.mkdir()
-    say(other, good() | {"id": "client-2", "peer": "somebody", "state": "failed"})
+    say(folder, good() | {"address": [1], "identity": [1]})
+    other = folder.parent.with_name("client-2")
+    shutil.copytree(folder.parent, other)
+    say(other / STATE, good() | {"peer": "somebody", "state": "failed"})
     async with console(board.settings) as technician:
         await technician.press("4")
         await technician.sees("client-1")
@@ -163,6 +174,9 @@ def test_nested_brackets_from_a_worker_and_about_its_tpm(board: Board) -> None:
 def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> None:
     state = board.settings.state
     say(folder, NESTED)
+    other = folder.parent.with_name("client-2")
+    shutil.copytree(folder.parent, other)
+    (other / ORDER_FILE).write_text(NESTED)
     (folder / events.FILE).write_text(NESTED + "\n")
     (state / "audit.jsonl").write_text(NESTED + "\n")
     (state / "selftest.json").write_text(NESTED)
@@ -247,6 +261,66 @@ def test_an_endless_file_is_read_from_its_end(
     assert list(read_events(folder)) == []
 
 
+# A forged order
+
+
+def test_what_a_session_says_changes_nothing_of_its_order(
+    board: Board, folder: Path, tmp_path: Path
+) -> None:
+    """What made root copy /etc/shadow into a session's folder, and load a library of its own."""
+    before = board.sessions.show("client-1")
+    order = json.loads((folder.parent / ORDER_FILE).read_text())
+    order["credentials"] |= {"certificate": "/etc/shadow", "trust": "/other/key.pem"}
+    order["connection"] |= {"tcti": str(tmp_path / "evil.so")}
+    del order["engine"]
+    said = {"unit": None, "id": "client-9", "identity": "another", "role": "server"}
+    say(folder, good() | order | said | {"simulated": True, "protocol": "https"})
+    (folder / ORDER_FILE).write_text(json.dumps(order))
+    assert board.sessions.show("client-1") == before
+    unit = board.sessions.unit("client-1", PasswordFiles()).unit
+    assert unit is not None
+    text = unit.text()
+    assert not [one for one in ("shadow", "/other/", "evil", str(folder)) if one in text]
+    read = read_order(folder.parent)
+    assert (str(read.credentials.certificate), read.connection.tcti) == ("c", "device:/dev/none")
+
+
+def test_nothing_that_root_runs_is_where_a_session_may_write(board: Board, folder: Path) -> None:
+    unit = board.sessions.unit("client-1", PasswordFiles()).unit
+    assert unit is not None
+    by_root = [value for _, value in unit.service if value.startswith("+")]
+    assert by_root
+    assert all("/run/tpmconsole/client-1" in one and str(folder) not in one for one in by_root)
+
+
+@needs_root
+def test_root_makes_no_service_of_what_another_user_has_ordered(board: Board, folder: Path) -> None:
+    for theirs in (folder.parent / ORDER_FILE, folder.parent):
+        os.chown(theirs, NOBODY, NOBODY)
+        with pytest.raises(ConsoleError, match="Not safe for root"):
+            board.sessions.unit("client-1", PasswordFiles())
+        os.chown(theirs, 0, 0)
+    assert board.sessions.unit("client-1", PasswordFiles())
+
+
+@needs_root
+def test_root_writes_nothing_where_a_session_is_at_home(
+    board: Board, folder: Path, tmp_path: Path, victim: subprocess.Popen[bytes]
+) -> None:
+    """As after a session that had to be killed: its end was noted in files that it had chosen."""
+    sudoers = tmp_path / "sudoers"
+    sudoers.write_text("root\n")
+    (folder / events.FILE).symlink_to(sudoers)
+    os.chown(folder, NOBODY, NOBODY)
+    forged(folder, victim.pid)
+    for file in folder.iterdir():
+        os.chown(file, NOBODY, NOBODY, follow_symlinks=False)
+    status = (folder / FILE).read_bytes()
+    assert board.sessions._after_stop(folder.parent).state == State.STOPPED
+    assert sudoers.read_text() == "root\n"
+    assert (folder / FILE).read_bytes() == status
+
+
 # Another one's process
 
 
@@ -261,7 +335,7 @@ def victim() -> Iterator[subprocess.Popen[bytes]]:
 def forged(folder: Path, pid: int, /, **more: Any) -> None:
     """A session says that it is another process."""
     running = {"state": "running", "pid": pid, "start_time": start_time(pid), "boot": boot_id()}
-    say(folder, json.loads((folder / FILE).read_text()) | running | more)
+    say(folder, good() | running | more)
 
 
 def test_a_process_that_holds_no_lock_is_not_ended(
@@ -342,7 +416,7 @@ anything = st.recursive(
 def test_no_status_leads_to_an_exception(data: Any) -> None:
     changed = good() | (data if isinstance(data, dict) else {"peer": data})
     try:
-        facts = SessionStatus.from_json(changed)
+        facts = TOLD.as_said(changed)
     except ValueError:
         return
     assert json.dumps(facts.to_json(), allow_nan=False)
@@ -366,6 +440,6 @@ def test_no_bytes_lead_to_an_exception(data: bytes) -> None:
     event = event_of(data)
     assert event is None or event_line(event).isprintable()
     try:
-        SessionStatus.from_json(object_of(data))
+        TOLD.as_said(object_of(data))
     except ValueError:
         return

@@ -19,7 +19,7 @@ from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.board.sessions import outdated
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session import events
-from tpmconsole.session.directory import SessionConfig, new_folder, write_facts
+from tpmconsole.session.directory import STATE, SessionConfig, new_folder, write_facts
 from tpmconsole.session.events import EventLog
 from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.spec import Credentials, SessionSpec
@@ -68,7 +68,7 @@ def add_session(root: Path) -> Path:
     folder = new_folder(root, order)
     facts = SessionStatus(folder.name, "client", "gateway", SPEC.address)
     begun = facts.begun(os.getpid(), start_time(os.getpid()), SPEC.address)
-    write_facts(folder, order, replace(begun, state=State.RUNNING))
+    write_facts(folder / STATE, order.boot, replace(begun, state=State.RUNNING))
     return folder
 
 
@@ -121,7 +121,7 @@ def test_waiting_for_a_session_reads_each_event_once(
 ) -> None:
     manager = SessionManager(tmp_path, tmp_path / "log")
     folder = add_session(tmp_path)
-    log = EventLog(folder)
+    log = EventLog(folder / STATE)
     log.write("started")
     opened, lines = [], []
     events_in, is_there = events._events_in, threading.Event()
@@ -141,5 +141,5 @@ def test_waiting_for_a_session_reads_each_event_once(
     assert is_there.is_set()
     assert len(opened) > 5  # rounds
     assert lines == ["started", "listening"]
-    written = (folder / events.FILE).read_bytes().splitlines()
+    written = (folder / STATE / events.FILE).read_bytes().splitlines()
     assert [json.loads(line)["event"] for line in written] == lines

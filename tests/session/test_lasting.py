@@ -29,11 +29,12 @@ from support.world import LOCAL, SoftwareServer, TpmKeys, World, connected, port
 from tpmconsole.board.lines import event_line
 from tpmconsole.cli.next_steps import say as in_commands
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import SessionConfig, read_order, write_order
+from tpmconsole.session import directory
+from tpmconsole.session.directory import SessionConfig, read_order, with_given, write_order
 from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.process import client as client_module
 from tpmconsole.session.process.client import Client, backoff_s
-from tpmconsole.session.service import unit_of, with_copies
+from tpmconsole.session.service import unit_of
 from tpmconsole.session.spec import PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
@@ -255,18 +256,20 @@ def test_the_unit_of_a_session(world: World) -> None:
         world.supervisor.unit(server.id, PasswordFiles())
     assert world.supervisor.of_identity("ec-p256") == server.id
     folder = world.folder / "sessions" / server.id
-    order, _ = read_order(folder)
+    order = read_order(folder)
     order = replace(order, connection=Connection("device:/dev/tpmrm0", "test"))
     wanted = unit_of(
         folder, order, PasswordFiles(Path("/etc/key.password"), Path("/etc/50% owner"))
     )
     text = wanted.files()[Path(f"/etc/systemd/system/tpmconsole-{server.id}.service")]
     for line in (
-        "User=tpmconsole",
+        "DynamicUser=yes",
+        f"StateDirectory=tpmconsole-{server.id}",
+        f"LoadCredential=order.json:{folder}/order.json",
+        f"LoadCredential=key.pem:{folder}/key.pem",
         "SupplementaryGroups=tss",
         "NoNewPrivileges=yes",
         "ProtectSystem=strict",
-        f"ReadWritePaths={folder}",
         "DeviceAllow=char-tpm rw",
         "CapabilityBoundingSet=",
         "StandardInput=file:/etc/key.password",
@@ -276,30 +279,44 @@ def test_the_unit_of_a_session(world: World) -> None:
         'ExecReload=/bin/sh -c "kill -HUP $$MAINPID"',
     ):
         assert line in text.splitlines()
-    assert f" {credentials.certificate} {folder}/certificate.pem" in text
-    assert f" {crl} {folder}/crl.pem" in text
-    copies = with_copies(folder, order)
-    assert copies.credentials.trust == folder / "trust.pem"
-    assert copies.spec.crl == str(folder / "crl.pem")
+    given = Path("/run/tpmconsole") / server.id
+    assert f" {credentials.certificate} {given}/certificate.pem" in text
+    assert f" {crl} {given}/crl.pem" in text
+    copies = with_given(order, given)
+    assert copies.credentials.trust == given / "trust.pem"
+    assert copies.spec.crl == str(given / "crl.pem")
     with pytest.raises(ConsoleError, match="is running"):
         world.supervisor.check_ended(server.id)
 
 
-def test_a_session_that_is_handed_over_runs_from_its_own_folder(world: World) -> None:
-    """As systemd would start it: again and again, from the same folder."""
+def test_a_session_that_is_handed_over_runs_from_what_systemd_gives_it(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As systemd would start it: again and again, with the same order and the same state."""
+    monkeypatch.setattr(directory, "SERVICES", world.folder / "lib")
     credentials = world.credentials()
     server = world.server(credentials=credentials)
     world.supervisor.stop(server.id)
     world.supervisor.hand_over(server.id)
+    assert world.supervisor.show(server.id).state == State.STOPPED
+    assert world.supervisor.stop(server.id).state == State.STOPPED
+    assert list(world.supervisor.events(server.id)) == []
     folder = world.folder / "sessions" / server.id
+    given, told = world.folder / "given", world.folder / "credentials"
+    said = make_private_folder(world.folder / "lib" / f"tpmconsole-{server.id}")
+    for copies in (given, told):
+        copies.mkdir()
     for name in ("certificate", "trust"):
-        shutil.copy(getattr(credentials, name), folder / f"{name}.pem")
-        getattr(credentials, name).unlink()
-    environment = {**os.environ, **world.keys.connection.environment}
+        shutil.move(getattr(credentials, name), given / f"{name}.pem")
+    for name in ("order.json", "key.pem"):
+        shutil.copy(folder / name, told)
+    places = {"CREDENTIALS_DIRECTORY": str(told), "STATE_DIRECTORY": str(said)}
+    environment = {**os.environ, **world.keys.connection.environment, **places}
+    command = [sys.executable, "-P", "-m", "tpmconsole.session.process", "--service", str(given)]
     for _ in range(2):
         with (
             subprocess.Popen(
-                [sys.executable, "-P", "-m", "tpmconsole.session.process", str(folder)],
+                command,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -13,9 +15,10 @@ from support.world import SoftwareServer, World, connected, port_of, say
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import directory
 from tpmconsole.session.directory import FILE as FACTS_FILE
-from tpmconsole.session.directory import KEY_FILE
+from tpmconsole.session.directory import KEY_FILE, ORDER_FILE, STATE
 from tpmconsole.session.events import FILE
 from tpmconsole.session.manager import ENDED_KEPT, SessionManager
+from tpmconsole.session.ownership import LOCK_FILE
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.status import State
 from tpmconsole.system.files import write_atomic
@@ -98,8 +101,10 @@ def test_sessions_are_private_numbered_and_found_by_another_console(world: World
     assert found.cpu_percent is not None
     folder = world.folder / "sessions" / "server-1"
     assert folder.stat().st_mode & 0o777 == 0o700
-    assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-    assert {KEY_FILE, FILE} <= {path.name for path in folder.iterdir()}
+    told, said = list(folder.glob("*.*")), list((folder / STATE).iterdir())
+    assert {path.stat().st_mode & 0o777 for path in (*told, *said)} == {0o600}
+    assert {path.name for path in told} == {ORDER_FILE, KEY_FILE}
+    assert {FACTS_FILE, FILE, LOCK_FILE} <= {path.name for path in said}
     stopped = other.stop("server-1")
     assert stopped.state == State.STOPPED
     assert world.supervisor.stop("server-1").state == State.STOPPED
@@ -220,7 +225,7 @@ def test_a_new_session_is_whole_when_others_see_it(
         if not of_another.exists():
             seen.extend(facts.id for facts in world.supervisor.list())
         real(path, data, **options)
-        if path.name == FACTS_FILE:
+        if path.name == ORDER_FILE:
             of_another.parent.mkdir(exist_ok=True)  # another start was quicker
             of_another.touch()
 
@@ -240,10 +245,14 @@ def test_unknown_sessions(world: World) -> None:
 
 def test_a_damaged_session_file_harms_only_its_session(world: World) -> None:
     server = world.server()
-    for text in ("", "{", "[]", '{"state": 3}'):
+    good = world.folder / "sessions" / server.id / ORDER_FILE
+    for name, text in itertools.product(
+        (ORDER_FILE, f"{STATE}/{FACTS_FILE}"), ("", "{", "[]", '{"state": 3}', '{"spec": {}}')
+    ):
         folder = world.folder / "sessions" / "client-7"
-        folder.mkdir(exist_ok=True)
-        (folder / "session.json").write_text(text)
+        (folder / STATE).mkdir(exist_ok=True, parents=True)
+        shutil.copy(good, folder)
+        (folder / name).write_text(text)
         listed = {facts.id: facts for facts in world.supervisor.list()}
         assert listed["client-7"].state == State.FAILED
         assert listed[server.id].state == State.RUNNING

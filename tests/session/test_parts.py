@@ -278,11 +278,12 @@ def test_facts_survive_their_file() -> None:
         state=State.RUNNING,
     )
     data = json.loads(json.dumps(facts.to_json()))
-    assert SessionStatus.from_json(data) == facts
-    assert SessionStatus.from_json(data | {"more": 1}) == facts
-    for broken in ({}, {"state": "odd"}, data | {"identity": [1]}, {"state": "running"}):
+    told = SessionStatus("client-1", "client", "gateway", "h:1")
+    assert told.as_said(data) == facts
+    assert told.as_said(data | {"more": 1, "identity": "another", "unit": "x"}) == facts
+    for broken in ({}, {"state": "odd"}, {"state": ["running"]}, {"state": 3}):
         with pytest.raises(ValueError, match=r"."):
-            SessionStatus.from_json(broken)
+            told.as_said(broken)
     assert address_text("::1", 1) == "[::1]:1"
 
 

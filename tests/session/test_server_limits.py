@@ -16,12 +16,16 @@ from support.setting import Setting, serving, until
 from support.world import DEADLINE_S, LOCAL, SoftwareServer, answer_lines
 
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.process import client as client_module
 from tpmconsole.session.process.client import Client
 from tpmconsole.session.process.lifecycle import Session
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
+from tpmconsole.session.spec import Credentials
+from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.tpm.auth import Auth
+from tpmconsole.tpm.model import Connection, KeyRef
 
 
 async def test_one_client_too_many_is_turned_away(setting: Setting) -> None:
@@ -192,7 +196,14 @@ async def test_long_intervals_take_a_connection_for_each_message(
 
 def test_a_tpm_that_hangs_is_told_once(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
     running = setting.running("server")
-    session = Session(setting.folder, running.live._order, running.live.facts, Auth())
+    order = SessionConfig(
+        running.spec,
+        Credentials("ours", KeyRef(pem=b""), setting.ours.certificate, setting.ours.trust),
+        Connection("device:/dev/none", "test"),
+        EngineChoice("bridge", "test"),
+        "boot",
+    )
+    session = Session(setting.folder, setting.folder, order, running.live.facts, Auth())
     for busy in (0.0, 20.0, 25.0, 0.0, 20.0):
         monkeypatch.setattr(SigningThread, "busy_s", busy)
         session._watch_tpm()

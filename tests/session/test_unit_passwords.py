@@ -105,7 +105,8 @@ def test_the_unit_names_a_file_for_each_password(world: World) -> None:
         assert unit is not None
         return unit.text().splitlines()
 
-    assert not any("LoadCredential" in line for line in lines(PasswordFiles()))
+    asked = [line for line in lines(PasswordFiles()) if line.startswith("LoadCredential=")]
+    assert not any(line.split("=")[1].startswith(CREDENTIALS) for line in asked)
     files = PasswordFiles(owner=Path("/etc/50% owner"), parent=Path("/etc/parent"))
     text = lines(files)
     assert "StandardInput=null" in text

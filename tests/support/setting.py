@@ -14,18 +14,16 @@ from cryptography import x509
 
 from support.pki import Ca, SoftwareIdentity
 from support.world import LOCAL
-from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.events import read_events
 from tpmconsole.session.process.prepare import Ready
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.running import Running
 from tpmconsole.session.process.server import Server
 from tpmconsole.session.process.signing_thread import SigningThread
-from tpmconsole.session.spec import Credentials, SessionSpec
+from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.context import Engine, make_context
 from tpmconsole.session.tls.engine import EngineChoice
-from tpmconsole.tpm.model import Connection, KeyRef
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -66,13 +64,6 @@ class Setting:
         **options: Any,
     ) -> Running:
         spec = SessionSpec(role, "ours", host, port, **options)
-        order = SessionConfig(
-            spec,
-            Credentials("ours", KeyRef(pem=b""), self.ours.certificate, self.ours.trust),
-            Connection("device:/dev/none", "test"),
-            EngineChoice("bridge", "test"),
-            "boot",
-        )
         facts = SessionStatus(f"{role}-1", role, "ours", spec.address)
         engine = engine or SoftwareEngine(self.ours)
         context = make_context(
@@ -83,7 +74,7 @@ class Setting:
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
         )
-        live = Recorder(self.folder, order, facts)
+        live = Recorder(self.folder, "boot", facts)
         leaf = x509.load_pem_x509_certificate(self.ours.certificate.read_bytes())
         ready = Ready(context, engine, EngineChoice("bridge", "test"), leaf)
         return Running(spec, ready, SigningThread(), live)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
+from tpmconsole.session import service
 from tpmconsole.session.condition import ended_without_a_word
 from tpmconsole.session.directory import SessionConfig
 from tpmconsole.session.service import unit_of
@@ -93,17 +96,50 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path, unit: Unit) -> None:
     assert not ours, asked.stderr
 
 
-def test_what_root_copies_is_not_hidden_from_it() -> None:
+def test_root_writes_where_the_session_may_not() -> None:
+    """What runs as root ("+") is on its own ground, at the start and at each reload."""
     unit = session_unit(8443, "bridge", "device:/dev/tpmrm0")
-    files = [f"/var/lib/tpmconsole/identities/a b/{name}.pem" for name in ("certificate", "trust")]
-    bound = [value for name, value in unit.service if name == "BindReadOnlyPaths"]
-    assert bound == [f'"-{file}"' for file in files]
-    copied = [value for name, value in unit.service if name == "ExecStartPre"]
-    assert all(any(file in line for line in copied) for file in files)
+    by_root = [value for _, value in unit.service if value.startswith("+")]
+    assert len(by_root) == 2 * 3 + 1
+    targets = {shlex.split(value)[-1] for value in by_root}
+    given = "/run/tpmconsole/server-1"
+    names = ("certificate", "trust", "crl")
+    assert targets == {given, *(f"{given}/{name}.pem" for name in names)}
+    assert ("StateDirectory", "tpmconsole-server-1") in unit.service
+    assert ("DynamicUser", "yes") in unit.service
+    writable = {"User", "BindPaths", "BindReadOnlyPaths", "ReadWritePaths"}
+    assert not writable & dict(unit.service).keys()
+
+
+def test_a_session_with_the_provider_finds_its_configuration() -> None:
+    unit = session_unit(8443, "provider", "device:/dev/tpmrm0")
+    told = "/var/lib/tpmconsole/sessions/server-1/openssl.cnf"
+    assert ("LoadCredential", f"openssl.cnf:{told}") in unit.service
+    assert ("Environment", "OPENSSL_CONF=%d/openssl.cnf") in unit.service
+
+
+@pytest.mark.long
+def test_systemd_finds_the_unit_little_exposed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_HOMES", ())  # as on a board, where it is below /opt
+    unit = session_unit(8443, "bridge", "device:/dev/tpmrm0")
+    file = tmp_path / unit.name
+    file.write_text(unit.text())
+    asked = subprocess.run(
+        ["/usr/bin/systemd-analyze", "security", "--offline=true", "--no-pager", str(file)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = re.search(r": (\d+\.\d) ", asked.stdout)
+    assert found, asked.stderr
+    assert float(found[1]) <= 1.7
 
 
 def test_a_session_of_systemds_that_was_killed_is_waited_for(tmp_path: Path) -> None:
-    (tmp_path / "session.log").write_text("of the time before systemd had it\n")
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "session.log").write_text("of the time before systemd had it\n")
     told = ended_without_a_word(tmp_path, Path("/log"), "tpmconsole-server-1.service")
     assert "log" not in told.cause
     assert "systemd starts it again" in say(told.remedy)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import read_facts
+from tpmconsole.session.directory import find_state, read_facts, read_order, state_of
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.ownership import is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
@@ -27,17 +27,19 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
         log: the console's log, named to the user where it tells more.
     """
     try:
-        facts, boot = read_facts(folder)
+        order = read_order(folder, with_key=False)
+        state = state_of(folder, order.unit)
+        facts, boot = read_facts(folder, order)
         if facts.state.ended:
             return facts
         this_boot = boot == boot_id()
         process = process_of(facts)
-        if this_boot and process is not None and is_theirs(process, folder):
+        if this_boot and process is not None and is_theirs(process, state):
             return facts
         if this_boot and process is None and _age_s(facts) < SILENT_S:
             return facts
         # What it wrote as its last may have come after we read.
-        facts, _ = read_facts(folder)
+        facts, _ = read_facts(folder, order)
     except ConsoleError as damage:
         role = folder.name.partition("-")[0]
         broken = SessionStatus(folder.name, role, "", "", state=State.FAILED)
@@ -54,7 +56,7 @@ def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> Co
     Args:
         unit: the systemd unit that runs it, whose journal then has its log.
     """
-    words = "" if unit else last_words(folder)
+    words = "" if unit else last_words(find_state(folder))
     again = f"start it again; if it happens again, look into {log}"
     if unit:
         again = f"wait: systemd starts it again; where it does not: journalctl -u {unit}"

@@ -1,19 +1,24 @@
-"""A session's folder: what it was told to do, and what it last said of itself."""
+"""A session's two places: what it was told, which it cannot change, and what it says of itself.
+
+``sessions/ID`` is its owner's: the order, the key file, the OpenSSL configuration. That alone is
+ever read back by somebody with more rights than the session has. ``sessions/ID/state`` is the
+session's: status, events, log, lock. Of a service of systemd's it is the unit's StateDirectory=.
+"""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.events import now
-from tpmconsole.session.said import object_of, shown
+from tpmconsole.session.said import object_of, shown, unchanged, whole
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.status import SessionStatus
+from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system.files import (
     cannot_write,
@@ -26,12 +31,18 @@ from tpmconsole.system.untrusted import read
 from tpmconsole.tpm.model import Connection, KeyRef
 
 ID = re.compile(r"(client|server)-(\d{1,9})")
-FILE = "session.json"
+_UNIT = re.compile(rf"tpmconsole-({ID.pattern})\.service")
+ORDER_FILE = "order.json"
 KEY_FILE = "key.pem"
 CONFIGURATION_FILE = "openssl.cnf"
+CERTIFICATE_FILE, TRUST_FILE, CRL_FILE = "certificate.pem", "trust.pem", "crl.pem"
+STATE = "state"
+FILE = "status.json"
 LOG_FILE = "session.log"
 FILE_BYTES = 256 * 1024
+SERVICES = Path("/var/lib")  # where systemd makes a unit's StateDirectory=
 _KEY_BYTES = 64 * 1024
+_NO_KEY = KeyRef(pem=b"")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +52,7 @@ class SessionConfig:
     Attributes:
         boot: the kernel's name for the boot that the session belongs to; process numbers and start
             times of another boot mean nothing.
+        unit: the systemd unit that runs it; None for none.
     """
 
     spec: SessionSpec
@@ -48,12 +60,57 @@ class SessionConfig:
     connection: Connection
     engine: EngineChoice
     boot: str
+    unit: str | None = None
 
 
 def names(root: Path) -> Iterator[str]:
     """The sessions below a folder, by their ids."""
     if root.is_dir():
         yield from (one.name for one in root.iterdir() if ID.fullmatch(one.name))
+
+
+def unit_name(session: str) -> str:
+    """The unit of a session, by the session's id."""
+    return f"{state_name(session)}.service"
+
+
+def session_of(unit: str) -> str:
+    """The reverse of ``unit_name``."""
+    return unit.removeprefix("tpmconsole-").removesuffix(".service")
+
+
+def state_name(session: str) -> str:
+    """What the unit of a session calls the folder that is the session's."""
+    return f"tpmconsole-{session}"
+
+
+def state_of(folder: Path, unit: str | None) -> Path:
+    """Where a session says how it is.
+
+    Args:
+        folder: the session's, with its order.
+        unit: as the order has it.
+    """
+    return folder / STATE if unit is None else SERVICES / state_name(folder.name)
+
+
+def find_state(folder: Path) -> Path:
+    """The same, where the order has not been read; with a damaged one it is below ``folder``."""
+    try:
+        return state_of(folder, read_order(folder, with_key=False).unit)
+    except ConsoleError:
+        return folder / STATE
+
+
+def with_given(order: SessionConfig, given: Path) -> SessionConfig:
+    """The order of a session that a unit runs: it finds its certificates in a folder of root's."""
+    crl = str(given / CRL_FILE) if order.spec.crl is not None else None
+    certificate, trust = given / CERTIFICATE_FILE, given / TRUST_FILE
+    return replace(
+        order,
+        spec=replace(order.spec, crl=crl),
+        credentials=replace(order.credentials, certificate=certificate, trust=trust),
+    )
 
 
 def new_folder(root: Path, order: SessionConfig) -> Path:
@@ -69,7 +126,7 @@ def new_folder(root: Path, order: SessionConfig) -> Path:
             while True:
                 taken = [int(name.partition("-")[2]) for name in names(root) if role in name]
                 folder = root / f"{role}-{max(taken, default=0) + 1}"
-                write_order(unfinished, order, _first_facts(folder.name, order))
+                write_order(unfinished, order, first_facts(folder.name, order))
                 try:
                     return unfinished.rename(folder)
                 except OSError:
@@ -80,7 +137,8 @@ def new_folder(root: Path, order: SessionConfig) -> Path:
         raise cannot_write(root, error) from error
 
 
-def _first_facts(session: str, order: SessionConfig) -> SessionStatus:
+def first_facts(session: str, order: SessionConfig) -> SessionStatus:
+    """What there is to say of a session before it has said anything."""
     started = now()
     return SessionStatus(
         id=session,
@@ -93,6 +151,7 @@ def _first_facts(session: str, order: SessionConfig) -> SessionStatus:
         started=started,
         protocol=order.spec.protocol,
         simulated=order.connection.simulated,
+        unit=order.unit,
     )
 
 
@@ -108,92 +167,129 @@ def write_order(folder: Path, order: SessionConfig, facts: SessionStatus) -> Non
         write_atomic(folder / KEY_FILE, order.credentials.key.pem)
     if order.engine.openssl_conf is not None:
         write_atomic(folder / CONFIGURATION_FILE, order.engine.openssl_conf.encode())
-    write_facts(folder, order, facts, durable=True)
+    write_facts(make_private_folder(folder / STATE), order.boot, facts, durable=True)
+    _write_order_file(folder, order)
 
 
-def write_facts(
-    folder: Path, order: SessionConfig, facts: SessionStatus, *, durable: bool = False
-) -> None:
-    """Write what the session says of itself, whole.
+def hand_over(folder: Path) -> None:
+    """From now on systemd runs a session.
 
     Raises:
-        ConsoleError: it cannot be written.
+        ConsoleError: its order is damaged, or cannot be written.
     """
+    order = read_order(folder)
+    _write_order_file(folder, replace(order, unit=unit_name(folder.name)))
+
+
+def _write_order_file(folder: Path, order: SessionConfig) -> None:
     credentials = order.credentials
-    data = facts.to_json() | {
+    data = {
+        "unit": order.unit,
         "boot": order.boot,
-        "options": asdict(order.spec),
+        "spec": asdict(order.spec),
         "credentials": {
+            "identity": credentials.identity,
             "handle": credentials.key.handle,
             "certificate": str(credentials.certificate),
             "trust": str(credentials.trust),
         },
         "connection": asdict(order.connection)
         | {"environment": dict(order.connection.environment)},
-        "module_version": order.engine.module_version,
+        "engine": {
+            "name": order.engine.name,
+            "why": order.engine.why,
+            "module_version": order.engine.module_version,
+        },
     }
-    write_atomic(folder / FILE, json.dumps(data, indent=1).encode() + b"\n", durable=durable)
+    write_atomic(folder / ORDER_FILE, json.dumps(data, indent=1).encode() + b"\n")
 
 
-def read_facts(folder: Path) -> tuple[SessionStatus, str]:
-    """What a session last said of itself, and its boot.
+def write_facts(state: Path, boot: str, facts: SessionStatus, *, durable: bool = False) -> None:
+    """Write what a session says of itself, whole; for its own process.
+
+    Raises:
+        ConsoleError: it cannot be written.
+    """
+    data = facts.to_json() | {"boot": boot}
+    write_atomic(state / FILE, json.dumps(data, indent=1).encode() + b"\n", durable=durable)
+
+
+def read_facts(folder: Path, order: SessionConfig) -> tuple[SessionStatus, str]:
+    """What a session last said of itself, and its boot; who it is, its order says.
 
     Raises:
         ConsoleError: its file is missing or damaged.
     """
-    data = _read(folder)
+    file = state_of(folder, order.unit) / FILE
+    first = first_facts(folder.name, order)
     try:
-        return SessionStatus.from_json(data), shown(str(data.get("boot", "")))
+        data = object_of(read(file, FILE_BYTES))
+        return first.as_said(data), shown(str(data.get("boot", "")))
+    except FileNotFoundError as error:
+        if order.unit is not None:  # not started yet
+            return replace(first, state=State.STOPPED), ""
+        raise _damaged(file, folder, "is missing") from error
+    except OSError as error:
+        raise _damaged(file, folder, f"is not read: {error.strerror}") from error
     except ValueError as error:
-        raise _damaged(folder) from error
+        raise _damaged(file, folder) from error
 
 
-def read_order(folder: Path) -> tuple[SessionConfig, SessionStatus]:
-    """What ``write_order`` wrote; for the session's own process.
+def read_order(folder: Path, *, with_key: bool = True) -> SessionConfig:
+    """What ``write_order`` wrote.
+
+    Args:
+        with_key: with the key file, where it has one; else that is empty.
 
     Raises:
         ConsoleError: a file is missing or damaged.
     """
-    data = _read(folder)
+    file = folder / ORDER_FILE
+    data = read_bounded(file, FILE_BYTES)
     try:
-        facts = SessionStatus.from_json(data)
-        credentials: Mapping[str, Any] = data["credentials"]
-        handle = credentials["handle"]
-        pem = read_bounded(folder / KEY_FILE, _KEY_BYTES) if handle is None else None
-        order = SessionConfig(
-            spec=SessionSpec(**data["options"]),
-            credentials=Credentials(
-                identity=facts.identity,
-                key=KeyRef(pem=pem, handle=handle),
-                certificate=Path(credentials["certificate"]),
-                trust=Path(credentials["trust"]),
-            ),
-            connection=Connection(**data["connection"]),
-            engine=EngineChoice(
-                facts.engine, facts.why_engine, module_version=data["module_version"]
-            ),
-            boot=str(data["boot"]),
-        )
-    except (ValueError, TypeError, KeyError) as error:
-        raise _damaged(folder) from error
-    return order, facts
+        order = _order_of(object_of(data))
+    except (ValueError, TypeError, LookupError) as error:
+        raise _damaged(file, folder) from error
+    if order.credentials.key != _NO_KEY or not with_key:
+        return order
+    key = KeyRef(pem=read_bounded(folder / KEY_FILE, _KEY_BYTES))
+    return replace(order, credentials=replace(order.credentials, key=key))
 
 
-def _read(folder: Path) -> dict[str, Any]:
-    try:
-        return object_of(read(folder / FILE, FILE_BYTES))
-    except FileNotFoundError as error:
-        raise _damaged(folder, "is missing") from error
-    except OSError as error:
-        raise _damaged(folder, f"is not read: {error.strerror}") from error
-    except ValueError as error:
-        raise _damaged(folder) from error
+def _order_of(data: Mapping[str, Any]) -> SessionConfig:
+    """An order without its key file; raises ValueError where a part of it is not good."""
+    unit, told = data["unit"], whole(_Told, data["credentials"], unchanged)
+    if unit is not None and not _UNIT.fullmatch(unit):
+        raise ValueError("no unit of ours")
+    return SessionConfig(
+        spec=whole(SessionSpec, data["spec"], unchanged),
+        credentials=Credentials(
+            told.identity,
+            _NO_KEY if told.handle is None else KeyRef(handle=told.handle),
+            Path(told.certificate),
+            Path(told.trust),
+        ),
+        connection=whole(Connection, data["connection"], unchanged),
+        engine=whole(EngineChoice, data["engine"], unchanged),
+        boot=str(data["boot"]),
+        unit=unit,
+    )
 
 
-def _damaged(folder: Path, what: str = "cannot be understood") -> ConsoleError:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """Credentials as an order has them."""
+
+    identity: str
+    handle: int | None
+    certificate: str
+    trust: str
+
+
+def _damaged(file: Path, folder: Path, what: str = "cannot be understood") -> ConsoleError:
     return ConsoleError(
         "Session file damaged",
-        f"{folder / FILE} {what}",
+        f"{file} {what}",
         f"remove the folder {folder} once nothing runs there",
         ExitCode.UNEXPECTED,
     )

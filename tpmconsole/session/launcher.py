@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import CONFIGURATION_FILE, LOG_FILE, SessionConfig
+from tpmconsole.session.directory import CONFIGURATION_FILE, LOG_FILE, STATE, SessionConfig
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.session.tls.provider import child_environment
 from tpmconsole.system.files import cannot_write
@@ -37,7 +37,7 @@ def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
     if order.engine.name == PROVIDER:
         environment["OPENSSL_CONF"] = str(folder / CONFIGURATION_FILE)
         environment["TPM2OPENSSL_TCTI"] = order.connection.tcti
-    log = folder / LOG_FILE
+    log = folder / STATE / LOG_FILE
     # -P: the current folder is no place to import from.
     argv = [sys.executable, "-P", "-m", "tpmconsole.session.process", str(folder)]
     with ExitStack() as opened:
@@ -63,15 +63,15 @@ def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
     return process
 
 
-def last_words(folder: Path) -> str:
+def last_words(state: Path) -> str:
     """The last line of a session's log; empty where there is none."""
-    return printable(log_tail(folder).rpartition("\n")[2])
+    return printable(log_tail(state).rpartition("\n")[2])
 
 
-def log_tail(folder: Path) -> str:
+def log_tail(state: Path) -> str:
     """The end of a session's log, without empty lines; empty where there is none."""
     try:
-        lines = read_end(folder / LOG_FILE, _TAIL_BYTES).decode("utf-8", "replace").splitlines()
+        lines = read_end(state / LOG_FILE, _TAIL_BYTES).decode("utf-8", "replace").splitlines()
     except OSError:
         return ""
     return "\n".join(line.strip() for line in lines if line.strip())

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,23 +14,31 @@ from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.session.condition import SILENT_S, ended_without_a_word, facts_now
 from tpmconsole.session.directory import (
     ID,
+    ORDER_FILE,
+    STATE,
     SessionConfig,
+    find_state,
+    hand_over,
     names,
     new_folder,
+    read_facts,
     read_order,
+    state_of,
     write_facts,
 )
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.launcher import log_tail, spawn
 from tpmconsole.session.ownership import check_is_its_own, process_of
 from tpmconsole.session.reload import wait_until_reloaded
-from tpmconsole.session.service import check_no_service, unit_name, unit_of
+from tpmconsole.session.service import check_no_service, unit_of
 from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.engine import choose
 from tpmconsole.session.usage import with_usage
+from tpmconsole.system.owners import check_for_root
 from tpmconsole.system.processes import Process, boot_id, end
 from tpmconsole.system.systemd import UnitFiles
+from tpmconsole.system.untrusted import owner_of
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.model import Connection
 
@@ -83,7 +91,8 @@ class SessionManager:
                 end(process, STOP_S)
                 raise
         except BaseException:
-            LOG.warning("%s did not start; its log ends:\n%s", folder.name, log_tail(folder))
+            end_of_log = log_tail(folder / STATE)
+            LOG.warning("%s did not start; its log ends:\n%s", folder.name, end_of_log)
             shutil.rmtree(folder, ignore_errors=True)
             raise
         return self.show(folder.name, usage=True)
@@ -123,7 +132,7 @@ class SessionManager:
         process = process_of(facts)
         if facts.state.ended or process is None:
             return facts
-        check_is_its_own(process, folder, session)
+        check_is_its_own(process, find_state(folder), session)
         end(process, STOP_S)
         if process.alive:
             raise ConsoleError(
@@ -159,18 +168,21 @@ class SessionManager:
                 f"{session} is not running ({facts.state})",
                 "start it: it reads its files then",
             )
-        check_is_its_own(process, folder, session)
-        wait_until_reloaded(folder, process)
+        state = find_state(folder)
+        check_is_its_own(process, state, session)
+        wait_until_reloaded(state, session, process)
         return self.show(session, usage=True)
 
     def unit(self, session: str, passwords: PasswordFiles) -> UnitFiles:
         """The systemd unit that runs a session at every boot.
 
         Raises:
-            ConsoleError: there is none of that name, or it cannot be a service.
+            ConsoleError: there is none of that name, it cannot be a service, or another user could
+                have written its order, which may name any file for root to hand over.
         """
         folder = self._known(session)
-        return unit_of(folder, read_order(folder)[0], passwords)
+        check_for_root(folder / ORDER_FILE, "what the session was told")
+        return unit_of(folder, read_order(folder), passwords)
 
     def check_ended(self, session: str) -> None:
         """Refuse a session that runs, which systemd could not start beside itself.
@@ -187,9 +199,7 @@ class SessionManager:
 
     def hand_over(self, session: str) -> None:
         """From now on systemd runs a session, which has ended."""
-        folder = self._known(session)
-        order, facts = read_order(folder)
-        write_facts(folder, order, replace(facts, unit=unit_name(session)), durable=True)
+        hand_over(self._known(session))
 
     def of_identity(self, name: str) -> str:
         """A session by its id, or the last one of an identity by the identity's name."""
@@ -209,8 +219,9 @@ class SessionManager:
         """
         folder = self._known(session)
         if not follow:
-            return read_events(folder)
-        return follow_events(folder, lambda: facts_now(folder, self._log).state.ended)
+            return read_events(find_state(folder))
+        state = find_state(folder)
+        return follow_events(state, lambda: facts_now(folder, self._log).state.ended)
 
     def reader(self, session: str) -> EventReader:
         """Reads a session's events as they come; whoever asks for it closes it.
@@ -218,7 +229,7 @@ class SessionManager:
         Raises:
             ConsoleError: there is none of that name.
         """
-        return EventReader(self._known(session))
+        return EventReader(find_state(self._known(session)))
 
     def spec(self, session: str) -> SessionSpec:
         """What a session was told to do.
@@ -226,15 +237,14 @@ class SessionManager:
         Raises:
             ConsoleError: there is none of that name, or its file is damaged.
         """
-        return read_order(self._known(session))[0].spec
+        return read_order(self._known(session), with_key=False).spec
 
     def running(self, spec: SessionSpec) -> SessionStatus | None:
         """A session at work that does what ``spec`` asks for, if there is one."""
         for facts in self.list():
             if facts.state.ended or facts.role != spec.role or facts.identity != spec.identity:
                 continue
-            order, _ = read_order(self._folder / facts.id)
-            if order.spec == spec:
+            if self.spec(facts.id) == spec:
                 return facts
         return None
 
@@ -251,7 +261,7 @@ class SessionManager:
     def _wait_until_started(self, folder: Path, process: Process) -> None:
         # Asked before reading: what is written before a process ends is read after.
         deadline = time.monotonic() + START_S
-        with EventReader(folder) as reader:
+        with EventReader(folder / STATE) as reader:
             while True:
                 alive = process.alive
                 if any(_has_started(folder, event) for event in reader.read()):
@@ -281,11 +291,14 @@ class SessionManager:
             time.sleep(POLL_S)
 
     def _after_stop(self, folder: Path) -> SessionStatus:
-        order, facts = read_order(folder)
+        order = read_order(folder, with_key=False)
+        facts, boot = read_facts(folder, order)
         if not facts.state.ended:  # it had to be killed, or had not begun to listen to us
-            EventLog(folder).write("stopped", why="it was told to, and then killed")
             facts = facts.ended(State.STOPPED, now())
-            write_facts(folder, order, facts, durable=True)
+            state = state_of(folder, order.unit)
+            if owner_of(state) == os.geteuid():  # nothing is written where another one is at home
+                EventLog(state).write("stopped", why="it was told to, and then killed")
+                write_facts(state, boot, facts, durable=True)
         return facts
 
     def _known(self, session: str) -> Path:

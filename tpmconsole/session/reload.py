@@ -14,13 +14,13 @@ PATIENCE_S = 20.0
 POLL_S = 0.01
 
 
-def wait_until_reloaded(folder: Path, process: Process) -> None:
+def wait_until_reloaded(state: Path, session: str, process: Process) -> None:
     """Send SIGHUP, and wait for the session's word.
 
     Raises:
         ConsoleError: what the files hold now cannot be used, or it says nothing.
     """
-    with EventReader(folder) as reader:
+    with EventReader(state) as reader:
         for _ in reader.read():
             pass  # what was said before is no answer
         process.signal(signal.SIGHUP)
@@ -34,7 +34,7 @@ def wait_until_reloaded(folder: Path, process: Process) -> None:
             time.sleep(POLL_S)
     raise ConsoleError(
         "Not reloaded",
-        f"{folder.name} has said nothing about it for {PATIENCE_S:.0f} seconds; the TPM may hang",
+        f"{session} has said nothing about it for {PATIENCE_S:.0f} seconds; the TPM may hang",
         NextStep(Action.SHOW_STATUS, text="check the TPM ({}), then reload it again"),
         ExitCode.NO_TPM,
     )

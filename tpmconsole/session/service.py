@@ -1,17 +1,28 @@
-"""A session as a service of systemd: the same folder, address and key, at every boot.
+"""A session as a service of systemd: the same order, address and key, at every boot.
 
-It runs as a user of its own that sees nothing of the state directory but the session's folder. What
-it needs of its identity is copied there by root, each time it starts and each time it is reloaded.
+It runs as a user that systemd makes for it alone, and writes into its StateDirectory= alone. Its
+order and key file come as credentials. Its certificates root copies into a folder of root's below
+/run, each time it starts and each time it is reloaded: a credential would stay as it was at the
+start. Nothing of root's ever reads or writes where the session may write.
 """
 
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, Remedy
-from tpmconsole.session.directory import CONFIGURATION_FILE, SessionConfig
+from tpmconsole.session.directory import (
+    CERTIFICATE_FILE,
+    CONFIGURATION_FILE,
+    CRL_FILE,
+    KEY_FILE,
+    ORDER_FILE,
+    TRUST_FILE,
+    SessionConfig,
+    state_name,
+    unit_name,
+)
 from tpmconsole.session.spec import PasswordFiles
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.engine import PROVIDER
@@ -30,18 +41,12 @@ from tpmconsole.system.systemd import (
     reachable_by_others,
 )
 
-USER = "tpmconsole"
 # Names of credentials of systemd's, and of the fields of Auth that they are for.
 CREDENTIALS = ("owner", "parent")
-CERTIFICATE_FILE, TRUST_FILE, CRL_FILE = "certificate.pem", "trust.pem", "crl.pem"
+GIVEN = Path("/run/tpmconsole")  # a service's certificates are in a folder of its name there
 _FIRST_FREE_PORT = 1024
 _HOMES = ("/home/", "/root/")
 _PACKAGE = Path(__file__).resolve().parents[2]
-
-
-def unit_name(session: str) -> str:
-    """The unit of a session, by the session's id."""
-    return f"tpmconsole-{session}.service"
 
 
 def check_no_service(facts: SessionStatus, verb: str) -> None:
@@ -65,7 +70,7 @@ def unit_of(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> Uni
     """The unit that runs a session from its folder.
 
     Args:
-        folder: the session's; the unit's user will own it.
+        folder: the session's, with its order.
         passwords: what using the key takes.
 
     Raises:
@@ -97,54 +102,69 @@ def unit_of(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> Uni
             *_limits(folder, order),
         ),
     )
-    return UnitFiles(unit, USER, (TSS_GROUP,), _notes(folder))
+    return UnitFiles(unit, notes=_notes(folder))
 
 
 def _commands(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
-    """What is run; ``+``: by root, for files that the session's user may not read elsewhere."""
-    given = _given(folder, order)
-    own = f"+{command_line(['/bin/chown', '-R', f'{USER}:{USER}', folder])}"
-    options = ("-m", "0400", "-o", USER, "-g", USER)
+    """What is run; ``+``: by root, which may read the identity's files. The session may not."""
+    given = GIVEN / folder.name
+    # -D makes the folder, for root alone to write into; -T would not follow a folder of that name.
+    options = ("-D", "-T", "-m", "0444", "-o", "root", "-g", "root")
     copies = [
-        "+" + command_line(["/usr/bin/install", *options, source, target])
-        for source, target in given
+        "+" + command_line(["/usr/bin/install", *options, source, given / name])
+        for source, name in _given(order)
     ]
-    run: list[str | Path] = [sys.executable, "-P", "-m", "tpmconsole.session.process", folder]
+    program: tuple[str, ...] = (sys.executable, "-P", "-m", "tpmconsole.session.process")
     return [
-        *(("ExecStartPre", line) for line in (*copies, own)),
-        ("ExecStart", command_line(run)),
+        *(("ExecStartPre", line) for line in copies),
+        ("ExecStart", command_line([*program, "--service", given])),
         *(("ExecReload", line) for line in copies),
         # The shell's own kill: the program is procps', which a small system lacks.
         ("ExecReload", command_line(["/bin/sh", "-c", "kill -HUP $MAINPID"])),
+        ("ExecStopPost", "+" + command_line(["/bin/rm", "-rf", given])),
     ]
 
 
-def _given(folder: Path, order: SessionConfig) -> list[tuple[Path, Path]]:
-    """The identity's files, and where the session finds them."""
+def _given(order: SessionConfig) -> list[tuple[Path, str]]:
+    """The identity's files, and what the session finds them as."""
     files = [
-        (order.credentials.certificate, folder / CERTIFICATE_FILE),
-        (order.credentials.trust, folder / TRUST_FILE),
+        (order.credentials.certificate, CERTIFICATE_FILE),
+        (order.credentials.trust, TRUST_FILE),
     ]
     if order.spec.crl is not None:
-        files.append((Path(order.spec.crl), folder / CRL_FILE))
+        files.append((Path(order.spec.crl), CRL_FILE))
     return files
+
+
+def _told(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> list[tuple[str, str]]:
+    """What systemd hands the session as credentials: copies that it alone may read, on no disk."""
+    files = [(ORDER_FILE, folder / ORDER_FILE)]
+    if order.credentials.key.pem is not None:
+        files.append((KEY_FILE, folder / KEY_FILE))
+    if order.engine.name == PROVIDER:
+        files.append((CONFIGURATION_FILE, folder / CONFIGURATION_FILE))
+    given = [(name, getattr(passwords, name)) for name in CREDENTIALS]
+    files += [(name, file) for name, file in given if file is not None]
+    return [("LoadCredential", f"{name}:{literal(file)}") for name, file in files]
 
 
 def _process(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> list[tuple[str, str]]:
     variables = NO_OPENSSL_CONF | {"PYTHONPATH": str(_PACKAGE), "TSS2_LOG": "all+error"}
+    provider = []
     if order.engine.name == PROVIDER:
-        variables["OPENSSL_CONF"] = str(folder / CONFIGURATION_FILE)
+        del variables["OPENSSL_CONF"]
         variables["TPM2OPENSSL_TCTI"] = order.connection.tcti
-    given = f"file:{literal(passwords.key)}" if passwords.key else "null"
-    # Standard input is one file. The others come as credentials: systemd copies what root has into
-    # files that the session's user alone may read, outside of every disk.
-    others = [(name, getattr(passwords, name)) for name in CREDENTIALS]
+        provider = [("Environment", f"OPENSSL_CONF=%d/{CONFIGURATION_FILE}")]  # %d: credentials
     return [
-        ("User", USER),
+        # A user for as long as it runs: no other service is one, or can send it a signal.
+        ("DynamicUser", "yes"),
         ("SupplementaryGroups", TSS_GROUP),
+        ("StateDirectory", state_name(folder.name)),
+        ("StateDirectoryMode", "0700"),
         *environment(variables),
-        ("StandardInput", given),
-        *(("LoadCredential", f"{name}:{literal(file)}") for name, file in others if file),
+        *provider,
+        ("StandardInput", f"file:{literal(passwords.key)}" if passwords.key else "null"),
+        *_told(folder, order, passwords),
         ("Restart", "on-failure"),
         ("RestartSec", "5"),
         # Not with a password that the TPM has refused: each time would cost a try.
@@ -160,21 +180,13 @@ def _limits(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
     name, _, path = order.connection.tcti.partition(":")
     devices = [path] if name == "device" else []
     in_home = any(str(one).startswith(_HOMES) for one in (sys.prefix, sys.base_prefix, _PACKAGE))
-    state = folder.parents[1]
     return [
         *HARDENED,
+        ("PrivateMounts", "yes"),
         # A Python in somebody's home could not even be started where homes are hidden.
         ("ProtectHome", "read-only" if in_home else "yes"),
-        # Of the state directory it sees its own folder, and writes there alone. What "+" copies has
-        # to be seen there, too: root may read it, the session's user may not.
-        ("TemporaryFileSystem", quoted(f"{state}:ro")),
-        *(
-            ("BindReadOnlyPaths", quoted(f"-{source}"))
-            for source, _ in _given(folder, order)
-            if state in source.parents
-        ),
-        ("BindPaths", quoted(folder)),
-        ("ReadWritePaths", quoted(folder)),
+        # The state directory is root's: the session does not even see it ("+" does).
+        ("InaccessiblePaths", quoted(f"-{folder.parents[1]}")),
         ("CapabilityBoundingSet", capability),
         *([("AmbientCapabilities", capability)] if capability else []),
         ("DevicePolicy", "closed"),
@@ -188,32 +200,7 @@ def _notes(folder: Path) -> tuple[Remedy, ...]:
         NextStep(Action.SHOW_SESSION, folder.name, f"what it says: {{}}; its log: {log}"),
         f"after a new certificate: systemctl reload {unit_name(folder.name)}",
     ]
-    above = folder.parents[1].parent
-    if not (reachable_by_others(above) if above.exists() else True):
-        notes.append(
-            NextStep(
-                Action.GIVE_STATE,
-                "/var/lib/tpmconsole",
-                f"the user {USER} may not enter {above}: use {{}}",
-            )
-        )
     hidden = [one for one in (Path(sys.executable), _PACKAGE) if not reachable_by_others(one)]
     if hidden:
-        notes.append(
-            f"the user {USER} may not read {hidden[0]}: install tpmconsole below /opt first"
-        )
+        notes.append(f"its user may not read {hidden[0]}: install tpmconsole below /opt first")
     return tuple(notes)
-
-
-def with_copies(folder: Path, order: SessionConfig) -> SessionConfig:
-    """The order of a session that a unit runs: it finds what it needs in its own folder."""
-    crl = str(folder / CRL_FILE) if order.spec.crl is not None else None
-    return replace(
-        order,
-        spec=replace(order.spec, crl=crl),
-        credentials=replace(
-            order.credentials,
-            certificate=folder / CERTIFICATE_FILE,
-            trust=folder / TRUST_FILE,
-        ),
-    )

@@ -14,6 +14,8 @@ from tpmconsole.session.events import now
 from tpmconsole.session.said import remedy_of, shown, values_of
 
 RECENT = 24
+# What a session was told to be; from its own mouth it counts for nothing.
+_OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit")
 
 
 class State(StrEnum):
@@ -172,21 +174,21 @@ class SessionStatus:
             data["last_error"] = self.last_error.to_json()
         return data
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> SessionStatus:
-        """The facts that ``to_json`` made, as a session's file holds them.
+    def as_said(self, data: Mapping[str, Any]) -> SessionStatus:
+        """The same session as it says it is: what ``to_json`` made, from its file.
 
-        What is wrong in them is left out, and is then the last error.
+        Who it is, it does not say itself. What is wrong is left out, and is then the last error.
 
         Raises:
-            ValueError: it does not even say which session that is, or in what state.
+            ValueError: it does not even say in what state it is.
         """
-        good, bad = values_of(cls, data)
+        good, bad = values_of(SessionStatus, data)
         good["last_error"], wrong = _error_of(data.get("last_error"))
-        bad = [name for name in bad if name != "last_error"] + wrong
-        if not {"id", "role", "identity", "address", "state"} <= good.keys():
-            raise ValueError("no facts of a session")
-        facts = cls(**good)
+        bad = [name for name in bad if name not in (*_OF_THE_ORDER, "last_error")] + wrong
+        if "state" not in good:
+            raise ValueError("no state of a session")
+        said = {name: value for name, value in good.items() if name not in _OF_THE_ORDER}
+        facts = replace(self, **said)
         return replace(facts, last_error=_damage(bad)) if bad else facts
 
     def begun(self, pid: int, start_time: int, address: str) -> SessionStatus:

@@ -295,6 +295,8 @@ def tidy(settings: Settings) -> None:
         if folder != settings.state:
             for one in _folders_in(folder):
                 remove_leftovers(one)
+                for inner in _folders_in(one):  # where a session says how it is
+                    remove_leftovers(inner)
 
 
 def _folders_in(folder: Path) -> Iterator[Path]:

@@ -1,8 +1,9 @@
 """The process of a session: ``python -m tpmconsole.session.process FOLDER``.
 
-It reads what using the key takes from its standard input once, does what the folder's session.json
-says, and writes facts and events there until it is told to end (SIGTERM) or has done what it was
-to do.
+It reads what using the key takes from its standard input once, does what the folder's order.json
+says, and writes facts and events into ``state`` there until it is told to end (SIGTERM) or has done
+what it was to do. In a unit it is ``--service GIVEN``: systemd has put the order and the key file
+where its credentials are, and the state into the unit's own folder; GIVEN has the certificates.
 """
 
 from __future__ import annotations
@@ -19,7 +20,14 @@ from pathlib import Path
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Secret, first_line, leave_no_core
-from tpmconsole.session.directory import read_order
+from tpmconsole.session.directory import (
+    STATE,
+    SessionConfig,
+    first_facts,
+    read_order,
+    session_of,
+    with_given,
+)
 from tpmconsole.session.events import QuietLog
 from tpmconsole.session.ownership import hold_lock
 from tpmconsole.session.process.lifecycle import Session
@@ -102,34 +110,48 @@ async def _run(session: Session) -> None:
     os._exit(code)
 
 
+def _places(arguments: list[str]) -> tuple[str, Path, Path, SessionConfig]:
+    """Which session this is, where its key file is, where it says how it is, and its order.
+
+    Raises:
+        ConsoleError: its order is missing or damaged.
+    """
+    if arguments[0] != "--service":
+        folder = Path(arguments[0])
+        return folder.name, folder, folder / STATE, read_order(folder)
+    told = Path(os.environ["CREDENTIALS_DIRECTORY"])
+    order = with_given(read_order(told), Path(arguments[1]))
+    return session_of(order.unit or ""), told, Path(os.environ["STATE_DIRECTORY"]), order
+
+
 def main(arguments: list[str]) -> int:
     """Run the session that a folder describes.
 
     Args:
-        arguments: the folder.
+        arguments: the folder, or ``--service`` and the folder of the certificates.
 
     Returns:
         The process's exit code, where the session could not begin; else it ends by itself.
     """
     leave_no_core()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
-    folder = Path(arguments[0])
     os.chdir("/")
     os.umask(0o077)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(levelname)s %(message)s")
     for handler in logging.getLogger().handlers:
         handler.addFilter(QuietLog())
-    order, facts = read_order(folder)
+    name, told, state, order = _places(arguments)
     try:
-        hold_lock(folder)  # until this process ends
+        hold_lock(state)  # until this process ends
     except ConsoleError as error:
         logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - words, and no traceback
         return error.exit_code
     auth = _read_auth()
     # Of this boot and a process of its own, also where systemd starts it again and again.
     order = replace(order, boot=boot_id())
-    facts = facts.begun(os.getpid(), start_time(os.getpid()), order.spec.address)
-    session = Session(folder, order, facts, replace(auth, spend_last_attempt=order.spec.last_try))
+    facts = first_facts(name, order).begun(os.getpid(), start_time(os.getpid()), order.spec.address)
+    auth = replace(auth, spend_last_attempt=order.spec.last_try)
+    session = Session(told, state, order, facts, auth)
     session.live.keep(durable=True)
     try:
         _settle_openssl(order.engine.name)

@@ -37,16 +37,18 @@ class Session:
     """A session from its order to its end.
 
     Args:
-        folder: the session's.
+        told: where its key file is.
+        state: where it says how it is.
         order: what to do.
         facts: what it begins with.
         auth: what using the key takes.
     """
 
     def __init__(
-        self, folder: Path, order: SessionConfig, facts: SessionStatus, auth: Auth
+        self, told: Path, state: Path, order: SessionConfig, facts: SessionStatus, auth: Auth
     ) -> None:
-        self._folder = folder
+        self._told = told
+        self._state = state
         self._order = order
         self._auth = auth
         self._thread = SigningThread()
@@ -55,7 +57,7 @@ class Session:
         self._hangs = False
         self._reload: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.live = Recorder(folder, order, facts)
+        self.live = Recorder(state, order.boot, facts)
 
     async def run(self) -> ExitCode:
         """Do the work until it is done, fails, or SIGTERM or SIGINT come."""
@@ -103,7 +105,7 @@ class Session:
         from tpmconsole.session.process.prepare import Preparation
 
         self._preparation = preparation = Preparation(
-            self._folder, self._own_order, self._auth.key, self._open_signer, self._examine
+            self._told, self._order, self._auth.key, self._open_signer, self._examine
         )
         try:
             async with asyncio.timeout(PREFLIGHT_S):
@@ -118,15 +120,6 @@ class Session:
                 ),
             ) from error
 
-    @property
-    def _own_order(self) -> SessionConfig:
-        """The order, with the files where this process finds them."""
-        if self.live.facts.unit is None:
-            return self._order
-        from tpmconsole.session.service import with_copies
-
-        return with_copies(self._folder, self._order)
-
     def _open_signer(self) -> Signer:
         from tpmconsole.tpm.signer import Signer
         from tpmconsole.tpm.tcti import still_there
@@ -135,7 +128,7 @@ class Session:
             lambda: still_there(self._order.connection),
             self._order.credentials.key,
             self._auth,
-            log=self._folder / LOG_FILE,
+            log=self._state / LOG_FILE,
         )
 
     def _take(self, ready: Ready) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import SessionConfig, write_facts
+from tpmconsole.session.directory import write_facts
 from tpmconsole.session.events import EventLog, now, plain
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
 from tpmconsole.session.tls.group import negotiated_group
@@ -25,14 +25,14 @@ class Recorder:
     """A session's facts and events; used from one thread.
 
     Args:
-        folder: the session's.
-        order: what it was told to do.
+        folder: where the session says how it is.
+        boot: the kernel's name for this boot.
         facts: what it begins with.
     """
 
-    def __init__(self, folder: Path, order: SessionConfig, facts: SessionStatus) -> None:
+    def __init__(self, folder: Path, boot: str, facts: SessionStatus) -> None:
         self._folder = folder
-        self._order = order
+        self._boot = boot
         self._events = EventLog(folder)
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)
         self._written = facts
@@ -70,7 +70,7 @@ class Recorder:
         if self.facts == self._written and not durable:
             return
         try:
-            write_facts(self._folder, self._order, self.facts, durable=durable)
+            write_facts(self._folder, self._boot, self.facts, durable=durable)
             self._written = self.facts
         except ConsoleError as error:
             LOG.warning("facts not written: %s", error)
