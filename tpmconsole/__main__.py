@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
+import warnings
 from typing import TYPE_CHECKING
 
 from tpmconsole.system.environment import shield
@@ -18,6 +19,8 @@ def main() -> None:
     # console switches collection on when it has painted; a command is over before it would matter.
     gc.disable()
     shield()
+    if not sys.warnoptions:  # libraries warn their programmers; on a screen it would be noise
+        warnings.simplefilter("ignore")
     from tpmconsole.cli.main import run
 
     sys.exit(run(sys.argv[1:], _open_console))

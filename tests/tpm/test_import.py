@@ -126,7 +126,57 @@ def test_every_way_to_write_a_key_is_read(
     assert found.path == path
 
 
-@pytest.mark.parametrize("around", ["crlf", "bom", "text", "params", "needless passphrase"])
+@pytest.mark.parametrize("old", [False, True], ids=["today's", "OpenSSL 1's"])
+@pytest.mark.parametrize("passphrase", [b"", b"swordfish"])
+def test_the_key_in_pkcs12_is_read(
+    sources: dict[Algorithm, Path], tmp_path: Path, passphrase: bytes, old: bool
+) -> None:
+    source, path = sources[Algorithm.EC_P256], tmp_path / "device.p12"
+    request = ("req", "-x509", "-key", str(source), "-subj", "/CN=x", "-out", str(tmp_path / "crt"))
+    openssl(*request)
+    form = ("-keypbe", "PBE-SHA1-3DES", "-certpbe", "PBE-SHA1-3DES", "-macalg", "sha1")
+    made = ("pkcs12", "-export", "-inkey", str(source), "-in", str(tmp_path / "crt"))
+    to = ("-out", str(path), "-passout", f"pass:{passphrase.decode()}")
+    openssl(*made, *to, *(form if old else ()))
+    expected = read_software_key(source).pkcs8
+    if passphrase:
+        for wrong, title in ((None, "Passphrase needed"), (b"wrong", "Wrong passphrase")):
+            with pytest.raises(ConsoleError) as caught:
+                read_software_key(path, wrong)
+            assert (caught.value.title, caught.value.needs) == (title, "source")
+        assert read_software_key(path, passphrase).pkcs8 == expected
+    else:
+        assert read_software_key(path).pkcs8 == expected
+
+
+def test_pkcs12_without_a_key_and_a_damaged_one_are_told(
+    sources: dict[Algorithm, Path], tmp_path: Path
+) -> None:
+    source, path = sources[Algorithm.EC_P256], tmp_path / "trust.p12"
+    request = ("req", "-x509", "-key", str(source), "-subj", "/CN=x", "-out", str(tmp_path / "crt"))
+    openssl(*request)
+    made = ("pkcs12", "-export", "-nokeys", "-in", str(tmp_path / "crt"), "-passout", "pass:")
+    openssl(*made, "-out", str(path))
+    with pytest.raises(ConsoleError, match="without a private key"):
+        read_software_key(path)
+    path.write_bytes(path.read_bytes()[:200])
+    with pytest.raises(ConsoleError, match="does not decrypt"):
+        read_software_key(path, b"x")
+
+
+def test_a_key_that_openssl_cannot_set_up_is_damaged(tmp_path: Path) -> None:
+    """Ed25519's 32 bytes as an X448 key: cryptography's InternalError named its issue tracker."""
+    path = tmp_path / "key"
+    path.write_bytes(openssl("genpkey", "-algorithm", "ED25519").replace(b"K2VwBC", b"K2VvBC"))
+    with pytest.raises(ConsoleError, match="does not decode") as caught:
+        read_software_key(path)
+    assert caught.value.exit_code is ExitCode.NO
+
+
+@pytest.mark.parametrize(
+    "around",
+    ["utf-16", "utf-16 without its mark", "crlf", "bom", "text", "params", "needless passphrase"],
+)
 def test_what_is_around_a_key_does_not_matter(
     sources: dict[Algorithm, Path], tmp_path: Path, around: str
 ) -> None:
@@ -134,6 +184,8 @@ def test_what_is_around_a_key_does_not_matter(
     path = tmp_path / "key"
     path.write_bytes(
         {
+            "utf-16": pem.decode().encode("utf-16"),
+            "utf-16 without its mark": pem.decode().encode("utf-16-be"),
             "crlf": pem.replace(b"\n", b"\r\n"),
             "bom": b"\xef\xbb\xbf" + pem,
             "text": b"Bag Attributes\n    friendlyName: pump\n" + pem + b"\nbye\n",

@@ -13,6 +13,7 @@ class Content(StrEnum):
     CERTIFICATE = "a certificate"
     TRUSTED_CERTIFICATE = "a certificate in OpenSSL's own form (TRUSTED CERTIFICATE)"
     PKCS7 = "a PKCS#7 bundle"
+    PKCS12 = "PKCS#12 (.p12, .pfx): a private key with its certificates"
     REQUEST = "a certificate signing request"
     CRL = "a certificate revocation list"
     OTHER = "something else"
@@ -33,10 +34,12 @@ _LABELS: dict[str, tuple[Content, str]] = {
     "PGP PUBLIC KEY BLOCK": (Content.PUBLIC_KEY, "an OpenPGP public key"),
     "CERTIFICATE": (Content.CERTIFICATE, ""),
     "X509 CERTIFICATE": (Content.CERTIFICATE, ""),
+    "CERTIFICATE CHAIN": (Content.CERTIFICATE, "a chain of certificates"),
     "TRUSTED CERTIFICATE": (Content.TRUSTED_CERTIFICATE, ""),
     "PKCS7": (Content.PKCS7, ""),
     "PKCS #7 SIGNED DATA": (Content.PKCS7, ""),
     "CMS": (Content.PKCS7, "a CMS message"),
+    "PKCS12": (Content.PKCS12, ""),
     "CERTIFICATE REQUEST": (Content.REQUEST, ""),
     "NEW CERTIFICATE REQUEST": (Content.REQUEST, ""),
     "X509 CRL": (Content.CRL, ""),

@@ -1,60 +1,42 @@
-"""Certificates out of whatever a CA sent: PEM with text around it, DER or PKCS #7."""
+"""Certificates out of whatever a CA sent: PEM with anything around it, DER, PKCS #7, base64."""
 
 from __future__ import annotations
 
-import base64
 import re
+import warnings
 from collections.abc import Callable
+from itertools import islice
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import pkcs7
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.system.encodings import as_utf8
 from tpmconsole.system.pem_labels import Content, content
-from tpmconsole.text import printable
+from tpmconsole.text import short
+from tpmconsole.x509.other_files import ASK_FOR_PEM, der_kind, der_size, what_instead
+from tpmconsole.x509.wrapping import body, decoded, tokens, unwrapped, whole_base64
 
 MAX_BYTES = 1024 * 1024
 MAX_CERTIFICATES = 500
+_MAX_DEPTH = 3  # PEM in base64 in JSON in base64: deeper has nobody sent it
+_MAX_TOKENS = 4 * MAX_CERTIFICATES  # that may be certificates
 
 # Base64 has no hyphen: "up to the next one" keeps this linear, whatever is thrown at it.
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----([^-]*)-----END \1-----")
-_PEM_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----")
-_BASE64 = re.compile(rb"[A-Za-z0-9+/]+={0,2}")
-_DER_SEQUENCE = 0x30
+_READ = {Content.CERTIFICATE: "a PEM certificate", Content.PKCS7: "the PKCS #7 block"}
+_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=_-]")
+# What may follow DER: a line end that an editor added, DOS' end of file, a block's padding.
+_PADDING = re.compile(rb"[\0\t\n\r\x1a ]*")
 
-# What cryptography raises for data that is no certificate, or one it cannot handle.
-_UNREADABLE = (
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
-
-_ASK_FOR_PEM = "ask the CA for the certificate as PEM (with its chain) or PKCS #7"
-_NO_KEY = "never hand it out; the certificate alone is needed: a file that says BEGIN CERTIFICATE"
-_SENT_BACK = "send it to the CA; the certificate is what comes back"
-
-_CONVERT = "convert it: openssl x509 -in FILE -out certificate.pem"
-_CUT_OFF = "its certificate begins and has no matching end: it is cut off"
-_COPY_AGAIN = "copy it again, to the last line"
-_INSTEAD = {
-    Content.PRIVATE_KEY: (f"it is {Content.PRIVATE_KEY}", _NO_KEY),
-    Content.REQUEST: (f"it is {Content.REQUEST}, not a certificate", _SENT_BACK),
-    Content.PUBLIC_KEY: (f"it is {Content.PUBLIC_KEY}, not a certificate", _SENT_BACK),
-    Content.CRL: (f"it is {Content.CRL}, not a certificate", _ASK_FOR_PEM),
-    Content.TRUSTED_CERTIFICATE: (f"it is {Content.TRUSTED_CERTIFICATE}", _CONVERT),
-    Content.CERTIFICATE: (_CUT_OFF, _COPY_AGAIN),
-    Content.PKCS7: (_CUT_OFF, _COPY_AGAIN),
-}
+_AS_A_WHOLE = "copy it again, every line from BEGIN to END"
 
 
 def read_bundle(data: bytes) -> list[x509.Certificate]:
     """The certificates in a file, in its order, each only once.
 
-    Reads PEM (any number, text around, CRLF, byte order mark), DER and PKCS #7 as PEM or DER.
+    Reads PEM (any number, text around, CRLF), DER (any number) and PKCS #7 as PEM or DER, all of it
+    in UTF-16, in base64, in JSON, in a mail, in a web page or in an environment file as well.
 
     Args:
         data: the file's content, at most 1 MB.
@@ -65,120 +47,158 @@ def read_bundle(data: bytes) -> list[x509.Certificate]:
     if len(data) > MAX_BYTES:
         cause = f"it has {len(data)} bytes; certificates have a few thousand"
         raise _unreadable(cause, "check that this is the right file")
-    text = _as_bytes(data)
-    found = _from_pem(text) or _from_der(data) or _from_base64(text)
-    if not found:
-        raise _unreadable(*_what_instead(text))
-    if len(found) > MAX_CERTIFICATES:
-        cause = f"it holds {len(found)} certificates, more than {MAX_CERTIFICATES}"
-        raise _unreadable(cause, "leave out what does not belong to this certificate's chain")
-    for number, certificate in enumerate(found, 1):
-        _look_inside(certificate, f"certificate {number} of {len(found)}")
+    with warnings.catch_warnings():
+        # cryptography warns of what it will refuse some day; who reads our answer can't help it.
+        warnings.simplefilter("ignore")
+        found = _found(data, 0)
+        if not found:
+            raise _unreadable(*what_instead(as_utf8(data)))
+        if len(found) > MAX_CERTIFICATES:
+            cause = f"it holds more than {MAX_CERTIFICATES} certificates"
+            raise _unreadable(cause, "leave out what does not belong to this certificate's chain")
+        for number, certificate in enumerate(found, 1):
+            _look_inside(certificate, f"certificate {number} of {len(found)}")
     return list(dict.fromkeys(found))
 
 
-def _as_bytes(data: bytes) -> bytes:
-    """Text saved as UTF-16 (Windows' editors do) as ASCII; everything else as it is."""
-    for mark, encoding in ((b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be")):
-        if data.startswith(mark):
-            return data[2:].decode(encoding, "replace").encode("ascii", "replace")
-    return data
+def _found(data: bytes, depth: int) -> list[x509.Certificate]:
+    if found := _from_der(data):
+        return found
+    text = as_utf8(data)
+    damage = None
+    # As it is first: what undoes one wrapping must not damage what has none.
+    for one in dict.fromkeys((text, unwrapped(text))):
+        try:
+            found = _from_pem(one) or _from_base64(one, depth)
+        except ConsoleError as error:
+            damage = error
+            continue
+        if found:
+            return found
+    if damage is not None:
+        raise damage
+    return []
 
 
 def _from_pem(text: bytes) -> list[x509.Certificate]:
     found: list[x509.Certificate] = []
     for block in _PEM.finditer(text):
         kind = content(block[1].decode("ascii"))
-        if kind is Content.CERTIFICATE:
-            pem = _pem(b"CERTIFICATE", block[2])
-            found += _load("a PEM certificate", _load_one_pem, pem)
-        elif kind is Content.PKCS7:
-            pem = _pem(b"PKCS7", block[2])
-            found += _load("the PKCS #7 block", pkcs7.load_pem_pkcs7_certificates, pem)
+        if kind in _READ:
+            found += _from_block(_READ[kind], body(block[2]))
+        if len(found) > MAX_CERTIFICATES:
+            break
     return found
 
 
-def _pem(label: bytes, block: bytes) -> bytes:
-    """The block on lines of its own, without indentation and without the quote marks of a mail."""
-    lines = (line.strip(b" \t\r>") for line in block.splitlines())
-    body = b"\n".join(line for line in lines if line)
-    return b"-----BEGIN %s-----\n%s\n-----END %s-----\n" % (label, body, label)
-
-
-def _load_one_pem(pem: bytes) -> list[x509.Certificate]:
-    return [x509.load_pem_x509_certificate(pem)]
-
-
-def _from_der(data: bytes) -> list[x509.Certificate]:
-    if not data or data[0] != _DER_SEQUENCE:
-        return []
+def _from_block(what: str, coded: bytes) -> list[x509.Certificate]:
+    """A block's certificates; Windows and Java write PKCS #7 under CERTIFICATE, too."""
+    wrong = _NOT_BASE64.search(coded)
+    if wrong:
+        shown = short(wrong[0].decode("latin-1"), 8)
+        raise _damaged(what, f"there is a '{shown}' among its characters")
     try:
-        return [x509.load_der_x509_certificate(data)]
-    except _UNREADABLE:
-        pass  # a DER sequence can be many things: the next best guess is PKCS #7
-    try:
-        return pkcs7.load_der_pkcs7_certificates(data)
-    except _UNREADABLE:
+        der = decoded(coded)
+    except ValueError as error:
+        raise _damaged(what, "its padding (=) is not at the end") from error
+    found = _from_der(der)
+    if not found:
+        raise _damaged(what, _why_not(der))
+    return found
+
+
+def _from_base64(text: bytes, depth: int) -> list[x509.Certificate]:
+    """DER (as EST sends it: RFC 7030, 4.2.3) or PEM (as Kubernetes keeps it) in base64."""
+    if depth == _MAX_DEPTH:
         return []
+    inside = whole_base64(text)
+    if inside is not None and (found := _found(inside, depth + 1)):
+        return found
+    found = []
+    # Blocks that are whole have had their turn: what is left in them is none of ours.
+    for one in islice(tokens(_PEM.sub(b"\n", text)), _MAX_TOKENS):
+        found += _from_der(one, whole=False) if one[:1] == b"0" else _found(one, depth + 1)
+        if len(found) > MAX_CERTIFICATES:
+            break
+    return found
 
 
-def _from_base64(text: bytes) -> list[x509.Certificate]:
-    """DER in base64 without the lines that make it PEM, as EST sends it (RFC 7030, 4.2.3)."""
-    compact = b"".join(text.split())
-    if not _BASE64.fullmatch(compact):
-        return []
-    try:
-        return _from_der(base64.b64decode(compact))
-    except ValueError:
-        return []
+def _from_der(data: bytes, *, whole: bool = True) -> list[x509.Certificate]:
+    """Certificates and PKCS #7 one behind the other.
+
+    Args:
+        whole: nothing else may follow; otherwise only the first one counts.
+    """
+    found: list[x509.Certificate] = []
+    at = 0
+    while data[at : at + 1] == b"0" and len(found) <= MAX_CERTIFICATES:
+        size = der_size(data[at : at + 16])
+        end = len(data) if size is None else at + size
+        more = _first_of(data[at:end])
+        found += more
+        if not more or not whole:
+            break
+        at = _following(data, end)
+    if found and whole and at < len(data) and len(found) <= MAX_CERTIFICATES:
+        cause = f"{len(data) - at} bytes follow certificate {len(found)} and are none"
+        raise _unreadable(cause, "copy it again as a binary file, or ask the CA for PEM")
+    return found
 
 
-def _load(
-    what: str, load: Callable[[bytes], list[x509.Certificate]], pem: bytes
-) -> list[x509.Certificate]:
-    try:
-        return load(pem)
-    except _UNREADABLE as error:
-        cause = f"{what} in it is damaged ({printable(str(error), 120)})"
-        raise _unreadable(cause, "copy it again, every line from BEGIN to END") from error
+def _following(data: bytes, end: int) -> int:
+    padding = _PADDING.match(data, end)
+    return padding.end() if padding else end
+
+
+def _first_of(der: bytes) -> list[x509.Certificate]:
+    readers: tuple[Callable[[bytes], list[x509.Certificate]], ...] = (
+        lambda one: [x509.load_der_x509_certificate(one)],
+        pkcs7.load_der_pkcs7_certificates,
+    )
+    for read in readers:
+        try:
+            return read(der)
+        except Exception:  # noqa: BLE001, S112 - whatever a reader raises, it is not its format
+            continue
+    return []
+
+
+def _why_not(der: bytes) -> str:
+    """Why a block's bytes are no certificate."""
+    if not der:
+        return "it is empty"
+    size = der_size(der)
+    if size is not None and size > len(der) and der[0] == 0x30:
+        return f"{len(der)} of {size} bytes are there"
+    kind = der_kind(der)
+    return "its ASN.1 does not decode" if kind is Content.OTHER else f"what follows is {kind}"
+
+
+# Every part that is read later, so that nobody who reads one meets damage then.
+_PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
+    ("version", lambda one: one.version),
+    ("serial number", lambda one: one.serial_number),
+    ("subject", lambda one: (one.subject, one.subject.rfc4514_string())),
+    ("issuer", lambda one: (one.issuer, one.issuer.rfc4514_string())),
+    ("dates", lambda one: (one.not_valid_before_utc, one.not_valid_after_utc)),
+    ("public key", lambda one: one.public_key()),
+    ("extensions", lambda one: one.extensions),
+)
 
 
 def _look_inside(certificate: x509.Certificate, which: str) -> None:
-    """Have every part parsed now, so that nobody who reads one later meets damage."""
-    try:
-        _ = certificate.subject, certificate.issuer, certificate.extensions
-        _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
-        certificate.public_key()
-    except _UNREADABLE as error:
-        cause = f"{which} is damaged or unusual ({printable(str(error), 120)})"
-        raise _unreadable(cause, _ASK_FOR_PEM) from error
+    for part, read in _PARTS:
+        try:
+            read(certificate)
+        except x509.DuplicateExtension as error:
+            raise _unreadable(f"{which} has an extension twice", ASK_FOR_PEM) from error
+        except Exception as error:
+            cause = f"{which} is damaged or unusual: its {part} cannot be read"
+            raise _unreadable(cause, ASK_FOR_PEM) from error
 
 
-def _what_instead(text: bytes) -> tuple[str, str]:
-    """What a file without certificates is, and what to do about it."""
-    if not text.strip():
-        return "it is empty", "copy it again"
-    for begin in _PEM_BEGIN.finditer(text):
-        kind = content(begin[1].decode("ascii"))
-        if kind in _INSTEAD:
-            return _INSTEAD[kind]
-    if text[0] == _DER_SEQUENCE:
-        return _what_der(text)
-    if re.search(rb"<(!doctype html|html|head|body)", text[:4096].lower()):
-        return "it is a web page", "download the certificate itself, not the page about it"
-    return "there is no certificate in it", _ASK_FOR_PEM
-
-
-def _what_der(data: bytes) -> tuple[str, str]:
-    # PFX ::= SEQUENCE { version INTEGER (3), … (RFC 7292, 4): after the length, 02 01 03.
-    if b"\x02\x01\x03" in data[2:9]:
-        cause = "it is PKCS #12 (.p12, .pfx), which carries a private key of its own"
-        return cause, "ask the CA to sign this device's request; the TPM's key is the only one"
-    try:
-        x509.load_der_x509_csr(data)
-    except _UNREADABLE:
-        return "it is no certificate, though binary (DER)", _ASK_FOR_PEM
-    return _INSTEAD[Content.REQUEST]
+def _damaged(what: str, why: str) -> ConsoleError:
+    return _unreadable(f"{what} in it is damaged ({why})", _AS_A_WHOLE)
 
 
 def _unreadable(cause: str, remedy: str) -> ConsoleError:

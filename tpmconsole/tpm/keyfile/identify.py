@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tpmconsole.system.pem_labels import Content, described
+from tpmconsole.system.der_kinds import label_of
+from tpmconsole.system.pem_labels import content, described
 from tpmconsole.text import printable
 from tpmconsole.tpm.keyfile.pem import blocks
 
@@ -22,7 +23,7 @@ def describe(data: bytes, text: str) -> str:
 
     Args:
         data: its content.
-        text: the same, as ``pemblocks.normalised`` makes it.
+        text: the same, as ``pem.normalised`` makes it.
     """
     if not data:
         return "empty"
@@ -41,34 +42,11 @@ def describe(data: bytes, text: str) -> str:
 
 def describe_der(der: bytes) -> str | None:
     """What DER without a label is, with its article; None where it is not known here."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives import serialization
-    from cryptography.hazmat.primitives.serialization import pkcs7
-
-    readers = (
-        (x509.load_der_x509_certificate, Content.CERTIFICATE),
-        (x509.load_der_x509_csr, Content.REQUEST),
-        (x509.load_der_x509_crl, Content.CRL),
-        (serialization.load_der_public_key, Content.PUBLIC_KEY),
-        (_load_private_key, Content.PRIVATE_KEY),
-        (pkcs7.load_der_pkcs7_certificates, Content.PKCS7),
-    )
-    for read, words in readers:
-        try:
-            read(der)
-        except TypeError:  # cryptography: a password is needed
-            return described("ENCRYPTED PRIVATE KEY")
-        except Exception:  # noqa: BLE001, S112 - whatever a reader raises, it is not its format
-            continue
-        return words
-    return None
-
-
-def _load_private_key(der: bytes) -> object:
-    from cryptography.hazmat.primitives.serialization import load_der_private_key
-
-    # Testing an RSA key of somebody else's for consistency can take seconds.
-    return load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)
+    label = label_of(der)
+    if label is None:
+        return None
+    # A key's own form (PKCS#8, SEC 1, PKCS#1) is not looked for.
+    return described(label) if label.startswith("ENCRYPTED") else content(label).value
 
 
 def _labelled(label: str, body: str | None) -> str:

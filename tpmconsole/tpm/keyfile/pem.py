@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 from typing import NamedTuple
 
+from tpmconsole.system.encodings import as_utf8
 from tpmconsole.text import short
 from tpmconsole.tpm.keyfile.errors import KeyFileError, damaged
 
@@ -27,8 +28,11 @@ class Block(NamedTuple):
 
 
 def normalised(data: bytes) -> str:
-    """The file as text with ``\\n`` as line end; bytes that are not ASCII stay recognisable."""
-    text = data.removeprefix(b"\xef\xbb\xbf").decode("latin-1")
+    """The file as text with ``\\n`` as line end, whatever an editor saved it in.
+
+    Bytes that are not ASCII stay recognisable.
+    """
+    text = as_utf8(data).decode("latin-1")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 

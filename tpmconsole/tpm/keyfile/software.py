@@ -7,9 +7,11 @@ from pathlib import Path
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.serialization import pkcs12
 
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.secret import Password
+from tpmconsole.system.der_kinds import is_pkcs12
 from tpmconsole.system.files import read_bounded
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.keyfile import identify, pem
@@ -22,7 +24,9 @@ _EXPONENT = 65537  # the one that every TPM has (Part 2, 12.2.3.5)
 
 
 def read_software_key(path: Path, passphrase: Password | None = None) -> SoftwareKey:
-    """Read a private key: PEM or DER; PKCS#8, SEC 1 or PKCS#1; encrypted or not.
+    """Read a private key: PEM or DER; PKCS#8, SEC 1, PKCS#1 or PKCS#12.
+
+    Encrypted or not; the certificates in PKCS#12 are left where they are.
 
     Args:
         path: a file of at most 64 kB.
@@ -47,20 +51,17 @@ def read_software_key(path: Path, passphrase: Password | None = None) -> Softwar
 def _loaded(
     data: bytes, passphrase: Password | None
 ) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
-    is_pem = b"-----BEGIN" in data
-    load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
     text = pem.normalised(data)
-    content = text.encode("latin-1") if is_pem else data
     try:
-        try:
-            key = load(content, None if passphrase is None else bytes(passphrase))
-        except TypeError:
-            if passphrase is None:
-                raise _encrypted() from None
-            key = load(content, None)  # it is not encrypted after all
+        if is_pkcs12(data):
+            key = _from_pkcs12(data, passphrase)
+        else:
+            key = _from_pem_or_der(data, text, passphrase)
     except UnsupportedAlgorithm as error:
         raise _not_supported("a key of this kind") from error
-    except ValueError as error:
+    except ConsoleError:
+        raise
+    except Exception as error:  # damage gets as far as OpenSSL, whose errors are of many kinds
         raise _unreadable(data, text, passphrase) from error
     except ConsoleError:
         raise
@@ -69,6 +70,37 @@ def _loaded(
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise _not_supported(type(key).__name__.removesuffix("PrivateKey").lstrip("_"))
     return key
+
+
+def _from_pem_or_der(data: bytes, text: str, passphrase: Password | None) -> object:
+    is_pem = "-----BEGIN" in text
+    load = serialization.load_pem_private_key if is_pem else serialization.load_der_private_key
+    content = text.encode("latin-1") if is_pem else data
+    try:
+        return load(content, None if passphrase is None else bytes(passphrase))
+    except TypeError:
+        if passphrase is None:
+            raise _encrypted() from None
+        return load(content, None)  # it is not encrypted after all
+
+
+def _from_pkcs12(data: bytes, passphrase: Password | None) -> object:
+    """The key; without a passphrase both ways to write an empty one (RFC 7292, B.1) are tried."""
+    for one in (None, b"") if passphrase is None else (bytes(passphrase),):
+        try:
+            key = pkcs12.load_pkcs12(data, one).key
+        except ValueError:
+            if passphrase is not None:
+                raise
+            continue
+        if key is None:
+            raise usage_error(
+                "Not a key to import",
+                "it is PKCS#12 (.p12, .pfx) with certificates alone, without a private key",
+                "choose the file that has the key",
+            )
+        return key
+    raise _encrypted()
 
 
 def _algorithm(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> Algorithm:
@@ -100,7 +132,7 @@ def _unreadable(data: bytes, text: str, passphrase: Password | None) -> ConsoleE
         return usage_error(
             "Not a key to import",
             f"it is {what}",
-            "choose a private key in PEM or DER: PKCS#8, EC (SEC 1) or RSA (PKCS#1)",
+            "choose a private key in PEM or DER: PKCS#8, EC (SEC 1), RSA (PKCS#1) or PKCS#12",
         )
     if "OpenSSH" in what:
         return usage_error(
@@ -108,7 +140,7 @@ def _unreadable(data: bytes, text: str, passphrase: Password | None) -> ConsoleE
             f"it is {what}",
             "convert a copy of it first: ssh-keygen -p -m PKCS8 -f COPY",
         )
-    if passphrase is not None and "encrypted" in what:
+    if passphrase is not None and ("encrypted" in what or is_pkcs12(data)):
         return ConsoleError(
             "Wrong passphrase",
             "the file does not decrypt with this passphrase, or it is damaged",
