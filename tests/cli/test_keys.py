@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from support.passwords import write_password
 from support.shell import Shell
 
 from tpmconsole.tpm.simulator import Simulator
+
+HANDLE = "0x81000022"
 
 
 @pytest.fixture(scope="module")
@@ -80,6 +83,24 @@ def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) ->
     assert board("forget", "guest", "--yes").returncode == 0
     assert "guest" not in board.identities()
     assert '"forget"' in (board.state / "audit.jsonl").read_text()
+
+
+def test_a_key_at_a_handle_is_adopted_and_kept(board: Shell) -> None:
+    board.simulate("create", "before", "--handle", HANDLE)
+    (key,) = board.simulate("keys")["persistent"]
+    adopt = ("create", "after", "--handle", HANDLE, "--adopt")
+    assert "lives at" in board.refuse(4, "--simulate", *adopt)["cause"]
+    board.simulate("forget", "before", "--yes")
+    for more in (("--no-lockout",), ("--algorithm", "ec-p256"), ("--from", "x.pem")):
+        assert board.refuse(2, "--simulate", *adopt, *more)["title"] == "Not adopted"
+    assert board.refuse(2, "--simulate", "create", "after", "--adopt")["title"] == "Not adopted"
+    made = board.simulate(*adopt)
+    assert (made["key"], made["origin"], made["changed"]) == (HANDLE, "adopted", True)
+    noted = tomllib.loads((board.state / "identities" / "after" / "identity.toml").read_text())
+    assert (noted["key_name"], noted["key_sha256"]) == (key["name"], made["key_sha256"])
+    assert board.simulate(*adopt, "--if-missing")["changed"] is False
+    board.simulate("forget", "after", "--yes")
+    board.simulate("evict", HANDLE, "--yes")
 
 
 def test_a_handle_in_use_leaves_no_imported_identity(board: Shell) -> None:

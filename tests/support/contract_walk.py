@@ -218,6 +218,11 @@ def _make_software_key(walker: Place) -> None:
     )
 
 
+def _forget_the_guest(walker: Place) -> None:
+    """Its key stays at its handle."""
+    walker.do("forget guest --yes")
+
+
 def _fill_a_stick(walker: Place) -> None:
     """A folder with a key of the TPM, one of OpenSSL's, a damaged one, and something else."""
     folder = walker.files / "usb"
@@ -371,6 +376,11 @@ KEYS_AND_CERTIFICATES = (
     Step("trust", "trust gateway"),
     Step("trust-remove", "trust gateway --remove {other-sha256} --yes"),
     Step("forget", "forget fixed --yes"),
+    Step(
+        "create-adopt",
+        "--simulate create taken --handle 0x81000011 --adopt",
+        before=_forget_the_guest,
+    ),
 )
 
 SESSIONS_AND_SERVICE = (

@@ -7,6 +7,7 @@ then may be anybody's. One without a pin works, and the doctor says that nobody 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from tpmconsole.x509.schemes import PublicKey
 
 _DIGITS = 16
-_WHO_USES_THE_TPM = "whoever may use the TPM (such as the group tss)"
 
 
 class KeyChangedError(ConsoleError):
@@ -41,14 +41,17 @@ class KeyChangedError(ConsoleError):
             "restore the backup that has its key; else forget it ({}), then make and certify a "
             "new key",
         )
-        cause = f"the key of '{identity.name}' {change}; exchanged by {_who(identity)}"
+        cause = f"the key of '{identity.name}' {change}; that takes the right {_whose(identity)}"
         super().__init__("Key changed", cause, remedy, ExitCode.REFUSED)
         self.change = change
 
 
-def _who(identity: Identity) -> str:
-    writer = f"whoever can write {identity.folder}"
-    return writer if identity.handle is None else f"{_WHO_USES_THE_TPM} or {writer}"
+def _whose(identity: Identity) -> str:
+    """Who could have exchanged the key."""
+    write = f"to write {identity.folder}"
+    if identity.handle is None:
+        return write
+    return f"to use the TPM (such as the group tss has) or {write}"
 
 
 def public_key_of(area: PublicArea) -> PublicKey:
@@ -85,11 +88,17 @@ def checked_area(tpm: Tpm, identity: Identity, ref: KeyRef) -> PublicArea:
         ConsoleError: the file is damaged, nothing is at the handle, or the TPM does not answer.
         KeyChangedError: it is not the one that the identity was given.
     """
-    from tpmconsole.tpm import keyfile
-
-    area = tpm.read_public(ref) if ref.pem is None else keyfile.parse(ref.pem).area
+    area = tpm.read_public(ref) if ref.pem is None else _area_of_file(ref.pem)
     check_pin(identity, area)
     return area
+
+
+@lru_cache(maxsize=256)
+def _area_of_file(pem: bytes) -> PublicArea:
+    """A key file's public area: the lists ask for the same ones again and again."""
+    from tpmconsole.tpm import keyfile
+
+    return keyfile.parse(pem).area
 
 
 def check_pin(identity: Identity, area: PublicArea) -> None:

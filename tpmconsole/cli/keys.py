@@ -49,6 +49,8 @@ def _create(board: Board, args: Namespace) -> Answer:
     handle = parse_handle(args.handle) if args.handle else None
     if args.if_missing and args.name in board.identities.names():
         return _created_before(board.identities.get(args.name), args.algorithm, handle)
+    if args.adopt:
+        return _adopt(board, args, handle)
     kind = _kind(args)
     auth = read_auth(args)
     identity = create_key(
@@ -69,6 +71,29 @@ def _create(board: Board, args: Namespace) -> Answer:
     made = f"{identity.name}: {what} imported into the TPM, {where}"
     data |= {"source": str(kind.path), "warning": " ".join(warning)}
     return Answer(data, [made, guard, *(f"WARNING: {line}" for line in warning)], changed=True)
+
+
+def _adopt(board: Board, args: Namespace, handle: int | None) -> Answer:
+    """Take a key as it is: what would make another one of it is not for it."""
+    from tpmconsole.board.adopt import adopt_key
+
+    if handle is None or args.source or args.algorithm or args.no_lockout:
+        raise usage_error(
+            "Not adopted",
+            "a key is adopted as it is, from a handle",
+            "give --handle 0x81..., and leave --from, --algorithm and --no-lockout out",
+        )
+    identity = adopt_key(board, args.name, handle, read_auth(args))
+    assert identity.pin is not None  # noqa: S101 - it was made just now
+    what, digits = f"{algorithm_words(identity.algorithm)} key", identity.pin.sha256
+    return Answer(
+        _created(identity) | {"key_sha256": digits},
+        [
+            f"{identity.name}: {what} adopted, 0x{handle:08x}",
+            f"its SHA-256 is {digits}: compare it with what is known of your key",
+        ],
+        changed=True,
+    )
 
 
 def _created(identity: Identity) -> dict[str, str]:
@@ -178,6 +203,9 @@ def add_commands(commands: Any) -> None:
     )
     create.add_argument(
         "--handle", metavar="0x81...", help="keep it inside the TPM, at this handle"
+    )
+    create.add_argument(
+        "--adopt", action="store_true", help="take the key that is at the handle, as it is"
     )
     create.add_argument(
         "--from",
