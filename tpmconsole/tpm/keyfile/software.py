@@ -63,10 +63,6 @@ def _loaded(
         raise
     except Exception as error:  # damage gets as far as OpenSSL, whose errors are of many kinds
         raise _unreadable(data, text, passphrase) from error
-    except ConsoleError:
-        raise
-    except Exception as error:  # noqa: BLE001 - such as InternalError, of a key cut off
-        raise _not_supported("a key of this kind, or a damaged one,") from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise _not_supported(type(key).__name__.removesuffix("PrivateKey").lstrip("_"))
     return key
