@@ -127,6 +127,9 @@ def _refused(work: Callable[[], object]) -> ConsoleError:
 
 
 @pytest.mark.parametrize("handle", [None, HANDLE], ids=["file", "handle"])
+@pytest.mark.attacks(
+    "the key of an identity exchanged", "Key changed, in every command and on page 3"
+)
 async def test_an_exchanged_key_is_refused_everywhere(
     board: Board, stolen: Path, handle: int | None
 ) -> None:
@@ -175,6 +178,7 @@ async def test_an_exchanged_key_is_refused_everywhere(
     assert renew(board, "gateway", new_name="gateway-2")
 
 
+@pytest.mark.attacks("a session's key exchanged", "it does not start again")
 def test_the_session_itself_refuses_a_key_that_is_exchanged_before_it_starts_again(
     board: Board, stolen: Path
 ) -> None:
@@ -280,6 +284,9 @@ def test_where_a_key_is_from_is_a_verdict(board: Board, stolen: Path) -> None:
 
 
 @pytest.mark.parametrize("handle", [None, HANDLE], ids=["file", "handle"])
+@pytest.mark.attacks(
+    "a record that says the TPM made it", "key-origin fails: the TPM says otherwise"
+)
 def test_a_record_that_says_more_than_the_tpm_is_no_good(
     board: Board, stolen: Path, handle: int | None
 ) -> None:

@@ -35,6 +35,7 @@ def _refused(path: Path, read: Callable[[Path], object] = read_password) -> str:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o666, 0o601])
 @pytest.mark.parametrize("read", [read_password, check_for_service])
+@pytest.mark.attacks("a password file that others may use", "refused, with what mends it")
 def test_others_may_neither_read_nor_write_it(
     secret: Path, mode: int, read: Callable[[Path], object]
 ) -> None:

@@ -110,6 +110,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
+@pytest.mark.attacks("a wrong field in what a session says", "dropped with a word; lists go on")
 def test_a_field_that_is_wrong_ends_no_list(board: Board, folder: Path, name: str) -> None:
     say(folder, good() | {name: WRONG[name]})
     (listed,) = board.sessions.list()
@@ -171,6 +172,7 @@ def test_nested_brackets_from_a_worker_and_about_its_tpm(board: Board) -> None:
     assert with_name(state, connection) == connection
 
 
+@pytest.mark.attacks("1,500 nested brackets", "an error of that file alone")
 def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> None:
     state = board.settings.state
     say(folder, NESTED)
@@ -203,6 +205,7 @@ def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> No
 
 @pytest.mark.parametrize("name", [FILE, events.FILE, *events.OLD_FILES, LOG_FILE])
 @pytest.mark.parametrize("kind", ["link", "fifo", "socket-like folder"])
+@pytest.mark.attacks("a link or a FIFO in place of its files", "not opened; nothing hangs")
 def test_what_is_no_plain_file_is_not_opened(
     board: Board, folder: Path, tmp_path: Path, name: str, kind: str
 ) -> None:
@@ -247,6 +250,7 @@ def test_another_users_file_is_not_read(tmp_path: Path) -> None:
         open_to_read(file)
 
 
+@pytest.mark.attacks("an endless file of a session", "read from its end, bounded")
 def test_an_endless_file_is_read_from_its_end(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,6 +268,7 @@ def test_an_endless_file_is_read_from_its_end(
 # A forged order
 
 
+@pytest.mark.attacks("a forged order", "nothing is believed of it")
 def test_what_a_session_says_changes_nothing_of_its_order(
     board: Board, folder: Path, tmp_path: Path
 ) -> None:
@@ -285,6 +290,7 @@ def test_what_a_session_says_changes_nothing_of_its_order(
     assert (str(read.credentials.certificate), read.connection.tcti) == ("c", "device:/dev/none")
 
 
+@pytest.mark.attacks("a link where the unit installs files", "root runs nothing there")
 def test_nothing_that_root_runs_is_where_a_session_may_write(board: Board, folder: Path) -> None:
     unit = board.sessions.unit("client-1", PasswordFiles()).unit
     assert unit is not None
@@ -294,6 +300,7 @@ def test_nothing_that_root_runs_is_where_a_session_may_write(board: Board, folde
 
 
 @needs_root
+@pytest.mark.attacks("another user's order", "root makes no service of it")
 def test_root_makes_no_service_of_what_another_user_has_ordered(board: Board, folder: Path) -> None:
     for theirs in (folder.parent / ORDER_FILE, folder.parent):
         os.chown(theirs, NOBODY, NOBODY)
@@ -304,6 +311,7 @@ def test_root_makes_no_service_of_what_another_user_has_ordered(board: Board, fo
 
 
 @needs_root
+@pytest.mark.attacks("events.jsonl as a link", "root writes nothing there")
 def test_root_writes_nothing_where_a_session_is_at_home(
     board: Board, folder: Path, tmp_path: Path, victim: subprocess.Popen[bytes]
 ) -> None:
@@ -338,6 +346,7 @@ def forged(folder: Path, pid: int, /, **more: Any) -> None:
     say(folder, good() | running | more)
 
 
+@pytest.mark.attacks("a forged process number", "not ended")
 def test_a_process_that_holds_no_lock_is_not_ended(
     board: Board, folder: Path, victim: subprocess.Popen[bytes]
 ) -> None:
@@ -377,6 +386,7 @@ def test_numbers_that_are_no_process_of_ours(board: Board, folder: Path, number:
     assert board.sessions.stop("client-1").state == State.FAILED
 
 
+@pytest.mark.attacks("a process number that was reused", "no signal (pidfd)")
 def test_a_signal_never_reaches_who_has_the_id_by_now(victim: subprocess.Popen[bytes]) -> None:
     began = start_time(victim.pid)
     Process(victim.pid, began + 1).signal(signal.SIGKILL)

@@ -133,6 +133,7 @@ def chain(tmp_path: Path, setting: Setting) -> Chain:
     return Chain(folder, setting)
 
 
+@pytest.mark.attacks("a peer below a revoked intermediate", "refused")
 async def test_a_revoked_intermediate_is_refused(chain: Chain) -> None:
     both = [chain.root.list(), chain.sub.list()]
     await chain.connect([chain.root], both)

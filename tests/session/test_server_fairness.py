@@ -130,6 +130,7 @@ async def test_an_address_gets_a_quarter_of_the_places(setting: Setting, stack: 
         await is_served(other)
 
 
+@pytest.mark.attacks("256 silent connections of one address", "another address is served at once")
 async def test_256_silent_connections_keep_nobody_out(setting: Setting, stack: ExitStack) -> None:
     async with serving(setting.running("server")) as live:
         crowd = Crowd(live, stack)
@@ -174,6 +175,7 @@ def test_whose_a_connection_is(name: tuple[object, ...], source: str) -> None:
 # Hellos
 
 
+@pytest.mark.attacks("half a ClientHello", "closed after 5 s, and costs no step of a handshake")
 async def test_half_a_hello_is_given_up_and_costs_no_step(
     setting: Setting, stack: ExitStack
 ) -> None:
@@ -290,6 +292,7 @@ def reset(plain: socket.socket) -> None:
 
 @pytest.mark.parametrize("go", [shut, close, reset])
 @pytest.mark.parametrize("more", [b"", b"and more"])
+@pytest.mark.attacks("hellos of peers that go at once", "nothing is signed for them")
 async def test_nothing_is_signed_for_peers_that_have_gone(
     setting: Setting, stack: ExitStack, go: Callable[[socket.socket], None], more: bytes
 ) -> None:
@@ -333,6 +336,7 @@ async def test_nor_where_they_go_after_a_second_hello(setting: Setting, stack: E
         assert slow.key.begun == 2
 
 
+@pytest.mark.attacks("many hellos of one address", "another one waits for one signature at most")
 async def test_an_address_delays_another_by_one_signature(setting: Setting) -> None:
     async with slow_server(setting) as slow:
         others = [asyncio.create_task(connect(setting, slow.live, ATTACKER)) for _ in range(5)]

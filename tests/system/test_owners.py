@@ -82,6 +82,7 @@ def _behind_a_link(state: Path) -> None:
         (_behind_a_link, "chown -h root: {}/theirs;"),
     ],
 )
+@pytest.mark.attacks("root in another user's state directory", "refused, with what mends it")
 def test_root_takes_nothing_that_another_user_could_change(
     shell: Shell, spoil: Callable[[Path], None], mend: str
 ) -> None:
@@ -103,6 +104,7 @@ def test_root_takes_nothing_that_another_user_could_change(
 @as_root
 @pytest.mark.parametrize("tcti", ["cmd:touch RAN", " cmd:x", "pcap:swtpm", "pcap:cmd:touch RAN"])
 @pytest.mark.parametrize("place", ["state", "TPMCONSOLE_TCTI", "TPM2TOOLS_TCTI", "CONFIG"])
+@pytest.mark.attacks("a TCTI that starts a program, in a file", "refused")
 def test_root_starts_no_program_by_hearsay(shell: Shell, tcti: str, place: str) -> None:
     tcti = tcti.replace("RAN", str(shell.state / "ran"))
     file = shell.state / ("tpmconsole.toml" if place == "state" else "other.toml")
@@ -166,6 +168,7 @@ def test_the_log_is_made_private(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+@pytest.mark.attacks("the log is a link", "not followed")
 def test_the_log_is_written_by_no_link(tmp_path: Path) -> None:
     precious = tmp_path / "precious"
     precious.write_text("as it was")

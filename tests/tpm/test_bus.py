@@ -90,6 +90,7 @@ def close_hierarchies(alone: SwtpmAlone) -> None:
 # Who reads
 
 
+@pytest.mark.attacks("a reader of the bus: a key's password", "not in any byte")
 def test_no_password_of_a_key_crosses_the_bus(
     tpm: Tpm, between: Between, pkcs8: bytes, tmp_path: Path
 ) -> None:
@@ -106,6 +107,7 @@ def test_no_password_of_a_key_crosses_the_bus(
     assert KEY not in between.seen
 
 
+@pytest.mark.attacks("a reader of the bus: a hierarchy's password", "not in any byte")
 def test_no_password_of_a_hierarchy_crosses_the_bus(
     tpm: Tpm, between: Between, alone: SwtpmAlone, pkcs8: bytes
 ) -> None:
@@ -124,6 +126,7 @@ def test_no_password_of_a_hierarchy_crosses_the_bus(
         assert password not in between.seen
 
 
+@pytest.mark.attacks("a reader of the bus: a parent's password", "not in any byte")
 def test_no_password_of_a_parent_crosses_the_bus(
     tpm: Tpm, between: Between, alone: SwtpmAlone
 ) -> None:
@@ -188,6 +191,9 @@ def other() -> Iterator[SwtpmAlone]:
         swtpm.kill()
 
 
+@pytest.mark.attacks(
+    "an interposer answers CreatePrimary", "TPM changed; nothing is wrapped for it"
+)
 def test_nothing_is_wrapped_for_a_key_in_the_storage_key_s_place(
     tpm: Tpm, between: Between, other: SwtpmAlone, pkcs8: bytes
 ) -> None:
@@ -208,6 +214,7 @@ def test_nothing_is_wrapped_for_a_key_in_the_storage_key_s_place(
     assert answer(tpm, pem, KEY) == "yes"
 
 
+@pytest.mark.attacks("the TPM is exchanged between two runs", "TPM changed")
 def test_another_tpm_is_told_also_by_the_next_console(
     state: Path, alone: SwtpmAlone, other: SwtpmAlone, pkcs8: bytes
 ) -> None:
@@ -246,6 +253,7 @@ def test_a_damaged_record_of_storage_keys_is_as_none(tmp_path: Path, damage: str
     assert storage_names.with_name(tmp_path, other).storage_name == ""
 
 
+@pytest.mark.attacks("an answer changed on the way", "refused")
 def test_an_answer_that_was_changed_is_none(tpm: Tpm, between: Between) -> None:
     pem = tpm.create(Algorithm.EC_P256, Auth(KEY))
 
