@@ -202,5 +202,5 @@ def _notes(folder: Path) -> tuple[Remedy, ...]:
     ]
     hidden = [one for one in (Path(sys.executable), _PACKAGE) if not reachable_by_others(one)]
     if hidden:
-        notes.append(f"its user may not read {hidden[0]}: install tpmconsole below /opt first")
+        notes.append(f"other users may not read {hidden[0]}: install tpmconsole below /opt first")
     return tuple(notes)
