@@ -62,6 +62,11 @@ faults: $(VENV)/.test
 attacks: $(VENV)/.test
 	@$(BIN)/pytest -m attacks --dist load tests
 
+# Our judge of certificates beside OpenSSL's and C2SP's x509-limbo (FILE=limbo.json, or .gz).
+.PHONY: limbo
+limbo: $(VENV)/.test
+	@cd tests && ../$(BIN)/python -m tools.limbo '$(abspath $(FILE))'
+
 # Ten minutes of random faults and random keys (DURATION=120 SEED=7 make chaos); needs root.
 DURATION ?= 600
 .PHONY: chaos

@@ -25,6 +25,7 @@ ANY = ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE
 HASHES = {"sha256": hashes.SHA256(), "sha384": hashes.SHA384(), "sha512": hashes.SHA512()}
 
 Key = Any
+SignatureHash = hashes.SHA224 | hashes.SHA256 | hashes.SHA384 | hashes.SHA512 | hashes.SHA3_256
 SoftwareKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 
@@ -105,6 +106,7 @@ def make(
     subject: x509.Name | None = None,
     pss: bool = False,
     issuer_as: x509.Name | None = None,
+    signed_with: SignatureHash | None = None,
 ) -> Signer:
     """Make a certificate; ``changes`` replace the extensions of the same kind.
 
@@ -128,7 +130,8 @@ def make(
     for one in wanted.values():
         if one.value is not None:
             builder = builder.add_extension(one.value, one.critical)
-    algorithm = None if isinstance(signer, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    edwards = isinstance(signer, ed25519.Ed25519PrivateKey)
+    algorithm = None if edwards else signed_with or hashes.SHA256()
     options: dict[str, Any] = {}
     if pss:
         options["rsa_padding"] = padding.PSS(padding.MGF1(hashes.SHA256()), 32)

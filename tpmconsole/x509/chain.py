@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -12,7 +14,6 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
-    Policy,
     PolicyBuilder,
     Store,
     VerificationError,
@@ -26,9 +27,19 @@ from tpmconsole.x509.san import unmatched
 MAX_LENGTH = 8
 # A bundle made to keep us busy (many certificates of one name) is given up on after this many.
 MAX_SIGNATURES = 300
+_MAX_WAYS = 20
 PURPOSES = {
     "client": ExtendedKeyUsageOID.CLIENT_AUTH,
     "server": ExtendedKeyUsageOID.SERVER_AUTH,
+}
+
+# How the verifier names a key or signature: as its own type, with its fields.
+_FORBIDDEN = re.compile(r"Forbidden .*? algorithm: AlgorithmIdentifier \{.*? params: (\w+)", re.S)
+_KEY_KINDS = {
+    "Ed25519": "Ed25519",
+    "Ed448": "Ed448",
+    "Dsa": "DSA",
+    "Ec": "a curve other than P-256, P-384 and P-521",
 }
 
 _UNSUPPORTED = (ValueError, TypeError, UnsupportedAlgorithm)
@@ -68,14 +79,18 @@ def find_path(
     others: Sequence[x509.Certificate],
     anchors: Sequence[x509.Certificate],
     now: datetime,
+    good: Callable[[ChainPath], bool] = lambda _: True,
 ) -> ChainPath:
     """Follow issuers upwards until a trust anchor.
 
     Where there are several ways (cross-signed CAs), one that reaches an anchor is taken, with
     certificates that are valid now rather than others, and newer ones rather than older. Where none
     does, the answer is as far as the best of them goes.
+
+    Args:
+        good: of several that reach an anchor, the first that is good is taken.
     """
-    return _Search(others, anchors, now).path(leaf)
+    return _Search(others, anchors, now).path(leaf, good)
 
 
 class _Search:
@@ -93,10 +108,15 @@ class _Search:
         self._signatures_left = MAX_SIGNATURES
         self._dead_end: tuple[x509.Certificate, ...] = ()
 
-    def path(self, leaf: x509.Certificate) -> ChainPath:
+    def path(self, leaf: x509.Certificate, good: Callable[[ChainPath], bool]) -> ChainPath:
         if leaf in self._anchors:
             return ChainPath((leaf,), leaf)
-        return self._up((leaf,)) or self._no_way()
+        first = None
+        for way in islice(self._up((leaf,)), _MAX_WAYS):
+            if good(way):
+                return way
+            first = first or way
+        return first or self._no_way()
 
     def _no_way(self) -> ChainPath:
         last = self._dead_end[-1]
@@ -109,20 +129,17 @@ class _Search:
         )
         return ChainPath(self._dead_end, None, next(signed, None))
 
-    def _up(self, way: tuple[x509.Certificate, ...]) -> ChainPath | None:
+    def _up(self, way: tuple[x509.Certificate, ...]) -> Iterator[ChainPath]:
         if len(way) > len(self._dead_end):
             self._dead_end = way
         for anchor in self._candidates(way[-1], self._anchors):
             if self._signed(way[-1], anchor):
-                return ChainPath(way, anchor)
+                yield ChainPath(way, anchor)
         if len(way) > MAX_LENGTH:
-            return None
+            return
         for issuer in self._candidates(way[-1], self._others):
             if issuer not in way and self._signed(way[-1], issuer):
-                found = self._up((*way, issuer))
-                if found:
-                    return found
-        return None
+                yield from self._up((*way, issuer))
 
     def _candidates(
         self, child: x509.Certificate, among: Sequence[x509.Certificate]
@@ -164,27 +181,25 @@ def verify(
     anchors: Sequence[x509.Certificate],
     role: str,
     when: datetime,
-    *,
-    strict: bool,
 ) -> str | None:
     """Ask cryptography's verifier about exactly this path: what is installed is what was verified.
+
+    Its rules are RFC 5280's and the CA/Browser Forum's: a browser's, and Go's.
 
     Args:
         anchors: at least one.
         role: ``client`` or ``server``; a server is verified by a name out of its certificate.
         when: the moment at which all certificates have to be valid.
-        strict: by the verifier's own rules, RFC 5280 and the CA/Browser Forum's profile; else with
-            what OpenSSL asks of extensions.
 
     Returns:
         None where it accepts, else its reason.
     """
     leaf, *intermediates = path.certificates
     builder = PolicyBuilder().store(Store(list(anchors))).time(when).max_chain_depth(MAX_LENGTH)
-    ca, end = _strict_rules(role) if strict else _relaxed_rules(role)
+    ca, end = _rules(role)
     builder = builder.extension_policies(ca_policy=ca, ee_policy=end)
     try:
-        if role == "server" and strict:
+        if role == "server":
             subject = _server_name(leaf)
             if subject is None:
                 return "the certificate has no name or address that a server is verified by"
@@ -197,47 +212,21 @@ def verify(
 
 
 def _reason(error: Exception) -> str:
-    """The verifier's sentence without its brackets, which quote the certificate as an object."""
-    return printable(str(error).removeprefix("validation failed: ").partition(" (encountered")[0])
+    """The verifier's sentence without what is for programmers: objects in brackets and by type."""
+    text = str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
+    forbidden = _FORBIDDEN.match(text)
+    if forbidden:
+        kind = _KEY_KINDS.get(forbidden[1], "unusual")
+        return f"a key or signature in it is of a kind that they do not take ({kind})"
+    return printable(text.partition(" (encountered")[0])
 
 
-def _strict_rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:
+def _rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:
     end = ExtensionPolicy.webpki_defaults_ee()
     if role == "client":
         # A client is known by its subject; that it has no SAN bothers no TLS server.
         end = end.may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
     return ExtensionPolicy.webpki_defaults_ca(), end
-
-
-def _relaxed_rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:
-    def signs_certificates(
-        _policy: Policy, _certificate: x509.Certificate, usage: x509.KeyUsage | None
-    ) -> None:
-        if usage is not None and not usage.key_cert_sign:
-            raise ValueError("its key usage does not allow it to sign certificates")
-
-    def is_ca(
-        _policy: Policy, _certificate: x509.Certificate, basic: x509.BasicConstraints
-    ) -> None:
-        if not basic.ca:
-            raise ValueError("it is no CA")
-
-    def serves(
-        _policy: Policy, _certificate: x509.Certificate, allowed: x509.ExtendedKeyUsage | None
-    ) -> None:
-        if allowed is not None and PURPOSES[role] not in allowed:
-            raise ValueError(f"its extended key usage does not allow a {role}")
-
-    ca = (
-        ExtensionPolicy.permit_all()
-        .require_present(x509.BasicConstraints, Criticality.AGNOSTIC, is_ca)
-        .may_be_present(x509.KeyUsage, Criticality.AGNOSTIC, signs_certificates)
-        .may_be_present(x509.ExtendedKeyUsage, Criticality.AGNOSTIC, serves)
-    )
-    end = ExtensionPolicy.permit_all().may_be_present(
-        x509.ExtendedKeyUsage, Criticality.AGNOSTIC, serves
-    )
-    return ca, end
 
 
 def _server_name(leaf: x509.Certificate) -> x509.DNSName | x509.IPAddress | None:

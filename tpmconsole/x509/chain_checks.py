@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, rsa
 
 from tpmconsole.clock import moment
 from tpmconsole.errors import Action, NextStep
@@ -17,8 +17,9 @@ from tpmconsole.x509.chain import (
     roles_of,
     verify,
 )
-from tpmconsole.x509.chain_faults import another_key_named, find_fault, needs_verifier
-from tpmconsole.x509.links import broken_hash, is_self_signed, same_bytes
+from tpmconsole.x509.chain_faults import another_key_named, find_fault, judged_at
+from tpmconsole.x509.der import has_explicit_curve
+from tpmconsole.x509.links import broken_hash, is_self_signed, same_bytes, unknown_hash
 from tpmconsole.x509.names import extension, fingerprint, name_text
 
 # What OpenSSL's security level 2, Debian's default, still takes.
@@ -36,13 +37,13 @@ def check_algorithms(path: ChainPath) -> Finding:
     """Signatures and keys of the whole chain; an anchor's own signature is never looked at."""
     for certificate in (*path.certificates, *path.issuers):
         weak = _weak_key(certificate)
-        broken = broken_hash(certificate) if certificate != path.anchor else None
-        if broken:
-            weak = f"is signed with {broken}, which is broken"
+        if certificate != path.anchor:
+            weak = weak or _bad_signature(certificate)
         if weak:
             return fail(
                 f"'{name_text(certificate.subject)}' {weak}",
-                f"ask your CA for SHA-256 or better and RSA keys of {RSA_BITS} bits or more",
+                f"ask your CA for SHA-256 to SHA-512, named curves and RSA keys of {RSA_BITS} bits "
+                "or more",
                 name="algorithms",
             )
     return ok("signatures and keys are strong enough", name="algorithms")
@@ -118,15 +119,14 @@ def check_chain(
 ) -> Finding:
     """From the leaf to a trust anchor, as a peer with the same anchors would verify it.
 
-    The judge is cryptography's verifier, which is as strict as a browser. What OpenSSL, and so
-    Python's ``ssl``, accepts all the same is a warning: it works with most peers.
+    The judges are OpenSSL's rules, by which most peers verify, and cryptography's verifier, which
+    is as strict as a browser: what that alone refuses is a warning.
 
     Args:
         everything: all certificates that were there to choose from.
     """
     leaf = path.certificates[0]
-    # The leaf's own dates have their verdict; the rest is judged at a moment when it is valid.
-    when = max(leaf.not_valid_before_utc, min(now, leaf.not_valid_after_utc))
+    when = judged_at(leaf, now)
     roles = roles_of(role)
     if not anchors and not is_self_signed(path.certificates[-1]):
         return fail("there is no trust anchor that it could lead to", _ADD_TRUST, name="chain")
@@ -135,13 +135,10 @@ def check_chain(
         return fail(fault.text, fault.remedy, name="chain")
     if spelt := _written_otherwise(path):
         return warn(f"{_way(path)}; {spelt}", _SAME_SPELLING, name="chain")
-    strict = _refusal(path, anchors, roles, when, strict=True)
+    reasons = (verify(path, anchors, role, when) for role in roles)
+    strict = next((reason for reason in reasons if reason), None)
     if strict is None:
         return ok(_way(path), name="chain")
-    relaxed = _refusal(path, anchors, roles, when, strict=False)
-    if relaxed and needs_verifier(path):
-        remedy = "ask your CA for a chain whose constraints allow this certificate"
-        return fail(f"the verifier refuses it: {relaxed}", remedy, name="chain")
     return warn(
         f"{_way(path)}; strict verifiers refuse it: {strict}",
         "ask your CA for certificates that follow RFC 5280, or try it with every peer",
@@ -162,18 +159,6 @@ def _written_otherwise(path: ChainPath) -> str | None:
     return None
 
 
-def _refusal(
-    path: ChainPath,
-    anchors: Sequence[x509.Certificate],
-    roles: Sequence[str],
-    when: datetime,
-    *,
-    strict: bool,
-) -> str | None:
-    reasons = (verify(path, anchors, role, when, strict=strict) for role in roles)
-    return next((reason for reason in reasons if reason), None)
-
-
 def _way(path: ChainPath) -> str:
     names = [f"'{name_text(one.subject)}'" for one in path.issuers]
     if not names:
@@ -182,10 +167,21 @@ def _way(path: ChainPath) -> str:
     return f"it leads to the trust anchor {names[-1]}{between}"
 
 
+def _bad_signature(certificate: x509.Certificate) -> str | None:
+    if broken := broken_hash(certificate):
+        return f"is signed with {broken}, which is broken"
+    if unknown := unknown_hash(certificate):
+        return f"is signed with ECDSA and {unknown}, which OpenSSL 3.0 and TLS do not know"
+    return None
+
+
 def _weak_key(certificate: x509.Certificate) -> str | None:
     key = certificate.public_key()
-    if isinstance(key, rsa.RSAPublicKey) and key.key_size < RSA_BITS:
-        return f"has an RSA key of {key.key_size} bits, which is too short"
+    if has_explicit_curve(certificate):
+        return "has a key that spells its curve out instead of naming it (RFC 5480, 2.1.1)"
+    if isinstance(key, (rsa.RSAPublicKey, dsa.DSAPublicKey)) and key.key_size < RSA_BITS:
+        kind = "an RSA" if isinstance(key, rsa.RSAPublicKey) else "a DSA"
+        return f"has {kind} key of {key.key_size} bits, which is too short"
     if isinstance(key, ec.EllipticCurvePublicKey) and key.key_size < EC_BITS:
         return f"has a key on a curve of {key.key_size} bits, which is too short"
     return None

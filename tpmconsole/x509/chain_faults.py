@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from cryptography import x509
+from cryptography.x509.oid import ExtensionOID
 
 from tpmconsole.clock import moment
 from tpmconsole.errors import Action, NextStep, Remedy
 from tpmconsole.x509.chain import PURPOSES, ChainPath
-from tpmconsole.x509.links import is_self_signed, same_name
+from tpmconsole.x509.links import is_self_issued, is_self_signed, same_name
+from tpmconsole.x509.name_constraints import constraint_fault
 from tpmconsole.x509.names import basic_constraints, fingerprint, key_usage, name_text, purposes
 
-# Extensions that are looked at here or elsewhere; any other critical one only a verifier can judge.
-_UNDERSTOOD = (
-    x509.BasicConstraints,
-    x509.KeyUsage,
-    x509.ExtendedKeyUsage,
-    x509.SubjectAlternativeName,
-    x509.AuthorityKeyIdentifier,
-    x509.SubjectKeyIdentifier,
-    x509.CertificatePolicies,
-)
+# Those that OpenSSL 3.0 handles where they are critical. The key identifiers are not among them,
+# and must not be critical (RFC 5280, 4.2.1.1 and 4.2.1.2).
+_HANDLED = {
+    "2.16.840.1.113730.1.1",  # Netscape's certificate type
+    "1.3.6.1.5.5.7.48.1.5",  # id-pkix-ocsp-nocheck
+    ExtensionOID.KEY_USAGE.dotted_string,
+    ExtensionOID.SUBJECT_ALTERNATIVE_NAME.dotted_string,
+    ExtensionOID.BASIC_CONSTRAINTS.dotted_string,
+    ExtensionOID.CERTIFICATE_POLICIES.dotted_string,
+    ExtensionOID.CRL_DISTRIBUTION_POINTS.dotted_string,
+    ExtensionOID.EXTENDED_KEY_USAGE.dotted_string,
+    ExtensionOID.POLICY_CONSTRAINTS.dotted_string,
+    ExtensionOID.NAME_CONSTRAINTS.dotted_string,
+    ExtensionOID.POLICY_MAPPINGS.dotted_string,
+    ExtensionOID.INHIBIT_ANY_POLICY.dotted_string,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,21 +57,36 @@ def find_fault(
     """
     if path.anchor is None:
         return _no_anchor(path, everything)
-    for depth, issuer in enumerate(path.issuers):
-        fault = _invalid(issuer, when) or _no_ca(issuer, depth) or _not_for(issuer, roles)
+    ended = path.certificates[0].not_valid_after_utc <= when  # then it is judged at its very end
+    over = when - timedelta(seconds=1) if ended else when
+    below = 0  # intermediates: RFC 5280, 4.2.1.9 does not count those that renew their own name
+    for issuer in path.issuers:
+        fault = _invalid(issuer, when, over) or _no_ca(issuer, below) or _not_for(issuer, roles)
         if fault:
             return fault
+        below += not is_self_issued(issuer)
+    whole = (*path.certificates[:1], *path.issuers)
+    if unknown := next((one for one in map(_not_handled, whole) if one), None):
+        return Fault(unknown, "ask your CA for a certificate without it, or with it not critical")
+    if forbidden := constraint_fault(whole):
+        remedy = "ask your CA for a chain whose constraints allow this certificate"
+        return Fault(forbidden, remedy)
     return None
 
 
-def needs_verifier(path: ChainPath) -> bool:
-    """Whether it holds constraints that are not looked at here."""
-    return any(
-        isinstance(extension.value, x509.NameConstraints)
-        or (extension.critical and not isinstance(extension.value, _UNDERSTOOD))
-        for certificate in (*path.certificates, *path.issuers)
-        for extension in certificate.extensions
-    )
+def judged_at(leaf: x509.Certificate, now: datetime) -> datetime:
+    """A moment when the leaf is valid: its own dates have their verdict, the chain has another."""
+    return max(leaf.not_valid_before_utc, min(now, leaf.not_valid_after_utc))
+
+
+def _not_handled(certificate: x509.Certificate) -> str | None:
+    """RFC 5280, 4.2: who does not know a critical extension has to refuse the certificate."""
+    for one in certificate.extensions:
+        if one.critical and one.oid.dotted_string not in _HANDLED:
+            name = name_text(certificate.subject)
+            which = one.oid.dotted_string
+            return f"'{name}' has a critical extension that OpenSSL does not handle ({which})"
+    return None
 
 
 def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault:
@@ -107,10 +130,10 @@ def another_key_named(child: x509.Certificate, issuer: x509.Certificate) -> Faul
     )
 
 
-def _invalid(issuer: x509.Certificate, when: datetime) -> Fault | None:
+def _invalid(issuer: x509.Certificate, when: datetime, over: datetime) -> Fault | None:
     name = name_text(issuer.subject)
     begin, end = issuer.not_valid_before_utc, issuer.not_valid_after_utc
-    if end < when:
+    if end <= over:  # OpenSSL takes the last second for over
         return Fault(f"the CA '{name}' expired {moment(end)}", _ask_for(name))
     if begin > when:
         remedy = f"check the board's clock; {_ask_for(name)} if that is right"

@@ -12,11 +12,18 @@ from tpmconsole.errors import Action, NextStep
 from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.chain import PURPOSES, roles_of
-from tpmconsole.x509.names import basic_constraints, general_names, key_usage, purposes
+from tpmconsole.x509.names import (
+    basic_constraints,
+    general_names,
+    key_usage,
+    netscape_type,
+    purposes,
+)
 from tpmconsole.x509.san import unmatched
 
 EXPIRES_SOON = timedelta(days=WARN_DAYS)
 
+_NETSCAPE_BITS = {"client": 0x80, "server": 0x40}
 _ASK = NextStep(Action.ASK_FOR_NAMES, text="make a new request with {}")
 _RENEW = NextStep(
     Action.RENEW,
@@ -97,6 +104,14 @@ def check_usage(leaf: x509.Certificate, role: str) -> Finding:
                 Action.USE_ROLE,
                 text=f"ask your CA for {words}, or import it for the role it is for {{}}",
             ),
+            name="usage",
+        )
+    old = netscape_type(leaf)
+    other = [one for one in roles_of(role) if old is not None and not old & _NETSCAPE_BITS[one]]
+    if other:
+        return fail(
+            f"its Netscape certificate type does not allow a {other[0]}, which OpenSSL asks for",
+            "ask your CA for a certificate without that extension (nsCertType)",
             name="usage",
         )
     if allowed is None:

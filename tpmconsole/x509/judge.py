@@ -15,6 +15,7 @@ from tpmconsole.x509 import checks
 from tpmconsole.x509.bundle import read_bundle
 from tpmconsole.x509.chain import find_path, is_ca, roles_of
 from tpmconsole.x509.chain_checks import check_algorithms, check_authority, check_chain, check_trust
+from tpmconsole.x509.chain_faults import find_fault, judged_at
 from tpmconsole.x509.comparisons import check_possession, check_renewal, check_request, not_tried
 from tpmconsole.x509.names import fingerprint, key_bytes, name_text, san_entries
 from tpmconsole.x509.schemes import PrivateKey
@@ -146,7 +147,14 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
     leaf = _find_leaf(bundle, public_key, now)
     if leaf is None:
         return Judgement((_readable(bundle, ()), _another_key(bundle)), None, ())
-    path = find_path(leaf, [one for one in bundle if one != leaf], anchors, now)
+    when, roles = judged_at(leaf, now), roles_of(role)
+    path = find_path(
+        leaf,
+        [one for one in bundle if one != leaf],
+        anchors,
+        now,
+        good=lambda way: find_fault(way, (), roles, when) is None,
+    )
     verdicts = [
         _readable(bundle, (*path.certificates, *path.issuers)),
         ok(f"'{name_text(leaf.subject)}' belongs to this key", name="key-match"),

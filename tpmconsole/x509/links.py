@@ -33,6 +33,8 @@ _ENCODINGS = {
 _BLANKS = re.compile(r"[ \t\n\v\f\r]+")
 _CAPITALS = {ord(one): one.lower() for one in ascii_uppercase}
 
+_SHA3 = (hashes.SHA3_224, hashes.SHA3_256, hashes.SHA3_384, hashes.SHA3_512)
+
 _Value = tuple[bytes, int, bytes | str]
 
 
@@ -132,6 +134,19 @@ def broken_hash(certificate: x509.Certificate) -> str | None:
     except UnsupportedAlgorithm:
         return None
     return algorithm.name.upper() if isinstance(algorithm, (hashes.MD5, hashes.SHA1)) else None
+
+
+def unknown_hash(certificate: x509.Certificate) -> str | None:
+    """The hash where it is one that OpenSSL 3.0 does not verify an ECDSA signature with: SHA-3.
+
+    TLS has no name for it (RFC 8446, 4.2.3). With RSA, OpenSSL takes it all the same.
+    """
+    try:
+        algorithm = certificate.signature_hash_algorithm
+        elliptic = isinstance(certificate.signature_algorithm_parameters, ec.ECDSA)
+    except _UNSUPPORTED:
+        return None
+    return algorithm.name.upper() if elliptic and isinstance(algorithm, _SHA3) else None
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:

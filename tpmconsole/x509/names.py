@@ -36,6 +36,8 @@ _SAN_KINDS: dict[
     x509.RFC822Name: "email",
 }
 
+_NETSCAPE_TYPE = ObjectIdentifier("2.16.840.1.113730.1.1")
+
 SUBJECT_CHARACTERS = 2048
 
 # Name, OID and upper bound in characters: X.520 as in RFC 5280, appendix A.1.
@@ -136,6 +138,18 @@ def extension(
         return certificate.extensions.get_extension_for_class(kind).value
     except x509.ExtensionNotFound:
         return None
+
+
+def netscape_type(certificate: x509.Certificate) -> int | None:
+    """Netscape's certificate type, which OpenSSL still holds an end entity to; None without it.
+
+    Its first bits, from the highest on: TLS client, TLS server.
+    """
+    for one in certificate.extensions:
+        if one.oid == _NETSCAPE_TYPE and isinstance(one.value, x509.UnrecognizedExtension):
+            bits = one.value.value[3:4]  # a BIT STRING: tag, length, unused bits
+            return bits[0] if bits else 0
+    return None
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
