@@ -15,15 +15,10 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from support.fleet import Fleet
 
-from tpmconsole.x509.names import (
-    general_names,
-    key_fingerprint,
-    parse_subject,
-    purposes,
-    san_texts,
-)
+from tpmconsole.x509.names import general_names, key_fingerprint, purposes, san_texts
 from tpmconsole.x509.request import build, signature_usage
 from tpmconsole.x509.request_spec import RequestSpec
+from tpmconsole.x509.subject import parse_subject
 
 pytestmark = pytest.mark.fleet
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import subprocess
+import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +14,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding
 from cryptography.hazmat.primitives.serialization import Encoding
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from support.pki import ec_key, rsa_key
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.x509.names import parse_subject, san_entry
-from tpmconsole.x509.request import build, preview
-from tpmconsole.x509.request_spec import RequestSpec
+from tpmconsole.x509.names import san_entry
+from tpmconsole.x509.request import build, preview, spec_of
+from tpmconsole.x509.request_spec import STRING_TYPES, RequestSpec
 from tpmconsole.x509.san import parse_san
+from tpmconsole.x509.subject import openssl_text, parse_subject, subject_text
 
 OPENSSL = shutil.which("openssl") or "openssl"
 FULL = RequestSpec(
@@ -106,12 +112,155 @@ def test_subjects(text: str, same: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "same"),
+    [
+        ("/C=DE/O=X/CN=a", "CN=a,O=X,C=DE"),
+        ("/CN=a/O=X", "O=X,CN=a"),
+        ("/CN=a/", "CN=a"),
+        (r"/O=A\/S, Ltd./CN=a", r"CN=a,O=A/S\, Ltd."),
+        ("/CN=a+serialNumber=7/O=b", "O=b,CN=a+serialNumber=7"),
+        ("/C=DE/CN=https://a.b/c?d=e", "CN=https://a.b/c?d=e,C=DE"),
+        (r"/O=M\xC3\xBCller/CN=a", "CN=a,O=Müller"),
+        ("C = DE, O = X, CN = a", "CN=a,O=X,C=DE"),
+        ("C=DE, O=X, CN=a", "CN=a,O=X,C=DE"),  # OpenSSL since 3.2
+        ("DC=com, DC=example, CN=a", "CN=a,DC=example,DC=com"),
+        ("C=DE,O=X,CN=a", "C=DE,O=X,CN=a"),  # a program's, by RFC 4514
+        ("CN=a, O=X, C=DE", "CN=a,O=X,C=DE"),
+        ('C = DE, O = "X, Inc.", CN = a', r"CN=a,O=X\, Inc.,C=DE"),
+        (r'O = "6\" pumps", CN = a', r"CN=a,O=6\" pumps"),
+        (r"O = M\C3\BCller, CN = a", "CN=a,O=Müller"),
+        ("O = b, CN = a + serialNumber = 7", "CN=a+serialNumber=7,O=b"),
+        ("subject=C = DE, O = X, CN = a", "CN=a,O=X,C=DE"),
+        ("subject= /C=DE/CN=a", "CN=a,C=DE"),
+        ("Subject: C=DE, O=X, CN=a", "CN=a,O=X,C=DE"),
+        ("Owner: CN=a, O=X, C=DE", "CN=a,O=X,C=DE"),
+        ("countryName = DE, commonName = a", "CN=a,C=DE"),
+        ("CN=a,S=Bayern,OID.2.5.4.5=7,E=o@e.com", "CN=a,ST=Bayern,serialNumber=7,E=o@e.com"),
+    ],
+)
+def test_subjects_as_others_write_them(text: str, same: str) -> None:
+    names = {x509.NameOID.SERIAL_NUMBER: "serialNumber", x509.NameOID.EMAIL_ADDRESS: "E"}
+    parsed = parse_subject(text)
+    assert parsed.rfc4514_string(names) == same
+    assert parse_subject(subject_text(parsed)) == parsed
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("-nameopt", "RFC2253"), ("-nameopt", "oneline"), ("-nameopt", "compat"),
+     ("-nameopt", "oneline,-space_eq"), ("-nameopt", "oneline,-esc_msb,utf8")],
+    ids=" ".join,
+)  # fmt: skip
+def test_what_openssl_prints_gives_the_same_encoding(options: tuple[str, ...]) -> None:
+    typed = r"CN=a\, b \"c\",serialNumber=A-17,OU=Line 2,O=Müller \+ Söhne,L=Jena,ST=Thüringen,C=DE"
+    request = build(ec_key(), RequestSpec(typed))
+    printed = subprocess.run(
+        [OPENSSL, "req", "-noout", "-subject", *options],
+        input=request.public_bytes(Encoding.PEM),
+        capture_output=True,
+        check=True,
+        env={"PATH": "/usr/bin:/bin", "OPENSSL_CONF": "/dev/null"},
+    ).stdout.decode()
+    if options == ("-nameopt", "RFC2253"):
+        printed = printed.removeprefix("subject=").rstrip("\n")
+    assert parse_subject(printed) == request.subject
+
+
+def test_what_is_shown_in_openssl_s_order_is_read_again() -> None:
+    shown = dict(preview(FULL))
+    assert shown["OpenSSL"].startswith("serialNumber = A-17/3, C = DE, ST = Thüringen")
+    assert shown["RFC 4514"].startswith("CN=gateway-1,OU=Line 2,O=Muster GmbH")
+    assert parse_subject(shown["OpenSSL"]) == parse_subject(shown["RFC 4514"])
+    assert parse_subject(shown["OpenSSL"]) == parse_subject(FULL.subject)
+
+
+@settings(derandomize=True, database=None, deadline=None, max_examples=300)
+@given(st.text(st.sampled_from('CNOE=, +/\\"ab#;<ü.1x'), max_size=40))
+def test_whatever_is_pasted_is_an_answer(text: str) -> None:
+    with contextlib.suppress(ConsoleError):
+        parsed = parse_subject(text)
+        assert parse_subject(subject_text(parsed)) == parsed
+        assert parse_subject(openssl_text(parsed)) == parsed
+
+
+def test_a_hostile_subject_takes_no_time() -> None:
+    begin = time.process_time()
+    for unit in ("/", "\\", '"', "=", ",", "CN=", "/CN=", 'CN = "', "+a=", " ", "OID.1."):
+        with contextlib.suppress(ConsoleError):
+            parse_subject((unit * 2048)[:2048])
+    assert time.process_time() - begin < 2
+
+
+def test_printable_strings_are_those_of_a_ca_that_compares_bytes() -> None:
+    spec = RequestSpec("CN=gateway,O=Example,C=DE,emailAddress=o@e.com", string_type="printable")
+    request = build(ec_key(), spec)
+    der = request.subject.public_bytes()
+    assert b"\x13\x07Example" in der
+    assert b"\x13\x07gateway" in der
+    assert b"\x16\x07o@e.com" in der
+    assert b"\x0c\x07Example" in build(ec_key(), RequestSpec(spec.subject)).subject.public_bytes()
+    assert spec_of(request) == RequestSpec(spec.subject, (), "client", "printable")
+    assert ("String type", "PrintableString") in preview(spec)
+
+
+@pytest.mark.parametrize("subject", ["CN=Müller", "CN=a*b", "CN=a,O=a&b", "CN=a_b", "CN=a@b"])
+def test_what_no_printable_string_holds_is_refused(subject: str) -> None:
+    with pytest.raises(ConsoleError, match="which no PrintableString has"):
+        build(ec_key(), RequestSpec(subject, string_type="printable"))
+
+
+def test_openssl_ca_takes_it_by_policy_match(tmp_path: Path) -> None:
+    """A CA of long ago with PrintableString: the same request in UTF-8 is refused."""
+    (tmp_path / "db").write_text("")
+    (tmp_path / "conf").write_text(
+        f"""
+        [ca]
+        default_ca = d
+        [d]
+        database = {tmp_path}/db
+        new_certs_dir = {tmp_path}
+        rand_serial = yes
+        default_md = sha256
+        default_days = 9
+        policy = p
+        [p]
+        organizationName = match
+        commonName = supplied
+        [req]
+        distinguished_name = n
+        string_mask = default
+        [n]
+        """
+    )
+    settings_ = {"PATH": "/usr/bin:/bin", "OPENSSL_CONF": str(tmp_path / "conf")}
+    key, crt = str(tmp_path / "ca.key"), str(tmp_path / "ca.pem")
+    ca = ["-keyout", key, "-out", crt, "-subj", "/O=Example/CN=CA"]
+    subprocess.run([OPENSSL, "req", "-x509", "-nodes", "-newkey", "rsa:2048", *ca],
+                   capture_output=True, check=True, env=settings_)  # fmt: skip
+    said = {}
+    for kind in STRING_TYPES:
+        path = tmp_path / f"{kind}.csr"
+        spec = RequestSpec("CN=gateway,O=Example", string_type=kind)
+        path.write_bytes(build(ec_key(), spec).public_bytes(Encoding.PEM))
+        files = ["-keyfile", key, "-cert", crt, "-in", str(path)]
+        done = subprocess.run([OPENSSL, "ca", "-batch", "-notext", *files],
+                              capture_output=True, check=False, env=settings_)  # fmt: skip
+        said[kind] = (done.returncode == 0, done.stderr.decode())
+    assert said["printable"][0]
+    assert not said["utf8"][0]
+    assert "organizationName field is different between" in said["utf8"][1]
+
+
+@pytest.mark.parametrize(
     ("text", "cause"),
     [
         ("", "empty"),
         ("   ", "empty"),
         ("gateway", "'gateway' is not FIELD=value"),
-        ("/CN=gateway/O=x", "begins with a slash"),
+        ("/gateway", "not FIELD=value"),
+        ("/XX=1/CN=a", "'XX' is no field"),
+        ("C = Germany, CN = a", "C is 'Germany'"),
+        ("CN = , O = b", "CN is empty"),
         ("CN=gateway,Muster", "'Muster' is not FIELD=value"),
         ("CN=gateway,XX=1", "'XX' is no field"),
         ("CN=", "CN is empty"),

@@ -70,10 +70,16 @@ def same_request(board: Board, name: str, spec: RequestSpec) -> bytes | None:
     from tpmconsole.identity.identity import kept_request, unless_damaged
     from tpmconsole.x509.names import key_fingerprint
     from tpmconsole.x509.request import canonical, spec_of
+    from tpmconsole.x509.request_spec import UTF8
 
     identity = board.identities.get(name)
     request = unless_damaged(lambda: kept_request(identity))
-    if request is None or canonical(spec_of(request)) != canonical(spec):
+    if request is None:
+        return None
+    asked = spec_of(request)
+    # UTF-8 is nobody's wish but the default; who wants PrintableString cannot do with it.
+    encoded = spec.string_type in (UTF8, asked.string_type)
+    if not encoded or canonical(asked) != canonical(spec):
         return None
     mine = key_fingerprint(open_key(board, identity).public)
     return request_pem(board, name) if key_fingerprint(request.public_key()) == mine else None
@@ -259,7 +265,7 @@ def asked_by(pem: bytes) -> RequestSpec:
 
 def form_values(spec: RequestSpec) -> dict[str, str]:
     """The values of a form that asks for the same: a subject's fields, or all of it in one."""
-    from tpmconsole.x509.names import fields_of_subject, parse_subject
+    from tpmconsole.x509.subject import fields_of_subject, parse_subject
 
     fields = fields_of_subject(parse_subject(spec.subject))
     subject = {"subject": spec.subject} if fields is None else fields
@@ -268,8 +274,8 @@ def form_values(spec: RequestSpec) -> dict[str, str]:
 
 def spec_of_form(values: Mapping[str, str]) -> RequestSpec:
     """What a form with these values asks for."""
-    from tpmconsole.x509.names import subject_of_fields
     from tpmconsole.x509.request_spec import RequestSpec
+    from tpmconsole.x509.subject import subject_of_fields
 
     return RequestSpec(
         subject=values["subject"] or subject_of_fields(values),
@@ -284,7 +290,7 @@ def check_subject_field(field: str, value: str) -> None:
     Raises:
         ConsoleError: it cannot.
     """
-    from tpmconsole.x509.names import parse_subject, subject_of_fields
+    from tpmconsole.x509.subject import parse_subject, subject_of_fields
 
     if value:
         parse_subject(subject_of_fields({field: value}))
@@ -296,7 +302,7 @@ def check_subject(spec: RequestSpec) -> None:
     Raises:
         ConsoleError: it does not.
     """
-    from tpmconsole.x509.names import parse_subject
+    from tpmconsole.x509.subject import parse_subject
 
     parse_subject(spec.subject)
 

@@ -43,6 +43,7 @@ def _request(board: Board, args: Namespace) -> Answer:
         subject=usual.subject if args.subject is None else args.subject,
         san=tuple(args.san) or usual.san,
         role=args.role or usual.role,
+        string_type=args.string_type or usual.string_type,
     )
     if args.preview:
         lines = preview_request(board, args.name, spec)
@@ -194,8 +195,15 @@ def add_commands(commands: Any) -> None:
     if_missing_option(request, "a request for the same is there")
     request.add_argument(
         "--subject",
-        help="RFC 4514, such as 'CN=gateway,O=Example' "
+        help="RFC 4514, such as 'CN=gateway,O=Example', or as openssl prints it, in its order "
         "(default: the board's serial number or host name as CN)",
+    )
+    request.add_argument(
+        "--string-type",
+        choices=("utf8", "printable"),
+        help="how the subject is encoded (default: utf8); printable where 'openssl ca' says 'The "
+        "organizationName field is different between CA certificate and the request', though both "
+        "look the same: its policy_match compares bytes",
     )
     request.add_argument(
         "--san", action="append", default=[], metavar="KIND:NAME", help="dns:, ip:, uri: or email:"

@@ -10,18 +10,17 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tpmconsole.errors import usage_error
 from tpmconsole.text import printable
 from tpmconsole.x509.chain import PURPOSES, roles_of
-from tpmconsole.x509.names import (
-    field_name,
-    general_names,
-    parse_subject,
-    purposes,
-    san_entry,
-    san_texts,
-    subject_text,
-)
-from tpmconsole.x509.request_spec import ROLES, Line, RequestSpec
+from tpmconsole.x509.names import general_names, name_text, purposes, san_entry, san_texts
+from tpmconsole.x509.request_spec import ROLES, UTF8, Line, RequestSpec
 from tpmconsole.x509.san import parse_san
 from tpmconsole.x509.schemes import PrivateKey, PublicKey, scheme_of
+from tpmconsole.x509.subject import (
+    field_name,
+    openssl_text,
+    parse_subject,
+    string_type_of,
+    subject_text,
+)
 
 
 def build(
@@ -43,7 +42,7 @@ def build(
     names = parse_san(spec.san)
     builder = (
         x509.CertificateSigningRequestBuilder()
-        .subject_name(parse_subject(spec.subject))
+        .subject_name(parse_subject(spec.subject, spec.string_type))
         .add_extension(signature_usage(), critical=True)
         .add_extension(
             x509.ExtendedKeyUsage([PURPOSES[role] for role in roles_of(spec.role)]), critical=False
@@ -83,11 +82,14 @@ def spec_of(owner: x509.Certificate | x509.CertificateSigningRequest) -> Request
         subject=subject_text(owner.subject),
         san=san_texts(general_names(owner)),
         role="both" if len(roles) != 1 else roles[0],
+        string_type=string_type_of(owner.subject),
     )
 
 
 def canonical(spec: RequestSpec) -> RequestSpec:
     """The same request in the one way that this module writes it, to compare with another.
+
+    The string type is left out: it says the same names.
 
     Raises:
         ConsoleError: the subject, a name or the role does not parse.
@@ -113,11 +115,16 @@ def preview(spec: RequestSpec, key: PublicKey | None = None, fixed: str = "") ->
     """
     _check_role(spec.role)
     names = parse_san(spec.san)
+    subject = parse_subject(spec.subject, spec.string_type)
     # In the order in which people write and read it, which is not the one of the encoding.
     shown = [
         (field_name(attribute.oid), printable(str(attribute.value)))
-        for attribute in reversed(list(parse_subject(spec.subject)))
+        for attribute in reversed(list(subject))
     ]
+    # A CA shows one or the other, and whoever compares has to know which.
+    shown += [("RFC 4514", name_text(subject)), ("OpenSSL", printable(openssl_text(subject), 400))]
+    if spec.string_type != UTF8:
+        shown.append(("String type", "PrintableString"))
     shown += [("SAN", san_entry(name)) for name in names]
     if "server" in roles_of(spec.role) and not any(
         isinstance(name, (x509.DNSName, x509.IPAddress)) for name in names

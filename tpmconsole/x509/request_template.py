@@ -16,9 +16,10 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, Remedy, usage_error
 from tpmconsole.text import printable
-from tpmconsole.x509.names import escaped, parse_subject
 from tpmconsole.x509.request_spec import ROLES, RequestSpec
 from tpmconsole.x509.san import parse_san
+from tpmconsole.x509.subject import parse_subject
+from tpmconsole.x509.subject_forms import escaped
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
 _KEYS = ("subject", "san", "role")
