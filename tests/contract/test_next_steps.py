@@ -26,6 +26,8 @@ MEANT = {
     "session/tls/engine.py": "names the option that chose the engine, which session show tells",
     "tpm/simulator/programs.py": "the command lines of swtpm and tpm2-abrmd",
     "system/systemd.py": "systemctl's own options",
+    "session/service.py": "a unit's ExecStart is a command",
+    "session/process/__main__.py": "what a unit's ExecStart says to the session's process",
 }
 OTHERS = re.compile(r"hwclock --systohc|remount|no screen can be shown|the screen needs ")
 

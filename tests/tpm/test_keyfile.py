@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from tpmconsole.tpm.keyfile import LIMIT, KeyFileError, TssKey, inspect, parse, public_area
 from tpmconsole.tpm.keyfile.pem import armour
 from tpmconsole.tpm.keyfile.policy import SignedPolicy, Step
+from tpmconsole.tpm.keyfile.scan import scan
 from tpmconsole.tpm.model import KeyKind
 
 PEM = samples.OPENSSL_EC
@@ -238,8 +239,8 @@ DAMAGE = {
         armour(DER.replace(TRUE_AS_FF, b"\xa6\x03\x02\x01\x01")),
         "structure",
     ),
-    "description no UTF-8": (
-        armour(replace(KEY, description="ab").to_der().replace(b"\x0c\x02ab", b"\x0c\x02\xc3(")),
+    "description no text": (
+        armour(replace(KEY, description="ab").to_der().replace(b"\x0c\x02ab", b"\x04\x02ab")),
         "description",
     ),
     "a step that is no command": (replace(KEY, policy=(Step(2**33),)).to_pem(), "policy"),
@@ -402,10 +403,6 @@ OTHERS = {
         "a PKCS#7 bundle",
     ),
     "public key": (KEY.public_pem(), "a public key"),
-    "old TSS2 format": (
-        PEM.replace(b"TSS2 PRIVATE KEY", b"TSS2 KEY BLOB").replace(b"BgZn", b"BgVn"),
-        "a TSS2 key in the format from before 2019 (TSS2 KEY BLOB)",
-    ),
     "another label": (
         b"-----BEGIN \x1b[31mX-----\nAA==\n-----END \x1b[31mX-----\n",
         r"a PEM file with the label '\x1b[31mX'",
@@ -436,6 +433,59 @@ def test_another_file_is_named(name: str) -> None:
     error = refused(data)
     assert (error.part, error.kind) == ("", KeyKind.NOT_TSS2)
     assert error.cause == f"it is {what}"
+
+
+OLD_DER = b"\x30\x81\xef" + b"\x06\x05\x67\x81\x05\x0a\x02" + DER[11:]
+OLD_BLOB = PEM.replace(b"TSS2 PRIVATE KEY", b"TSS2 KEY BLOB").replace(b"BgZn", b"BgVn")
+BLOB_V1 = b"-----BEGIN TSS2 PRIVKEY BLOB v1-----\nAH4AIG4Z\n-----END TSS2 PRIVKEY BLOB v1-----\n"
+
+
+@pytest.mark.parametrize(
+    ("data", "named"),
+    [
+        pytest.param(OLD_DER, "", id="OID"),
+        pytest.param(armour(OLD_DER), "", id="OID under today's label"),
+        pytest.param(OLD_BLOB, " (TSS2 KEY BLOB)", id="label"),
+        pytest.param(OLD_BLOB.decode().encode("utf-16"), " (TSS2 KEY BLOB)", id="label in UTF-16"),
+        pytest.param(BLOB_V1 * 2, " (TSS2 PRIVKEY BLOB v1)", id="two blocks"),
+        pytest.param(
+            BLOB_V1.replace(b"PRIV", b"PUB") + BLOB_V1, " (TSS2 PUBKEY BLOB v1)", id="pair"
+        ),
+    ],
+)
+def test_an_old_format_is_named_in_folders_too(data: bytes, named: str, tmp_path: Path) -> None:
+    error = refused(data)
+    assert (error.title, error.part) == ("Key in an old format", "format")
+    assert error.cause == f"it is a TSS2 key in the format from before 2019{named}"
+    (tmp_path / "old").write_bytes(data)
+    assert [file.reason for file in scan([tmp_path])] == [error.cause]
+
+
+@pytest.mark.parametrize("mark", [True, False], ids=["with a mark", "without"])
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_a_key_saved_as_utf_16_is_found_in_a_folder(
+    encoding: str, mark: bool, tmp_path: Path
+) -> None:
+    (tmp_path / "key").write_bytes(("\ufeff" * mark + PEM.decode()).encode(encoding))
+    (found,) = scan([tmp_path])
+    assert found.kind == KeyKind.LOADABLE
+    assert "UTF-16" in found.remarks[0]
+
+
+@pytest.mark.parametrize("kind", [0x0C, 0x13, 0x14, 0x16])
+def test_a_description_that_is_no_utf_8_leaves_a_good_key(kind: int) -> None:
+    der = (
+        replace(KEY, description="ab").to_der().replace(b"\x0c\x02ab", bytes([kind]) + b"\x02\xfcb")
+    )
+    key = parse(armour(der))
+    assert (key.public, key.private, key.description) == (KEY.public, KEY.private, "üb")
+    assert "the text in its field description is not UTF-8" in key.remarks
+
+
+def test_a_policy_s_name_that_is_no_utf_8_leaves_a_good_key() -> None:
+    der = replace(KEY, auth_policy=(SignedPolicy("ab", (Step(0x16B),)),)).to_der()
+    key = parse(armour(der.replace(b"\x0c\x02ab", b"\x0c\x02\xfcb")))
+    assert key.auth_policy[0].name == "üb"
 
 
 def test_another_key_under_our_label() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -199,22 +201,29 @@ def test_openssl_s_keys_work_here_and_ours_there(
         openssl("dgst", "-sha256", "-verify", "public.pem", "-signature", "signature", "data")
 
 
-@pytest.mark.skipif(not shutil.which("tpm2_encodeobject"), reason="tpm2-tools is not installed")
-def test_the_tpm_decides_where_a_file_says_the_opposite(shared_tpm: Tpm, tmp_path: Path) -> None:
-    """tpm2_encodeobject writes emptyAuth inverted."""
-    connection = shared_tpm.connection
+def _tools(tpm: Tpm, folder: Path) -> Callable[..., None]:
+    """Runs a command of tpm2-tools in a folder, with the TPM."""
+    tpm.health()  # reaches it, wherever it is
+    connection = tpm.connection
     environment = {"PATH": "/usr/bin:/bin", "TPM2TOOLS_TCTI": connection.tcti}
 
     def tool(*command: str) -> None:
         subprocess.run(
             command,
             env=environment | dict(connection.environment),
-            cwd=tmp_path,
+            cwd=folder,
             check=True,
             capture_output=True,
             stdin=subprocess.DEVNULL,
         )
 
+    return tool
+
+
+@pytest.mark.skipif(not shutil.which("tpm2_encodeobject"), reason="tpm2-tools is not installed")
+def test_the_tpm_decides_where_a_file_says_the_opposite(shared_tpm: Tpm, tmp_path: Path) -> None:
+    """tpm2_encodeobject writes emptyAuth inverted."""
+    tool = _tools(shared_tpm, tmp_path)
     parent = "0x81000030"
     tool("tpm2_createprimary", "-C", "o", "-G", "ecc", "-c", "parent.ctx")
     tool("tpm2_evictcontrol", "-C", "o", "-c", "parent.ctx", parent)
@@ -230,5 +239,27 @@ def test_the_tpm_decides_where_a_file_says_the_opposite(shared_tpm: Tpm, tmp_pat
         assert answer(shared_tpm, free, b"") == "yes"
         assert answer(shared_tpm, protected, b"pw") == "yes"
         assert tries(shared_tpm) == 0
+    finally:
+        shared_tpm.evict(int(parent, 16))
+
+
+@pytest.mark.skipif(not shutil.which("tpm2_encodeobject"), reason="tpm2-tools is not installed")
+def test_a_key_below_another_primary_key_is_told_and_the_way_out_is_one(
+    shared_tpm: Tpm, tmp_path: Path
+) -> None:
+    tool, parent = _tools(shared_tpm, tmp_path), "0x81000031"
+    tool("tpm2_createprimary", "-C", "o", "-G", "rsa", "-c", "parent.ctx")
+    tool("tpm2_evictcontrol", "-C", "o", "-c", "parent.ctx", parent)
+    try:
+        files = ["-u", "key.pub", "-r", "key.priv"]
+        tool("tpm2_create", "-C", parent, "-G", "ecc", *files, "-p", "pw")
+        tool("tpm2_encodeobject", "-C", parent, *files, "-o", "key.pem")
+        at_handle = keyfile.parse((tmp_path / "key.pem").read_bytes())
+        by_owner = replace(at_handle, parent=0x40000001, empty_auth=True)
+        found = shared_tpm.check_key(KeyRef(by_owner.to_pem()))
+        assert found.answer == "not-this-tpm"
+        assert "below another primary key of this one" in found.reason
+        assert "tpm2_evictcontrol" in found.reason
+        assert answer(shared_tpm, at_handle.to_pem(), b"pw") == "yes"
     finally:
         shared_tpm.evict(int(parent, 16))

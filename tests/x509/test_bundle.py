@@ -109,6 +109,7 @@ UNMARKED = [PEM.decode().encode(f"utf-{form}") for form in ("16-le", "16-be", "3
             id="JSON of Go",
         ),
         pytest.param(json.dumps(PEM.decode()).encode("utf-16"), id="JSON of PowerShell"),
+        pytest.param(json.dumps(PEM.decode().splitlines()).encode(), id="JSON, line by line"),
         pytest.param(f'CA=x\nCERT="{ONE_LINE}"\n'.encode(), id="environment file"),
         pytest.param(PEM.replace(b"\n", b" "), id="on one line, with blanks"),
         pytest.param(PEM.replace(b"\n", b"\\r\\n"), id="with CRLF escaped"),
@@ -155,7 +156,16 @@ def test_every_wrapping_is_undone(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [DER, DER + b"\r\n", DER + b"\0" * 9, base64.b64encode(DER), URL_SAFE.encode()],
+    [
+        DER.hex().encode(),
+        DER.hex(":").encode(),
+        b"\n" + DER,
+        b"\xef\xbb\xbf" + DER,
+        DER + b"\r\n",
+        DER + b"\0" * 9,
+        base64.b64encode(DER),
+        URL_SAFE.encode(),
+    ],
 )
 def test_one_certificate_as_der(data: bytes) -> None:
     assert read_bundle(data) == [LEAF.certificate]

@@ -212,7 +212,8 @@ def add_commands(commands: Any) -> None:
         dest="source",
         type=Path,
         metavar="FILE",
-        help="import a private key that was made elsewhere (PEM or DER), instead of making one",
+        help="import a private key that was made elsewhere (PEM, DER or PKCS#12), instead of "
+        "making one",
     )
     create.add_argument(
         "--from-password-file", type=Path, metavar="F", help="what FILE is encrypted with"

@@ -242,8 +242,11 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     ),
     Code.INTEGRITY: (
         "Key refused",
-        "it was made by another TPM, or its file is damaged: the TPM cannot tell these apart",
-        _OTHER_TPM_REMEDY,
+        "it was made by another TPM, below another primary key of this one, or its file is "
+        "damaged: the TPM cannot tell these apart",
+        # tpm2_createprimary has many templates, and a file names the hierarchy alone.
+        f"{_OTHER_TPM_REMEDY}; where tpm2-tools made it here, put its primary key at a handle "
+        "(tpm2_evictcontrol) and write its file again with that as the parent (tpm2_encodeobject)",
     ),
     Code.TICKET: (
         "Key refused",

@@ -15,7 +15,7 @@ from tpmconsole.system.encodings import as_utf8
 from tpmconsole.system.pem_labels import Content, content
 from tpmconsole.text import short
 from tpmconsole.x509.other_files import ASK_FOR_PEM, der_kind, der_size, what_instead
-from tpmconsole.x509.wrapping import body, decoded, tokens, unwrapped, whole_base64
+from tpmconsole.x509.wrapping import body, decoded, tokens, unwrapped, whole_base64, whole_hex
 
 MAX_BYTES = 1024 * 1024
 MAX_CERTIFICATES = 500
@@ -65,6 +65,10 @@ def _found(data: bytes, depth: int) -> list[x509.Certificate]:
     if found := _from_der(data):
         return found
     text = as_utf8(data)
+    # Editors put a mark or an empty line before DER, too; and xxd -p is at hand everywhere.
+    for der in (text.lstrip(), whole_hex(text)):
+        if der and (found := _from_der(der)):
+            return found
     damage = None
     # As it is first: what undoes one wrapping must not damage what has none.
     for one in dict.fromkeys((text, unwrapped(text))):

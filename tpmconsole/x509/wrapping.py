@@ -19,6 +19,7 @@ _TOKEN = re.compile(
     rb"(?<![A-Za-z0-9+/_-])(?=LS0tLS1CRUdJTi|MI[IJKL])(?:" + _LONG + rb")*+[A-Za-z0-9+/_-]*+={0,2}"
 )
 _ALL_BASE64 = re.compile(rb"[A-Za-z0-9+/_-]+={0,2}")
+_ALL_HEX = re.compile(rb"(?:[0-9a-fA-F]{2})+")
 _URL_SAFE = bytes.maketrans(b"-_", b"+/")
 
 _QUOTED_PRINTABLE = re.compile(rb"=3[dD]|quoted-printable", re.IGNORECASE)
@@ -86,7 +87,7 @@ def body(block: bytes) -> bytes:
     """
     lines = (line.lstrip(_BEFORE).rstrip(_AFTER) for line in block.splitlines())
     text = b"".join(line for line in lines if b":" not in line)
-    return b"".join(_INVISIBLE.sub(b"", text).split())
+    return b"".join(_INVISIBLE.sub(b"", text).translate(None, b"\"',").split())
 
 
 def decoded(text: bytes) -> bytes:
@@ -104,6 +105,12 @@ def whole_base64(text: bytes) -> bytes | None:
     """What the text is the base64 of; None where it is something else."""
     compact = b"".join(text.strip(b" \t\r\n\"'").split())
     return decoded(compact) if _ALL_BASE64.fullmatch(compact) else None
+
+
+def whole_hex(text: bytes) -> bytes | None:
+    """What the text is in hexadecimal digits, with colons or without; None where it is not."""
+    compact = b"".join(text.replace(b":", b"").split())
+    return bytes.fromhex(compact.decode("ascii")) if _ALL_HEX.fullmatch(compact) else None
 
 
 def tokens(text: bytes) -> Iterator[bytes]:

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.system.files import read_bounded
+from tpmconsole.system.pem_labels import described
 from tpmconsole.text import printable
 from tpmconsole.tpm.keyfile import pem, public_area
-from tpmconsole.tpm.keyfile.errors import KeyFileError, damaged, something_else
+from tpmconsole.tpm.keyfile.errors import KeyFileError, damaged, old_format, something_else
 from tpmconsole.tpm.keyfile.key import OIDS, OWNER, TssKey
 from tpmconsole.tpm.keyfile.policy import SignedPolicy, Step
 from tpmconsole.tpm.model import KeyFile, KeyKind
@@ -29,6 +30,13 @@ __all__ = ["LIMIT", "KeyFileError", "TssKey", "describe", "inspect", "may_be_key
 LIMIT = 64 * 1024  # bytes; the largest keys have some 3 kB
 # id-tpmkey as DER: what every TSS2 key has among its first bytes.
 _OID_PREFIX = bytes.fromhex("0606 6781 050a 01")
+# 2.23.133.10.2, the loadable key's before the TCG gave it 2.23.133.10.1.3.
+_OLD_OID = bytes.fromhex("0605 6781 050a 02")
+# "TSS2" in UTF-16, whichever byte comes first.
+_WIDE = b"T\0S\0S\x002"
+
+
+_OLD_WORDS = "a TSS2 key in the format from before 2019"
 
 
 def may_be_key(data: bytes) -> bool:
@@ -36,7 +44,7 @@ def may_be_key(data: bytes) -> bool:
 
     Only a key under another tool's label is overlooked: the label is in none of its bytes.
     """
-    return b"TSS2" in data or _is_der_key(data)
+    return b"TSS2" in data or _WIDE in data or _is_der_key(data) or _is_old_der(data)
 
 
 def parse(data: bytes) -> TssKey:
@@ -50,10 +58,14 @@ def parse(data: bytes) -> TssKey:
     remarks: list[str] = []
     if _is_der_key(data):
         return _decoded(_whole(data, remarks), remarks)
+    if _is_old_der(data):
+        raise old_format(_OLD_WORDS)
     text = pem.normalised(data)
     der = pem.find_key(text)
     if der is None:
         raise _no_key(data, text)
+    if b"TSS2" not in data:
+        remarks.append("the file is UTF-16 text; other tools want plain text (ASCII)")
     if pem.count_keys(text) > 1:
         remarks.append("the file has further TSS2 keys; only the first one counts")
     return _decoded(_whole(der, remarks), remarks)
@@ -69,6 +81,8 @@ def _no_key(data: bytes, text: str) -> KeyFileError:
                 f"it says '{printable(block.label, 60)}' where {pem.LABEL} must be",
                 "correct the first and the last line",
             )
+        if pem.is_old(block.label):
+            return old_format(described(block.label) or f"{_OLD_WORDS} ({block.label})")
     return something_else(identify.describe(data, text))
 
 
@@ -93,6 +107,8 @@ def _whole(der: bytes, remarks: list[str]) -> bytes:
         raise damaged("DER length", f"it says that its length has {size} bytes")
     if total > len(der):
         raise damaged("truncated", f"{len(der)} of {total} bytes are there")
+    if _is_old_der(der):
+        raise old_format(_OLD_WORDS)
     if total < len(der):
         remarks.append(f"{len(der) - total} bytes follow the key and are ignored")
     return der[:total]
@@ -102,7 +118,7 @@ def _decoded(der: bytes, remarks: list[str]) -> TssKey:
     from tpmconsole.tpm.keyfile import asn1
 
     try:
-        found = asn1.decode(der)
+        found = asn1.decode(der, remarks)
     except KeyFileError as error:
         other = _mislabelled(der)
         if other:
@@ -183,6 +199,10 @@ def _unsized(field_: bytes, part: str) -> bytes:
 
 def _is_der_key(data: bytes) -> bool:
     return data[:1] == b"0" and _OID_PREFIX in data[:16]
+
+
+def _is_old_der(data: bytes) -> bool:
+    return data[:1] == b"0" and _OLD_OID in data[:16]
 
 
 def _read(steps: Iterable[asn1.PolicyStep]) -> tuple[Step, ...]:

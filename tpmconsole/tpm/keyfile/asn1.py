@@ -42,6 +42,14 @@ class SignedPolicy:
 
 
 @asn1.sequence
+class _SignedPolicy:
+    """TPMAuthPolicy with its name still to be decoded: it need not be UTF-8 to be of use."""
+
+    name: Annotated[_Box | None, asn1.Implicit(0)]
+    steps: Annotated[list[PolicyStep], asn1.Explicit(1)]
+
+
+@asn1.sequence
 class _Fields:
     """TPMKey with every field still to be decoded, so that an error can name the field.
 
@@ -68,7 +76,7 @@ class _Policies:
     empty_auth: Annotated[_Box | None, asn1.Implicit(0)]
     policy: Annotated[list[PolicyStep] | None, asn1.Explicit(1)]
     secret: Annotated[_Box | None, asn1.Implicit(2)]
-    auth_policy: Annotated[list[SignedPolicy] | None, asn1.Explicit(3)]
+    auth_policy: Annotated[list[_SignedPolicy] | None, asn1.Explicit(3)]
     description: Annotated[_Box | None, asn1.Implicit(4)]
     rsa_parent: Annotated[_Box | None, asn1.Implicit(5)]
     parent: asn1.TLV
@@ -97,8 +105,11 @@ def encode(key: TpmKey) -> bytes:
     return asn1.encode_der(key)
 
 
-def decode(der: bytes) -> TpmKey:
+def decode(der: bytes, remarks: list[str]) -> TpmKey:
     """Decode a TPMKey.
+
+    Args:
+        remarks: gets what is odd though it can be read.
 
     Raises:
         KeyFileError: it is none; ``part`` names the field or ``structure`` or ``DER length``.
@@ -112,8 +123,13 @@ def decode(der: bytes) -> TpmKey:
         empty_auth=_boolean(fields.empty_auth, "emptyAuth"),
         policy=policies and policies.policy,
         secret=_optional(fields.secret, bytes, "secret"),
-        auth_policy=policies and policies.auth_policy,
-        description=_optional(fields.description, str, "description"),
+        auth_policy=policies
+        and policies.auth_policy
+        and [
+            SignedPolicy(name=_text(one.name, "authPolicy", remarks), steps=one.steps)
+            for one in policies.auth_policy
+        ],
+        description=_text(fields.description, "description", remarks),
         rsa_parent=_boolean(fields.rsa_parent, "rsaParent"),
         parent=_field(fields.parent, int, "parent"),
         public=_field(fields.public, bytes, "public area"),
@@ -157,6 +173,24 @@ def _field(tlv: asn1.TLV, kind: type, part: str) -> Any:
 
 def _optional(box: _Box | None, kind: type, part: str) -> Any:
     return None if box is None else _field(box.value, kind, part)
+
+
+# The types of text that end up in a file: UTF8String, PrintableString, T61String and IA5String.
+_TEXTS = (b"\x0c", b"\x13", b"\x14", b"\x16")
+
+
+def _text(box: _Box | None, part: str, remarks: list[str]) -> str | None:
+    """Text that only people read: in whatever encoding, it makes no good key unreadable."""
+    if box is None:
+        return None
+    if box.value.tag_bytes not in _TEXTS:
+        raise damaged(part, "its ASN.1 value is not of the right type or not DER")
+    data = bytes(box.value.data)
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        remarks.append(f"the text in its field {part} is not UTF-8")
+        return data.decode("latin-1")
 
 
 def _boolean(box: _Box | None, part: str) -> bool | None:

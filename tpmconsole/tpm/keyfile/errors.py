@@ -12,7 +12,8 @@ class KeyFileError(ConsoleError):
     Attributes:
         part: what is damaged: ``label``, ``base64``, ``truncated``, ``DER length``, ``structure``,
             ``OID``, ``parent``, ``public area``, ``private area`` or the name of an optional
-            field; empty where the file is something else altogether.
+            field; ``format`` where it is an old one; empty where the file is something else
+            altogether.
     """
 
     part: str = ""
@@ -37,6 +38,21 @@ def damaged(part: str, cause: str, remedy: str = "") -> KeyFileError:
         remedy or "copy the file again from where the key was made, or make a new key",
     )
     error.part = part
+    return error
+
+
+def old_format(what: str) -> KeyFileError:
+    """A TSS2 key as it was written before the format that is read here.
+
+    Args:
+        what: it is, with its article.
+    """
+    error = KeyFileError(
+        "Key in an old format",
+        f"it is {what}",
+        "write it anew as TSS2 PRIVATE KEY with the tool that made it, or make a new key",
+    )
+    error.part = "format"
     return error
 
 

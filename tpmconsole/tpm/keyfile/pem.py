@@ -17,6 +17,7 @@ from tpmconsole.tpm.keyfile.errors import KeyFileError, damaged
 
 LABEL = "TSS2 PRIVATE KEY"
 _GUARD = re.compile(r"^-----(BEGIN|END) ([^\n]{0,64}?)-----[ \t]*$", re.MULTILINE)
+_OLD = re.compile(r"TSS2 (?:[A-Z]+ )?BLOB")  # TSS2 KEY BLOB, TSS2 PRIVKEY BLOB v1
 _LABEL_REMEDY = f"make the first line -----BEGIN {LABEL}----- and the last -----END {LABEL}-----"
 
 
@@ -25,6 +26,11 @@ class Block(NamedTuple):
 
     label: str
     body: str | None
+
+
+def is_old(label: str) -> bool:
+    """Whether a label is one that TSS2 keys had before ``LABEL``."""
+    return _OLD.match(label) is not None
 
 
 def normalised(data: bytes) -> str:
@@ -73,7 +79,7 @@ def _meant(text: str) -> Iterator[str]:
     Prose may name the label, and a script the variable TSS2_LOG; such a line begins with words.
     """
     for line in text.split("\n"):
-        if "TSS2" not in line or "TSS2 KEY BLOB" in line or len(line) > 200:
+        if "TSS2" not in line or _OLD.search(line) or len(line) > 200:
             continue
         bare = line.lstrip(" \t>-")
         begun = "--" in line[: len(line) - len(bare)]

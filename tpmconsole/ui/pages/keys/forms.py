@@ -154,7 +154,7 @@ def ask_import(
             partial(ask_import, page, done, _not_secret(values)),
         )
 
-    hint = "PEM or DER: PKCS#8, EC or RSA; encrypted or not"
+    hint = "PEM, DER or PKCS#12: EC or RSA; encrypted or not"
     source = Field("source", "File", before.get("source", ""), hint, check=check)
     page.app.push_screen(
         FormDialog(
