@@ -153,7 +153,7 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
         [one for one in bundle if one != leaf],
         anchors,
         now,
-        good=lambda way: find_fault(way, (), roles, when) is None,
+        good=lambda way: find_fault(way, (), anchors, roles, when) is None,
     )
     verdicts = [
         _readable(bundle, (*path.certificates, *path.issuers)),
