@@ -155,6 +155,22 @@ def test_netscapes_certificate_type(bits: bytes, clients: bool, servers: bool) -
             assert (given.openssl(judgement, role) is None) == good
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [_extension("1.3.6.1.5.5.7.1.1", b"\x30\x03\x02\x01", critical=False),  # cut off
+     _extension("2.5.29.30", b"\x30\x00", critical=False),  # constraints without any
+     _extension("2.5.29.17", b"\x05\x00", critical=False)],
+)  # fmt: skip
+def test_what_cryptography_does_not_read_is_a_verdict(damage: Extra) -> None:
+    """Not an exception, wherever it stands and whoever read the file."""
+    bare = Extra(x509.SubjectAlternativeName, None)
+    odd = leaf(ROOT, damage, bare)
+    for given in (Given(odd), Given(leaf(ROOT), [odd]), Given(leaf(ROOT), trust=[ROOT, odd])):
+        (verdict,) = given.judge("client").verdicts
+        assert (verdict.name, verdict.state) == ("readable", "fail")
+        assert "damaged or unusual" in verdict.text
+
+
 # Keys and signatures
 
 

@@ -73,7 +73,7 @@ def read_bundle(data: bytes) -> list[x509.Certificate]:
         cause = f"it holds {len(found)} certificates, more than {MAX_CERTIFICATES}"
         raise _unreadable(cause, "leave out what does not belong to this certificate's chain")
     for number, certificate in enumerate(found, 1):
-        _look_inside(certificate, f"certificate {number} of {len(found)}")
+        look_inside(certificate, f"certificate {number} of {len(found)}")
     return list(dict.fromkeys(found))
 
 
@@ -143,8 +143,12 @@ def _load(
         raise _unreadable(cause, "copy it again, every line from BEGIN to END") from error
 
 
-def _look_inside(certificate: x509.Certificate, which: str) -> None:
-    """Have every part parsed now, so that nobody who reads one later meets damage."""
+def look_inside(certificate: x509.Certificate, which: str) -> None:
+    """Have every part parsed now, so that nobody who reads one later meets damage.
+
+    Raises:
+        ConsoleError: a part cannot be read.
+    """
     try:
         _ = certificate.subject, certificate.issuer, certificate.extensions
         _ = certificate.not_valid_before_utc, certificate.not_valid_after_utc
