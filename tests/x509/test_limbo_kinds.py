@@ -155,6 +155,22 @@ def test_netscapes_certificate_type(bits: bytes, clients: bool, servers: bool) -
             assert (given.openssl(judgement, role) is None) == good
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [_extension("1.3.6.1.5.5.7.1.1", b"\x30\x03\x02\x01", critical=False),  # cut off
+     _extension("2.5.29.30", b"\x30\x00", critical=False),  # constraints without any
+     _extension("2.5.29.17", b"\x05\x00", critical=False)],
+)  # fmt: skip
+def test_what_cryptography_does_not_read_is_a_verdict(damage: Extra) -> None:
+    """Not an exception, wherever it stands and whoever read the file."""
+    bare = Extra(x509.SubjectAlternativeName, None)
+    odd = leaf(ROOT, damage, bare)
+    for given in (Given(odd), Given(leaf(ROOT), [odd]), Given(leaf(ROOT), trust=[ROOT, odd])):
+        (verdict,) = given.judge("client").verdicts
+        assert (verdict.name, verdict.state) == ("readable", "fail")
+        assert "damaged or unusual" in verdict.text
+
+
 # Keys and signatures
 
 
@@ -432,6 +448,38 @@ def test_of_two_ways_the_one_whose_constraints_allow_it_is_taken() -> None:
     _both_judges(given)
     assert older.certificate in given.judge("client").chain
     _both_judges(Given(leaf(older), [newer]))
+
+
+def test_an_anchor_is_taken_for_an_intermediate_of_its_name() -> None:
+    """Without key identifiers OpenSSL cannot tell them apart, and looks among the anchors first."""
+    bare = Extra(x509.AuthorityKeyIdentifier, None)
+    twin = ca("Sub")
+    _both_judges(Given(leaf(SUB, bare), [SUB], good=True))
+    said = _both_judges(Given(leaf(SUB, bare), [SUB], [ROOT, twin]))
+    assert "does not say which key" in said[0]
+    _both_judges(Given(leaf(SUB), [SUB], [ROOT, twin], good=True))
+    over = ca("Sub", begin=NOW - 9 * DAY, end=NOW - DAY)
+    assert Given(leaf(SUB, bare), [SUB], [ROOT, over]).judge("client").acceptable
+
+
+def test_a_root_that_is_not_trusted_leads_nowhere() -> None:
+    """Neither to another certificate of its own key, where that is the one that is trusted."""
+    key = ec_key()
+    old, new = ca("Renewed", key=key, begin=NOW - 9 * DAY), ca("Renewed", key=key)
+    _both_judges(Given(leaf(old), [old], [new], good=True))
+    number = old.certificate.serial_number
+    names = [x509.DirectoryName(old.certificate.subject)]
+    named = x509.AuthorityKeyIdentifier(None, names, number)
+    _both_judges(Given(leaf(old, Extra(type(named), named)), [old], [new]))
+
+
+@pytest.mark.parametrize("key", ["EC", "RSA"])
+def test_a_ca_that_renews_its_name_without_key_identifiers(key: str) -> None:
+    """OpenSSL takes it for a root, unless its key is of another kind than its signature."""
+    bare = [Extra(x509.AuthorityKeyIdentifier, None), Extra(x509.SubjectKeyIdentifier, None)]
+    old = ca("Same", ROOT)
+    new = ca("Same", old, *bare, key=rsa_key() if key == "RSA" else ec_key())
+    _both_judges(Given(leaf(new), [new, old], good=key == "RSA"))
 
 
 def test_too_much_to_compare_is_given_up() -> None:

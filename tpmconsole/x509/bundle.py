@@ -57,7 +57,7 @@ def read_bundle(data: bytes) -> list[x509.Certificate]:
             cause = f"it holds more than {MAX_CERTIFICATES} certificates"
             raise _unreadable(cause, "leave out what does not belong to this certificate's chain")
         for number, certificate in enumerate(found, 1):
-            _look_inside(certificate, f"certificate {number} of {len(found)}")
+            look_inside(certificate, f"certificate {number} of {len(found)}")
     return list(dict.fromkeys(found))
 
 
@@ -190,7 +190,12 @@ _PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
 )
 
 
-def _look_inside(certificate: x509.Certificate, which: str) -> None:
+def look_inside(certificate: x509.Certificate, which: str) -> None:
+    """Have every part parsed now, so that nobody who reads one later meets damage.
+
+    Raises:
+        ConsoleError: a part cannot be read.
+    """
     for part, read in _PARTS:
         try:
             read(certificate)

@@ -20,7 +20,13 @@ from cryptography.x509.verification import (
 )
 
 from tpmconsole.text import printable
-from tpmconsole.x509.links import is_self_signed, is_signed_by, names_another_key, same_name
+from tpmconsole.x509.links import (
+    is_self_signed,
+    is_signed_by,
+    looks_self_signed,
+    names_another_key,
+    same_name,
+)
 from tpmconsole.x509.names import basic_constraints, general_names, key_usage
 from tpmconsole.x509.san import unmatched
 
@@ -132,6 +138,8 @@ class _Search:
     def _up(self, way: tuple[x509.Certificate, ...]) -> Iterator[ChainPath]:
         if len(way) > len(self._dead_end):
             self._dead_end = way
+        if looks_self_signed(way[-1]):  # nobody looks for another issuer of it (OpenSSL: 19)
+            return
         for anchor in self._candidates(way[-1], self._anchors):
             if self._signed(way[-1], anchor):
                 yield ChainPath(way, anchor)
@@ -216,8 +224,8 @@ def _reason(error: Exception) -> str:
     text = str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
     forbidden = _FORBIDDEN.match(text)
     if forbidden:
-        kind = _KEY_KINDS.get(forbidden[1], "unusual")
-        return f"a key or signature in it is of a kind that they do not take ({kind})"
+        kind = f" ({_KEY_KINDS[forbidden[1]]})" if forbidden[1] in _KEY_KINDS else ""
+        return f"a key or signature in it is of a kind that they do not take{kind}"
     return printable(text.partition(" (encountered")[0])
 
 

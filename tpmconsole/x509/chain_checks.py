@@ -130,7 +130,7 @@ def check_chain(
     roles = roles_of(role)
     if not anchors and not is_self_signed(path.certificates[-1]):
         return fail("there is no trust anchor that it could lead to", _ADD_TRUST, name="chain")
-    fault = find_fault(path, everything, roles, when)
+    fault = find_fault(path, everything, anchors, roles, when)
     if fault:
         return fail(fault.text, fault.remedy, name="chain")
     if spelt := _written_otherwise(path):

@@ -12,7 +12,13 @@ from cryptography.x509.oid import ExtensionOID
 from tpmconsole.clock import moment
 from tpmconsole.errors import Action, NextStep, Remedy
 from tpmconsole.x509.chain import PURPOSES, ChainPath
-from tpmconsole.x509.links import is_self_issued, is_self_signed, same_name
+from tpmconsole.x509.links import (
+    is_self_issued,
+    is_self_signed,
+    is_signed_by,
+    names_another_key,
+    same_name,
+)
 from tpmconsole.x509.name_constraints import constraint_fault
 from tpmconsole.x509.names import basic_constraints, fingerprint, key_usage, name_text, purposes
 
@@ -45,6 +51,7 @@ class Fault:
 def find_fault(
     path: ChainPath,
     everything: Sequence[x509.Certificate],
+    anchors: Sequence[x509.Certificate],
     roles: Sequence[str],
     when: datetime,
 ) -> Fault | None:
@@ -52,6 +59,7 @@ def find_fault(
 
     Args:
         everything: all certificates that were there to choose from, anchors too.
+        anchors: those that are trusted.
         roles: ``client``, ``server``.
         when: the moment at which all certificates have to be valid.
     """
@@ -71,12 +79,36 @@ def find_fault(
     if forbidden := constraint_fault(whole):
         remedy = "ask your CA for a chain whose constraints allow this certificate"
         return Fault(forbidden, remedy)
-    return None
+    return _mistaken(path, anchors, when)
 
 
 def judged_at(leaf: x509.Certificate, now: datetime) -> datetime:
     """A moment when the leaf is valid: its own dates have their verdict, the chain has another."""
     return max(leaf.not_valid_before_utc, min(now, leaf.not_valid_after_utc))
+
+
+def _mistaken(path: ChainPath, anchors: Sequence[x509.Certificate], when: datetime) -> Fault | None:
+    """A link where OpenSSL takes a trust anchor for the issuer, and then misses its signature.
+
+    It looks among the anchors first, by name and key identifier, and verifies no signature until
+    the chain is built; then it does not look again.
+    """
+    for child, issuer in zip(path.certificates, path.certificates[1:], strict=False):
+        for anchor in anchors:
+            if (
+                anchor.not_valid_before_utc <= when < anchor.not_valid_after_utc
+                and same_name(anchor.subject, child.issuer)
+                and not names_another_key(child, anchor)
+                and not is_signed_by(child, anchor)
+            ):
+                name = name_text(child.subject)
+                return Fault(
+                    f"'{name}' does not say which key of '{name_text(issuer.subject)}' signed it, "
+                    "and a trust anchor of that name has another: OpenSSL takes that one",
+                    "ask your CA to add key identifiers (OpenSSL: authorityKeyIdentifier = keyid), "
+                    "or trust the intermediate CA itself",
+                )
+    return None
 
 
 def _not_handled(certificate: x509.Certificate) -> str | None:

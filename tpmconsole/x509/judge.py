@@ -10,9 +10,10 @@ from typing import Any
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
 
+from tpmconsole.errors import ConsoleError
 from tpmconsole.finding import Finding, fail, ok
 from tpmconsole.x509 import checks
-from tpmconsole.x509.bundle import read_bundle
+from tpmconsole.x509.bundle import look_inside, read_bundle
 from tpmconsole.x509.chain import find_path, is_ca, roles_of
 from tpmconsole.x509.chain_checks import check_algorithms, check_authority, check_chain, check_trust
 from tpmconsole.x509.chain_faults import find_fault, judged_at
@@ -144,6 +145,12 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
     added = [one for one in dict.fromkeys(offered) if one not in trust]
     anchors = [*trust, *added]
     bundle = list(dict.fromkeys(bundle))  # several files may hold the same one
+    try:
+        for number, one in enumerate([*bundle, *anchors], 1):
+            look_inside(one, f"certificate {number} of {len(bundle) + len(anchors)}")
+    except ConsoleError as error:
+        unread = fail(error.cause, error.remedy, name="readable")
+        return Judgement((unread,), None, ())
     leaf = _find_leaf(bundle, public_key, now)
     if leaf is None:
         return Judgement((_readable(bundle, ()), _another_key(bundle)), None, ())
@@ -153,7 +160,7 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
         [one for one in bundle if one != leaf],
         anchors,
         now,
-        good=lambda way: find_fault(way, (), roles, when) is None,
+        good=lambda way: find_fault(way, (), anchors, roles, when) is None,
     )
     verdicts = [
         _readable(bundle, (*path.certificates, *path.issuers)),

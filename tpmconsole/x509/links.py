@@ -149,6 +149,26 @@ def unknown_hash(certificate: x509.Certificate) -> str | None:
     return algorithm.name.upper() if elliptic and isinstance(algorithm, _SHA3) else None
 
 
+def looks_self_signed(certificate: x509.Certificate) -> bool:
+    """Whether OpenSSL takes it for a root (its EXFLAG_SS): by name, key identifier and kind of key.
+
+    It does not verify the signature for that: a CA that renews its own name without key identifiers
+    looks like a root as well.
+    """
+    if not is_self_issued(certificate) or names_another_key(certificate, certificate):
+        return False
+    try:
+        how = certificate.signature_algorithm_parameters
+    except _UNSUPPORTED:
+        return True
+    key = certificate.public_key()
+    if isinstance(how, ec.ECDSA):
+        return isinstance(key, ec.EllipticCurvePublicKey)
+    if isinstance(how, (padding.PKCS1v15, padding.PSS)):
+        return isinstance(key, rsa.RSAPublicKey)
+    return True
+
+
 def is_self_signed(certificate: x509.Certificate) -> bool:
     """Whether it was signed with its own key and names no other, as a root is."""
     another = names_another_key(certificate, certificate)

@@ -179,15 +179,16 @@ def _handshake(examination: Examination, server: Server) -> Finding:
 
 
 def _peer_facts(tls: ssl.SSLSocket) -> list[str]:
-    from cryptography import x509
-
-    from tpmconsole.x509.judge import describe
+    from tpmconsole.x509.judge import describe, read_bundle
 
     cipher = tls.cipher()
     facts = [f"cipher {cipher[0]}"] if cipher else []
     der = tls.getpeercert(binary_form=True)
     if der:
-        one = describe(x509.load_der_x509_certificate(der))
+        try:
+            one = describe(read_bundle(der)[0])
+        except ConsoleError as error:  # OpenSSL reads more than we do
+            return [*facts, str(error)]
         facts += [f"{one.subject}, by {one.issuer}", f"until {one.not_after:%Y-%m-%d}"]
     return facts
 
