@@ -271,3 +271,17 @@ def test_nothing_that_fails_before_there_is_a_log_prints_a_traceback(tmp_path: P
     assert done.returncode == ExitCode.UNEXPECTED
     assert done.stderr.count("\n") == 2, done.stderr
     assert done.stderr.startswith("tpmconsole: The system refused: No such file")
+
+
+@pytest.mark.parametrize("end", ["--json", ""])
+def test_an_error_into_a_closed_pipe_is_no_traceback(state: Path, end: str) -> None:
+    command = f"{sys.executable} -m tpmconsole --state {state} session show nothing {end}"
+    done = subprocess.run(
+        ["/bin/sh", "-c", f"{{ {command} 2>&3; echo $? >&3; }} 3>&2 | true"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipeError" not in done.stderr

@@ -119,8 +119,9 @@ def plan_forget(board: Board, name: str) -> Plan[None]:
     """To remove an identity with its files.
 
     Raises:
-        ConsoleError: there is none of that name.
+        ConsoleError: there is none of that name, or a session runs with it.
     """
+    _refuse_in_use(board, name)
     return Plan(
         title=f"Forget {name}",
         losses=_losses(board, name),
@@ -179,13 +180,17 @@ def forget(board: Board, name: str) -> None:
     identity = board.identities.get(name)
     handle = None if identity.handle is None else f"0x{identity.handle:08x}"
     with board.recording("forget", identity=name, handle=handle):
-        running = [
-            one.id for one in board.sessions.list() if one.identity == name and not one.state.ended
-        ]
-        if running:
-            raise ConsoleError(
-                "Identity is in use",
-                f"{', '.join(running)} runs with '{name}'",
-                NextStep(Action.STOP, text="end it first: {}"),
-            )
+        _refuse_in_use(board, name)
         board.identities.remove(name)
+
+
+def _refuse_in_use(board: Board, name: str) -> None:
+    running = [
+        one.id for one in board.sessions.list() if one.identity == name and not one.state.ended
+    ]
+    if running:
+        raise ConsoleError(
+            "Identity is in use",
+            f"{', '.join(running)} runs with '{name}'",
+            NextStep(Action.STOP, text="end it first: {}"),
+        )

@@ -13,7 +13,7 @@ from tpmconsole.board.open_key import checked_source
 from tpmconsole.board.phrases import MOVED_FOR_GOOD
 from tpmconsole.board.pins import pin_of_key
 from tpmconsole.board.plan import Plan
-from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.system.files import PRIVATE_FILE, set_mode
 from tpmconsole.text import printable
 from tpmconsole.tpm.auth import NO_AUTH, Auth
@@ -289,7 +289,7 @@ def _check_free(board: Board, handle: int, *, new: bool = False) -> None:
             raise ConsoleError(
                 "Handle in use",
                 f"{whose} at {key.handle}",
-                "choose a free handle: the list of keys has those in use",
+                NextStep(Action.LIST_KEYS, text="choose a free handle; those in use: {}"),
                 ExitCode.REFUSED,
             )
 

@@ -36,6 +36,15 @@ def run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> in
         arguments: what follows the program's name.
         open_console: called when no command is named; returns the exit code.
     """
+    try:
+        return _run(arguments, open_console)
+    except BrokenPipeError:
+        # Whoever read our output has gone; nobody is left to tell. A second flush must not fail.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.NO
+
+
+def _run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> int:
     as_json = "--json" in arguments
     settings: Settings | None = None
     args = Namespace()
@@ -59,9 +68,7 @@ def run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> in
         _print_error(error, as_json, option_that_gives(error.needs, args))
         return error.exit_code
     except BrokenPipeError:
-        # Whoever read our output has gone; nobody is left to tell. A second flush must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.NO
+        raise
     except KeyboardInterrupt:
         return 130
     except Exception as error:  # the one place for what nobody foresaw: to the log, with an apology
@@ -102,7 +109,7 @@ def _print_error(error: ConsoleError, as_json: bool, option: str = "") -> None:
     remedy = f"{say(error.remedy)}; {option}" if option else say(error.remedy)
     if as_json:
         answer = worded(error.to_json()) | {"remedy": remedy}
-        print(json.dumps({"error": answer}, indent=2))
+        print(json.dumps({"error": answer}, indent=2), flush=True)
         return
     told = (f"tpmconsole: {error.title}: {error.cause}", f"try: {remedy}")
     for line in told:

@@ -177,7 +177,7 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     Code.NV_DEFINED: (
         "Handle in use",
         "there is another key at this handle",
-        "choose a free handle: the list of keys has those in use",
+        NextStep(Action.LIST_KEYS, text="choose a free handle; those in use: {}"),
     ),
     Code.NEEDS_TEST: (
         "Self-test not run",

@@ -160,7 +160,7 @@ def _in_use(handle: int) -> ConsoleError:
     return ConsoleError(
         "Handle in use",
         f"there is another key at 0x{handle:08x}",
-        "choose a free handle: the list of keys has those in use",
+        NextStep(Action.LIST_KEYS, text="choose a free handle; those in use: {}"),
         ExitCode.REFUSED,
     )
 
