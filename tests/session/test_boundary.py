@@ -32,7 +32,7 @@ from tpmconsole.board.storage_names import with_name
 from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.record import parse_record
 from tpmconsole.inputs import parse_json, parse_toml
-from tpmconsole.session import events
+from tpmconsole.session import events, ownership
 from tpmconsole.session.directory import (
     FILE,
     LOG_FILE,
@@ -453,3 +453,12 @@ def test_no_bytes_lead_to_an_exception(data: bytes) -> None:
         TOLD.as_said(object_of(data))
     except ValueError:
         return
+
+
+def test_who_holds_a_lock_is_asked_of_the_kernel(tmp_path: Path) -> None:
+    """A dynamic user's folder is nobody's to those outside: there the lock's holder decides."""
+    lock = hold_lock(tmp_path)
+    assert ownership._holder(tmp_path / "lock") == os.getpid()
+    lock.close()
+    (tmp_path / "free").touch()
+    assert ownership._holder(tmp_path / "free") is None

@@ -7,6 +7,7 @@ process holds on a file of its folder as long as it lives.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
@@ -16,6 +17,11 @@ from tpmconsole.system.processes import Process
 from tpmconsole.system.untrusted import open_to_append, open_to_read, owner_of
 
 LOCK_FILE = "lock"
+_LOCKS = Path("/proc/locks")
+# Since systemd 257 the state folder of a dynamic user is mapped: to everybody outside the service
+# it is nobody's, whoever that user is. These are the ids that systemd gives out (systemd.exec(5)).
+_NOBODY = 65534
+_DYNAMIC_USERS = range(61184, 65520)
 # Others hold it for the moment in which they look whether it is held.
 _LOCK_S = 5.0
 
@@ -70,9 +76,27 @@ def process_of(facts: SessionStatus) -> Process | None:
 def is_theirs(process: Process, folder: Path) -> bool:
     """Whether a process is alive, and of the user who owns a session's folder."""
     try:
-        return process.belongs_to(owner_of(folder))
+        owner = owner_of(folder)
+        if owner == _NOBODY:
+            return process.user() in _DYNAMIC_USERS and _holder(folder / LOCK_FILE) == process.pid
     except OSError:
         return False
+    return process.belongs_to(owner)
+
+
+def _holder(file: Path) -> int | None:
+    """The process that has a lock on a file, by the kernel's own list; None for nobody.
+
+    Raises:
+        OSError: the file or the list cannot be read.
+    """
+    found = file.lstat()
+    device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+    for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines():
+        words = line.split()  # proc_locks(5)
+        if len(words) > 5 and words[1] == "FLOCK" and words[5] == device:
+            return int(words[4])
+    return None
 
 
 def check_is_its_own(process: Process, folder: Path, session: str) -> None:

@@ -40,14 +40,19 @@ class Process:
 
     def belongs_to(self, user: int) -> bool:
         """Whether it runs as a user, and with nobody else's rights."""
+        return self.user() == user
+
+    def user(self) -> int | None:
+        """Whose it is; None where it has ended, or has the rights of more than one user."""
         try:
             status = (PROC / str(self.pid) / "status").read_text(encoding="utf-8", errors="replace")
         except OSError:
-            return False
+            return None
         # proc(5): real, effective, saved and file system user. The directory's own owner would not
         # do: it is root for a process that may not be looked at.
-        users = next((line for line in status.splitlines() if line.startswith("Uid:")), "")
-        return users.split()[1:] == [str(user)] * 4 and self.alive
+        line = next((line for line in status.splitlines() if line.startswith("Uid:")), "")
+        users = set(line.split()[1:])
+        return int(users.pop()) if len(users) == 1 and self.alive else None
 
     def signal(self, number: signal.Signals) -> None:
         """Send it a signal, and never another one that has its id by now."""
