@@ -93,6 +93,18 @@ class NextStep:
         """
         return self.text.replace("{}", words, 1)
 
+    def fill(self, words: str) -> str:
+        """The words of an action with its subject in them.
+
+        Args:
+            words: what stands in square brackets is said where no subject is known.
+        """
+        before, bracket, rest = words.partition("[")
+        if not bracket:
+            return before
+        default, _, after = rest.partition("]")
+        return f"{before}{self.subject or default}{after}"
+
     def __add__(self, more: str) -> NextStep:
         """The same with more to say after it."""
         return replace(self, text=self.text + more)

@@ -59,11 +59,7 @@ _OPTIONS = {
 
 def command(step: NextStep) -> str:
     """The command or option that does it."""
-    before, bracket, rest = _COMMANDS[step.action].partition("[")
-    if not bracket:
-        return before
-    default, _, after = rest.partition("]")
-    return f"{before}{step.subject or default}{after}"
+    return step.fill(_COMMANDS[step.action])
 
 
 def say(remedy: Remedy) -> str:

@@ -49,11 +49,7 @@ def keys(step: NextStep) -> str:
     """The key that does it, and its page."""
     if step.action is Action.USE_ROLE and step.subject:
         return f"for the role {step.subject}"
-    before, bracket, rest = _KEYS[step.action].partition("[")
-    if not bracket:
-        return before
-    default, _, after = rest.partition("]")
-    return f"{before}{step.subject or default}{after}"
+    return step.fill(_KEYS[step.action])
 
 
 def say(remedy: Remedy) -> str:
