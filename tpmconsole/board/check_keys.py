@@ -63,11 +63,10 @@ def check_unasked(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
     return check_key(board, key, auth)
 
 
-def checked(board: Board, key: AnyKey, auth: Auth, describe: Callable[[KeyCheck], str]) -> AnyKey:
-    """The key with a command's answer in it; files that hold none for a TPM stay as they are."""
+def with_answer(key: AnyKey, answer: KeyCheck, describe: Callable[[KeyCheck], str]) -> AnyKey:
+    """The key of a list with an answer in it; a file that holds none for a TPM stays as it is."""
     if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
         return key
-    answer = check_unasked(board, key, auth)
     usable = None if answer.answer in _NOT_KNOWN else answer.usable
     return replace(key, usable=usable, reason=describe(answer))
 

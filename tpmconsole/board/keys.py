@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.check_keys import checked
+from tpmconsole.board.check_keys import AnyKey, check_unasked, with_answer
 from tpmconsole.board.open_key import checked_source
+from tpmconsole.board.parents import name_parents
 from tpmconsole.board.phrases import MOVED_FOR_GOOD
 from tpmconsole.board.pins import pin_of_key
 from tpmconsole.board.plan import Plan
@@ -79,13 +80,23 @@ def list_keys(
             ExitCode.USAGE,
         )
     if prove:
-        files = tuple(checked(board, key, auth, describe) for key in files)
+        files = _checked(board, files, auth, describe)
     inside = keys_inside(board)
     persistent = inside.persistent
     if prove and not paths:
-        none_of_its_own = replace(auth, key=None)
-        persistent = tuple(checked(board, key, none_of_its_own, describe) for key in persistent)
+        persistent = _checked(board, persistent, replace(auth, key=None), describe)
     return replace(inside, files=files, persistent=persistent)
+
+
+def _checked(
+    board: Board, keys: Sequence[AnyKey], auth: Auth, describe: Callable[[KeyCheck], str]
+) -> tuple[AnyKey, ...]:
+    """Keys with the TPM's answer in each."""
+    answers = [(key, check_unasked(board, key, auth)) for key in keys]
+    found = name_parents(board, answers, auth)
+    return tuple(
+        with_answer(key, answer, describe) for key, (_, answer) in zip(keys, found, strict=True)
+    )
 
 
 def keys_inside(board: Board) -> KeyList:

@@ -32,6 +32,7 @@ from tpmconsole.tpm.worker.jobs.primary_keys import (
     storage_is_rsa,
 )
 from tpmconsole.tpm.worker.jobs.salted_commands import SaltedCommands
+from tpmconsole.tpm.worker.jobs.templates import storage_key
 
 _LOST = (Code.REFERENCE_S0, Code.CONTEXT_GAP)
 
@@ -110,7 +111,7 @@ def is_lost(rc: int) -> bool:
 def _open(esapi: ESAPI) -> None:
     by_storage, rsa = storage_is_free(esapi), storage_is_rsa(esapi)
     hierarchy = ESYS_TR.OWNER if by_storage else ESYS_TR.NULL
-    with flushed(esapi, make_primary(esapi, hierarchy, rsa=rsa)) as key:
+    with flushed(esapi, make_primary(esapi, hierarchy, storage_key(rsa=rsa))) as key:
         if by_storage:
             salt_with(esapi, key)
         else:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.check_keys import check_all, check_key, guarded_parents, key_ref
+from tpmconsole.board.check_keys import check_all, guarded_parents, key_ref
+from tpmconsole.board.parents import check_with_parent, name_parents
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import AttemptCost
@@ -28,20 +29,20 @@ def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered:
     Args:
         persistent: the keys at the TPM's handles, among them perhaps its parent.
     """
-    needs = "key" if _may_have_password(key) else None
+    needs = "key" if may_have_password(key) else None
     if needs is None and any(guarded_parents([key], persistent)):
         needs = "parent"
     action = Action(
         "letting the TPM sign",
         title(key),
-        lambda passwords: check_key(page.board, key, passwords),
+        lambda passwords: check_with_parent(page.board, key, passwords),
         lambda answer: answered(key, answer),
         source=lambda: key_ref(key),
     )
     do(page, action, needs)
 
 
-def _may_have_password(key: Key) -> bool:
+def may_have_password(key: Key) -> bool:
     """A key in the TPM does not tell; an empty password is no harmless way to find out."""
     unknown = key.auth is None and isinstance(key, PersistentKey)
     return key.auth == "password" or (unknown and key.counts_towards_lockout is True)
@@ -72,7 +73,7 @@ class TryingAll:
         self._to_ask = list(guarded_parents(keys, persistent))
         self._parents: dict[str, Password] = {}
         self._left_out: set[str] = set()
-        self._count = 0
+        self._tried: set[int] = set()
         self._job: Job | None = None
         self._progress = Progress(page.app, self._heard)
 
@@ -123,17 +124,22 @@ class TryingAll:
         self._job = self._page.job(self._label(), self._work, self._ended, self._failed)
 
     def _label(self) -> str:
-        return f"trying keys, {self._count} of {len(self._keys)} (Esc stops)"
+        return f"trying keys, {len(self._tried)} of {len(self._keys)} (Esc stops)"
 
     def _work(self) -> None:
+        answers = []
         for answer in check_all(self._page.board, self._keys, self._parents, self._left_out):
+            answers.append(answer)
             self._progress.tell(answer)
             if self._progress.stopped:
                 return
+        for before, after in zip(answers, name_parents(self._page.board, answers), strict=True):
+            if after != before:
+                self._progress.tell(after)
 
     def _heard(self, news: Any) -> None:
         key, answer = news
-        self._count += 1
+        self._tried.add(id(key))
         if self._job is not None:
             self._job.label = self._label()
         self._answered(key, answer)
@@ -145,4 +151,4 @@ class TryingAll:
 
     def _ended(self, _: Any) -> None:
         self._job = None
-        self._done(self._count)
+        self._done(len(self._tried))

@@ -8,6 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tpmconsole.board.adopt import adopt_key
+from tpmconsole.board.check_keys import key_ref
 from tpmconsole.board.keys import create_key, software_key
 from tpmconsole.board.phrases import BETTER_MADE_HERE, import_warning
 from tpmconsole.errors import usage_error
@@ -18,11 +20,13 @@ from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.pages.keys.check import may_have_password
+from tpmconsole.ui.pages.keys.details import title
 from tpmconsole.ui.pages.page import Page
 
 if TYPE_CHECKING:
     from tpmconsole.identity.identity import Identity
-    from tpmconsole.tpm.model import SoftwareKey
+    from tpmconsole.tpm.model import KeyFile, PersistentKey, SoftwareKey
 
 NOTHING: Mapping[str, str] = {}
 NOT_COUNTED = "do not count"
@@ -164,6 +168,28 @@ def ask_import(
         ),
         go,
     )
+
+
+def ask_adopt(page: Page, key: KeyFile | PersistentKey, done: Callable[[Any], None]) -> None:
+    """Ask for a name, and make an identity of a key that is there.
+
+    Args:
+        done: gets the new identity.
+    """
+
+    def go(values: Mapping[str, str] | None) -> None:
+        if values:
+            name = values["name"]
+            adopt = Action(
+                "letting the TPM sign",
+                title(key),
+                lambda known: adopt_key(page.board, name, key, known),
+                done,
+                source=lambda: key_ref(key),
+            )
+            do(page, adopt, "key" if may_have_password(key) else None)
+
+    page.app.push_screen(FormDialog(f"Adopt {title(key)}", [name_field(page)]), go)
 
 
 def _key_fields(before: Mapping[str, str]) -> list[Field]:
