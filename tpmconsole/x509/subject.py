@@ -144,7 +144,10 @@ def subject_of_fields(values: Mapping[str, str]) -> str:
 
 
 def fields_of_subject(name: x509.Name) -> dict[str, str] | None:
-    """The form's fields of a name; None where it holds what a form has no field for."""
+    """The form's fields of a name; None where it holds what a form has no field for.
+
+    Nor has a form another order than its own: a subject stays in the order that it has.
+    """
     values: dict[str, str] = {}
     if len(list(name)) > len(name.rdns):  # several in one place (CN=a+OU=b)
         return None
@@ -153,7 +156,8 @@ def fields_of_subject(name: x509.Name) -> dict[str, str] | None:
         if field not in FORM_FIELDS or field in values:
             return None
         values[field] = str(attribute.value)
-    return values
+    forms = [field for field in reversed(FORM_FIELDS) if field in values]
+    return values if list(values) == forms else None
 
 
 def field_name(oid: ObjectIdentifier) -> str:

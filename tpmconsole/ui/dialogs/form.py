@@ -30,6 +30,7 @@ class Field:
         choices: where given, one of these; the first unless ``value`` says otherwise.
         secret: typed unseen, and shown as stars.
         with_: Enter passes it over while the field of that name is empty.
+        rare: Enter passes it over: what it says at first is right nearly always.
         check: gets all values and raises a ConsoleError where this one cannot be right.
     """
 
@@ -40,6 +41,7 @@ class Field:
     choices: tuple[str, ...] = ()
     secret: bool = False
     with_: str = ""
+    rare: bool = False
     check: Callable[[Mapping[str, str]], None] | None = None
 
 
@@ -164,8 +166,8 @@ class FormDialog(Dialog[Mapping[str, str]]):
         index = self._current()
         following = len(self.fields) if index is None else index + 1
         for number in range(following, len(self.fields)):
-            before = self.fields[number].with_
-            if not before or values[before]:
+            field = self.fields[number]
+            if not field.rare and (not field.with_ or values[field.with_]):
                 if self._right(values, range(following - 1, following)):
                     self._entry(number).focus()
                 return
