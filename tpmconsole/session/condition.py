@@ -46,8 +46,10 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
         return replace(broken, last_error=LastError.of(damage))
     if facts.state.ended:
         return facts
-    silence = ended_without_a_word(folder, log, facts.unit)
-    return facts.ended(State.FAILED, facts.since, LastError.of(silence))
+    silence = LastError.of(ended_without_a_word(folder, log, facts.unit))
+    if facts.damage:
+        silence = replace(silence, cause=f"{silence.cause}; {facts.damage}")
+    return facts.ended(State.FAILED, facts.since, silence)
 
 
 def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> ConsoleError:
