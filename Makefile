@@ -23,6 +23,13 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check tpmconsole tests
 	$(BIN)/ruff check tpmconsole tests
 	$(BIN)/mypy
+	$(BIN)/codespell
+	@cd tests && ../$(BIN)/python -m tools.words
+
+# Every banned phrase in documents and code, with file and line; one room: make words FILES=tpmconsole/tpm
+.PHONY: words
+words: $(VENV)/.test
+	@cd tests && ../$(BIN)/python -m tools.words --list $(abspath $(FILES))
 
 .PHONY: walk
 walk: $(VENV)/.test
