@@ -1,8 +1,8 @@
 """Writes the manual pages and the shells' completions: ``python -m tools.manual``.
 
-The commands come from the parser. Everything else is in ``tpmconsole/share/manual/``, in the little
-Markdown that ``roff`` reads; the console shows the same files. What is written here is committed, so
-that a board needs none of the tools; a test finds out when it is stale.
+The commands come from the parser, everything else from ``tpmconsole/share/manual/``, written in the
+Markdown that ``roff`` reads; the console shows the same files. The results are committed, so that a
+board does not need the tools; a test fails if they are stale.
 """
 
 from __future__ import annotations

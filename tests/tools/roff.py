@@ -1,7 +1,7 @@
 """From the manual's little Markdown to man(7).
 
-It knows headings (``##``), paragraphs, fenced code, numbered items, and definitions: a line with terms
-in backticks, and below it a line that begins with ``: ``.
+It knows headings (``##``), paragraphs, fenced code, numbered items, and definitions: a line with
+terms in backticks, and below it a line that begins with ``: ``.
 """
 
 from __future__ import annotations
