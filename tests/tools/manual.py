@@ -76,8 +76,8 @@ def _commands_text() -> str:
     for command in leaves(build_parser()):
         command.formatter_class = _Narrow
         usage, _, rest = command.format_help().partition("\n\n")
-        lines += [f"## {command.prog.removeprefix('tpmconsole ')}", "", rest.rstrip(), ""]
-        lines[-2:-2] = [usage, ""]
+        name = command.prog.removeprefix("tpmconsole ")
+        lines += [f"## {name}", "", "```", usage, "", rest.rstrip(), "```", ""]
     return "\n".join(lines)
 
 
