@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from tpmconsole.errors import ConsoleError
 
-TEXTS = ("console", "commands", "settings", "formats")
+TEXTS = ("console", "commands", "keys", "settings", "formats")
 # Longer lines are hard to read, however wide the screen is.
 WIDTH = 76
 _INDENT = 4
