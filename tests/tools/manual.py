@@ -25,8 +25,8 @@ EXIT_CODES = {
     ExitCode.USAGE: "wrong usage",
     ExitCode.NO_TPM: "no TPM could be reached",
     ExitCode.REFUSED: "the TPM refused: authorisation, lock-out, no room",
-    ExitCode.UNEXPECTED: "something unexpected, of which the log has the details; or an answer that "
-    "standard output did not take, where the command itself has done its work",
+    ExitCode.UNEXPECTED: "something unexpected, of which the log has the details; or an answer "
+    "that standard output did not take, where the command itself has done its work",
 }
 ENVIRONMENT = {
     "TPMCONSOLE_STATE": "the state directory, as --state",
