@@ -11,7 +11,7 @@ from tpmconsole.session.directory import find_state, read_facts, read_order, sta
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.ownership import is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
-from tpmconsole.system.processes import boot_id
+from tpmconsole.system.processes import NoProcError, boot_id
 
 # A session that has not told its process number by now never will.
 SILENT_S = 30.0
@@ -40,6 +40,8 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
             return facts
         # What it wrote as its last may have come after we read.
         facts, _ = read_facts(folder, order)
+    except NoProcError:
+        raise  # it may well run
     except ConsoleError as damage:
         role = folder.name.partition("-")[0]
         broken = SessionStatus(folder.name, role, "", "", state=State.FAILED)
