@@ -7,7 +7,7 @@ from pathlib import Path
 
 from support.swtpm import SwtpmAlone
 from support.technician import Technician, console
-from support.tools import KeyMaker, needs_tools
+from support.tools import PARENT, STORAGE, KeyMaker, needs_tools
 
 from tpmconsole.settings import Settings
 
@@ -51,3 +51,27 @@ async def test_trying_all_costs_no_attempt(
         await technician.press("enter")
         await technician.sees("the signature is good")
         assert failed_tries(technician) == 1
+
+
+async def test_a_password_is_asked_for_only_where_it_may_help(
+    settings: Make, alone: SwtpmAlone, tmp_path: Path
+) -> None:
+    maker = KeyMaker(alone.connection, tmp_path)
+    maker.persist_primary(PARENT, "-a", f"{STORAGE}|noda")
+    which = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|decrypt|sign"
+    maker.key("aes.pem", "-G", "aes128cfb", "-p", "abc", attributes=which)
+    maker.key("plain.pem")
+    async with console(settings(tcti=alone.connection.tcti, tcti_source="--tcti")) as technician:
+        await opened(technician, tmp_path)
+        await technician.sees("plain.pem")
+        await technician.press("u")
+        await technician.sees("does not sign for others")
+        await technician.idle()
+        assert len(technician.app.screen_stack) == 1
+        # Its file says that it has one, and it has none.
+        await technician.press("down", "u")
+        await technician.sees("the key's file says that it has a password")
+        await technician.sees("Where it has none, press Enter twice.")
+        await technician.press("enter", "enter")
+        await technician.sees("the signature is good")
+        assert failed_tries(technician) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer, confirm, read_auth, read_password
-from tpmconsole.cli.next_steps import option_that_gives, say
+from tpmconsole.cli.next_steps import command, option_that_gives, say
 from tpmconsole.cli.parser import (
     add_command,
     if_missing_option,
@@ -16,7 +16,7 @@ from tpmconsole.cli.parser import (
     owner_password_option,
     password_option,
 )
-from tpmconsole.errors import ConsoleError, ExitCode, usage_error
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.tpm.auth import NO_AUTH
 from tpmconsole.tpm.handles import parse_handle
 from tpmconsole.tpm.model import Algorithm, KeyCheck, algorithm_words
@@ -40,6 +40,8 @@ def _keys(board: Board, args: Namespace) -> Answer:
 def _describe(answer: KeyCheck) -> str:
     """What proving a key said, and which option gives what it needs."""
     more = option_that_gives(answer.needs)
+    if answer.needs == "key":  # a key file may say the opposite of what is true
+        more += f", {command(NextStep(Action.GIVE_NO_PASSWORD))} says that it has none"
     return f"{answer.reason}; {more}" if more else answer.reason
 
 

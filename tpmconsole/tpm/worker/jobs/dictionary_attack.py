@@ -17,6 +17,7 @@ from contextlib import contextmanager
 
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TSS2_Exception
 
+from tpmconsole.errors import Action, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import check_password
 from tpmconsole.tpm.errors import KeyUnusableError
@@ -27,7 +28,9 @@ from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.salted import authorised
 
 # The second half: tpm2_encodeobject writes "has a password" into the files of keys that have none.
-GIVE_KEYS = "give the key's password, or say that it has none"
+GIVE_KEYS = NextStep(
+    Action.GIVE_NO_PASSWORD, text="give the key's password, or say that it has none ({})"
+)
 LOCKOUT_AUTH = 1 << 2  # TPMA_PERMANENT, Part 2, 8.6
 
 # Names of parents that refused the empty password, for the life of this process.
