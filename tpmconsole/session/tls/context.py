@@ -14,7 +14,12 @@ from tpmconsole.secret import Password
 from tpmconsole.session.tls.bridge import Bridge
 from tpmconsole.session.tls.crl import demand_unrevoked
 from tpmconsole.session.tls.errors import Peer, explain, is_peers_doing
-from tpmconsole.session.tls.openssl import BridgeError, BridgeUnavailable, remember_no_sessions
+from tpmconsole.session.tls.openssl import (
+    BridgeError,
+    BridgeUnavailable,
+    name_accepted_cas,
+    remember_no_sessions,
+)
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -183,6 +188,9 @@ def make_context(
             f"{trust} holds no certificate that OpenSSL can read ({_reason(error)})",
             NextStep(Action.ADD_TRUST, text="add them again: {}"),
         ) from error
+    if server:
+        with suppress(BridgeUnavailable):  # then clients choose by themselves
+            name_accepted_cas(context, trust)
     if crl is not None:
         demand_unrevoked(context, crl)
     context.verify_mode = ssl.CERT_REQUIRED

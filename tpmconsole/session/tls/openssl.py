@@ -8,6 +8,7 @@ one.
 from __future__ import annotations
 
 import ctypes
+import os
 import ssl
 import sys
 from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
@@ -71,11 +72,19 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "SSL_CTX_use_certificate_chain_file": (c_int, (c_void_p, c_char_p)),
     "SSL_CTX_use_PrivateKey": (c_int, (c_void_p, c_void_p)),
     "SSL_CTX_check_private_key": (c_int, (c_void_p,)),
+    "SSL_load_client_CA_file": (c_void_p, (c_char_p,)),
+    "SSL_CTX_set_client_CA_list": (None, (c_void_p, c_void_p)),
+    "OPENSSL_sk_num": (c_int, (c_void_p,)),
+    "OPENSSL_sk_value": (c_void_p, (c_void_p, c_int)),
+    "i2d_X509_NAME": (c_int, (c_void_p, c_void_p)),
 }
 
 # openssl/ssl.h: SSL_CTX_set_session_cache_mode(3ossl) is a macro for this.
 _SSL_CTRL_SET_SESS_CACHE_MODE = 44
 _SSL_SESS_CACHE_OFF = 0
+# RFC 8446, 4.2.4: the list's length has two bytes, and so has that of each name.
+_MOST_CA_NAMES_BYTES = (1 << 16) - 1 - 64
+_NAME_LENGTH_BYTES = 2
 
 # What Python's verify_mode is to SSL_CTX_set_verify.
 _VERIFY_FLAGS = {ssl.CERT_NONE: 0, ssl.CERT_OPTIONAL: 1, ssl.CERT_REQUIRED: 3}
@@ -182,6 +191,32 @@ def remember_no_sessions(context: ssl.SSLContext) -> None:
     functions().SSL_CTX_ctrl(
         context_pointer(context), _SSL_CTRL_SET_SESS_CACHE_MODE, _SSL_SESS_CACHE_OFF, None
     )
+
+
+def name_accepted_cas(context: ssl.SSLContext, trust: str | os.PathLike[str]) -> None:
+    """Let a server tell its clients which CAs it accepts (RFC 8446, 4.2.4; RFC 5246, 7.4.4).
+
+    A client with several certificates chooses by these names. Where there are more than fit into
+    TLS's list, none is named, which means any.
+
+    Args:
+        trust: PEM file with the certificates of those CAs.
+
+    Raises:
+        BridgeUnavailable: the context's inside is not as CPython's is known to be.
+    """
+    library, pointer = functions(), context_pointer(context)
+    names = library.SSL_load_client_CA_file(os.fsencode(trust))
+    if not names:
+        library.ERR_clear_error()  # who loads the anchors themselves has the words for it
+        return
+    library.SSL_CTX_set_client_CA_list(pointer, names)  # which owns the list now
+    size = sum(
+        library.i2d_X509_NAME(library.OPENSSL_sk_value(names, number), None) + _NAME_LENGTH_BYTES
+        for number in range(library.OPENSSL_sk_num(names))
+    )
+    if size > _MOST_CA_NAMES_BYTES:
+        library.SSL_CTX_set_client_CA_list(pointer, None)
 
 
 def context_pointer(context: ssl.SSLContext) -> c_void_p:
