@@ -73,6 +73,7 @@ class Setting:
             crl=crl,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
+            signs_late=spec.signs_late,
         )
         live = Recorder(self.folder, "boot", facts)
         leaf = x509.load_pem_x509_certificate(self.ours.certificate.read_bytes())

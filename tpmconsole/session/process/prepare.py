@@ -165,5 +165,6 @@ class Preparation:
             crl=Path(spec.crl) if spec.crl else None,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
+            signs_late=spec.signs_late,
         )
         return Ready(context, engine, self.choice, chain[0])

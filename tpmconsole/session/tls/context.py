@@ -166,6 +166,7 @@ def make_context(
     crl: Path | None,
     min_tls: str | None,
     max_tls: str | None,
+    signs_late: bool = False,
 ) -> ssl.SSLContext:
     """A context that always demands the peer's certificate.
 
@@ -174,6 +175,8 @@ def make_context(
         crl: file with lists of revoked certificates, PEM or DER; None for none.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for no limit.
+        signs_late: a client shows its certificate also where it is asked for it only in the middle
+            of a connection (TLS 1.3): then reading signs.
 
     Raises:
         ConsoleError: trust anchors, revocation lists, certificate or key cannot be used.
@@ -195,6 +198,7 @@ def make_context(
         demand_unrevoked(context, crl)
     context.verify_mode = ssl.CERT_REQUIRED
     context.check_hostname = not server
+    context.post_handshake_auth = signs_late
     engine.install(context)
     return context
 

@@ -215,6 +215,16 @@ def own_certificate_refused(error: ssl.SSLCertVerificationError, role: str) -> C
     )
 
 
+def renegotiation_refused(peer: Peer) -> ConsoleError:
+    """A TLS 1.2 server that asks for a certificate only where a path demands it."""
+    return ConsoleError(
+        "Renegotiation refused",
+        f"{peer} asks for a new handshake in the middle of a TLS 1.2 connection, as for a path "
+        "that needs a certificate; we refuse that, and it gives up",
+        "let it speak TLS 1.3, or ask for the certificate at the start of each connection",
+    )
+
+
 def _for_role(remedy: Remedy, role: str) -> Remedy:
     if isinstance(remedy, NextStep) and remedy.action is Action.USE_ROLE:
         return replace(remedy, subject=role)
