@@ -86,7 +86,8 @@ def _each(
 
 
 def _explained(error: OSError | ConsoleError, server: Server) -> Finding:
-    from tpmconsole.session.tls.errors import Peer, explain
+    from tpmconsole.session.tls.errors import explain
+    from tpmconsole.session.tls.peer import Peer
 
     told = explain(error, Peer("the server", str(server)))
     return fail(told.cause, told.remedy, f"{type(error).__name__}: {error}")
@@ -149,6 +150,7 @@ def handshakes(examination: Examination) -> Iterator[Finding]:
 
 def _handshake(examination: Examination, server: Server) -> Finding:
     from tpmconsole.session.tls.context import bare_context
+    from tpmconsole.session.tls.refused import with_certificate
 
     anchors = _anchors(examination, server)
     if not anchors:
@@ -167,8 +169,8 @@ def _handshake(examination: Examination, server: Server) -> Finding:
     ):
         try:
             tls.do_handshake()
-        except ssl.SSLCertVerificationError:
-            raise
+        except ssl.SSLCertVerificationError as error:
+            raise with_certificate(error, context) from None
         except ssl.SSLError as error:
             # It comes after its certificate was accepted: up to TLS 1.2 the same flight asks for
             # ours, and we have none to show here.

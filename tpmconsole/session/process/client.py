@@ -31,7 +31,8 @@ from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import connect
 from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
-from tpmconsole.session.tls.errors import Peer, is_about_trust, renegotiation_refused
+from tpmconsole.session.tls.errors import is_about_trust, renegotiation_refused
+from tpmconsole.session.tls.peer import Peer
 
 CONNECT_S = 10.0
 ANSWER_S = 15.0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tpmconsole.errors import ConsoleError, Remedy
-from tpmconsole.session.tls.errors import Peer
+from tpmconsole.session.tls.peer import Peer
 
 _REMEDIES: dict[int, Remedy] = {
     400: "look into its log: it may not accept our certificate, or not the host name",

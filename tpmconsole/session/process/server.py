@@ -23,7 +23,7 @@ from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import Wire, listen
 from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
 from tpmconsole.session.status import State
-from tpmconsole.session.tls.errors import Peer
+from tpmconsole.session.tls.peer import Peer
 
 CLIENTS = 256
 IDLE_S = 600.0

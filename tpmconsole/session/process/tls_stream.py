@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from tpmconsole.session.process.hello import Hello, asks_again
 from tpmconsole.session.process.records import Records
+from tpmconsole.session.tls.refused import with_certificate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -146,6 +147,8 @@ class TlsStream:
             return False
         except ssl.SSLError as error:
             self._raise_cause(error)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise with_certificate(error, self.tls.context) from None
             raise
         return True
 

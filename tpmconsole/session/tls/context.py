@@ -13,13 +13,15 @@ from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.session.tls.bridge import Bridge
 from tpmconsole.session.tls.crl import demand_unrevoked
-from tpmconsole.session.tls.errors import Peer, explain, is_peers_doing
+from tpmconsole.session.tls.errors import explain, is_peers_doing
 from tpmconsole.session.tls.openssl import (
     BridgeError,
     BridgeUnavailable,
     name_accepted_cas,
     remember_no_sessions,
 )
+from tpmconsole.session.tls.peer import Peer
+from tpmconsole.session.tls.refused import notice_refusals
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -216,6 +218,8 @@ def bare_context(*, server: bool, min_tls: str | None, max_tls: str | None) -> s
     # The common name counts for nothing, also beside names of other kinds (RFC 9525, 6.3).
     context.hostname_checks_common_name = False
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    with suppress(BridgeUnavailable):  # then a refusal does not name the certificate
+        notice_refusals(context)
     if server:
         context.num_tickets = 0
         with suppress(BridgeUnavailable):  # the server itself refuses whoever resumes

@@ -27,6 +27,8 @@ EcSign = ctypes.CFUNCTYPE(
 )
 # int priv_enc(int length, const uchar *from, uchar *to, RSA *key, int padding)
 RsaPrivateEncrypt = ctypes.CFUNCTYPE(c_int, c_int, _Bytes, _Bytes, c_void_p, c_int)
+# int verify_callback(int accepted, X509_STORE_CTX *store)
+VerifyCallback = ctypes.CFUNCTYPE(c_int, c_int, c_void_p)
 
 # name: (what it returns, what it takes); OpenSSL 3.0 to 3.5
 _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
@@ -77,6 +79,11 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "OPENSSL_sk_num": (c_int, (c_void_p,)),
     "OPENSSL_sk_value": (c_void_p, (c_void_p, c_int)),
     "i2d_X509_NAME": (c_int, (c_void_p, c_void_p)),
+    "i2d_X509": (c_int, (c_void_p, c_void_p)),
+    "SSL_CTX_set_verify": (None, (c_void_p, c_int, VerifyCallback)),
+    "X509_STORE_CTX_get_current_cert": (c_void_p, (c_void_p,)),
+    "X509_STORE_CTX_get_error_depth": (c_int, (c_void_p,)),
+    "X509_STORE_CTX_get0_untrusted": (c_void_p, (c_void_p,)),
 }
 
 # openssl/ssl.h: SSL_CTX_set_session_cache_mode(3ossl) is a macro for this.
