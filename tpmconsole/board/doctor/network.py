@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.finding import Finding, fail, ok, skipped, warn
-from tpmconsole.inputs import address_text, parse_address
+from tpmconsole.inputs import address_text, parse_address, without_zone
 from tpmconsole.system.files import read_bounded
+from tpmconsole.system.zones import check_zone
 
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
@@ -110,6 +111,7 @@ def _name(server: Server) -> Finding:
 
 
 def _addresses(server: Server) -> list[str]:
+    check_zone(server.host)
     found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
@@ -164,7 +166,7 @@ def _handshake(examination: Examination, server: Server) -> Finding:
     with (
         _connected(server) as connection,
         context.wrap_socket(
-            connection, server_hostname=server.host, do_handshake_on_connect=False
+            connection, server_hostname=without_zone(server.host), do_handshake_on_connect=False
         ) as tls,
     ):
         try:

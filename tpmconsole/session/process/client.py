@@ -5,8 +5,9 @@ What ends a session and what does not, before the first message was answered:
 - an unknown host name, a server that is not to be trusted, one that refuses our certificate or
   request or answers something else, and trouble with our own key end it: trying again changes
   nothing;
-- no answer, a refused or broken connection, or a server in trouble (HTTP 5xx) ends a session with
-  a count (whoever started it waits for its messages), and is tried again for ever by one without.
+- no answer, also of the name servers, a refused or broken connection, or a server in trouble (HTTP
+  5xx) ends a session with a count (whoever started it waits for its messages), and is tried again
+  for ever by one without.
 
 Once a message has been answered, everything is tried again: for ever, or with a count at most
 ``TRIES`` times in a row. Where a number of retries is asked for, it rules in both cases. The
@@ -25,6 +26,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.inputs import without_zone
 from tpmconsole.session.process.http_client import ServerTroubleError, check_status
 from tpmconsole.session.process.line_protocol import content_length, get_request, response_status
 from tpmconsole.session.process.recorder import peer_facts
@@ -59,9 +61,14 @@ def backoff_s(failures: int) -> float:
 
 def _is_hopeless(error: BaseException) -> bool:
     """Whether trying again without a change on either side is useless."""
-    if isinstance(error, ServerTroubleError):
+    if isinstance(error, ServerTroubleError) or _is_answerless(error):
         return False
     return isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
+
+
+def _is_answerless(error: BaseException) -> bool:
+    """Whether no name server answers, as while the network comes up (EAI_AGAIN)."""
+    return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
 class Client:
@@ -132,7 +139,7 @@ class Client:
         self._live.event("connecting", address=spec.address)
         self._proved = False
         wire = await connect(spec.host, spec.port, CONNECT_S)
-        stream = TlsStream(wire, running.ready, running.thread, spec.host)
+        stream = TlsStream(wire, running.ready, running.thread, without_zone(spec.host))
         why = "by an error"
         try:
             await stream.handshake(HANDSHAKE_S)

@@ -43,6 +43,11 @@ WORDS: dict[int, tuple[str, str, str]] = {
         "this board has no such address",
         "use one of its own (ip address), or 0.0.0.0 for all of them",
     ),
+    errno.ENODEV: (
+        "No such interface",
+        "this board has no network interface of the name behind the %",
+        "list them (ip link), and write one as in [fe80::1%eth0]:8443",
+    ),
     errno.EACCES: (
         "Not permitted",
         "ports below 1024 are kept for the administrator",
