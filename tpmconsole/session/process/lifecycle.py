@@ -15,7 +15,8 @@ from tpmconsole.session.directory import LOG_FILE, SessionConfig
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.status import SessionStatus
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.peer import Peer
 from tpmconsole.tpm.auth import Auth
 
 if TYPE_CHECKING:
