@@ -34,7 +34,6 @@ from tpmconsole.identity.record import parse_record
 from tpmconsole.inputs import parse_json, parse_toml
 from tpmconsole.session import events, ownership
 from tpmconsole.session.directory import (
-    FILE,
     LOG_FILE,
     ORDER_FILE,
     STATE,
@@ -42,12 +41,13 @@ from tpmconsole.session.directory import (
     new_folder,
     read_order,
 )
+from tpmconsole.session.event_files import names_of
 from tpmconsole.session.events import EventLog, read_events
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.ownership import hold_lock, is_lock_held
 from tpmconsole.session.said import event_of, object_of
 from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
-from tpmconsole.session.status import SessionStatus, State
+from tpmconsole.session.status import FILE, SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
@@ -203,7 +203,7 @@ def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> No
 # Links, pipes, and other people's files
 
 
-@pytest.mark.parametrize("name", [FILE, events.FILE, *events.OLD_FILES, LOG_FILE])
+@pytest.mark.parametrize("name", [FILE, *names_of(events.FILE), events.RECENT_FILE, LOG_FILE])
 @pytest.mark.parametrize("kind", ["link", "fifo", "socket-like folder"])
 @pytest.mark.attacks("a link or a FIFO in place of its files", "not opened; nothing hangs")
 def test_what_is_no_plain_file_is_not_opened(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import find_state, read_facts, read_order, state_of
+from tpmconsole.session.directory import find_places, read_facts, read_order, state_of
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.ownership import is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
@@ -56,7 +56,7 @@ def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> Co
     Args:
         unit: the systemd unit that runs it, whose journal then has its log.
     """
-    words = "" if unit else last_words(find_state(folder))
+    words = "" if unit else last_words(find_places(folder).state)
     again = f"start it again; if it happens again, look into {log}"
     if unit:
         again = f"wait: systemd starts it again; where it does not: journalctl -u {unit}"

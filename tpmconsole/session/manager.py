@@ -17,8 +17,9 @@ from tpmconsole.session.directory import (
     ORDER_FILE,
     STATE,
     SessionConfig,
-    find_state,
+    find_places,
     hand_over,
+    memory_of,
     names,
     new_folder,
     read_facts,
@@ -28,6 +29,7 @@ from tpmconsole.session.directory import (
 )
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.launcher import log_tail, spawn
+from tpmconsole.session.memory_folder import clear_memory_folder
 from tpmconsole.session.ownership import check_is_its_own, process_of
 from tpmconsole.session.reload import wait_until_reloaded
 from tpmconsole.session.service import check_no_service, unit_of
@@ -93,7 +95,7 @@ class SessionManager:
         except BaseException:
             end_of_log = log_tail(folder / STATE)
             LOG.warning("%s did not start; its log ends:\n%s", folder.name, end_of_log)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             raise
         return self.show(folder.name, usage=True)
 
@@ -132,7 +134,7 @@ class SessionManager:
         process = process_of(facts)
         if facts.state.ended or process is None:
             return facts
-        check_is_its_own(process, find_state(folder), session)
+        check_is_its_own(process, find_places(folder).state, session)
         end(process, STOP_S)
         if process.alive:
             raise ConsoleError(
@@ -168,9 +170,9 @@ class SessionManager:
                 f"{session} is not running ({facts.state})",
                 "start it: it reads its files then",
             )
-        state = find_state(folder)
-        check_is_its_own(process, state, session)
-        wait_until_reloaded(state, session, process)
+        places = find_places(folder)
+        check_is_its_own(process, places.state, session)
+        wait_until_reloaded(places, session, process)
         return self.show(session, usage=True)
 
     def unit(self, session: str, passwords: PasswordFiles) -> UnitFiles:
@@ -218,10 +220,10 @@ class SessionManager:
             ConsoleError: there is none of that name.
         """
         folder = self._known(session)
+        state, memory = find_places(folder)
         if not follow:
-            return read_events(find_state(folder))
-        state = find_state(folder)
-        return follow_events(state, lambda: facts_now(folder, self._log).state.ended)
+            return read_events(state, memory)
+        return follow_events(state, lambda: facts_now(folder, self._log).state.ended, memory)
 
     def reader(self, session: str) -> EventReader:
         """Reads a session's events as they come; whoever asks for it closes it.
@@ -229,7 +231,7 @@ class SessionManager:
         Raises:
             ConsoleError: there is none of that name.
         """
-        return EventReader(find_state(self._known(session)))
+        return EventReader(*find_places(self._known(session)))
 
     def spec(self, session: str) -> SessionSpec:
         """What a session was told to do.
@@ -261,7 +263,7 @@ class SessionManager:
     def _wait_until_started(self, folder: Path, process: Process) -> None:
         # Asked before reading: what is written before a process ends is read after.
         deadline = time.monotonic() + START_S
-        with EventReader(folder / STATE) as reader:
+        with EventReader(*find_places(folder)) as reader:
             while True:
                 alive = process.alive
                 if any(_has_started(folder, event) for event in reader.read()):
@@ -298,7 +300,9 @@ class SessionManager:
             state = state_of(folder, order.unit)
             if owner_of(state) == os.geteuid():  # nothing is written where another one is at home
                 EventLog(state).write("stopped", why="it was told to, and then killed")
+                memory = memory_of(folder, order)
                 write_facts(state, boot, facts, durable=True)
+                clear_memory_folder(memory, state)
         return facts
 
     def _known(self, session: str) -> Path:
@@ -314,7 +318,12 @@ class SessionManager:
         """Keep the newest of the sessions that have ended."""
         ended = [facts.id for facts in self.list() if facts.state.ended and not facts.unit]
         for session in ended[:-ENDED_KEPT]:
-            shutil.rmtree(self._folder / session, ignore_errors=True)
+            _remove(self._folder / session)
+
+
+def _remove(folder: Path) -> None:
+    clear_memory_folder(find_places(folder).memory)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_started(folder: Path, event: dict[str, Any]) -> bool:

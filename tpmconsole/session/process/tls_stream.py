@@ -39,6 +39,7 @@ class TlsStream:
 
     Attributes:
         handshake_ms: how long it took.
+        is_silent: nothing has come from the peer, not even a byte that is no TLS.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class TlsStream:
         self.bytes_in = 0
         self.bytes_out = 0
         self.handshake_ms = 0.0
+        self.is_silent = True
 
     async def handshake(self, timeout_s: float, hello_timeout_s: float | None = None) -> None:
         """Shake hands.
@@ -233,6 +235,7 @@ class TlsStream:
     async def _receive(self) -> bytes:
         data = await self._wire.receive()
         if data:
+            self.is_silent = False
             self._incoming.write(data)
         else:
             self._incoming.write_eof()
