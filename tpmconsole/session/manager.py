@@ -18,6 +18,7 @@ from tpmconsole.session.directory import (
     STATE,
     SessionConfig,
     find_places,
+    first_facts,
     hand_over,
     memory_of,
     names,
@@ -30,7 +31,12 @@ from tpmconsole.session.directory import (
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.launcher import log_tail, spawn
 from tpmconsole.session.memory_folder import clear_memory_folder
-from tpmconsole.session.ownership import check_is_its_own, process_of
+from tpmconsole.session.ownership import (
+    check_is_its_own,
+    find_process,
+    holder_of,
+    process_of,
+)
 from tpmconsole.session.reload import wait_until_reloaded
 from tpmconsole.session.service import check_no_service, unit_of
 from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
@@ -131,10 +137,13 @@ class SessionManager:
         """
         folder = self._known(session)
         facts = self._begun(folder)
-        process = process_of(facts)
-        if facts.state.ended or process is None:
-            return facts
-        check_is_its_own(process, find_places(folder).state, session)
+        state = find_places(folder).state
+        process = find_process(folder, state)
+        if process is None:
+            process = process_of(facts)
+            if facts.state.ended or process is None:
+                return facts
+            check_is_its_own(process, state, session)
         end(process, STOP_S)
         if process.alive:
             raise ConsoleError(
@@ -288,20 +297,29 @@ class SessionManager:
         while True:
             facts = facts_now(folder, self._log)
             known = facts.state.ended or process_of(facts) is not None
-            if known or time.monotonic() > deadline:
+            if known or holder_of(find_places(folder).state) or time.monotonic() > deadline:
                 return facts
             time.sleep(POLL_S)
 
     def _after_stop(self, folder: Path) -> SessionStatus:
-        order = read_order(folder, with_key=False)
-        facts, boot = read_facts(folder, order)
+        try:
+            order = read_order(folder, with_key=False)
+        except ConsoleError:  # then nobody can start it again either
+            return facts_now(folder, self._log)
+        try:
+            facts, boot = read_facts(folder, order)
+        except ConsoleError:
+            facts, boot = first_facts(folder.name, order), order.boot
         if not facts.state.ended:  # it had to be killed, or had not begun to listen to us
             facts = facts.ended(State.STOPPED, now())
             state = state_of(folder, order.unit)
             if owner_of(state) == os.geteuid():  # nothing is written where another one is at home
                 EventLog(state).write("stopped", why="it was told to, and then killed")
                 memory = memory_of(folder, order)
-                write_facts(state, boot, facts, durable=True)
+                try:
+                    write_facts(state, boot, facts, durable=True)
+                except ConsoleError as error:  # it has ended all the same
+                    LOG.warning("%s has ended; %s", folder.name, error)
                 clear_memory_folder(memory, state)
         return facts
 
