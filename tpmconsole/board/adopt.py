@@ -44,7 +44,7 @@ def adopt_handle(board: Board, name: str, handle: int, auth: Auth = NO_AUTH) -> 
     is known of it elsewhere tells. The handle may be anybody's, such as the maker's (an IDevID).
 
     Args:
-        auth: the key's password, where it has one; never sent as the last try.
+        auth: the key's password, where it has one.
 
     Raises:
         ConsoleError: the name is taken or no good, nothing or another identity's key is at the
@@ -60,7 +60,7 @@ def adopt_handle(board: Board, name: str, handle: int, auth: Auth = NO_AUTH) -> 
     ref = KeyRef(handle=handle)
     area = board.tpm.read_public(ref)
     pin = _checked_pin(board, area)
-    _check_signs(board.tpm.check_key(ref, replace(auth, spend_last_attempt=False)))
+    _check_signs(board.tpm.check_key(ref, auth))
     return _made(board, name, ref, area, pin, auth)
 
 
@@ -71,8 +71,7 @@ def adopt_file(board: Board, name: str, path: Path, auth: Auth = NO_AUTH) -> Ide
     whether it has a password.
 
     Args:
-        auth: the key's password, where it has one, and the owner hierarchy's; never sent as the
-            last try.
+        auth: the key's password, where it has one, and its parent's and hierarchy's.
 
     Raises:
         ConsoleError: the name is taken or no good, the file holds no key that signs for us, or
@@ -91,7 +90,7 @@ def adopt_file(board: Board, name: str, path: Path, auth: Auth = NO_AUTH) -> Ide
             raise _not_adopted(error.cause, remedy) from error
         raise
     pin = _checked_pin(board, key.area)
-    key = _signing(board, key, replace(auth, spend_last_attempt=False))
+    key = _signing(board, key, auth)
     ref = KeyRef(pem=replace(key, empty_auth=not auth.key).to_pem())
     return _made(board, name, ref, key.area, pin, auth, path)
 

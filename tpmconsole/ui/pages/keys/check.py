@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.check_keys import check_all, guarded_parents, key_ref
 from tpmconsole.board.parents import check_with_parent, name_parents
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import AttemptCost
+from tpmconsole.tpm.auth import AttemptCost, Auth
 from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
-from tpmconsole.ui.ask_auth import Action, do
+from tpmconsole.ui.ask_auth import NOTHING_KNOWN, Action, do
 from tpmconsole.ui.background import Job, Progress
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
 from tpmconsole.ui.pages.keys.details import title
@@ -24,14 +25,11 @@ Answered = Callable[["Key", KeyCheck], None]
 
 
 def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered: Answered) -> None:
-    """Let the TPM sign with a key, after asking for the password where one may be needed.
+    """Let the TPM sign with a key, after asking for a password where an attempt would be spent.
 
     Args:
         persistent: the keys at the TPM's handles, among them perhaps its parent.
     """
-    needs = "key" if may_have_password(key) else None
-    if needs is None and any(guarded_parents([key], persistent)):
-        needs = "parent"
     action = Action(
         "letting the TPM sign",
         title(key),
@@ -39,13 +37,17 @@ def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered:
         lambda answer: answered(key, answer),
         source=lambda: key_ref(key),
     )
-    do(page, action, needs)
+    do(page, action, known=known_of(key, persistent))
 
 
-def may_have_password(key: Key) -> bool:
-    """A key in the TPM does not tell; an empty password is no harmless way to find out."""
-    unknown = key.auth is None and isinstance(key, PersistentKey)
-    return key.auth == "password" or (unknown and key.counts_towards_lockout is True)
+def known_of(key: Key, persistent: Sequence[PersistentKey]) -> Auth:
+    """What is known to use one key that was asked for, before a password is.
+
+    What the file says decides; of a key in the TPM, and of a parent that counts, nothing says it,
+    and an empty password is no harmless way to find out.
+    """
+    says_none = key.auth == "none" and not any(guarded_parents([key], persistent))
+    return replace(NOTHING_KNOWN, try_empty=says_none)
 
 
 class TryingAll:
@@ -72,7 +74,6 @@ class TryingAll:
         self._done = done
         self._to_ask = list(guarded_parents(keys, persistent))
         self._parents: dict[str, Password] = {}
-        self._left_out: set[str] = set()
         self._tried: set[int] = set()
         self._job: Job | None = None
         self._progress = Progress(page.app, self._heard)
@@ -114,9 +115,7 @@ class TryingAll:
         )
 
     def _typed(self, parent: str, typed: Password | None) -> None:
-        if typed is None:
-            self._left_out.add(parent)
-        else:
+        if typed is not None:  # else its keys are left out
             self._parents[parent] = typed
         self.start()
 
@@ -128,7 +127,7 @@ class TryingAll:
 
     def _work(self) -> None:
         answers = []
-        for answer in check_all(self._page.board, self._keys, self._parents, self._left_out):
+        for answer in check_all(self._page.board, self._keys, self._parents.get):
             answers.append(answer)
             self._progress.tell(answer)
             if self._progress.stopped:

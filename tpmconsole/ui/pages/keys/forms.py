@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import ConfirmDialog
-from tpmconsole.ui.pages.keys.check import may_have_password
+from tpmconsole.ui.pages.keys.check import known_of
 from tpmconsole.ui.pages.keys.details import title
 from tpmconsole.ui.pages.page import Page
 
@@ -75,8 +75,13 @@ def name_field(page: Page, value: str = "") -> Field:
     return Field("name", "Name", value, "of the identity: letters, digits, . _ -", check=check)
 
 
-def password_fields() -> tuple[Field, Field]:
-    """Ask for a new key's password, twice."""
+def password_fields(before: Mapping[str, str] = NOTHING) -> tuple[Field, Field]:
+    """Ask for a new key's password, twice.
+
+    Args:
+        before: what was typed the last time; whoever wanted a password then is not given a key
+            without one because the form has come back empty.
+    """
 
     def check(values: Mapping[str, str]) -> None:
         check_password(values["password"].encode())
@@ -87,7 +92,14 @@ def password_fields() -> tuple[Field, Field]:
 
     hint = "empty: none; at most 64 bytes"
     return (
-        Field("password", "Password", secret=True, hint=hint, check=check),
+        Field(
+            "password",
+            "Password",
+            secret=True,
+            hint=hint,
+            check=check,
+            demanded="protected" in before,
+        ),
         Field(
             *("again", "Again"),
             secret=True,
@@ -111,7 +123,7 @@ def ask_create(
     def go(values: Mapping[str, str] | None) -> None:
         if values:
             algorithm = {one.words: one for one in Algorithm}[values["algorithm"]]
-            again = partial(ask_create, page, done, _not_secret(values))
+            again = partial(ask_create, page, done, not_secret(values))
             label = f"making an {algorithm.words} key"
             _make(page, values, lambda _: algorithm, label, done, again)
 
@@ -155,7 +167,7 @@ def ask_import(
             lambda passwords: software_key(path, passwords.source),
             f"importing {path.name}",
             imported,
-            partial(ask_import, page, done, _not_secret(values)),
+            partial(ask_import, page, done, not_secret(values)),
         )
 
     hint = "PEM, DER or PKCS#12: EC or RSA; encrypted or not"
@@ -170,10 +182,16 @@ def ask_import(
     )
 
 
-def ask_adopt(page: Page, key: KeyFile | PersistentKey, done: Callable[[Any], None]) -> None:
+def ask_adopt(
+    page: Page,
+    key: KeyFile | PersistentKey,
+    persistent: Sequence[PersistentKey],
+    done: Callable[[Any], None],
+) -> None:
     """Ask for a name, and make an identity of a key that is there.
 
     Args:
+        persistent: the keys at the TPM's handles, among them perhaps its parent.
         done: gets the new identity.
     """
 
@@ -187,7 +205,7 @@ def ask_adopt(page: Page, key: KeyFile | PersistentKey, done: Callable[[Any], No
                 done,
                 source=lambda: key_ref(key),
             )
-            do(page, adopt, "key" if may_have_password(key) else None)
+            do(page, adopt, known=known_of(key, persistent))
 
     page.app.push_screen(FormDialog(f"Adopt {title(key)}", [name_field(page)]), go)
 
@@ -195,7 +213,7 @@ def ask_adopt(page: Page, key: KeyFile | PersistentKey, done: Callable[[Any], No
 def _key_fields(before: Mapping[str, str]) -> list[Field]:
     """What every new key is asked about, after its name; passwords are typed anew."""
     return [
-        *password_fields(),
+        *password_fields(before),
         Field(
             "guard",
             "Wrong ones",
@@ -214,9 +232,10 @@ def _key_fields(before: Mapping[str, str]) -> list[Field]:
     ]
 
 
-def _not_secret(values: Mapping[str, str]) -> dict[str, str]:
-    """What a form may be filled with again."""
-    return {name: value for name, value in values.items() if name not in ("password", "again")}
+def not_secret(values: Mapping[str, str]) -> dict[str, str]:
+    """What a form may be filled with again; of a password only that there was one."""
+    kept = {name: value for name, value in values.items() if name not in ("password", "again")}
+    return kept | ({"protected": "yes"} if values.get("password") else {})
 
 
 def _make(

@@ -117,7 +117,12 @@ class KeysPage(KeyListPage):
     def _adopt(self) -> None:
         key = self.chosen()
         if key is not None:
-            ask_adopt(self, key, lambda identity: self._changed(f"{identity.name}: key adopted"))
+            ask_adopt(
+                self,
+                key,
+                self.persistent,
+                lambda identity: self._changed(f"{identity.name}: key adopted"),
+            )
 
     def _try(self) -> None:
         key = self.chosen()
