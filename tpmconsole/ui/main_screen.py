@@ -221,6 +221,7 @@ class MainScreen(Screen[None]):
         return (
             *pages,
             Command("question_mark", "Help", "what the keys do", self.show_help, kiosk=True),
+            Command("space", "", "the rest of the pane below a list", self._turn, kiosk=True),
             Command("ctrl+l", "", "paint the screen again", self.repaint, kiosk=True),
             Command("f10", "", "leave the console", self.ask_to_leave),
             Command(
@@ -258,6 +259,9 @@ class MainScreen(Screen[None]):
         except OSError as error:  # no file descriptor left for a dialog's module
             self.console.show_error(refused(error, f"trying to {command.help}"))
         return True
+
+    def _turn(self) -> None:
+        self.page.turn()
 
     def repaint(self) -> None:
         """Paint everything again: somebody else wrote on the line."""
