@@ -1,4 +1,4 @@
-"""A pane of facts that fits itself to the width it has."""
+"""A pane of facts that adapts to its width."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
 
 
 class Details(Static):
-    """Facts and headings, laid out again when the width changes; the same again costs nothing.
+    """Facts and headings, laid out again when the width changes; unchanged ones send no bytes.
 
     Args:
-        state_width: of the column of state words; 0 where no fact has one.
-        width: what it will have, where that is known: it is then as high at once as it stays, and
-            what is around it is painted once.
+        state_width: the width of the column of state words; 0 if no fact has one.
+        width: the width that the pane will have; 0 if unknown. If it is given, the height is right
+            from the start, and what is around the pane is painted only once.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class Details(Static):
         super().__init__(first, classes=classes)
 
     def present(self, items: Iterable[Fact | Heading]) -> None:
-        """Show these instead."""
+        """Show other facts and headings."""
         self._items = tuple(items)
         self._lay_out()
 
