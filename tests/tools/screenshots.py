@@ -42,7 +42,7 @@ PAGES = (
 TOUR = (
     (
         "tour",
-        ("chip reports", "INSIDE", "only this chip", "Checked", "checks passed", "A signature"),
+        ("reports", "INSIDE", "only this chip", "Checked", "checks passed", "A signature"),
     ),
     ("theft", ("no answer", "Signs here?")),
 )

@@ -164,7 +164,7 @@ async def _with_a_password(technician: Technician, authority: Authority) -> None
 async def _single_keys(technician: Technician) -> None:
     """A paste that comes as a person would type it, from a terminal program that is slow."""
     await technician.press("i", "p")
-    await technician.sees("nothing has come yet")
+    await technician.sees("nothing received yet")
     await technician.press("ctrl+d")
     await technician.sees("paste first")
     # Letters that are commands elsewhere, and ends of lines that end nothing here.

@@ -1,4 +1,4 @@
-"""What is shown instead where the terminal is too small to show the console."""
+"""The screen that is shown while the terminal is too small for the console."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tpmconsole.ui.terminal.driver import repaint
 
 
 class TooSmall(ModalScreen[None]):
-    """Covers everything until the terminal has grown; nothing behind it is lost."""
+    """Covers everything until the terminal is large enough; what it covers is kept."""
 
     def compose(self) -> ComposeResult:
         yield Static(Content(""))
@@ -23,7 +23,7 @@ class TooSmall(ModalScreen[None]):
         self.app.call_later(self.uncover)
 
     def on_screen_resume(self) -> None:
-        """It has come to the front, perhaps from under a dialog: the size may be right by now."""
+        """Check the size again: a dialog above this screen may have hidden a change."""
         self.app.call_later(self.uncover)
 
     def on_key(self, event: events.Key) -> None:
@@ -31,18 +31,18 @@ class TooSmall(ModalScreen[None]):
             repaint(self.app)
 
     def uncover(self) -> None:
-        """Go, where the terminal is large enough; a dialog above it goes first."""
+        """Close if the terminal is large enough; a dialog above this screen must close first."""
         size = self.app.size
         if self.app.screen is self and not is_too_small(size.width, size.height):
             self.app.pop_screen()
 
     def present(self) -> None:
-        """Say how large the terminal is and how large it has to be."""
+        """Show the size of the terminal and the size that the console needs."""
         size, (columns, lines) = self.app.size, LEAST
         self.query_one(Static).update(
             Content(
                 f"The terminal has {size.width}x{size.height};\n"
                 f"the console needs {columns}x{lines}.\n"
-                "Make it larger, or press ^L\nwhere that size is wrong."
+                "Make it larger, or press ^L\nif that size is wrong."
             )
         )
