@@ -120,9 +120,9 @@ def check_renewal(leaf: x509.Certificate, previous: x509.Certificate) -> Finding
         )
     changes = []
     if leaf.subject != previous.subject:
-        changes.append(f"subject {name_text(leaf.subject)} after {name_text(previous.subject)}")
+        changes.append(f"subject {name_text(leaf.subject)}, was {name_text(previous.subject)}")
     if leaf.issuer != previous.issuer:
-        changes.append(f"issuer {name_text(leaf.issuer)} after {name_text(previous.issuer)}")
+        changes.append(f"issuer {name_text(leaf.issuer)}, was {name_text(previous.issuer)}")
     before = set(map(san_entry, general_names(previous)))
     changes += _difference("SAN", before, set(map(san_entry, general_names(leaf))))
     if changes:

@@ -85,7 +85,7 @@ def _filled(text: str, facts: Mapping[str, str | None], write: Callable[[str], s
         if not value:
             raise _bad(
                 f"this board has no {found[1]} to use for {found[0]}",
-                "use {hostname}, or run as root where only root may read the serial number",
+                "use {hostname}, or run as root if only root may read the serial number",
             )
         return write(value)
 

@@ -112,7 +112,7 @@ def _uri(entry: str, value: str) -> x509.GeneralName:
         raise _bad(entry, "it is not a URI", remedy) from error
     # RFC 5280, 4.2.1.6: an absolute URI, with a scheme and a scheme-specific part.
     if not parts.scheme or not (parts.netloc or parts.path):
-        raise _bad(entry, "a URI has a scheme and something after it", remedy)
+        raise _bad(entry, "a URI needs a scheme and something after it", remedy)
     return x509.UniformResourceIdentifier(value)
 
 

@@ -92,9 +92,9 @@ STEPS = (
     Step(
         "steps.ask",
         "The device asks for a certificate",
-        "A public key does not name its owner. So the device writes a request: its name and its "
-        "public key, signed by the chip. The signature proves that the device has the private "
-        "half. The request contains no secret, so you may send it in any way.",
+        "A public key does not name its owner. So the device writes a request: its name and public "
+        "key, signed by the chip. The signature proves that it has the private half. The request "
+        "holds no secret, so any channel will do.",
         "the chip signs the request",
     ),
     Step(

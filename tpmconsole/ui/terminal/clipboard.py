@@ -24,7 +24,7 @@ def copy(app: App[Any], text: str) -> None:
     """
     problem = too_long(text)
     if problem:
-        raise usage_error("Not copied", problem, "write it to a file")
+        raise usage_error("Text not copied", problem, "write it to a file")
     # Textual writes the sequence. It is the only one that `output.is_direct` lets through.
     app.copy_to_clipboard(text)
 

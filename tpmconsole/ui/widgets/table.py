@@ -136,7 +136,7 @@ class Table(Static, can_focus=True):
     def on_mouse_scroll_up(self) -> None:
         self.move_cursor(row=self.cursor_row - WHEEL)
 
-    # Laying it out
+    # Layout
 
     def on_resize(self, _: events.Resize) -> None:
         self._lay_out()
