@@ -85,10 +85,10 @@ test-long: $(VENV)/.test
 	@sh .ci/packages long
 	$(BIN)/pytest -m long -n 0 tests
 
-# Mutual TLS with nginx, mosquitto, curl and OpenSSL's own programs; they are unpacked, not installed.
+# Mutual TLS with nginx, Apache, mosquitto, curl and OpenSSL's own programs, which are unpacked and not installed.
 .PHONY: interop
 interop: $(VENV)/.test
-	@sh .ci/unpack .interop nginx mosquitto
+	@sh .ci/unpack .interop nginx apache2-bin mosquitto
 	$(BIN)/pytest -m interop -n 2 tests/session
 
 # Random keys and pauses at a kiosk, for MINUTES.

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from contract.test_imports import ALLOWED, FLAT, MODULES
-from tools import manual
+from tools import manual, page_keys
 
 from tpmconsole.board.doctor.probes import PROBES
 from tpmconsole.cli.main import build_parser
@@ -230,6 +230,24 @@ def test_probes_of_the_readme_exist() -> None:
 def test_pages_of_the_readme() -> None:
     rows = re.findall(r"^\| `(\d)` `F\1` \| (\w+) \|", section(README, "Screens"), re.M)
     assert rows == [(str(number), page.title) for number, page in enumerate(PAGES, 1)]
+
+
+def test_keys_of_the_readme() -> None:
+    rows = re.findall(r"^\| `\d` `F\d` \| \w+ \| (.*) \|$", section(README, "Screens"), re.M)
+    for page, text in zip(PAGES, rows, strict=True):
+        known = {name for key in page_keys.keys_of(page) for name in key.names}
+        named = re.findall(r"\([^()]*?`([^`]+)`\)", text) + re.findall(r"\(`(\w)`", text)
+        assert set(named) <= known, page.title
+    known = {name for key in page_keys.keys_everywhere() for name in key.names}
+    assert {"?", "^L", "q"} <= known
+
+
+def test_no_page_is_without_its_keys() -> None:
+    text = (MANUAL / "keys.md").read_text("utf-8")
+    for number, page in enumerate(PAGES, 1):
+        keys = page_keys.keys_of(page)
+        assert len(keys) >= 5, page.title
+        assert f"## Keys on page {number}, {page.title}\n" in text
 
 
 @pytest.mark.parametrize("path", [README, CONTRIBUTING, FLEET], ids=lambda path: path.name)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import shtab
 from build_manpages.manpage import Manpage
-from tools import roff
+from tools import page_keys, roff
 
 from tpmconsole import __version__
 from tpmconsole.cli.main import build_parser
@@ -25,13 +25,17 @@ _ONE_LINE = 10_000
 
 def made() -> dict[Path, str]:
     """What belongs in each file."""
+    keys = page_keys.markdown()
     return {
-        SHARE / "man/man1/tpmconsole.1": _commands() + roff.sections(_text("console")),
+        SHARE / "man/man1/tpmconsole.1": _commands()
+        + roff.sections(keys.partition("\n")[2])
+        + roff.sections(_text("console")),
         SHARE / "man/man5/tpmconsole.toml.5": _page("settings", "settings of tpmconsole"),
         SHARE / "man/man5/tpmconsole-formats.5": _page(
             "formats", "JSON answers and files of tpmconsole"
         ),
         SHARE / "manual/commands.md": _commands_text(),
+        SHARE / "manual/keys.md": keys,
         SHARE / "bash-completion/completions/tpmconsole": _completion("bash"),
         SHARE / "zsh/site-functions/_tpmconsole": _completion("zsh"),
     }
@@ -76,8 +80,8 @@ def _commands_text() -> str:
     for command in leaves(build_parser()):
         command.formatter_class = _Narrow
         usage, _, rest = command.format_help().partition("\n\n")
-        lines += [f"## {command.prog.removeprefix('tpmconsole ')}", "", rest.rstrip(), ""]
-        lines[-2:-2] = [usage, ""]
+        name = command.prog.removeprefix("tpmconsole ")
+        lines += [f"## {name}", "", "```", usage, "", rest.rstrip(), "```", ""]
     return "\n".join(lines)
 
 

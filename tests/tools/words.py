@@ -39,6 +39,7 @@ _LEFT_OUT = {
     Path(__file__),
     ROOT / "tests/contract/test_words.py",
     ROOT / "tpmconsole/share/manual/commands.md",
+    ROOT / "tpmconsole/share/manual/keys.md",
 }
 _QUOTED = "words: quoted"
 _FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)

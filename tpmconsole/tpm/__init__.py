@@ -10,7 +10,7 @@ has a deadline by its kind: ``client.DEADLINES``.
 
 **Why listing never loads a key.** To load a key file uses the parent's authorisation, and a wrong
 one counts towards the lock-out (TPM 2.0 Part 1, 19.8). So ``keyfile`` reads key files without a
-TPM, and whether a key is usable is only tested when the user asks for it (``client.Tpm.check_key``).
+TPM, and ``client.Tpm.check_key`` tests whether a key is usable only when the user asks for it.
 
 **Why the TCTI is always explicit.** Without one, the TSS tries one TCTI after the other and takes
 any swtpm that listens on localhost for a TPM. ``tcti`` chooses, says why, and looks at the device

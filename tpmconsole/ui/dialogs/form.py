@@ -18,6 +18,9 @@ from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.password_input import Unseen
 
+_BARE_KEY = "ctrl+n"
+_DEMANDED = "a password was typed before; type it, or press ^N for none"
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -31,6 +34,8 @@ class Field:
         choices: if given, the allowed values; the first is chosen unless ``value`` is another.
         secret: shown as stars while it is typed.
         with_: Enter skips this field while the field of that name is empty.
+        demanded: for a secret: something was typed into it before, so it must not be empty until
+            the user chooses "no password".
         check: gets all values, and raises a ConsoleError if this one is not valid.
     """
 
@@ -41,6 +46,7 @@ class Field:
     choices: tuple[str, ...] = ()
     secret: bool = False
     with_: str = ""
+    demanded: bool = False
     check: Callable[[Mapping[str, str]], None] | None = None
 
 
@@ -89,9 +95,11 @@ class FormDialog(Dialog[Mapping[str, str]]):
         self.notice = notice
         self.fields = fields
         self._trouble: tuple[int, str] | None = None
+        self._demanded = {field.name for field in fields if field.demanded}
 
     def keys(self) -> tuple[tuple[str, str], ...]:
-        return (("tab", "Next"), ("enter", "Next, at the end: done"), ("escape", "Cancel"))
+        first = (_BARE_KEY, "No password") if self._demanded else ("tab", "Next")
+        return (first, ("enter", "Next, at the end: done"), ("escape", "Cancel"))
 
     def body(self) -> ComposeResult:
         if self.notice:
@@ -133,6 +141,9 @@ class FormDialog(Dialog[Mapping[str, str]]):
         if event.key == "enter":
             event.stop()
             self._next()
+        elif event.key == _BARE_KEY and self._demanded:
+            event.stop()
+            self._without_password()
         elif event.key in ("down", "up"):
             event.stop()
             if event.key == "down":
@@ -177,29 +188,52 @@ class FormDialog(Dialog[Mapping[str, str]]):
         """Check some fields; the first that is not valid gets the focus and shows the error."""
         self._trouble = None
         for number in numbers:
-            check = self.fields[number].check
+            field = self.fields[number]
+            if field.name in self._demanded and not values[field.name]:
+                self._trouble = (number, _DEMANDED)
+                break
             try:
-                if check:
-                    check(values)
+                if field.check:
+                    field.check(values)
             except ConsoleError as error:
                 self._trouble = (self._again(number), f"{error.cause}; {say(error.remedy)}")
-                self._entry(self._trouble[0]).focus()
                 break
+        if self._trouble is not None:
+            self._entry(self._trouble[0]).focus()
         self._show_hint()
         return self._trouble is None
 
+    def _without_password(self) -> None:
+        """Accept an empty password, which the user has chosen, and continue after its fields."""
+        chosen, self._demanded = self._demanded, set()
+        self.show_key_line()
+        for index, field in enumerate(self.fields):
+            if field.secret:
+                self._clear(index)
+            if field.name in chosen:
+                self._entry(index).focus()
+        self._next()
+
     def _again(self, number: int) -> int:
-        """The field to edit. A secret cannot be edited unseen, so it and its pair are cleared."""
+        """The field to edit. A secret cannot be edited unseen, so it and its pair are cleared.
+
+        After that, Enter on the empty field must not mean "no password".
+        """
         field = self.fields[number]
         if not field.secret:
             return number
         for index, one in enumerate(self.fields):
             if one.secret and one.name in (field.name, field.with_):
-                entry = self._entry(index)
-                assert isinstance(entry, Unseen)  # noqa: S101  (what _widget makes)
-                entry.clear()
+                self._clear(index)
                 number = min(number, index)
+        self._demanded.add(self.fields[number].name)
+        self.show_key_line()
         return number
+
+    def _clear(self, index: int) -> None:
+        entry = self._entry(index)
+        assert isinstance(entry, Unseen)  # noqa: S101  (what _widget makes)
+        entry.clear()
 
     def _values(self) -> dict[str, str]:
         values = {}

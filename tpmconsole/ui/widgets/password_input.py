@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.actions import SkipAction
 from textual.widgets import Input
 
 
@@ -18,7 +19,8 @@ class Unseen(Input):
             self.clear()
 
     def action_copy(self) -> None:
-        """Do nothing: a password is never copied."""
+        """Do nothing here: a password is never copied. The key keeps its usual meaning."""
+        raise SkipAction
 
     def action_cut(self) -> None:
         """Do nothing: a password is never copied."""

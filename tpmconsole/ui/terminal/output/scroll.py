@@ -30,7 +30,7 @@ class Scroll(NamedTuple):
     def sequence(self) -> str:
         """Return the sequence for a terminal with a plain look; the cursor may end anywhere.
 
-        Line feeds are sent at column 0, where an added CR does no harm.
+        Line feeds are sent at column 0 because an added CR does no harm there.
         """
         region = f"\x1b[{self.top + 1};{self.bottom + 1}r"
         if self.distance > 0:
