@@ -14,12 +14,12 @@ from support.world import SoftwareServer, World, connected, port_of, say
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import directory
-from tpmconsole.session.directory import FILE as FACTS_FILE
 from tpmconsole.session.directory import KEY_FILE, ORDER_FILE, STATE
 from tpmconsole.session.events import FILE
 from tpmconsole.session.manager import ENDED_KEPT, SessionManager
 from tpmconsole.session.ownership import LOCK_FILE
 from tpmconsole.session.spec import SessionSpec
+from tpmconsole.session.status import FILE as FACTS_FILE
 from tpmconsole.session.status import State
 from tpmconsole.system import processes
 from tpmconsole.system.files import write_atomic

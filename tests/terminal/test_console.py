@@ -159,6 +159,16 @@ def test_every_dialog_opens_for_little_and_closes_by_escape(
     assert len(console.step(ESCAPE, lambda: text not in console.text)) <= SWITCH
 
 
+def test_the_manual_costs_no_more_than_other_pages(console: Pty) -> None:
+    console.step(b"?", "Everywhere")
+    assert len(console.step(b"m", "Which TPM is used")) <= SWITCH
+    assert len(console.step(b"\r", "The first of these")) <= SWITCH
+    for title in ("From a key", "Passwords,", "What happens if", "Sessions,"):
+        assert len(console.step(b" ", title)) <= SWITCH
+    assert len(console.step(ESCAPE, " sections")) <= SWITCH
+    console.step(ESCAPE, lambda: "sections" not in console.text)
+
+
 def test_painting_again_restores_a_spoiled_screen(console: Pty) -> None:
     before = console.text
     console.screen.reset()

@@ -12,7 +12,7 @@ from tpmconsole.cli.common import Answer, confirm, out_file
 from tpmconsole.cli.next_steps import say
 from tpmconsole.cli.parser import Parser, add_command
 from tpmconsole.errors import ExitCode
-from tpmconsole.inputs import parse_address
+from tpmconsole.inputs import parse_target
 from tpmconsole.system.files import write_out
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def _doctor(board: Board, args: Namespace) -> Answer:
 
     if args.repair:
         return _repair(board, args)
-    servers = [parse_address(one) for one in args.server]
+    servers = [parse_target(one)[:2] for one in args.server]
     findings = list(examine(board, servers=servers))
     code = ExitCode.NO if worst(findings) == "fail" else ExitCode.YES
     return Answer([finding_json(one) for one in findings], doctor_lines(findings, say), code)

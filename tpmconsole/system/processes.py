@@ -256,17 +256,25 @@ def wait_for(condition: Callable[[], bool], patience_s: float) -> bool:
 
 def with_variable(name: str, value: str) -> list[Process]:
     """Our user's processes that were started with this environment variable at this value."""
+    return _with("environ", {os.fsencode(f"{name}={value}")})
+
+
+def with_arguments(*arguments: bytes) -> list[Process]:
+    """The processes that have all of these arguments on their command line."""
+    return _with("cmdline", set(arguments))
+
+
+def _with(file: str, wanted: set[bytes]) -> list[Process]:
     check_proc()
-    wanted = os.fsencode(f"{name}={value}")
     found = []
     for entry in PROC.iterdir():
         if not entry.name.isdecimal():
             continue
         try:
-            variables = (entry / "environ").read_bytes().split(b"\0")
+            words = (entry / file).read_bytes().split(b"\0")
         except OSError:
             continue  # ended meanwhile, or another user's
-        if wanted in variables:
+        if wanted.issubset(words):
             pid = int(entry.name)
             found.append(Process(pid, start_time(pid)))
     return found

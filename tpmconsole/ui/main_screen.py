@@ -279,7 +279,7 @@ class MainScreen(Screen[None]):
         )
 
     def show_help(self) -> None:
-        """The keys of this page and of every page, and the words of the field."""
+        """The keys of this page and of every page; from there, the manual."""
         name = PAGES[self._current]
         facts: list[Fact | Heading] = [
             Heading(f"{name.title}: {name.about}"),
@@ -287,7 +287,12 @@ class MainScreen(Screen[None]):
             Heading("Everywhere"),
             *(Fact(_keys_of(one), "", one.help) for one in self.commands()),
         ]
-        self.console.show_text("Help", "", facts)
+        if self.console.board.settings.kiosk:
+            self.console.show_text("Help", "", facts)
+        else:
+            from tpmconsole.ui.dialogs.manual import HelpDialog
+
+            self.app.push_screen(HelpDialog("Help", "", facts))
 
 
 def _keys_of(command: Command) -> str:
