@@ -62,9 +62,10 @@ def answer_words(answer: KeyCheck) -> str:
     return f"{answer.reason}; {say(step)}" if step else answer.reason
 
 
-def facts(key: Key, answer: KeyCheck | None) -> list[Fact]:
-    """The detail pane."""
-    reason = answer_words(answer) if answer else _NOT_ASKED
+def facts(key: Key, answer: KeyCheck | None, *, kiosk: bool = False) -> list[Fact]:
+    """The detail pane; a visitor is not told of keys that do nothing for him."""
+    not_asked = "not asked yet" if kiosk else _NOT_ASKED
+    reason = answer_words(answer) if answer else not_asked
     lines = []
     if isinstance(key, KeyFile):
         reason = key.reason or reason
@@ -78,7 +79,8 @@ def facts(key: Key, answer: KeyCheck | None) -> list[Fact]:
         Fact("Usable", usable_word(key, answer), reason),
     ]
     if isinstance(key, KeyFile) and (open_to_others := mode_words(key.mode)):
-        lines.append(Fact("File", "WARN", f"{open_to_others} (m does it)"))
+        by_key = "" if kiosk else " (m does it)"
+        lines.append(Fact("File", "WARN", f"{open_to_others}{by_key}"))
     return lines
 
 
