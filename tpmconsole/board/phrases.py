@@ -16,6 +16,9 @@ SELF_TEST = {
     SelfTestResult.NOT_RUN: "NOT RUN",
 }
 
+# How a session's list of revoked certificates is, by the state of a finding.
+CRL_STATES = {"ok": "", "warn": "CRL ENDS", "fail": "CRL ENDED"}
+
 BETTER_MADE_HERE = (
     "a key from a file existed outside the TPM: whoever has a copy can pose as this board; a key "
     "made in the TPM has never been anywhere else"

@@ -15,6 +15,7 @@ from tpmconsole.tpm.handles import PERSISTENT_FIRST
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
+    from tpmconsole.finding import Finding
     from tpmconsole.identity.store import Identity
     from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
     from tpmconsole.session.status import SessionStatus
@@ -182,6 +183,17 @@ def reload(board: Board, session: str) -> SessionStatus:
     """
     with board.recording("session reload", session=session):
         return board.sessions.reload(session)
+
+
+def crl_state(board: Board, session: SessionStatus) -> Finding | None:
+    """How long the list of revoked certificates still holds that a session judges its peers by.
+
+    Returns:
+        None where it has none, or has ended.
+    """
+    from tpmconsole.session.revocation import crl_finding
+
+    return crl_finding(session, clock.now(), board.settings.warn_days)
 
 
 @dataclass(frozen=True, slots=True)

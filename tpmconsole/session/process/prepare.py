@@ -24,6 +24,7 @@ from tpmconsole.session.tls.context import (
     ProviderEngine,
     make_context,
 )
+from tpmconsole.session.tls.crl import RevocationLists
 from tpmconsole.session.tls.engine import BRIDGE, EngineChoice, instead_of_provider
 from tpmconsole.session.tls.errors import Peer, explain
 from tpmconsole.session.tls.openssl import BridgeError, avoid_provider
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+    from tpmconsole.session.status import CrlInfo
     from tpmconsole.tpm.signer import Signer
 
 LOG = logging.getLogger(__name__)
@@ -47,12 +49,14 @@ class Ready:
         engine: what signs for it.
         choice: which engine that is, and why.
         leaf: our certificate.
+        crl: the list of revoked certificates that ends first; None for none.
     """
 
     context: ssl.SSLContext
     engine: Engine
     choice: EngineChoice
     leaf: x509.Certificate
+    crl: CrlInfo | None = None
 
 
 class Preparation:
@@ -158,12 +162,14 @@ class Preparation:
     def _ready(self, engine: Engine, chain: list[x509.Certificate]) -> Ready:
         spec, credentials = self._order.spec, self._order.credentials
         prove_handshake(spec, engine, chain)
+        crl = RevocationLists.read(Path(spec.crl)) if spec.crl else None
         context = make_context(
             server=spec.role == "server",
             engine=engine,
             trust=credentials.trust,
-            crl=Path(spec.crl) if spec.crl else None,
+            crl=crl,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
         )
-        return Ready(context, engine, self.choice, chain[0])
+        ends = None if crl is None else crl.first_to_end()
+        return Ready(context, engine, self.choice, chain[0], ends)

@@ -12,7 +12,7 @@ from typing import Protocol
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.session.tls.bridge import Bridge
-from tpmconsole.session.tls.crl import demand_unrevoked
+from tpmconsole.session.tls.crl import RevocationLists
 from tpmconsole.session.tls.errors import Peer, explain, is_peers_doing
 from tpmconsole.session.tls.openssl import BridgeError, BridgeUnavailable, remember_no_sessions
 
@@ -158,7 +158,7 @@ def make_context(
     server: bool,
     engine: Engine,
     trust: Path,
-    crl: Path | None,
+    crl: RevocationLists | None,
     min_tls: str | None,
     max_tls: str | None,
 ) -> ssl.SSLContext:
@@ -166,7 +166,7 @@ def make_context(
 
     Args:
         trust: PEM file: trust anchors for the peer; an intermediate CA may be one of them.
-        crl: file with lists of revoked certificates, PEM or DER; None for none.
+        crl: lists of revoked certificates; None for none.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for no limit.
 
@@ -184,7 +184,7 @@ def make_context(
             NextStep(Action.ADD_TRUST, text="add them again: {}"),
         ) from error
     if crl is not None:
-        demand_unrevoked(context, crl)
+        crl.demand(context)
     context.verify_mode = ssl.CERT_REQUIRED
     context.check_hostname = not server
     engine.install(context)

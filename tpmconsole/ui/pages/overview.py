@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -11,6 +12,7 @@ from textual.widget import Widget
 
 from tpmconsole import clock
 from tpmconsole.board.phrases import (
+    CRL_STATES,
     SELF_TEST,
     chip_words,
     lockout_details,
@@ -19,6 +21,7 @@ from tpmconsole.board.phrases import (
     self_test_details,
     self_test_words,
 )
+from tpmconsole.board.sessions import crl_state
 from tpmconsole.board.status import plan_reset_lockout, why_it_failed
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
@@ -30,6 +33,7 @@ from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.widgets.details import Details
 
 if TYPE_CHECKING:
+    from tpmconsole.finding import Finding
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.status import SessionStatus
 
@@ -163,7 +167,7 @@ class OverviewPage(Page):
         items += clock_facts(self._identities or [])
         if self._identities is not None and self._sessions is not None:
             items += identity_facts(self._identities)
-            items += session_facts(self._sessions)
+            items += session_facts(self._sessions, partial(crl_state, self.board))
         self.query_one(Details).present(items)
 
 
@@ -188,16 +192,24 @@ def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:
     ]
 
 
-def session_facts(sessions: Sequence[SessionStatus]) -> list[Fact | Heading]:
-    """The sessions, each on a line."""
-    rows = [
-        Fact(
-            one.id,
-            one.word.upper(),
-            f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip(),
-        )
-        for one in sessions
-    ]
+def session_facts(
+    sessions: Sequence[SessionStatus],
+    crl_of: Callable[[SessionStatus], Finding | None] = lambda _: None,
+) -> list[Fact | Heading]:
+    """The sessions, each on a line; a list of revoked certificates that ends has its own.
+
+    Args:
+        crl_of: what there is to say of a session's list.
+    """
+    rows = []
+    for one in sessions:
+        text = f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip()
+        crl = crl_of(one)
+        if crl is not None and crl.state == "ok" and one.crl is not None:
+            text += f", CRL until {one.crl.next_update[:10]}"
+        rows.append(Fact(one.id, one.word.upper(), text))
+        if crl is not None and crl.state != "ok":
+            rows.append(Fact("", CRL_STATES[crl.state], crl.text))
     return [Heading("Sessions"), *(rows or [Fact("", "NONE", "start one on page 4, Sessions")])]
 
 
