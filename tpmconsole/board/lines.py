@@ -82,6 +82,10 @@ def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:
         yield f"persistent handles: {keys.no_tpm} (try: {say(keys.no_tpm.remedy)})"
 
 
+# An error says its title, cause and remedy, each as long as a session may write it.
+EVENT_CHARACTERS = 2000
+
+
 def session_lines(sessions: Sequence[SessionStatus]) -> Iterator[str]:
     """Sessions in a table."""
     if not sessions:
@@ -125,13 +129,13 @@ def event_words(event: Mapping[str, Any], say: Say = str) -> str:
     if known:
         try:
             more = {"subject": peer or event.get("subject"), "remedy": say(remedy_from_json(event))}
-            return printable(known.format(**{**event, **more}))
+            return printable(known.format(**{**event, **more}), EVENT_CHARACTERS)
         except KeyError:  # written by another release: told as it is
             pass
     facts = (
         f"{name}={value}" for name, value in event.items() if name not in ("time", "event", "next")
     )
-    return printable(" ".join(facts))
+    return printable(" ".join(facts), EVENT_CHARACTERS)
 
 
 def doctor_lines(
