@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.board.phrases import (
     auth_word,
     chip_words,
+    encryption_words,
     hierarchy_words,
     lockout_words,
     mode_words,
@@ -37,6 +38,7 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
         ("Self-test", self_test_words(health.self_test)),
         ("Lock-out", lockout_words(health.lockout)),
         ("Hierarchies", hierarchy_words(health.hierarchies)),
+        ("Encryption", encryption_words(health.encrypted_sessions)),
         ("Persistent", room_words(health.persistent)),
         ("Transient", room_words(health.transient)),
         ("Algorithms", ", ".join(health.algorithms)),

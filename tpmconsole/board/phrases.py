@@ -171,6 +171,15 @@ def _hierarchy_state(hierarchy: Hierarchy) -> str:
     return "password set" if hierarchy.auth_set else "no password"
 
 
+def encryption_words(has_sessions: bool | None) -> str:
+    """Whether passwords are hidden on their way to the TPM."""
+    if has_sessions is None:
+        return "not told"
+    if has_sessions:
+        return "passwords are used in encrypted sessions"
+    return "this TPM lacks encrypted sessions (AES-128-CFB, SHA-256): no password is sent to it"
+
+
 def room_words(room: Room | None) -> str:
     """``2 used, room for 63``."""
     return "-" if room is None else f"{room.used} used, room for {room.available}"

@@ -15,6 +15,7 @@ from tpmconsole.board.phrases import (
     CRL_STATES,
     SELF_TEST,
     chip_words,
+    encryption_words,
     lockout_details,
     lockout_state,
     persistent_words,
@@ -245,6 +246,8 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     if health.hierarchies:  # not told in failure mode
         names = [name for name, one in health.hierarchies.items() if one.auth_set]
         facts.append(Fact("Passwords", "", f"set for: {', '.join(names)}" if names else "none set"))
+    if health.encrypted_sessions is False:
+        facts.append(Fact("Encryption", "NONE", encryption_words(health.encrypted_sessions)))
     return [*facts, Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})")]
 
 
