@@ -17,7 +17,13 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.session.said import event_of
 from tpmconsole.system.files import write_atomic
 from tpmconsole.system.rates import thinned
-from tpmconsole.system.untrusted import NotTheirFileError, open_to_append, open_to_read, read, read_end
+from tpmconsole.system.untrusted import (
+    NotTheirFileError,
+    open_to_append,
+    open_to_read,
+    read,
+    read_end,
+)
 
 LINE_BYTES = 64 * 1024
 _OLD = (".1", ".2")  # the newest first
@@ -45,7 +51,7 @@ class EventFile:
     def __init__(self, path: Path, limit: int) -> None:
         self._path = path
         self._limit = limit
-        self._ends_whole = False  # a power cut may have left half a line
+        self._ends_whole = False  # a power cut or a full disk may have left half a line
 
     def append(self, line: bytes) -> None:
         """Append a line.
@@ -58,10 +64,9 @@ class EventFile:
                 self._rotate()
             if not self._ends_whole:
                 line = _after(self._path) + line
-        self._ends_whole = True
         descriptor = open_to_append(self._path)
         try:
-            os.write(descriptor, line)
+            self._ends_whole = os.write(descriptor, line) == len(line)
         finally:
             os.close(descriptor)
 
