@@ -25,8 +25,9 @@ from tpmconsole.session.process import line_protocol
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.process.tcp import Wire, connect, listen
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
-from tpmconsole.session.tls import errors
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls import alerts, errors, network, verification
+from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.peer import Peer
 from tpmconsole.session.usage import usage
 from tpmconsole.system.processes import family, start_time
 from tpmconsole.system.sockdiag import servers_of_sockets
@@ -119,7 +120,7 @@ def test_causes_in_words(error: BaseException, words: str) -> None:
 
 
 def test_every_cause_has_words_and_a_remedy() -> None:
-    tables = (errors._VERIFY, errors._ALERTS, errors._LOCAL, errors._ERRNO)
+    tables = (verification.WORDS, verification.OURS, alerts.WORDS, errors.WORDS, network.WORDS)
     for table in tables:
         for words in table.values():
             assert all(str(text) and not str(text).endswith(".") for text in words)

@@ -18,7 +18,7 @@ from tpmconsole.session.directory import (
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.ownership import holder_of, is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
-from tpmconsole.system.processes import Process, boot_id
+from tpmconsole.system.processes import NoProcError, Process, boot_id
 
 # A session that has not told its process number by now never will.
 SILENT_S = 30.0
@@ -43,6 +43,8 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
             return facts
         # What it wrote as its last may have come after we read.
         facts, _ = read_facts(folder, order)
+    except NoProcError:
+        raise  # it may well run
     except ConsoleError as damage:
         process = holder_of(state_of(folder, order.unit))
         return _broken(first_facts(folder.name, order), damage, process)

@@ -17,7 +17,8 @@ from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.revocation import crl_ended
 from tpmconsole.session.status import SessionStatus
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.peer import Peer
 from tpmconsole.system.rates import bound_log
 from tpmconsole.tpm.auth import Auth
 

@@ -26,8 +26,9 @@ from tpmconsole.session.tls.context import (
 )
 from tpmconsole.session.tls.crl import RevocationLists
 from tpmconsole.session.tls.engine import BRIDGE, EngineChoice, instead_of_provider
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls.errors import explain
 from tpmconsole.session.tls.openssl import BridgeError, avoid_provider
+from tpmconsole.session.tls.peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,15 +49,20 @@ class Ready:
         context: ours, with certificate and key.
         engine: what signs for it.
         choice: which engine that is, and why.
-        leaf: our certificate.
+        chain: our certificate, then its intermediates.
         crl: the list of revoked certificates that ends first; None for none.
     """
 
     context: ssl.SSLContext
     engine: Engine
     choice: EngineChoice
-    leaf: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
     crl: CrlInfo | None = None
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """Our certificate."""
+        return self.chain[0]
 
 
 class Preparation:
@@ -170,6 +176,7 @@ class Preparation:
             crl=crl,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
+            signs_late=spec.signs_late,
         )
         ends = None if crl is None else crl.first_to_end()
-        return Ready(context, engine, self.choice, chain[0], ends)
+        return Ready(context, engine, self.choice, tuple(chain), ends)

@@ -9,7 +9,6 @@ import time
 from functools import partial
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.inputs import address_text
 from tpmconsole.session.process.line_protocol import (
     HEADER_LINES,
     LINE_BYTES,
@@ -24,7 +23,8 @@ from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import Wire, listen
 from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
 from tpmconsole.session.status import State
-from tpmconsole.session.tls.errors import Peer
+from tpmconsole.session.tls.peer import Peer
+from tpmconsole.system.zones import name_text
 
 CLIENTS = 256
 IDLE_S = 600.0
@@ -72,8 +72,7 @@ class Server:
             listeners = await listen(spec.host, spec.port, BACKLOG)
         except OSError as error:
             raise self._running.explain(error, Peer("address", spec.address)) from error
-        host, port = listeners[0].getsockname()[:2]
-        self._live.change(address=address_text(host, port))
+        self._live.change(address=name_text(listeners[0].getsockname()))
         self._live.enter(State.RUNNING)
         self._live.event("listening", address=self._live.facts.address)
         try:
@@ -96,7 +95,7 @@ class Server:
                 )
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
-            client = self._running.peer(address_text(*name[:2]))
+            client = self._running.peer(name_text(name))
             self._accept(Wire(connection), client, source_of(name))
 
     def _accept(self, wire: Wire, client: Peer, source: str) -> None:

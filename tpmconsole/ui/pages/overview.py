@@ -164,11 +164,18 @@ class OverviewPage(Page):
         if health:
             items = [*health_facts(health)]
         elif gone:
-            items = [*no_tpm_facts(gone)]
+            remedy = self.unless_kiosk(_remedy(gone), "tell whoever looks after this board")
+            items = [*no_tpm_facts(gone, remedy)]
         items += clock_facts(self._identities or [])
         if self._identities is not None and self._sessions is not None:
-            items += identity_facts(self._identities)
-            items += session_facts(self._sessions, partial(crl_state, self.board))
+            items += identity_facts(
+                self._identities, self.unless_kiosk("make the first one on page 3, Provision")
+            )
+            items += session_facts(
+                self._sessions,
+                self.unless_kiosk("start one on page 4, Sessions"),
+                partial(crl_state, self.board),
+            )
         self.query_one(Details).present(items)
 
 
@@ -181,25 +188,27 @@ def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
     return [Fact("Clock", "NO CLOCK", text)]
 
 
-def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:
-    """The identities, each on a line."""
+def identity_facts(identities: Sequence[Summary], none: str) -> list[Fact | Heading]:
+    """The identities, each on a line; ``none`` where there is none."""
     rows = [
         Fact(one.name, one.state, f"{algorithm_words(one.algorithm):<9} {one.detail}")
         for one in identities
     ]
     return [
         Heading("Identities"),
-        *(rows or [Fact("", "NONE", "make the first one on page 3, Provision")]),
+        *(rows or [Fact("", "NONE", none)]),
     ]
 
 
 def session_facts(
     sessions: Sequence[SessionStatus],
+    none: str,
     crl_of: Callable[[SessionStatus], Finding | None] = lambda _: None,
 ) -> list[Fact | Heading]:
     """The sessions, each on a line; a list of revoked certificates that ends has its own.
 
     Args:
+        none: what to say if there are no sessions.
         crl_of: what there is to say of a session's list.
     """
     rows = []
@@ -211,7 +220,7 @@ def session_facts(
         rows.append(Fact(one.id, one.word.upper(), text))
         if crl is not None and crl.state != "ok":
             rows.append(Fact("", CRL_STATES[crl.state], crl.text))
-    return [Heading("Sessions"), *(rows or [Fact("", "NONE", "start one on page 4, Sessions")])]
+    return [Heading("Sessions"), *(rows or [Fact("", "NONE", none)])]
 
 
 def health_facts(health: TpmHealth) -> list[Fact]:
@@ -251,13 +260,13 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     return [*facts, Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})")]
 
 
-def no_tpm_facts(error: ConsoleError) -> list[Fact]:
+def no_tpm_facts(error: ConsoleError, remedy: str) -> list[Fact]:
     """What was looked for, why each failed, and what to do."""
     first, *more = error.cause.split("; ")
     return [
         Fact("TPM", "NO TPM", first),
         *(Fact("", "", cause) for cause in more),
-        Fact("Try", "", _remedy(error)),
+        Fact("Try", "", remedy),
     ]
 
 
