@@ -58,6 +58,7 @@ class Action(StrEnum):
     SELF_TEST = "test the TPM"
     SHOW_SESSION = "show the session"  # a session
     SHOW_STATUS = "show the TPM's status"
+    START = "start a session"
     STOP = "stop the session"  # a session
     USE_ENGINE = "choose the engine"  # an engine
     USE_PROTOCOL = "choose the protocol"  # a protocol

@@ -42,6 +42,7 @@ _COMMANDS = {
     Action.SELF_TEST: "tpmconsole selftest",
     Action.SHOW_SESSION: "tpmconsole session show [ID]",
     Action.SHOW_STATUS: "tpmconsole status",
+    Action.START: "tpmconsole session start server NAME --listen HOST:PORT",
     Action.STOP: "tpmconsole session stop [ID]",
     Action.USE_ENGINE: "--engine [ENGINE]",
     Action.USE_PROTOCOL: "--protocol [PROTOCOL]",

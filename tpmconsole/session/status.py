@@ -50,6 +50,20 @@ class PeerInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class CrlInfo:
+    """A list of revoked certificates (CRL) that a session judges its peers by.
+
+    Attributes:
+        this_update: when it was made, ISO 8601 UTC.
+        next_update: its end: from then on every peer is refused.
+    """
+
+    issuer: str
+    this_update: str
+    next_update: str
+
+
+@dataclass(frozen=True, slots=True)
 class HandshakeTimes:
     """How long handshakes took here, in milliseconds, from the first byte to the last.
 
@@ -131,6 +145,7 @@ class SessionStatus:
         retry_at: when a client tries to connect again, ISO 8601 UTC; None where it does not wait.
         last_error: title, cause, remedy and time of the last thing that went wrong.
         unit: the systemd unit that runs it; None for none.
+        crl: of its lists of revoked certificates the one that ends first; None for none.
     """
 
     id: str
@@ -166,6 +181,7 @@ class SessionStatus:
     retry_at: str | None = None
     last_error: LastError | None = None
     unit: str | None = None
+    crl: CrlInfo | None = None
 
     @property
     def word(self) -> str:

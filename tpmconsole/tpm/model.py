@@ -146,6 +146,8 @@ class TpmHealth:
         hierarchies: by name: owner, endorsement, lockout, platform.
         pcrs: bank to index to digest in hex.
         persistent_handles: those in use, as ``0x81000001``; None where the TPM did not tell.
+        encrypted_sessions: whether it has what passwords are hidden with on their way to it; None
+            where it did not tell.
     """
 
     tcti: str
@@ -168,6 +170,7 @@ class TpmHealth:
     pcrs: Mapping[str, Mapping[int, str]]
     clock: Clock | None
     persistent_handles: tuple[str, ...] | None = None
+    encrypted_sessions: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``status --json`` (contract)."""

@@ -39,6 +39,7 @@ _KEYS = {
     Action.SELF_TEST: "t on page 1",
     Action.SHOW_SESSION: "Enter on page 4",
     Action.SHOW_STATUS: "page 1",
+    Action.START: "s or c on page 4",
     Action.STOP: "x on page 4",
     Action.USE_ENGINE: "engine [auto]",
     Action.USE_PROTOCOL: "protocol [https]",

@@ -23,7 +23,7 @@ GOOD = frozenset(
 )
 WARN = frozenset(
     {
-        *("NOT RUN", "SIMULATED", "EXPIRES", "WARN", "STARTING", "NO TRUST"),
+        *("NOT RUN", "SIMULATED", "EXPIRES", "CRL ENDS", "WARN", "STARTING", "NO TRUST"),
         *("WAITING", "NEXT", "SKIPPED", "NONE"),
         *("PASSWORD", "LAST TRY", "POLICY"),  # a key's
     }
@@ -31,6 +31,7 @@ WARN = frozenset(
 BAD = frozenset(
     {
         *("FAILED", "LOCKED", "EXPIRED", "FAIL", "NO", "FULL", "NO TPM", "NO CLOCK", "ERROR"),
+        *("CRL ENDED",),
         *("NOT HERE", "NO PARENT", "WRONG", "NO ALG", "NO ROOM"),  # a key's
         *("STOLEN", "FOUND", "WORKS"),  # the tour's
     }

@@ -11,6 +11,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tpmconsole.board.sessions import (
+    crl_state,
     plan_restart,
     plan_stop,
     reload,
@@ -198,7 +199,7 @@ class SessionsPage(Page):
         facts = [Fact("", "", self.unless_kiosk(NOTHING))]
         if session is not None:
             levels = BLOCK_LEVELS if self.app.has_class("unicode") else ASCII_LEVELS
-            facts = session_facts(session, levels)
+            facts = session_facts(session, levels, crl_state(self.board, session))
         elif user is not None:
             facts = user_facts(user)
         self.query_one(DetailPane).present(facts)
