@@ -147,7 +147,7 @@ def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
 
 def _settings(board: Board, _: Namespace) -> Answer:
     """Each setting, its value and where it came from."""
-    from tpmconsole.setting_names import TABLES
+    from tpmconsole.options import TABLES
     from tpmconsole.settings import KioskRules
 
     settings = board.settings
