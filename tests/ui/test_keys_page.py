@@ -112,3 +112,16 @@ async def test_a_key_from_a_file_is_imported_with_its_warning_and_passphrase(
         assert (made.origin, made.auth) == ("imported", "password")
         assert made.counts_towards_lockout is False
     check_still_there(elsewhere)
+
+
+async def test_a_handle_that_is_free_is_proposed(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        board = technician.app.board
+        create_key(board, "inside", Algorithm.EC_P256, handle=0x81000010)
+        create_key(board, "pump", Algorithm.EC_P256)
+        await technician.press("2")
+        await technician.sees("pump/key.pem")
+        await technician.idle()
+        await technician.press("p")
+        await technician.sees("0x81000011")

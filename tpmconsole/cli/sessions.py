@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.cli.common import Answer, read_auth
 from tpmconsole.cli.next_steps import say
 from tpmconsole.cli.parser import (
-    Parser,
     add_command,
     if_missing_option,
     key_password_options,
     other_password_options,
+    subcommands,
 )
 from tpmconsole.errors import ExitCode, usage_error
 from tpmconsole.inputs import Target, parse_address, parse_target
@@ -194,9 +194,9 @@ def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
 
 def add_commands(commands: Any) -> None:
     session = commands.add_parser("session", help="mutual-TLS sessions")
-    actions = session.add_subparsers(dest="action", required=True, parser_class=Parser)
+    actions = subcommands(session)
     start = actions.add_parser("start", help="start a session that outlives this command")
-    roles = start.add_subparsers(dest="role", required=True, parser_class=Parser)
+    roles = subcommands(start, "role")
     client = add_command(
         roles,
         "client",
