@@ -11,9 +11,9 @@ from support.swtpm import SwtpmAlone
 from support.technician import Technician, console
 from tpm2_pytss import ESAPI, ESYS_TR
 
-from tpmconsole.board.keys import key_files, persistent_keys
+from tpmconsole.board.keys import create_key, key_files, persistent_keys
 from tpmconsole.settings import Settings
-from tpmconsole.tpm.model import KeyFile
+from tpmconsole.tpm.model import Algorithm, KeyFile
 
 Make = Callable[..., Settings]
 
