@@ -268,3 +268,9 @@ def test_no_lockout_is_told_with_its_price(board: Shell) -> None:
     found = {one["identity"]: one for one in board.simulate("keys")["files"]}
     assert found["careful"]["counts_towards_lockout"]
     assert not found["careless"]["counts_towards_lockout"]
+
+
+def test_what_is_not_there_is_not_forgotten_by_making_it(shell: Shell) -> None:
+    error = shell.refuse(1, "forget", "nobody")
+    assert error["title"] == "Unknown identity"
+    assert "create" not in error["remedy"]

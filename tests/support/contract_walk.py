@@ -263,8 +263,8 @@ def _take_the_bus(walker: Place) -> None:
 
 def _start_pinging(walker: Place) -> None:
     walker.do(
-        "--simulate session start client gateway --connect 127.0.0.1:{port} --count 2"
-        " --interval 0.2 --engine bridge"
+        "--simulate session start client gateway --connect 127.0.0.1:{port} --protocol line"
+        " --count 2 --interval 0.2 --engine bridge"
     )
 
 

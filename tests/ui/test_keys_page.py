@@ -13,7 +13,7 @@ from support.technician import Technician, console
 from support.tpm_tools import key_below, tools
 from tpm2_pytss import ESAPI, ESYS_TR
 
-from tpmconsole.board.keys import key_files, persistent_keys
+from tpmconsole.board.keys import create_key, key_files, persistent_keys
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm, KeyFile
 
@@ -156,3 +156,16 @@ async def test_another_tool_s_key_and_one_at_a_handle_are_adopted(
         assert found == {"theirs": ("adopted", None), "maker": ("adopted", 0x81020001)}
         await technician.idle()
         assert tries(board.tpm) == 0
+
+
+async def test_a_handle_that_is_free_is_proposed(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        board = technician.app.board
+        create_key(board, "inside", Algorithm.EC_P256, handle=0x81000010)
+        create_key(board, "pump", Algorithm.EC_P256)
+        await technician.press("2")
+        await technician.sees("pump/key.pem")
+        await technician.idle()
+        await technician.press("p")
+        await technician.sees("0x81000011")

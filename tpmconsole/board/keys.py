@@ -356,7 +356,14 @@ def plan_persist(board: Board, name: str, handle: int) -> Plan[Identity]:
     identity = board.identities.get(name)
     return Plan(
         title=f"Persist {name}",
-        losses=(f"key.pem of '{name}': {MOVED_FOR_GOOD}",),
+        losses=(
+            f"key.pem of '{name}': {MOVED_FOR_GOOD}",
+            *(
+                f"session {one.id} runs with it: it goes on, and uses the handle when restarted"
+                for one in board.sessions.list()
+                if one.identity == name and not one.state.ended
+            ),
+        ),
         question=f"Move the key to {where}?",
         doing="moving the key into the TPM",
         apply=lambda auth: persist(board, name, handle, auth),

@@ -157,7 +157,7 @@ class KeysPage(KeyListPage):
     def _persist(self) -> None:
         key = self.chosen()
         if key is not None and key.identity is not None:
-            ask_persist(self, key.identity, self._changed)
+            ask_persist(self, key.identity, self.persistent, self._changed)
 
     def _evict(self) -> None:
         key = self.chosen()

@@ -120,6 +120,9 @@ def sparkline(values: Sequence[float], levels: str = ASCII_LEVELS) -> str:
 
 
 def _traffic(one: SessionStatus) -> str:
+    if one.protocol == "tls":
+        kept = "connection kept, nothing is sent on it" if one.connections else "not connected"
+        return f"{kept}, {one.reconnects} reconnects"
     words = [
         f"{one.messages} messages",
         f"{size_words(one.bytes_in)} in",

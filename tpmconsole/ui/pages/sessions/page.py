@@ -211,7 +211,10 @@ class SessionsPage(Page):
         self.job("", self.board.summaries, lambda all_: self._ask_with(role, all_))
 
     def _ask_with(self, role: str, summaries: Sequence[Summary]) -> None:
-        ready = [one.name for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
+        usable = [one for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
+        # Those whose certificate is for the role come first.
+        usable.sort(key=lambda one: one.role not in (role, "both", None))
+        ready = [one.name for one in usable]
         if not ready:
             self.console.say("no identity is ready: make one on page 3", bad=True)
             return
