@@ -378,7 +378,7 @@ KEYS_AND_CERTIFICATES = (
     Step("forget", "forget fixed --yes"),
     Step(
         "create-adopt",
-        "--simulate create taken --handle 0x81000011 --adopt",
+        "--simulate create taken --from-handle 0x81000011",
         before=_forget_the_guest,
     ),
 )

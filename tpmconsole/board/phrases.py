@@ -33,6 +33,7 @@ USABLE = {
     "yes": "YES",
     "not-this-tpm": "NOT HERE",
     "parent-missing": "NO PARENT",
+    "other-parent": "PARENT",
     "needs-password": "PASSWORD",
     "wrong-password": "WRONG",
     "last-try": "LAST TRY",

@@ -18,6 +18,8 @@ RECENT = 24
 # What a session was told to be; from its own mouth it counts for nothing.
 _OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit")
 
+_DAMAGED = "Session file damaged"
+
 
 class State(StrEnum):
     """Where a session is in its life; ``session show`` has these words."""
@@ -203,12 +205,18 @@ class SessionStatus:
         """
         good, bad = values_of(SessionStatus, data)
         good["last_error"], wrong = _error_of(data.get("last_error"))
-        bad = [name for name in bad if name not in (*_OF_THE_ORDER, "last_error")] + wrong
+        bad = [name for name in bad if name != "last_error"] + wrong
         if "state" not in good:
             raise ValueError("no state of a session")
         said = {name: value for name, value in good.items() if name not in _OF_THE_ORDER}
         facts = replace(self, **said)
         return replace(facts, last_error=_damage(bad)) if bad else facts
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with its file, in words; empty where nothing is."""
+        damaged = self.last_error is not None and self.last_error.title == _DAMAGED
+        return self.last_error.cause if damaged and self.last_error else ""
 
     def begun(self, pid: int, start_time: int, address: str) -> SessionStatus:
         """The same session as its process begins, for the first time or again."""
@@ -256,7 +264,7 @@ def _error_of(data: Any) -> tuple[LastError | None, list[str]]:
 
 def _damage(bad: Sequence[str]) -> LastError:
     return LastError(
-        "Session file damaged",
+        _DAMAGED,
         f"what the session says of itself has no good {', '.join(bad)}",
         "start the session again; where it comes again, the session may have been taken over",
     )

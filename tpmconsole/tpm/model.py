@@ -279,7 +279,8 @@ class KeyCheck:
         answer: one of ``yes``, ``not-this-tpm`` (or damaged: the TPM cannot tell them apart),
             ``parent-missing``, ``needs-password``, ``wrong-password``, ``last-try`` (not sent: a
             wrong password would lock the TPM), ``locked-out``, ``policy``, ``unsupported``,
-            ``no-room``, ``cannot-sign``.
+            ``no-room``, ``cannot-sign``, ``other-parent`` (this TPM made it, below another parent
+            than its file says).
         reason: the same in a sentence, with the remedy where there is one.
         needs: whose password would help, as in ``ConsoleError``.
     """

@@ -34,6 +34,7 @@ class Field:
         choices: if given, the allowed values; the first is chosen unless ``value`` is another.
         secret: shown as stars while it is typed.
         with_: Enter skips this field while the field of that name is empty.
+        rare: Enter skips this field: its first value is nearly always right.
         demanded: for a secret: something was typed into it before, so it must not be empty until
             the user chooses "no password".
         check: gets all values, and raises a ConsoleError if this one is not valid.
@@ -46,6 +47,7 @@ class Field:
     choices: tuple[str, ...] = ()
     secret: bool = False
     with_: str = ""
+    rare: bool = False
     demanded: bool = False
     check: Callable[[Mapping[str, str]], None] | None = None
 
@@ -176,8 +178,8 @@ class FormDialog(Dialog[Mapping[str, str]]):
         index = self._current()
         following = len(self.fields) if index is None else index + 1
         for number in range(following, len(self.fields)):
-            before = self.fields[number].with_
-            if not before or values[before]:
+            field = self.fields[number]
+            if not field.rare and (not field.with_ or values[field.with_]):
                 if self._right(values, range(following - 1, following)):
                     self._entry(number).focus()
                 return

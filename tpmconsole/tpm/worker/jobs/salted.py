@@ -33,6 +33,7 @@ from tpmconsole.tpm.worker.jobs.primary_keys import (
     storage_is_rsa,
 )
 from tpmconsole.tpm.worker.jobs.salted_commands import SaltedCommands
+from tpmconsole.tpm.worker.jobs.templates import storage_key
 
 # What a TPM says to a cipher, a mode (TPM_RC_MODE), a hash or a command that it lacks.
 _LACKING = (Code.SYMMETRIC, 0x089, Code.HASH, Code.COMMAND_CODE)
@@ -113,7 +114,7 @@ def is_lost(rc: int) -> bool:
 def _open(esapi: ESAPI) -> None:
     by_storage, rsa = storage_is_free(esapi), storage_is_rsa(esapi)
     hierarchy = ESYS_TR.OWNER if by_storage else ESYS_TR.NULL
-    with flushed(esapi, make_primary(esapi, hierarchy, rsa=rsa)) as key:
+    with flushed(esapi, make_primary(esapi, hierarchy, storage_key(rsa=rsa))) as key:
         if by_storage:
             salt_with(esapi, key)
         else:
