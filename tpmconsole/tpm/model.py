@@ -244,7 +244,7 @@ class PersistentKey:
     """A key kept inside the TPM.
 
     Attributes:
-        handle: ``0x81000001``.
+        handle: ``0x81000001``. One that cannot be read has this and ``reason`` alone.
         name: the TPM's Name of the object, hex.
         purpose: what it is for, in words: storage root key, endorsement key, signing key …
         auth: ``none``, ``password``, ``policy`` or None where the TPM does not tell.
@@ -252,10 +252,10 @@ class PersistentKey:
     """
 
     handle: str
-    algorithm: str
-    attributes: tuple[str, ...]
-    name: str
-    purpose: str
+    algorithm: str | None = None
+    attributes: tuple[str, ...] = ()
+    name: str | None = None
+    purpose: str = "cannot be read"
     auth: str | None = None
     identity: str | None = None
     public_pem: str | None = None
@@ -263,6 +263,11 @@ class PersistentKey:
     usable: bool | None = None
     reason: str | None = None
     origin: str | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is known what it is."""
+        return self.algorithm is not None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -27,7 +27,6 @@ from tpmconsole.tpm.model import KeyRef
 from tpmconsole.tpm.responses import Code, base, explain, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack
 from tpmconsole.tpm.worker.jobs.load_key import (
-    area_of,
     loaded,
     persistent,
     salt_by_storage,
@@ -261,8 +260,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             handle = stack.enter_context(loaded(esapi, key, access.auth))
         else:
             assert source.handle is not None  # noqa: S101 - a source is one or the other
-            handle = stack.enter_context(persistent(esapi, source.handle))
-            area = area_of(esapi, handle)
+            handle, area = stack.enter_context(persistent(esapi, source.handle))
             check_can_sign(area)
             access.check_attempt(esapi, area)
             if access.auth.key:

@@ -44,7 +44,11 @@ def row(key: Key, answer: KeyCheck | None, folder: Path) -> list[str]:
 
 def usable_word(key: Key, answer: KeyCheck | None) -> str:
     """The answer in a word; ``?`` where nobody asked."""
-    if isinstance(key, KeyFile) and key.kind not in (KeyKind.LOADABLE, KeyKind.IMPORTABLE):
+    if isinstance(key, KeyFile):
+        may_be = key.kind in (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
+    else:
+        may_be = key.readable
+    if not may_be:
         return "NO"
     return "?" if answer is None else USABLE.get(answer.answer, "NO")
 
@@ -58,6 +62,7 @@ def facts(key: Key, answer: KeyCheck | None) -> list[Fact]:
         parent = f", parent {key.parent}" if key.parent else ""
         lines = [Fact("Kind", "", f"{_algorithm(key)}{key.kind.value}{parent}{_origin(key)}")]
     else:
+        reason = reason if key.readable else key.reason or key.purpose
         lines = [Fact("Purpose", "", f"{_algorithm(key)}{key.purpose}{_origin(key)}")]
     lines += [
         Fact("Attributes", "", ", ".join(key.attributes) or "-"),
@@ -102,7 +107,7 @@ def all_facts(key: Key, answer: KeyCheck | None, used_by: Sequence[str]) -> list
         lines += [Fact("Description", "", described)] if described else []
         lines += [Fact("Remark", "WARN", printable(one)) for one in key.remarks]
     else:
-        lines.append(Fact("Name", "", key.name))
+        lines += [Fact("Name", "", key.name)] if key.name else []
     users = [printable(one) for one in used_by] or ["nothing that is known here"]
     lines += [Fact("Used by" if number == 0 else "", "", one) for number, one in enumerate(users)]
     if key.public_pem:
