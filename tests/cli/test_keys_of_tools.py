@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.passwords import write_password
-from support.shell import QuickShell
 from support.swtpm import SwtpmAlone
-from support.tools import PARENT, STORAGE, KeyMaker, needs_tools
+from support.tools import PARENT, STORAGE, Bench, needs_tools
 
 from tpmconsole.tpm.keyfile import inspect
 
 pytestmark = needs_tools
-
-
-class Bench:
-    """A command line and other people's tools on one TPM."""
-
-    def __init__(self, swtpm: SwtpmAlone, state: Path, folder: Path) -> None:
-        self.shell = QuickShell(state)
-        self.tools = KeyMaker(swtpm.connection, folder)
-        self._tpm = ("--tcti", swtpm.connection.tcti)
-
-    def __call__(self, *arguments: str) -> tuple[int, Any]:
-        """Run a command; its exit code and its JSON."""
-        done = self.shell(*self._tpm, *arguments, "--json")
-        assert "Traceback" not in done.stdout + done.stderr
-        return done.returncode, json.loads(done.stdout)
-
-    def text(self, *arguments: str) -> str:
-        """What a command prints for people."""
-        return self.shell(*self._tpm, *arguments).stdout
-
-    @property
-    def used(self) -> int:
-        """The lock-out counter."""
-        return int(self("status")[1]["lockout"]["failed_tries"])
 
 
 @pytest.fixture

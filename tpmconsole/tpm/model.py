@@ -89,9 +89,10 @@ class Lockout:
 
     Attributes:
         locked: passwords of protected keys are refused, right ones too.
-        failed_tries: wrong passwords that count now.
-        max_tries: so many lead to the lock-out.
-        interval_s: seconds until one failed try is forgiven.
+        failed_tries: tries that count now: wrong passwords, and each time that the power was lost
+            after a key that counts had been used (Part 1, 19.8.5).
+        max_tries: so many lead to the lock-out; 0 allows none.
+        interval_s: seconds until one failed try is forgiven; 0 switches the protection off.
         recovery_s: seconds after a wrong lockout authorisation until it may be tried again.
     """
 
@@ -102,8 +103,18 @@ class Lockout:
     recovery_s: int
 
     @property
+    def off(self) -> bool:
+        """Whether no wrong password is counted (TPM2_DictionaryAttackParameters, Part 3, 25.3)."""
+        return self.interval_s == 0 and self.max_tries > 0
+
+    @property
     def tries_left(self) -> int:
         return 0 if self.locked else max(0, self.max_tries - self.failed_tries)
+
+    @property
+    def last_try(self) -> bool:
+        """Whether the next wrong password locks the TPM."""
+        return self.tries_left == 1 and not self.off
 
 
 @dataclass(frozen=True, slots=True)

@@ -291,7 +291,8 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     ),
     Code.LOCKOUT: (
         "TPM locked out",
-        "too many wrong passwords: it refuses protected keys, with the right password too",
+        "too many wrong passwords, or the power was lost while a key that counts was in use: it "
+        "refuses protected keys, with the right password too",
         "wait until tries are forgiven (status shows how long), or reset the lock-out",
     ),
 }

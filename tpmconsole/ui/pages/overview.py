@@ -220,7 +220,7 @@ def health_facts(health: TpmHealth) -> list[Fact]:
         facts += [Fact("Why", "", error.cause), Fact("Try", "", say(error.remedy))]
     if health.lockout:
         details = lockout_details(health.lockout)
-        if health.lockout.locked:
+        if health.lockout.locked and health.lockout.max_tries:
             details += "; protected keys are refused until then, or until it is reset (l)"
         facts.append(Fact("Lock-out", lockout_state(health.lockout), details))
     if health.persistent and health.transient:

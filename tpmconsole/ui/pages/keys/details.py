@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.dependents import fingerprint
-from tpmconsole.board.phrases import USABLE, auth_word, guard_words, mode_words
+from tpmconsole.board.phrases import PROTECTION_OFF, USABLE, auth_word, guard_words, mode_words
 from tpmconsole.text import printable
-from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind
+from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind, Lockout
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
@@ -53,8 +53,12 @@ def usable_word(key: Key, answer: KeyCheck | None) -> str:
     return "?" if answer is None else USABLE.get(answer.answer, "NO")
 
 
-def facts(key: Key, answer: KeyCheck | None) -> list[Fact]:
-    """The detail pane."""
+def facts(key: Key, answer: KeyCheck | None, lockout: Lockout | None) -> list[Fact]:
+    """The detail pane.
+
+    Args:
+        lockout: the TPM's protection now; None where that is not known.
+    """
     reason = answer.reason if answer else _NOT_ASKED
     lines = []
     if isinstance(key, KeyFile):
@@ -66,7 +70,7 @@ def facts(key: Key, answer: KeyCheck | None) -> list[Fact]:
         lines = [Fact("Purpose", "", f"{_algorithm(key)}{key.purpose}{_origin(key)}")]
     lines += [
         Fact("Attributes", "", ", ".join(key.attributes) or "-"),
-        Fact("Wrong try", "", _guard(key)),
+        Fact("Wrong try", "", _guard(key, lockout)),
         Fact("Usable", usable_word(key, answer), reason),
     ]
     if isinstance(key, KeyFile) and (open_to_others := mode_words(key.mode)):
@@ -82,25 +86,30 @@ def _origin(key: Key) -> str:
     return ", IMPORTED: existed outside the TPM" if key.origin == "imported" else ""
 
 
-def _guard(key: Key) -> str:
+def _guard(key: Key, lockout: Lockout | None) -> str:
     """Whether a wrong password counts, and why."""
-    if key.auth in ("none", "password") and key.counts_towards_lockout is not None:
-        return guard_words(password=key.auth == "password", noda=not key.counts_towards_lockout)
+    counts = key.counts_towards_lockout
+    if key.auth in ("none", "password") and counts is not None:
+        return guard_words(password=key.auth == "password", noda=not counts, lockout=lockout)
+    if counts and lockout is not None and lockout.off:
+        return PROTECTION_OFF
     return {
         True: "counts towards the lock-out, if the key has a password",
         False: "does not count towards the lock-out",
         None: "unknown",
-    }[key.counts_towards_lockout]
+    }[counts]
 
 
-def all_facts(key: Key, answer: KeyCheck | None, used_by: Sequence[str]) -> list[Fact]:
-    """Everything about a key but its public key in PEM."""
+def all_facts(
+    key: Key, answer: KeyCheck | None, used_by: Sequence[str], lockout: Lockout | None
+) -> list[Fact]:
+    """Everything about a key but its public key in PEM; arguments as ``facts``'."""
     mode = f", mode {key.mode}" if isinstance(key, KeyFile) and key.mode else ""
     # The folder of the identities goes without saying: each line costs bytes.
     ours = isinstance(key, KeyFile) and key.identity
     where = f"identities/{key.identity}/key.pem" if ours else printable(place(key))
     lines = [Fact("Where", "", where + mode)]
-    lines += [one for one in facts(key, answer) if one.text != _NOT_ASKED]
+    lines += [one for one in facts(key, answer, lockout) if one.text != _NOT_ASKED]
     if isinstance(key, KeyFile):
         lines += [Fact("Policy", "", printable("; ".join(key.policy)))] if key.policy else []
         described = printable(key.description) if key.description else ""
