@@ -47,7 +47,7 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
         clock = health.clock
         rows.append(("Resets", f"{clock.reset_count}, restarts {clock.restart_count}"))
     for label, text in rows:
-        yield f"{label:<12} {text}"
+        yield f"{label:<12} {text or '-'}"
 
 
 def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:

@@ -14,6 +14,7 @@ SELF_TEST = {
     SelfTestResult.PASSED: "PASSED",
     SelfTestResult.FAILED: "FAILED",
     SelfTestResult.NOT_RUN: "NOT RUN",
+    SelfTestResult.UNKNOWN: "NOT TOLD",
 }
 
 BETTER_MADE_HERE = (

@@ -61,6 +61,7 @@ class SelfTestResult(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_RUN = "not-run"
+    UNKNOWN = "unknown"  # the TPM does not tell
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,6 +69,8 @@ def self_test(examination: Examination) -> Finding:
     evidence = (f"test result bytes {health.self_test.data}",) if health.self_test.data else ()
     if result is SelfTestResult.FAILED:
         return fail(text, "power the board off and on; if it stays, replace the chip", *evidence)
+    if result is SelfTestResult.UNKNOWN:
+        return skipped(text, NextStep(Action.SELF_TEST, text="run: {}"))
     if result is SelfTestResult.NOT_RUN:
         return warn(text, NextStep(Action.SELF_TEST, text="run: {}"), *evidence)
     return ok(text, *evidence)

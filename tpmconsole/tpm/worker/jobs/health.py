@@ -16,6 +16,7 @@ from tpmconsole.tpm.model import Clock, Hierarchy, Room, SelfTestResult, TpmHeal
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.tcti import is_simulator_tcti
 from tpmconsole.tpm.worker.jobs import capability
+from tpmconsole.tpm.worker.jobs.capability import unless_missing
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.dictionary_attack import LOCKOUT_AUTH, lockout_of
 from tpmconsole.tpm.worker.jobs.selftest import read_result, run_test
@@ -103,9 +104,11 @@ def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
     """What only a working TPM tells."""
     state = capability.properties(esapi, TPM2_PT.VAR)
     if "algorithms" not in context.constant:
+        algorithms = unless_missing(lambda: capability.algorithms(esapi)) or ()
+        curves = unless_missing(lambda: capability.curves(esapi)) or ()
         context.constant |= {
-            "algorithms": tuple(tcg.algorithm(one) for one in capability.algorithms(esapi)),
-            "curves": tuple(tcg.curve(one) for one in capability.curves(esapi)),
+            "algorithms": tuple(tcg.algorithm(one) for one in algorithms),
+            "curves": tuple(tcg.curve(one) for one in curves),
         }
     return {
         "lockout": lockout_of(state),
@@ -117,8 +120,8 @@ def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
         ),
         "algorithms": context.constant["algorithms"],
         "curves": context.constant["curves"],
-        "pcrs": {} if brief else _pcrs(esapi),
-        "clock": _clock(esapi),
+        "pcrs": {} if brief else unless_missing(lambda: _pcrs(esapi)) or {},
+        "clock": unless_missing(lambda: _clock(esapi)),
         "persistent_handles": tuple(
             f"0x{one:08x}" for one in capability.handles(esapi, PERSISTENT_FIRST)
         ),
