@@ -33,6 +33,9 @@ def users(board: Board, key: KeyFile | PersistentKey) -> tuple[str, ...]:
 def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
     wanted = fingerprint(key.public_pem) if key.public_pem else None
     for identity in board.identities.all():
+        if identity.closed:
+            yield f"identity {identity.name}: perhaps; {identity.problem}"
+            continue
         if identity.name == key.identity:
             yield f"identity {identity.name}: its key"
         # The Overview tells what is wrong with a damaged one.

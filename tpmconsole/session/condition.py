@@ -7,7 +7,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import find_state, read_facts, read_order, state_of
+from tpmconsole.session.directory import (
+    MayNotLookError,
+    find_state,
+    first_facts,
+    read_facts,
+    read_order,
+    state_of,
+)
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.ownership import is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
@@ -27,27 +34,48 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
         log: the console's log, named to the user where it tells more.
     """
     try:
-        order = read_order(folder, with_key=False)
-        state = state_of(folder, order.unit)
-        facts, boot = read_facts(folder, order)
-        if facts.state.ended:
-            return facts
-        this_boot = boot == boot_id()
-        process = process_of(facts)
-        if this_boot and process is not None and is_theirs(process, state):
-            return facts
-        if this_boot and process is None and _age_s(facts) < SILENT_S:
-            return facts
-        # What it wrote as its last may have come after we read.
-        facts, _ = read_facts(folder, order)
+        return _looked(folder, log)
+    except MayNotLookError as closed:
+        return replace(_told(folder), since="", last_error=LastError.of(closed), unseen=True)
     except ConsoleError as damage:
-        role = folder.name.partition("-")[0]
-        broken = SessionStatus(folder.name, role, "", "", state=State.FAILED)
-        return replace(broken, last_error=LastError.of(damage))
+        return replace(_bare(folder), state=State.FAILED, last_error=LastError.of(damage))
+
+
+def _looked(folder: Path, log: Path) -> SessionStatus:
+    """The same for a session whose files can be read.
+
+    Raises:
+        ConsoleError: they cannot.
+    """
+    order = read_order(folder, with_key=False)
+    state = state_of(folder, order.unit)
+    facts, boot = read_facts(folder, order)
+    if facts.state.ended:
+        return facts
+    this_boot = boot == boot_id()
+    process = process_of(facts)
+    if this_boot and process is not None and is_theirs(process, state):
+        return facts
+    if this_boot and process is None and _age_s(facts) < SILENT_S:
+        return facts
+    # What it wrote as its last may have come after we read.
+    facts, _ = read_facts(folder, order)
     if facts.state.ended:
         return facts
     silence = ended_without_a_word(folder, log, facts.unit)
     return facts.ended(State.FAILED, facts.since, LastError.of(silence))
+
+
+def _told(folder: Path) -> SessionStatus:
+    """What a session was told, as far as we may look."""
+    try:
+        return first_facts(folder.name, read_order(folder, with_key=False))
+    except ConsoleError:
+        return _bare(folder)
+
+
+def _bare(folder: Path) -> SessionStatus:
+    return SessionStatus(folder.name, folder.name.partition("-")[0], "", "")
 
 
 def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> ConsoleError:

@@ -128,7 +128,7 @@ class SessionManager:
                 another one's process.
         """
         folder = self._known(session)
-        facts = self._begun(folder)
+        facts = _seen(self._begun(folder))
         process = process_of(facts)
         if facts.state.ended or process is None:
             return facts
@@ -159,7 +159,7 @@ class SessionManager:
                 the files hold now cannot be used: then it goes on as it was.
         """
         folder = self._known(session)
-        facts = facts_now(folder, self._log)
+        facts = _seen(facts_now(folder, self._log))
         check_no_service(facts, "reload")
         process = process_of(facts)
         if facts.state != State.RUNNING or process is None:
@@ -190,7 +190,7 @@ class SessionManager:
         Raises:
             ConsoleError: it runs.
         """
-        if not self.show(session).state.ended:
+        if not _seen(self.show(session)).state.ended:
             raise ConsoleError(
                 "Session runs",
                 f"{session} is running; systemd could not start it beside itself",
@@ -244,7 +244,7 @@ class SessionManager:
         for facts in self.list():
             if facts.state.ended or facts.role != spec.role or facts.identity != spec.identity:
                 continue
-            if self.spec(facts.id) == spec:
+            if not facts.unseen and self.spec(facts.id) == spec:
                 return facts
         return None
 
@@ -286,6 +286,7 @@ class SessionManager:
         while True:
             facts = facts_now(folder, self._log)
             known = facts.state.ended or process_of(facts) is not None
+            known = known or facts.unseen
             if known or time.monotonic() > deadline:
                 return facts
             time.sleep(POLL_S)
@@ -303,8 +304,9 @@ class SessionManager:
 
     def _known(self, session: str) -> Path:
         folder = self._folder / session
-        if not ID.fullmatch(session) or not folder.is_dir():
-            known = ", ".join(sorted(names(self._folder))) or "there are none"
+        there = sorted(names(self._folder))
+        if session not in there:
+            known = ", ".join(there) or "there are none"
             raise ConsoleError(
                 "Unknown session", f"there is no session '{session[:40]}'", f"use one of: {known}"
             )
@@ -315,6 +317,18 @@ class SessionManager:
         ended = [facts.id for facts in self.list() if facts.state.ended and not facts.unit]
         for session in ended[:-ENDED_KEPT]:
             shutil.rmtree(self._folder / session, ignore_errors=True)
+
+
+def _seen(facts: SessionStatus) -> SessionStatus:
+    """A session of which we know how it is.
+
+    Raises:
+        ConsoleError: we may not look.
+    """
+    why = facts.last_error
+    if facts.unseen and why is not None:
+        raise ConsoleError(why.title, why.cause, why.remedy, ExitCode.UNEXPECTED)
+    return facts
 
 
 def _has_started(folder: Path, event: dict[str, Any]) -> bool:

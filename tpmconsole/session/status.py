@@ -15,7 +15,8 @@ from tpmconsole.session.said import remedy_of, shown, values_of
 
 RECENT = 24
 # What a session was told to be; from its own mouth it counts for nothing.
-_OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit")
+_OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit", "unseen")
+UNKNOWN = "unknown"
 
 
 class State(StrEnum):
@@ -127,6 +128,8 @@ class SessionStatus:
         retry_at: when a client tries to connect again, ISO 8601 UTC; None where it does not wait.
         last_error: title, cause, remedy and time of the last thing that went wrong.
         unit: the systemd unit that runs it; None for none.
+        unseen: we may not look how it is, and ``last_error`` says why; for others the state is then
+            ``unknown``. No session says that of itself.
     """
 
     id: str
@@ -161,15 +164,20 @@ class SessionStatus:
     retry_at: str | None = None
     last_error: LastError | None = None
     unit: str | None = None
+    unseen: bool = False
 
     @property
     def word(self) -> str:
         """The state in one word: ``waiting`` for one that runs and cannot go on just now."""
+        if self.unseen:
+            return UNKNOWN
         return "waiting" if self.waiting_for and not self.state.ended else self.state.value
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``session show --json``."""
         data = asdict(self)
+        if data.pop("unseen"):
+            data["state"] = UNKNOWN
         if self.last_error is not None:
             data["last_error"] = self.last_error.to_json()
         return data

@@ -23,7 +23,17 @@ GOOD = frozenset(
 )
 WARN = frozenset(
     {
-        *("NOT RUN", "NOT TOLD", "OFF", "SIMULATED", "EXPIRES", "WARN", "STARTING", "NO TRUST"),
+        *(
+            "NOT RUN",
+            "NOT TOLD",
+            "UNKNOWN",
+            "OFF",
+            "SIMULATED",
+            "EXPIRES",
+            "WARN",
+            "STARTING",
+            "NO TRUST",
+        ),
         *("WAITING", "NEXT", "SKIPPED", "NONE"),
         *("PASSWORD", "LAST TRY", "POLICY"),  # a key's
     }

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -42,8 +42,8 @@ class OverviewPage(Page):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         # Not read yet: "none" would be a claim.
-        self._identities: list[Summary] | None = None
-        self._sessions: list[SessionStatus] | None = None
+        self._identities: list[Summary] | ConsoleError | None = None
+        self._sessions: list[SessionStatus] | ConsoleError | None = None
 
     def on_mount(self) -> None:
         self._present()
@@ -146,8 +146,10 @@ class OverviewPage(Page):
 
     # The lists
 
-    def _read_lists(self) -> tuple[list[Summary], list[SessionStatus]]:
-        return self.board.summaries(), self.board.sessions.list()
+    def _read_lists(
+        self,
+    ) -> tuple[list[Summary] | ConsoleError, list[SessionStatus] | ConsoleError]:
+        return unless_refused(self.board.summaries), unless_refused(self.board.sessions.list)
 
     def _lists_read(self, lists: Any) -> None:
         self._identities, self._sessions = lists
@@ -160,11 +162,33 @@ class OverviewPage(Page):
             items = [*health_facts(health)]
         elif gone:
             items = [*no_tpm_facts(gone)]
-        items += clock_facts(self._identities or [])
-        if self._identities is not None and self._sessions is not None:
-            items += identity_facts(self._identities)
-            items += session_facts(self._sessions)
+        identities, sessions = self._identities, self._sessions
+        items += clock_facts(identities if isinstance(identities, list) else [])
+        if identities is not None and sessions is not None:
+            items += _unless_refused("Identities", identities, identity_facts)
+            items += _unless_refused("Sessions", sessions, session_facts)
         self.query_one(Details).present(items)
+
+
+Listed = TypeVar("Listed")
+
+
+def unless_refused(read: Callable[[], list[Listed]]) -> list[Listed] | ConsoleError:
+    """A list, or why it may not be read: neither list hides the other."""
+    try:
+        return read()
+    except ConsoleError as error:
+        return error
+
+
+def _unless_refused(
+    title: str,
+    found: list[Listed] | ConsoleError,
+    facts: Callable[[list[Listed]], list[Fact | Heading]],
+) -> list[Fact | Heading]:
+    if isinstance(found, ConsoleError):
+        return [Heading(title), Fact("", "ERROR", f"{found.cause}; {say(found.remedy)}")]
+    return facts(found)
 
 
 def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
