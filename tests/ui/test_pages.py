@@ -191,3 +191,13 @@ async def test_what_was_said_of_a_page_is_not_said_of_the_next(settings: Make) -
         await technician.press("3")
         await technician.sees("1 Key")
         assert "n goes to the next" not in technician.screen()
+
+
+async def test_identities_that_cannot_be_read_hide_nothing_else(settings: Make) -> None:
+    known = settings(simulate=True)
+    known.identities.parent.mkdir(parents=True, exist_ok=True)
+    known.identities.write_text("no folder")
+    async with console(known) as technician:
+        await technician.sees("Not a directory")
+        await technician.sees("persistent keys, room for")
+        await technician.sees("start one on page 4, Sessions")
