@@ -31,7 +31,7 @@ def _line(bench: Bench) -> str:
 
 def _doctor(bench: Bench) -> tuple[str, str, str]:
     """State, finding and remedy of the doctor's probe."""
-    (found,) = (one for one in bench("doctor")[1] if one["probe"] == "lock-out")
+    (found,) = (one for one in bench("doctor")[1]["findings"] if one["probe"] == "lock-out")
     return found["state"], found["finding"], found.get("remedy", "")
 
 

@@ -99,7 +99,7 @@ def test_a_chip_that_does_not_tell_its_test_result(board: Board) -> None:
     status, told = board("status")
     assert (status, told["self_test"]["result"], told["mode"]) == (0, "unknown", "operational")
     assert "NOT TOLD" in board.lines()["Self-test"]
-    probe = next(one for one in board("doctor")[1] if one["probe"] == "self-test")
+    probe = next(one for one in board("doctor")[1]["findings"] if one["probe"] == "self-test")
     assert probe["state"] == "skipped"
     # A test that succeeds says so itself.
     status, tested = board("selftest")

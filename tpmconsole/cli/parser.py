@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tpmconsole.cli.output import tell
 from tpmconsole.errors import usage_error
 
 
@@ -41,6 +42,10 @@ class Parser(argparse.ArgumentParser):
         if left:
             self.error(f"unrecognized arguments: {' '.join(left)}")
         return found, left
+
+    def print_help(self, _: Any = None) -> None:
+        """As every answer is printed: argparse itself says nothing where it cannot."""
+        tell(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
         raise usage_error("Wrong usage", message, f"see: {self.prog} --help")

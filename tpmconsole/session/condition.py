@@ -9,16 +9,17 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import (
     MayNotLookError,
-    find_state,
+    SessionConfig,
+    find_places,
     first_facts,
     read_facts,
     read_order,
     state_of,
 )
 from tpmconsole.session.launcher import last_words
-from tpmconsole.session.ownership import is_theirs, process_of
+from tpmconsole.session.ownership import holder_of, is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
-from tpmconsole.system.processes import boot_id
+from tpmconsole.system.processes import NoProcError, Process, boot_id
 
 # A session that has not told its process number by now never will.
 SILENT_S = 30.0
@@ -34,48 +35,53 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
         log: the console's log, named to the user where it tells more.
     """
     try:
-        return _looked(folder, log)
-    except MayNotLookError as closed:
-        return replace(_told(folder), since="", last_error=LastError.of(closed), unseen=True)
+        order = read_order(folder, with_key=False)
     except ConsoleError as damage:
-        return replace(_bare(folder), state=State.FAILED, last_error=LastError.of(damage))
-
-
-def _looked(folder: Path, log: Path) -> SessionStatus:
-    """The same for a session whose files can be read.
-
-    Raises:
-        ConsoleError: they cannot.
-    """
-    order = read_order(folder, with_key=False)
-    state = state_of(folder, order.unit)
-    facts, boot = read_facts(folder, order)
-    if facts.state.ended:
-        return facts
-    this_boot = boot == boot_id()
-    process = process_of(facts)
-    if this_boot and process is not None and is_theirs(process, state):
-        return facts
-    if this_boot and process is None and _age_s(facts) < SILENT_S:
-        return facts
-    # What it wrote as its last may have come after we read.
-    facts, _ = read_facts(folder, order)
+        return _broken(SessionStatus(folder.name, folder.name.partition("-")[0], "", ""), damage)
+    try:
+        facts, is_at_work = _as_said(folder, order)
+        if is_at_work or facts.state.ended:
+            return facts
+        # What it wrote as its last may have come after we read.
+        facts, _ = read_facts(folder, order)
+    except NoProcError:
+        raise  # it may well run
+    except ConsoleError as damage:
+        closed = isinstance(damage, MayNotLookError)
+        process = None if closed else holder_of(state_of(folder, order.unit))
+        return _broken(first_facts(folder.name, order), damage, process)
     if facts.state.ended:
         return facts
     silence = ended_without_a_word(folder, log, facts.unit)
     return facts.ended(State.FAILED, facts.since, LastError.of(silence))
 
 
-def _told(folder: Path) -> SessionStatus:
-    """What a session was told, as far as we may look."""
-    try:
-        return first_facts(folder.name, read_order(folder, with_key=False))
-    except ConsoleError:
-        return _bare(folder)
+def _as_said(folder: Path, order: SessionConfig) -> tuple[SessionStatus, bool]:
+    """A session as it says it is, and whether its process is at work; errors as ``read_facts``."""
+    facts, boot = read_facts(folder, order)
+    if facts.state.ended or boot != boot_id():
+        return facts, False
+    state, process = state_of(folder, order.unit), process_of(facts)
+    if process is None and _age_s(facts) < SILENT_S:
+        return facts, True
+    if process is not None and is_theirs(process, state):
+        return facts, True
+    holder = holder_of(state)
+    if holder is None:
+        return facts, False
+    return replace(facts, pid=holder.pid, start_time=holder.started), True  # it names another one
 
 
-def _bare(folder: Path) -> SessionStatus:
-    return SessionStatus(folder.name, folder.name.partition("-")[0], "", "")
+def _broken(
+    facts: SessionStatus, damage: ConsoleError, process: Process | None = None
+) -> SessionStatus:
+    """A session that does not say how it is, or not to us; its process may be at work."""
+    if isinstance(damage, MayNotLookError):
+        return replace(facts, since="", last_error=LastError.of(damage), unseen=True)
+    facts = replace(facts, state=State.FAILED, last_error=LastError.of(damage))
+    if process is None:
+        return facts
+    return replace(facts, state=State.RUNNING, pid=process.pid, start_time=process.started)
 
 
 def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> ConsoleError:
@@ -84,7 +90,7 @@ def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> Co
     Args:
         unit: the systemd unit that runs it, whose journal then has its log.
     """
-    words = "" if unit else last_words(find_state(folder))
+    words = "" if unit else last_words(find_places(folder).state)
     again = f"start it again; if it happens again, look into {log}"
     if unit:
         again = f"wait: systemd starts it again; where it does not: journalctl -u {unit}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.app import ComposeResult
@@ -161,12 +162,15 @@ class OverviewPage(Page):
         if health:
             items = [*health_facts(health)]
         elif gone:
-            items = [*no_tpm_facts(gone)]
+            remedy = self.unless_kiosk(_remedy(gone), "tell whoever looks after this board")
+            items = [*no_tpm_facts(gone, remedy)]
         identities, sessions = self._identities, self._sessions
         items += clock_facts(identities if isinstance(identities, list) else [])
         if identities is not None and sessions is not None:
-            items += _unless_refused("Identities", identities, identity_facts)
-            items += _unless_refused("Sessions", sessions, session_facts)
+            first = self.unless_kiosk("make the first one on page 3, Provision")
+            start = self.unless_kiosk("start one on page 4, Sessions")
+            items += _unless_refused("Identities", identities, partial(identity_facts, none=first))
+            items += _unless_refused("Sessions", sessions, partial(session_facts, none=start))
         self.query_one(Details).present(items)
 
 
@@ -200,20 +204,20 @@ def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
     return [Fact("Clock", "NO CLOCK", text)]
 
 
-def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:
-    """The identities, each on a line."""
+def identity_facts(identities: Sequence[Summary], none: str) -> list[Fact | Heading]:
+    """The identities, each on a line; ``none`` where there is none."""
     rows = [
         Fact(one.name, one.state, f"{algorithm_words(one.algorithm):<9} {one.detail}")
         for one in identities
     ]
     return [
         Heading("Identities"),
-        *(rows or [Fact("", "NONE", "make the first one on page 3, Provision")]),
+        *(rows or [Fact("", "NONE", none)]),
     ]
 
 
-def session_facts(sessions: Sequence[SessionStatus]) -> list[Fact | Heading]:
-    """The sessions, each on a line."""
+def session_facts(sessions: Sequence[SessionStatus], none: str) -> list[Fact | Heading]:
+    """The sessions, each on a line; ``none`` where there is none."""
     rows = [
         Fact(
             one.id,
@@ -222,7 +226,7 @@ def session_facts(sessions: Sequence[SessionStatus]) -> list[Fact | Heading]:
         )
         for one in sessions
     ]
-    return [Heading("Sessions"), *(rows or [Fact("", "NONE", "start one on page 4, Sessions")])]
+    return [Heading("Sessions"), *(rows or [Fact("", "NONE", none)])]
 
 
 def health_facts(health: TpmHealth) -> list[Fact]:
@@ -260,13 +264,13 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     return [*facts, Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})")]
 
 
-def no_tpm_facts(error: ConsoleError) -> list[Fact]:
+def no_tpm_facts(error: ConsoleError, remedy: str) -> list[Fact]:
     """What was looked for, why each failed, and what to do."""
     first, *more = error.cause.split("; ")
     return [
         Fact("TPM", "NO TPM", first),
         *(Fact("", "", cause) for cause in more),
-        Fact("Try", "", _remedy(error)),
+        Fact("Try", "", remedy),
     ]
 
 
