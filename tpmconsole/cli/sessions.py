@@ -176,7 +176,7 @@ def _fact_words(value: Any) -> str:
 def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
     """``tpmconsole session users``."""
     from tpmconsole.board.lines import table
-    from tpmconsole.board.phrases import seconds_words
+    from tpmconsole.text import seconds_words
 
     if not users:
         yield "no other program uses the TPM"
