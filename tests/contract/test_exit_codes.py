@@ -225,7 +225,7 @@ ROWS = (
         f"{_SESSION} client ready --connect https://localhost:1/a --protocol line",
     ),
     Row("url-of-http", 2, "Not an address", f"{_SESSION} client ready --connect http://localhost"),
-    Row("link-local", 2, "No interface", f"{_SESSION} server ready --listen [fe80::1]:0"),
+    Row("link-local", 2, "No interface named", f"{_SESSION} server ready --listen [fe80::1]:0"),
     Row("import-of-nothing", 2, "Wrong usage", "--simulate import bare"),
     Row("undo-with-a-file", 2, "Wrong usage", "--simulate import bare {certificate} --undo"),
     Row("password-empty", 2, "No password", f"{_PROVE} --password-file {{files}}/empty"),

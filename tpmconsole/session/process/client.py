@@ -26,9 +26,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
-from tpmconsole.inputs import without_zone
-from tpmconsole.session.process.http_client import ServerTroubleError, check_status
-from tpmconsole.session.process.line_protocol import content_length, get_request, response_status
+from tpmconsole.inputs import HTTPS_PORT, address_text, without_zone
+from tpmconsole.session.process.http_status import ServerTroubleError, check_status
 from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import connect
@@ -47,7 +46,6 @@ SPREAD = 0.25
 TRIES = 5
 # A server may drop who is silent for longer; then each message gets a connection of its own.
 KEEP_S = 240.0
-PAGE_BYTES = 1024 * 1024
 LINE_BYTES = 8192
 
 
@@ -94,7 +92,7 @@ class Client:
         """
         while True:
             try:
-                await self._connection()
+                has_paused = await self._connection()
             except (OSError, EOFError, LineTooLongError, ConsoleError) as error:
                 trouble = self._running.explain(error, self._peer())
                 if self._is_final(error):
@@ -104,7 +102,8 @@ class Client:
                 self._failures = 0
                 if self._done:
                     return
-                await self._pause()
+                if not has_paused:
+                    await self._pause()
 
     def _peer(self) -> Peer:
         return self._running.peer(self._spec.address)
@@ -134,7 +133,8 @@ class Client:
     async def _pause(self) -> None:
         await asyncio.sleep(self._spec.interval_s)
 
-    async def _connection(self) -> None:
+    async def _connection(self) -> bool:
+        """Connect and talk; whether it has paused already since the last message."""
         spec, running = self._spec, self._running
         self._live.event("connecting", address=spec.address)
         self._proved = False
@@ -144,10 +144,8 @@ class Client:
         try:
             await stream.handshake(HANDSHAKE_S)
             self._live.change(connections=1)
-            if spec.protocol == "https":
-                await self._fetch(stream)
-            else:
-                await self._ping(stream)
+            talk = self._fetch if spec.protocol == "https" else self._ping
+            has_paused = await talk(stream)
             why = "by us"
         except asyncio.CancelledError:
             why = "by us"
@@ -162,8 +160,9 @@ class Client:
             await stream.close()
             if told:
                 self._live.event("closed", why=why)
+        return has_paused
 
-    async def _ping(self, stream: TlsStream) -> None:
+    async def _ping(self, stream: TlsStream) -> bool:
         while True:
             text = f"PING {self._sent + 1}"
             start = time.perf_counter()
@@ -182,34 +181,32 @@ class Client:
             self._tell(stream, text, line.decode("ascii"), start)
             self._succeeded()
             if self._done or self._spec.interval_s > KEEP_S:
-                return
+                return False
             await self._pause()
 
-    async def _fetch(self, stream: TlsStream) -> None:
-        start = time.perf_counter()
-        # For all of it: each line in time makes no end of a header that has none.
-        async with asyncio.timeout(ANSWER_S):
-            await stream.write(get_request(self._spec.address, self._spec.path))
-            status = await self._response(stream)
-        request = f"GET {self._spec.path}"
-        self._tell(stream, request, f"HTTP {status}", start)
-        check_status(status, request, self._peer())
-        self._succeeded()
+    async def _fetch(self, stream: TlsStream) -> bool:
+        """Fetch the path again and again; whether it has paused already since the last time."""
+        from tpmconsole.session.process.http_client import HttpClient
 
-    async def _response(self, stream: TlsStream) -> int:
-        """Read a response to its end; returns its status."""
-        status = response_status(await self._proving(stream, self._line(stream)))
-        if status is None:
-            raise ConsoleError(
-                "Unexpected answer",
-                f"{self._peer()} does not answer with HTTP",
-                NextStep(Action.USE_PROTOCOL, "line", "check the port, or use {}"),
-            )
-        length: int | None = None
-        while header := await self._line(stream):
-            length = content_length(header) if length is None else length
-        await stream.read_up_to(PAGE_BYTES if length is None else length)
-        return status
+        spec, request = self._spec, f"GET {self._spec.path}"
+        port = "" if spec.port == HTTPS_PORT else f":{spec.port}"
+        host = address_text(without_zone(spec.host), spec.port).rpartition(":")[0] + port
+        http = HttpClient(stream, host, self._peer())
+        while True:
+            start = time.perf_counter()
+            # For all of it: each field in time makes no end of a header that has none.
+            async with asyncio.timeout(ANSWER_S):
+                status = await http.get(
+                    spec.path, lambda: self._proving(stream, stream.read_some())
+                )
+            self._tell(stream, request, f"HTTP {status}", start)
+            check_status(status, request, self._peer())
+            self._succeeded()
+            if self._done or spec.interval_s > KEEP_S or not http.begin_next():
+                return False
+            await self._pause()
+            if not stream.is_quiet():  # it keeps nobody for so long
+                return True
 
     async def _line(self, stream: TlsStream) -> bytes:
         return await stream.read_line(LINE_BYTES, ANSWER_S)

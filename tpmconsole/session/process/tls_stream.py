@@ -45,6 +45,7 @@ class TlsStream:
 
     Attributes:
         handshake_ms: how long it took.
+        is_farewell: whether the peer has said that it ends the connection, and nobody cut it off.
     """
 
     def __init__(
@@ -71,6 +72,7 @@ class TlsStream:
         self.bytes_in = 0
         self.bytes_out = 0
         self.handshake_ms = 0.0
+        self.is_farewell = False
 
     @property
     def is_asked_anew(self) -> bool:
@@ -188,24 +190,21 @@ class TlsStream:
         self._buffer = bytearray(rest)
         return bytes(line).removesuffix(b"\r")
 
-    async def read_up_to(self, count: int) -> int:
-        """Read and throw away so many bytes, or what comes until the peer ends the connection.
-
-        Returns:
-            How many there were.
+    async def read_some(self) -> bytes:
+        """What has come and was not read; waits where that is nothing.
 
         Raises:
+            EOFError: the peer has ended the connection.
             OSError: the network or TLS failed.
         """
-        got = 0
-        with suppress(EOFError):
-            while got + len(self._buffer) < count:
-                got += len(self._buffer)
-                self._buffer.clear()
-                await self._fill()
-        taken = min(len(self._buffer), count - got)
-        del self._buffer[:taken]
-        return got + taken
+        while not self._buffer:
+            await self._fill()
+        data, self._buffer = bytes(self._buffer), bytearray()
+        return data
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has come that was not read: no goodbye either."""
+        return not self._buffer and not self._incoming.pending and self._wire.is_quiet()
 
     async def write(self, data: bytes) -> None:
         """Send bytes.
@@ -252,9 +251,10 @@ class TlsStream:
             data = self.tls.read(_CHUNK)
         except ssl.SSLWantReadError:
             return None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
+        except ssl.SSLEOFError as error:
             raise EOFError from error
-        if not data:
+        if not data:  # its close_notify has come
+            self.is_farewell = True
             raise EOFError
         return data
 
