@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 from pathlib import Path
 
 import pytest
 
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.inputs import user_path
 from tpmconsole.settings import load_settings
 
 
@@ -41,3 +44,17 @@ def test_a_user_without_a_home_names_a_state_directory(homeless: None, tmp_path:
         load_settings(environment={})
     assert "--state" in say(caught.value.remedy)
     assert load_settings(environment={"XDG_STATE_HOME": str(tmp_path)}).state.parent == tmp_path
+
+
+def test_a_home_that_is_empty_or_relative_is_the_one_of_the_passwd_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
+    for environment in ({"HOME": ""}, {"HOME": "here"}, {"XDG_STATE_HOME": "here"}):
+        found = load_settings(environment=environment).state
+        assert found == home / ".local" / "state" / "tpmconsole", environment
+    given = {"XDG_STATE_HOME": "here", "HOME": "/somewhere"}
+    assert load_settings(environment=given).state == Path("/somewhere/.local/state/tpmconsole")
+    monkeypatch.setenv("HOME", "")
+    assert user_path("~/x") == home / "x"

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import pwd
+from collections.abc import Callable, Mapping
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -125,11 +127,30 @@ def user_path(text: str) -> Path:
     if not text or "\0" in text:
         raise usage_error("No file named", "the name of the file is missing", "type its path")
     try:
+        if text == "~" or text.startswith("~/"):
+            return home_folder() / text[2:]
         return Path(text).expanduser()
     except RuntimeError as error:
         raise usage_error(
             "No such user", f"'{text}' names the home of nobody", "write the whole path"
         ) from error
+
+
+def home_folder(environment: Mapping[str, str] = os.environ) -> Path:
+    """This user's home: HOME where it names a folder, else what /etc/passwd says.
+
+    An empty HOME (cron, some service managers) would make the root directory a home.
+
+    Raises:
+        RuntimeError: neither tells.
+    """
+    home = environment.get("HOME", "")
+    if home.startswith("/"):
+        return Path(home)
+    try:
+        return Path(pwd.getpwuid(os.getuid()).pw_dir)
+    except KeyError as error:
+        raise RuntimeError("no home") from error
 
 
 def parse_json(

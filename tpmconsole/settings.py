@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
-from tpmconsole.inputs import parse_toml, user_path
+from tpmconsole.inputs import home_folder, parse_toml, user_path
 from tpmconsole.system.owners import check_for_root
 
 LINES = ("auto", "serial", "fast")
@@ -128,15 +128,17 @@ def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
         return user_path(chosen).absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/tpmconsole")
+    base = env.get("XDG_STATE_HOME", "")
+    if base.startswith("/"):  # one that is relative is to be ignored (XDG Base Directory, 0.8)
+        return Path(base) / "tpmconsole"
     try:
-        base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return home_folder(env) / ".local" / "state" / "tpmconsole"
     except RuntimeError as error:
         raise usage_error(
             "No state directory",
             "this user has no home to keep it in",
             NextStep(Action.GIVE_STATE, text="name one: {}"),
         ) from error
-    return Path(base).absolute() / "tpmconsole"
 
 
 def _asked_tcti(

@@ -26,7 +26,7 @@ ALLOWED = {
     "Provision": {"h"},
     "Sessions": {"enter"},
     "Doctor": {"r", "n"},
-    "Tour": {"enter", "right", "left", "escape"},
+    "Tour": {"enter", "right", "left", "escape", "down", "up"},
 }
 # By page: a word of it, and keys that mean something to whoever is no visitor.
 HARMFUL = (
@@ -44,6 +44,14 @@ def rules(**kiosk: object) -> dict[str, object]:
 
 def tour(technician: Technician) -> TourPage:
     return technician.app.main.query_one(TourPage)
+
+
+async def test_a_low_terminal_is_no_way_out_either(settings: Make) -> None:
+    async with console(settings(simulate=True, kiosk=True), size=(60, 10)) as technician:
+        await technician.sees("the console needs")
+        assert "quit" not in technician.screen()
+        await technician.press("q", "ctrl+c")
+        assert technician.app.return_code is None
 
 
 async def test_a_visitor_has_what_was_meant_for_one_and_no_way_out(settings: Make) -> None:
@@ -65,7 +73,7 @@ async def test_a_visitor_has_what_was_meant_for_one_and_no_way_out(settings: Mak
         # Whoever adds one here has thought of what a stranger might do with it.
         assert seen == ALLOWED
         pages = {str(index + 1) for index in range(len(PAGES))}
-        assert {one.key for one in main.commands()} == pages | {"question_mark", "ctrl+l"}
+        assert {one.key for one in main.commands()} == pages | {"question_mark", "ctrl+l", "space"}
         assert not app._notifications
 
         await technician.press("f8", "f8", "x", "x", "f3", "x")

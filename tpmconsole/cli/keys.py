@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer, confirm, read_auth, read_password
-from tpmconsole.cli.next_steps import option_that_gives, say
+from tpmconsole.cli.next_steps import command, option_that_gives, say
 from tpmconsole.cli.parser import (
     add_command,
     if_missing_option,
@@ -16,7 +16,7 @@ from tpmconsole.cli.parser import (
     owner_password_option,
     password_option,
 )
-from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.tpm.auth import NO_AUTH
 from tpmconsole.tpm.handles import parse_handle
 from tpmconsole.tpm.model import Algorithm, KeyCheck, algorithm_words
@@ -33,12 +33,15 @@ def _keys(board: Board, args: Namespace) -> Answer:
 
     auth = read_auth(args) if args.prove else NO_AUTH
     keys = list_keys(board, args.paths, prove=args.prove, auth=auth, describe=_describe)
-    return Answer(keys.to_json(), key_lines(keys, say))
+    code = ExitCode.NO if keys.refused else ExitCode.YES
+    return Answer(keys.to_json(), key_lines(keys, say), code)
 
 
 def _describe(answer: KeyCheck) -> str:
-    """What proving a key said, and how its last attempt is sent."""
-    more = option_that_gives("consent") if answer.needs == "consent" else ""
+    """What proving a key said, and which option gives what it needs."""
+    more = option_that_gives(answer.needs)
+    if answer.needs == "key":  # a key file may say the opposite of what is true
+        more += f", {command(NextStep(Action.GIVE_NO_PASSWORD))} says that it has none"
     return f"{answer.reason}; {more}" if more else answer.reason
 
 
@@ -177,7 +180,11 @@ def add_commands(commands: Any) -> None:
         "tpmconsole keys /media/usb0 --prove",
     )
     keys.add_paths("paths", metavar="PATH", help="file or folder")
-    keys.add_argument("--prove", action="store_true", help="let this TPM sign with each key")
+    keys.add_argument(
+        "--prove",
+        action="store_true",
+        help="let this TPM sign with each key; exit 1 where a key file or an identity's key fails",
+    )
     key_password_options(keys)
     other_password_options(keys)
     create = add_command(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from functools import partial
 from http import HTTPStatus
@@ -128,8 +129,12 @@ class Server:
             greeted = True
             self._live.handshake(stream, peer_facts(stream), client=client.address)
             await self._talk(stream, client)
-        except EOFError as error:
-            if not greeted:
+        except (EOFError, ssl.SSLEOFError, ConnectionError) as error:
+            if stream.is_silent:
+                # A load balancer's or a monitor's look whether somebody listens.
+                self._live.add(probes=1)
+            elif not greeted or not isinstance(error, EOFError):
+                why = "by an error"
                 self._live.trouble(running.explain(error, client))
         except TimeoutError as error:
             why = "it said nothing for too long"

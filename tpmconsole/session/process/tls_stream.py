@@ -46,6 +46,7 @@ class TlsStream:
     Attributes:
         handshake_ms: how long it took.
         is_farewell: whether the peer has said that it ends the connection, and nobody cut it off.
+        is_silent: nothing has come from the peer, not even a byte that is no TLS.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class TlsStream:
         self.bytes_out = 0
         self.handshake_ms = 0.0
         self.is_farewell = False
+        self.is_silent = True
 
     @property
     def is_asked_anew(self) -> bool:
@@ -268,6 +270,7 @@ class TlsStream:
     async def _receive(self) -> bytes:
         data = await self._wire.receive()
         if data:
+            self.is_silent = False
             self._records.feed(data)
             self._incoming.write(data)
         else:

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from tpmconsole.text import short
 from tpmconsole.ui.command import key_name
+from tpmconsole.ui.console import console_of
 
 Result = TypeVar("Result")
 
@@ -58,6 +59,9 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         if event.key == "escape":
             event.stop()
             self.dismiss(None)
+        elif event.key == "ctrl+c":  # as everywhere: it leaves the console
+            event.stop()
+            console_of(self).obey(event.key)
         else:
             self.pressed(event)
 

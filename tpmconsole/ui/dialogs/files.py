@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from tpmconsole.board.phrases import disks_words, size_words
 from tpmconsole.errors import ConsoleError
-from tpmconsole.inputs import user_path
+from tpmconsole.inputs import home_folder, user_path
 from tpmconsole.system.browse import Listing, list_folder
 from tpmconsole.system.disks import Disks, disks_in_time
 from tpmconsole.text import printable
@@ -177,7 +177,7 @@ def place_rows(disks: Disks) -> list[Row]:
         for one in disks.mounted
     ]
     about = {}
-    for find, why in ((Path.home, "your home"), (Path.cwd, "where you started")):
+    for find, why in ((home_folder, "your home"), (Path.cwd, "where you started")):
         with suppress(RuntimeError, OSError):  # this user has none; it has been removed
             about[find()] = why
     about[Path("/tmp")] = ""  # noqa: S108

@@ -18,6 +18,9 @@ from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.password_input import Unseen
 
+_BARE_KEY = "ctrl+n"
+_DEMANDED = "a password was typed before; type it, or press ^N for none"
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
@@ -30,6 +33,8 @@ class Field:
         choices: where given, one of these; the first unless ``value`` says otherwise.
         secret: typed unseen, and shown as stars.
         with_: Enter passes it over while the field of that name is empty.
+        demanded: of a secret one: something was typed into it before, so that an empty one is
+            refused until "no password" is chosen.
         check: gets all values and raises a ConsoleError where this one cannot be right.
     """
 
@@ -40,6 +45,7 @@ class Field:
     choices: tuple[str, ...] = ()
     secret: bool = False
     with_: str = ""
+    demanded: bool = False
     check: Callable[[Mapping[str, str]], None] | None = None
 
 
@@ -88,9 +94,11 @@ class FormDialog(Dialog[Mapping[str, str]]):
         self.notice = notice
         self.fields = fields
         self._trouble: tuple[int, str] | None = None
+        self._demanded = {field.name for field in fields if field.demanded}
 
     def keys(self) -> tuple[tuple[str, str], ...]:
-        return (("tab", "Next"), ("enter", "Next, at the end: done"), ("escape", "Cancel"))
+        first = (_BARE_KEY, "No password") if self._demanded else ("tab", "Next")
+        return (first, ("enter", "Next, at the end: done"), ("escape", "Cancel"))
 
     def body(self) -> ComposeResult:
         if self.notice:
@@ -132,6 +140,9 @@ class FormDialog(Dialog[Mapping[str, str]]):
         if event.key == "enter":
             event.stop()
             self._next()
+        elif event.key == _BARE_KEY and self._demanded:
+            event.stop()
+            self._without_password()
         elif event.key in ("down", "up"):
             event.stop()
             if event.key == "down":
@@ -176,29 +187,52 @@ class FormDialog(Dialog[Mapping[str, str]]):
         """Whether these fields can be right; the first that cannot gets the focus and says why."""
         self._trouble = None
         for number in numbers:
-            check = self.fields[number].check
+            field = self.fields[number]
+            if field.name in self._demanded and not values[field.name]:
+                self._trouble = (number, _DEMANDED)
+                break
             try:
-                if check:
-                    check(values)
+                if field.check:
+                    field.check(values)
             except ConsoleError as error:
                 self._trouble = (self._again(number), f"{error.cause}; {say(error.remedy)}")
-                self._entry(self._trouble[0]).focus()
                 break
+        if self._trouble is not None:
+            self._entry(self._trouble[0]).focus()
         self._show_hint()
         return self._trouble is None
 
+    def _without_password(self) -> None:
+        """An empty password was chosen by name: go on behind it."""
+        chosen, self._demanded = self._demanded, set()
+        self.show_key_line()
+        for index, field in enumerate(self.fields):
+            if field.secret:
+                self._clear(index)
+            if field.name in chosen:
+                self._entry(index).focus()
+        self._next()
+
     def _again(self, number: int) -> int:
-        """Where to type again; what nobody can see is emptied, with what it was to repeat."""
+        """Where to type again; what nobody can see is emptied, with what it was to repeat.
+
+        Then Enter on the empty field must not mean that no password is wanted.
+        """
         field = self.fields[number]
         if not field.secret:
             return number
         for index, one in enumerate(self.fields):
             if one.secret and one.name in (field.name, field.with_):
-                entry = self._entry(index)
-                assert isinstance(entry, Unseen)  # noqa: S101  (what _widget makes)
-                entry.clear()
+                self._clear(index)
                 number = min(number, index)
+        self._demanded.add(self.fields[number].name)
+        self.show_key_line()
         return number
+
+    def _clear(self, index: int) -> None:
+        entry = self._entry(index)
+        assert isinstance(entry, Unseen)  # noqa: S101  (what _widget makes)
+        entry.clear()
 
     def _values(self) -> dict[str, str]:
         values = {}

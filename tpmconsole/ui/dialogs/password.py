@@ -19,6 +19,7 @@ from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.password_input import Unseen
 
 _NOTHING_TYPED = "Nothing typed: Enter once more sends an empty password."
+_MAY_BE_EMPTY = "Where it has none, press Enter twice."
 _NEEDED = "Type it, or leave by Esc."
 
 
@@ -67,7 +68,7 @@ class PasswordDialog(Dialog[Secret]):
         with Horizontal(classes="form-row"):
             yield Label("Password  ")
             yield Unseen()
-        yield Static("", classes="form-hint")
+        yield Static(_MAY_BE_EMPTY if one.may_be_empty else "", classes="form-hint")
 
     def on_mount(self) -> None:
         self.query_one(Unseen).focus()

@@ -9,6 +9,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tpmconsole.system.terminal import LEAST, is_too_small
+from tpmconsole.ui.console import console_of
 from tpmconsole.ui.terminal.driver import repaint
 
 
@@ -29,6 +30,9 @@ class TooSmall(ModalScreen[None]):
     def on_key(self, event: events.Key) -> None:
         if event.key == "ctrl+l":
             repaint(self.app)
+        elif event.key in ("q", "ctrl+c"):
+            event.stop()
+            console_of(self).obey("q")
 
     def uncover(self) -> None:
         """Go, where the terminal is large enough; a dialog above it goes first."""
@@ -39,10 +43,12 @@ class TooSmall(ModalScreen[None]):
     def present(self) -> None:
         """Say how large the terminal is and how large it has to be."""
         size, (columns, lines) = self.app.size, LEAST
+        kiosk = console_of(self).board.settings.kiosk
+        leaves = "" if kiosk else ",\nor q to quit"
         self.query_one(Static).update(
             Content(
                 f"The terminal has {size.width}x{size.height};\n"
                 f"the console needs {columns}x{lines}.\n"
-                "Make it larger, or press ^L\nwhere that size is wrong."
+                f"Make it larger; press ^L\nwhere that size is wrong{leaves}."
             )
         )

@@ -6,6 +6,7 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
@@ -38,7 +39,8 @@ class TourPage(Page):
         self._busy = False
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(""))
+        with VerticalScroll(can_focus=False):
+            yield Static(Content(""))
 
     @property
     def tour(self) -> Tour:
@@ -96,6 +98,8 @@ class TourPage(Page):
                 lambda: ready() and not self.at_cover,
                 kiosk=True,
             ),
+            Command("down", "", "scroll, on a low terminal", self._scroll_down, kiosk=True),
+            Command("up", "", "scroll back", self._scroll_up, kiosk=True),
             Command(
                 "s",
                 "Simulate",
@@ -104,6 +108,12 @@ class TourPage(Page):
                 lambda: ready() and self.console.no_tpm is not None,
             ),
         )
+
+    def _scroll_down(self) -> None:
+        self.query_one(VerticalScroll).scroll_down(animate=False)
+
+    def _scroll_up(self) -> None:
+        self.query_one(VerticalScroll).scroll_up(animate=False)
 
     def _next_label(self) -> str:
         if self.at_cover:

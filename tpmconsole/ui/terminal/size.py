@@ -13,7 +13,7 @@ import struct
 import termios
 from typing import NamedTuple
 
-from tpmconsole.system.terminal import LEAST
+from tpmconsole.system.terminal import USUAL
 
 # Save the cursor, go far right and down, report the position (CPR, ECMA-48 8.3.14), restore.
 PROBE = "\x1b7\x1b[999;999H\x1b[6n\x1b8"
@@ -34,7 +34,7 @@ class LineSize(NamedTuple):
     rows: int
 
 
-FALLBACK = LineSize(*LEAST)
+FALLBACK = LineSize(*USUAL)
 """The size of a terminal that does not say."""
 
 

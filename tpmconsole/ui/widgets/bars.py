@@ -74,7 +74,7 @@ class KeyBar(Bar):
         room = self.app.size.width - sum(map(_width, last))
         first = [_key_parts(one) for one in of_page if one.label and one.allowed()]
         more = 0
-        while sum(map(_width, first)) > room - (MORE if more else 0):
+        while first and sum(map(_width, first)) > room - (MORE if more else 0):
             first.pop()
             more += 1
         if more:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from textual.actions import SkipAction
 from textual.widgets import Input
 
 
@@ -18,7 +19,8 @@ class Unseen(Input):
             self.clear()
 
     def action_copy(self) -> None:
-        """Not a password."""
+        """Not a password; the key means what it means everywhere."""
+        raise SkipAction
 
     def action_cut(self) -> None:
         """Not a password."""

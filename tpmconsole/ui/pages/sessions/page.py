@@ -35,7 +35,7 @@ from tpmconsole.ui.pages.sessions.details import (
 )
 from tpmconsole.ui.pages.sessions.form import session_spec, start_form
 from tpmconsole.ui.rows import Fact
-from tpmconsole.ui.widgets.details import Details
+from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class SessionsPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=1)
-        yield Details(classes="detail", state_width=0)
+        yield DetailPane(state_width=0)
 
     def on_mount(self) -> None:
         self.set_interval(POLL_S, self._poll)
@@ -201,7 +201,7 @@ class SessionsPage(Page):
             facts = session_facts(session, levels)
         elif user is not None:
             facts = user_facts(user)
-        self.query_one(Details).present(facts)
+        self.query_one(DetailPane).present(facts)
         self.console.show_keys()
 
     # What the keys do

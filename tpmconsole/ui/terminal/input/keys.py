@@ -16,8 +16,13 @@ from textual.message import Message
 
 from tpmconsole.ui.terminal.input.paste import Token
 
-# The key that says Help on a VT220, which has no F1 to F5.
-_ALIASES = {"\x1b[28~": "\x1bOP"}
+_ALIASES = {
+    "\x1b[28~": "\x1bOP",  # the key that says Help on a VT220, which has no F1 to F5
+    # rxvt's keys with Ctrl, of which Textual's table confuses three with their counterparts.
+    "\x1b[7^": "\x1b[1;5H",
+    "\x1b[8^": "\x1b[1;5F",
+    "\x1bOb": "\x1b[1;5B",
+}
 
 
 class KeyTranslator:
@@ -43,7 +48,11 @@ class KeyTranslator:
             yield from self._keys(token.text)
 
     def _sequence(self, sequence: str) -> Iterator[Message]:
-        if sequence in ANSI_SEQUENCES_KEYS:
+        known = ANSI_SEQUENCES_KEYS.get(sequence)
+        if isinstance(known, tuple) and len(known) == 2 and known[0] == Keys.Escape:
+            # With Alt; as the two keys that Textual makes of it, it would close a dialog.
+            yield events.Key(f"alt+{known[1].value}", None)
+        elif known is not None:
             yield from self._keys(sequence)
         elif self._mouse and sequence.startswith("\x1b[<"):
             event = self._parser.parse_mouse_code(sequence)
