@@ -139,12 +139,12 @@ def answering(status: str) -> bytes:
 @pytest.mark.parametrize(
     ("status", "title", "remedy"),
     [
-        ("400 Bad Request", "Request refused", "may not accept our certificate"),
+        ("400 Bad Request", "Request refused", "does not accept our certificate"),
         ("403 Forbidden", "Request refused", "whether our certificate"),
         ("404 Not Found", "Request refused", "check the path"),
         ("418 I'm a teapot", "Request refused", "log"),
-        ("500 Internal Server Error", "Server in trouble", "log"),
-        ("503 Service Unavailable", "Server in trouble", "log"),
+        ("500 Internal Server Error", "Server error", "log"),
+        ("503 Service Unavailable", "Server error", "log"),
     ],
 )
 async def test_an_answer_that_is_no_success(
@@ -178,5 +178,5 @@ async def test_a_server_in_trouble_is_tried_again(
         running = setting.running("client", server.port, protocol="https", count=1, retries=5)
         await Client(running).run()
     assert not answers
-    assert [one["title"] for one in setting.errors()] == ["Server in trouble"] * 2
+    assert [one["title"] for one in setting.errors()] == ["Server error"] * 2
     assert running.live.facts.messages == 3

@@ -1,18 +1,17 @@
 """The client: connects, says its messages, and comes back when the connection is lost.
 
-What ends a session and what does not, before the first message was answered:
+What ends a session before the first message was answered, and what does not:
 
-- an unknown host name, a server that is not to be trusted, one that refuses our certificate or
-  request or answers something else, and trouble with our own key end it: trying again changes
-  nothing;
-- no answer, also of the name servers, a refused or broken connection, or a server in trouble (HTTP
-  5xx) ends a session with a count (whoever started it waits for its messages), and is tried again
-  for ever by one without.
+- an unknown host name, a server that is not trusted, one that refuses our certificate or request or
+  answers something else, and a problem with our own key end it: trying again changes nothing;
+- no answer, also of the name servers, a refused or broken connection, or a server error (HTTP 5xx)
+  ends a session with a count, because its user waits for the messages; a session without a count
+  tries again without end.
 
-Once a message has been answered, everything is tried again: for ever, or with a count at most
-``TRIES`` times in a row. Where a number of retries is asked for, it rules in both cases. The
-waits double from 1 s to 60 s, each spread by a random quarter so that a server that comes back does
-not meet all its clients at once.
+After a message was answered, everything is tried again: without end, or at most ``TRIES`` times in
+a row with a count. A number of retries, if given, replaces both rules. The waits double from 1 s to
+60 s, each shortened by up to a quarter at random so that a server that comes back does not meet all
+its clients at once.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.inputs import HTTPS_PORT, address_text, without_zone
-from tpmconsole.session.process.http_status import ServerTroubleError, check_status
+from tpmconsole.session.process.http_status import ServerError, check_status
 from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import connect
@@ -59,13 +58,13 @@ def backoff_s(failures: int) -> float:
 
 def _is_hopeless(error: BaseException) -> bool:
     """Whether trying again without a change on either side is useless."""
-    if isinstance(error, ServerTroubleError) or _is_answerless(error):
+    if isinstance(error, ServerError) or _is_answerless(error):
         return False
     return isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
 
 
 def _is_answerless(error: BaseException) -> bool:
-    """Whether no name server answers, as while the network comes up (EAI_AGAIN)."""
+    """Whether no name server answers (EAI_AGAIN), as while the network starts."""
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
@@ -205,7 +204,7 @@ class Client:
             if self._done or spec.interval_s > KEEP_S or not http.begin_next():
                 return False
             await self._pause()
-            if not stream.is_quiet():  # it keeps nobody for so long
+            if not stream.is_quiet():  # it has closed an idle connection
                 return True
 
     async def _line(self, stream: TlsStream) -> bytes:

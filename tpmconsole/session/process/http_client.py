@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 HEADER_BYTES = 64 * 1024
-# More of an answer is not read: it says nothing of the session.
+# The rest of an answer is not read: a session only needs its status.
 PAGE_BYTES = 1024 * 1024
 _BEGINNING = b"HTTP/"
 _TOO_LARGE = 431
@@ -27,12 +27,12 @@ Read = Callable[[], Awaitable[bytes]]
 
 
 class HttpClient:
-    """The requests that one connection carries, one after the other.
+    """Sends requests over one connection, one after the other.
 
     Args:
         stream: the connection, after its handshake.
         host: the value of the Host field.
-        peer: whom an error is about.
+        peer: the server, for errors.
     """
 
     def __init__(self, stream: TlsStream, host: str, peer: Peer) -> None:
@@ -53,7 +53,7 @@ class HttpClient:
             The status.
 
         Raises:
-            ConsoleError: the answer is no HTTP, or was cut off.
+            ConsoleError: the answer is not HTTP, or was cut off.
             EOFError: the server has closed the connection instead of answering.
             OSError: the network or TLS failed.
         """
@@ -87,7 +87,7 @@ class HttpClient:
                 size += len(event.data)
                 continue
             if not _has_end(response) and not self._stream.is_farewell:
-                # Only the connection's end is the body's, and anybody can cut a connection.
+                # The body ends with the connection, which anyone on the way could have cut.
                 raise self._cut_off()
             return
 

@@ -25,9 +25,9 @@ _ALLOWED = ("GET", "HEAD")
 # Methods that we know and do not allow (RFC 9110, 9.1; RFC 5789); others are unknown (15.6.2).
 _KNOWN = (*_ALLOWED, "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 _PATHS = ("/", "/status")
-# Nobody knows what else such a client means by what it sends.
+# What follows such a request cannot be trusted to be one.
 _LAST = (HTTPStatus.BAD_REQUEST, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
-# RFC 9112, 3.2: what may stand in the Host field, and in a URL as the target (3.2.2).
+# RFC 9112, 3.2: the value of the Host field, and a URL as the target (3.2.2).
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::\d{0,5})?", re.ASCII)
 _URL = re.compile(r"https?://([^/?#]+)([^#]*)", re.ASCII | re.IGNORECASE)
 _TEXT_LENGTH = 80
@@ -41,7 +41,7 @@ class _Answer:
 
 
 class HttpServer:
-    """What one connection of a client asks, and is answered.
+    """Answers the requests of one connection.
 
     Args:
         stream: the connection.
@@ -79,12 +79,12 @@ class HttpServer:
             self._http.start_next_cycle()
 
     async def refuse(self, status: HTTPStatus) -> None:
-        """Answer what is no request that can be read; the connection ends with it."""
+        """Answer a request that cannot be read; the connection ends with it."""
         self._tell("-", status)
         await self._send(_refusal(status), None, ends=True)
 
     async def _answer_next(self) -> bool:
-        """Whether there was a request, and it was one."""
+        """Answer one request; whether there was one."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 event = await self._event()
@@ -98,7 +98,7 @@ class HttpServer:
         if not isinstance(event, h11.Request):
             return False
         try:
-            # A body that is still to come is not waited for: nothing here takes one.
+            # A body is not waited for: no page takes one.
             ends = not isinstance(self._http.next_event(), h11.EndOfMessage)
         except h11.RemoteProtocolError:
             ends = True
@@ -121,7 +121,7 @@ class HttpServer:
             return _refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
         hosts = [value.decode("latin-1") for name, value in request.headers if name == b"host"]
         url = _URL.fullmatch(target)
-        if url is not None:  # then the Host field counts for nothing
+        if url is not None:  # which takes precedence over the Host field
             hosts, target = [url[1]], url[2]
         if not all(map(_HOST.fullmatch, hosts)):
             return _refusal(HTTPStatus.BAD_REQUEST)

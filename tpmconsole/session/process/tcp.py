@@ -69,7 +69,7 @@ class Wire:
         raise EOFError
 
     def is_quiet(self) -> bool:
-        """Whether there is nothing to receive, and no end of it either."""
+        """Whether there is nothing to receive, and the peer has not closed its end."""
         try:
             self._socket.recv(1, socket.MSG_PEEK)
         except BlockingIOError:

@@ -45,7 +45,7 @@ class TlsStream:
 
     Attributes:
         handshake_ms: how long it took.
-        is_farewell: whether the peer has said that it ends the connection, and nobody cut it off.
+        is_farewell: the peer itself has ended the connection: its close_notify has arrived.
         is_silent: nothing has come from the peer, not even a byte that is no TLS.
     """
 
@@ -129,7 +129,7 @@ class TlsStream:
             raise _ended()
 
     async def _lend(self, job: Callable[[], _Answer]) -> _Answer:
-        """Do in the signing thread what may sign."""
+        """Run a job that may sign in the signing thread."""
         # Given up while it waits, the thread goes on: then nobody else may touch the connection.
         self._is_lent = True
         try:
@@ -193,7 +193,7 @@ class TlsStream:
         return bytes(line).removesuffix(b"\r")
 
     async def read_some(self) -> bytes:
-        """What has come and was not read; waits where that is nothing.
+        """What has arrived and was not read yet; waits for it if necessary.
 
         Raises:
             EOFError: the peer has ended the connection.
@@ -205,7 +205,7 @@ class TlsStream:
         return data
 
     def is_quiet(self) -> bool:
-        """Whether nothing has come that was not read: no goodbye either."""
+        """Whether nothing has arrived that was not read, not even a close_notify."""
         return not self._buffer and not self._incoming.pending and self._wire.is_quiet()
 
     async def write(self, data: bytes) -> None:
@@ -235,8 +235,7 @@ class TlsStream:
         self._wire.drop()
 
     async def _fill(self) -> None:
-        # A client that lets itself be asked for its certificate later may sign here (RFC 8446,
-        # 4.6.2).
+        # A client may be asked for its certificate here (RFC 8446, 4.6.2), and then signs.
         signs = self.tls.context.post_handshake_auth
         data = await self._lend(self._read_and_sign) if signs else self._read()
         # Reading can make TLS answer, also a key update (4.6.3).
@@ -248,7 +247,7 @@ class TlsStream:
         self._buffer += data
 
     def _read(self) -> bytes | None:
-        """What has come; None for nothing yet."""
+        """What has arrived; None if there is nothing yet."""
         try:
             data = self.tls.read(_CHUNK)
         except ssl.SSLWantReadError:
