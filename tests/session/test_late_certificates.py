@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from session.test_interop import OPENSSL
-from support.setting import Setting
+from support.setting import Setting, serving, until
 from support.world import DEADLINE_S, LOCAL, SoftwareServer, World, read_line
 
 from tpmconsole.errors import ConsoleError
@@ -114,6 +114,26 @@ async def test_a_renegotiation_is_refused_by_its_name(world: World, setting: Set
             await client
     assert caught.value.title == "Renegotiation refused"
     assert "TLS 1.3" in str(caught.value.remedy)
+
+
+async def test_a_client_that_renegotiates_is_refused_by_its_name(setting: Setting) -> None:
+    own = ("-cert", str(setting.peer.certificate), "-key", str(setting.peer.key))
+    async with serving(setting.running("server")) as live:
+        client = await asyncio.create_subprocess_exec(
+            *(OPENSSL, "s_client", "-tls1_2", "-connect", live.facts.address, *own),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        await until(lambda: live.facts.handshakes)
+        assert client.stdin is not None
+        client.stdin.write(b"R\n")
+        await until(setting.errors)
+        client.stdin.close()
+        await client.wait()
+    (error,) = setting.errors()
+    assert error["title"] == "Renegotiation refused"
+    assert error["cause"].startswith("client 127.0.0.1:")
 
 
 def test_records_are_told_apart_however_they_arrive() -> None:

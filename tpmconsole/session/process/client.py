@@ -31,7 +31,7 @@ from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import connect
 from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
-from tpmconsole.session.tls.errors import is_about_trust, renegotiation_refused
+from tpmconsole.session.tls.errors import is_about_trust
 from tpmconsole.session.tls.peer import Peer
 
 CONNECT_S = 10.0
@@ -151,7 +151,7 @@ class Client:
             raise
         except (OSError, EOFError, ConsoleError) as error:
             if stream.is_asked_anew:
-                raise renegotiation_refused(self._peer()) from error
+                raise running.explain(error, self._peer(), stream) from error
             raise
         finally:
             told = self._live.facts.connections

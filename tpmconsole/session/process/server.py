@@ -135,7 +135,7 @@ class Server:
                 self._live.add(probes=1)
             elif not greeted or not isinstance(error, EOFError):
                 why = "by an error"
-                self._live.trouble(running.explain(error, client))
+                self._live.trouble(running.explain(error, client, stream))
         except TimeoutError as error:
             why = "it said nothing for too long"
             if not greeted:
@@ -144,7 +144,7 @@ class Server:
             why = "it sent too long a line"
         except Exception as error:  # noqa: BLE001 - one client must not end the others
             why = "by an error"
-            self._live.trouble(running.explain(error, client))
+            self._live.trouble(running.explain(error, client, stream))
         finally:
             try:
                 await stream.close()
