@@ -56,3 +56,11 @@ def test_code_in_a_document_is_not_prose(tmp_path: Path) -> None:
 def test_the_documents_are_checked() -> None:
     names = {path.name for path in words.files(words.DOCUMENTS)}
     assert {"README.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "run"} <= names
+
+
+def test_code_that_is_done_must_stay_free(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "STRICT", ("tpmconsole/x509", "tests/tools/words.py"))
+    assert words.is_strict(words.ROOT / "tpmconsole/x509/judge.py")
+    assert words.is_strict(words.ROOT / "tests/tools/words.py")
+    assert not words.is_strict(words.ROOT / "tpmconsole/identity/store.py")
+    assert all((words.ROOT / folder).exists() for folder in words.STRICT)

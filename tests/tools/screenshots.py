@@ -41,7 +41,10 @@ PAGES = (
 )
 # Two steps of the tour, and a word of each step on the way to them.
 TOUR = (
-    ("tour", ("own word", "INSIDE", "one chip", "Checked", "checks were good", "A signature")),
+    (
+        "tour",
+        ("reports", "INSIDE", "only this chip", "Checked", "checks passed", "A signature"),
+    ),
     ("theft", ("no answer", "Signs here?")),
 )
 _TEXT = re.compile(r"<text\b[^>]*>(.*?)</text>", re.DOTALL)

@@ -71,7 +71,7 @@ async def test_a_password_is_asked_for_only_where_it_may_help(
         # Its file says that it has one, and it has none.
         await technician.press("down", "u")
         await technician.sees("the key's file says that it has a password")
-        await technician.sees("Where it has none, press Enter twice.")
+        await technician.sees("If there is none, press Enter twice.")
         await technician.press("enter", "enter")
         await technician.sees("the signature is good")
         assert failed_tries(technician) == 0

@@ -90,7 +90,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         assert keeper
         await technician.sees("Press Enter to begin")
         await technician.press("enter")
-        await technician.sees("by its own word")
+        await technician.sees("as the chip reports")
         await technician.press("enter")
         await technician.sees("INSIDE")
         before = app.board.simulator.status().pids["swtpm"]
@@ -106,7 +106,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         assert len(app.screen_stack) == 1
         assert app.board.identities.names() == []
         await technician.sees("1 of 10")
-        await technician.sees("by its own word")
+        await technician.sees("as the chip reports")
         assert app.board.simulator.status().pids["swtpm"] != before
         usable = await asyncio.to_thread(app.board.tpm.check_key, key)
         assert usable.answer == "not-this-tpm", "the simulated TPM is another one now"

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from support.technician import SIZE, Technician, console
 
+from tpmconsole.board.manual import read_manual
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.events import EventReader
 from tpmconsole.settings import Settings
@@ -19,6 +20,7 @@ from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.dialogs.events import EventsDialog
 from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.manual import HelpDialog, ManualSheet, SectionSheet
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.dialogs.message import ConfirmDialog, ErrorDialog, ReviewDialog, TextDialog
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
@@ -59,6 +61,9 @@ def dialogs(folder: Path) -> dict[type[Dialog[Any]], Dialog[Any]]:
         PemSheet("Title", TEXT, TEXT),
         QrSheet("Title", code, blocks=False),
         EventsDialog("s1", EventReader(folder), EVENTS),
+        HelpDialog("Help", "", FACTS),
+        ManualSheet(),
+        SectionSheet(read_manual(), 12, 5),
     ]
     return {type(one): one for one in made}
 

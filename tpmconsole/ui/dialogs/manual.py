@@ -1,4 +1,4 @@
-"""The manual on the screen: its sections, a search over all of them, and a page at a time."""
+"""The manual on the screen: its sections, a search in all of them, and one page at a time."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BARS = 3  # rows of a sheet that are not text: its title, an empty one, its key
 
 
 class HelpDialog(TextDialog):
-    """The keys of a page; from here ``m`` opens the manual."""
+    """The keys of a page; ``m`` opens the manual."""
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (("m", "Manual"), *super().keys())
@@ -78,7 +78,7 @@ class ManualSheet(Sheet[None]):
     def pressed(self, event: events.Key) -> None:
         if event.key == "slash":
             event.stop()
-            hint = "words that a section must have; empty: all sections"
+            hint = "words that a section must contain; empty: all sections"
             self.app.push_screen(
                 FormDialog("Search", [Field("words", "Words", "", hint)]), self._go
             )
@@ -91,7 +91,7 @@ class ManualSheet(Sheet[None]):
             self._show_contents()
             return
         hits = search(self._sections, words)
-        self._say(f"{len(hits)} of {len(self._sections)} sections have '{words}'")
+        self._say(f"{len(hits)} of {len(self._sections)} sections contain '{words}'")
         self._present(
             [(self._sections[hit.section].title, hit.text) for hit in hits],
             [(hit.section, hit.line) for hit in hits],
@@ -117,8 +117,8 @@ class SectionSheet(Sheet[None]):
 
     Args:
         sections: the whole manual.
-        section: the index of the one to begin with.
-        line: a line that the first page has to show.
+        section: the index of the first section.
+        line: a line that must be on the first page shown.
     """
 
     def __init__(self, sections: Sequence[Section], section: int, line: int = 0) -> None:

@@ -1,4 +1,4 @@
-"""A pane of facts that fits itself to the width it has."""
+"""A pane of facts that adapts to its width."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
 
 
 class Details(Static):
-    """Facts and headings, laid out again when the width changes; the same again costs nothing.
+    """Facts and headings, laid out again when the width changes; unchanged ones send no bytes.
 
     Args:
-        state_width: of the column of state words; 0 where no fact has one.
-        width: what it will have, where that is known: it is then as high at once as it stays, and
-            what is around it is painted once.
+        state_width: the width of the column of state words; 0 if no fact has one.
+        width: the width that the pane will have; 0 if unknown. If it is given, the height is right
+            from the start, and what is around the pane is painted only once.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class Details(Static):
         super().__init__(first, classes=classes)
 
     def present(self, items: Iterable[Fact | Heading]) -> None:
-        """Show these instead."""
+        """Show other facts and headings."""
         self._items = tuple(items)
         self._lay_out()
 
@@ -51,9 +51,9 @@ class Details(Static):
 
 
 class DetailPane(Details):
-    """The pane below a page's list; where it has more rows than fit, Space turns it over.
+    """The pane below a page's list. If it has more rows than fit, Space shows the next ones.
 
-    A scroll bar would cost bytes at every move.
+    A scroll bar would send bytes at every move.
     """
 
     def __init__(self, *, state_width: int = STATE_WIDTH) -> None:
@@ -62,12 +62,12 @@ class DetailPane(Details):
         self._position = ""
 
     def place(self, position: str) -> None:
-        """Say where in its list the cursor is; what is shown of the new row is its beginning."""
+        """Show where the cursor is in its list, and the first rows about what it is on."""
         self._position, self._top = position, 0
         self._lay_out()
 
     def turn(self) -> None:
-        """Show the rows that follow; after the last, the first again."""
+        """Show the next rows; after the last, start again."""
         self._top += self._height
         self._lay_out()
 
