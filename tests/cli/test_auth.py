@@ -124,7 +124,7 @@ def test_every_command_takes_what_the_tpm_asks_for(
     proved = run("keys", str(shell.state / "identities" / "gw" / "key.pem"), "--prove")
     assert "the signature is good" in proved
     run(*SERVER)
-    (server,) = shell.simulate("session", "list")
+    (server,) = shell.simulate("session", "list")["sessions"]
     run(*CLIENT, f"localhost:{server['address'].rpartition(':')[2]}")
     run("session", "restart", "client-1")
     for session in ("client-2", server["id"]):
@@ -165,7 +165,7 @@ def test_an_endorsement_password_is_told_and_keys_of_the_owner_need_none(shell: 
     words = "endorsement password set"
     assert words in shell("--simulate", "status").stdout
     assert words in shell("--simulate", "report").stdout
-    found = json.loads(shell("--simulate", "doctor", "--json").stdout)
+    found = json.loads(shell("--simulate", "doctor", "--json").stdout)["findings"]
     (one,) = (finding for finding in found if finding["probe"] == "hierarchies")
     assert one["state"] == "ok"
     assert words in one["finding"]

@@ -52,6 +52,7 @@ ARGUMENTS = {
     "simulator start": "--help",
     "tour": "--help",
     "completion": "bash",
+    "json-schema": "session list",
     "install kiosk": "--dry-run --tty tty1 --user visitor",
     "install serial-console": "--dry-run --tty ttyS0",
 }

@@ -36,6 +36,7 @@ HARMFUL = (
     ("Sessions", "SESSION", ("s", "c", "x")),
     ("Doctor", "6 Tour", ("w", "m", "enter")),
 )
+NO_KEYS_OF_HIS = ("c makes", "n: ", "s starts", "c a client", "make the first", "start one")
 
 
 def rules(**kiosk: object) -> dict[str, object]:
@@ -44,6 +45,38 @@ def rules(**kiosk: object) -> dict[str, object]:
 
 def tour(technician: Technician) -> TourPage:
     return technician.app.main.query_one(TourPage)
+
+
+async def test_no_page_uses_the_stage_while_it_is_cleared(settings: Make) -> None:
+    """Seen: Enter at the tour's end, 1: NO TPM, start tpm2-abrmd, for three seconds."""
+    async with console(settings(simulate=True, kiosk=True)) as technician:
+        await technician.sees("SIMULATED")
+        await technician.press("enter")
+        await technician.idle()
+        tour(technician).start_over()
+        (clearing,) = [one for one in technician.app.jobs.running if one.label]
+        assert clearing.alone
+        await technician.press("1")
+        await technician.idle()
+        assert technician.app.no_tpm is None
+
+
+async def test_empty_pages_name_no_keys_that_do_nothing(settings: Make) -> None:
+    async with console(settings(simulate=True, kiosk=True)) as technician:
+        await technician.sees("SIMULATED")
+        for page in "1234":
+            await technician.press(page)
+            await technician.idle()
+            await technician.sees("tour")
+            for words in (
+                "c makes",
+                "n: ",
+                "s starts",
+                "c a client",
+                "make the first",
+                "start one",
+            ):
+                assert words not in technician.screen(), (page, words)
 
 
 async def test_a_low_terminal_is_no_way_out_either(settings: Make) -> None:

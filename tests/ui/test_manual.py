@@ -25,7 +25,7 @@ async def test_a_section_is_read_page_by_page_and_the_next_one_follows(settings:
         await technician.press("slash")
         await technician.type("session start client")
         await technician.press("enter")
-        await technician.sees("sections have 'session start client'")
+        await technician.sees("sections contain 'session start client'")
         await technician.press("enter")
         await technician.sees("session start client, page 1 of 3")
         await technician.sees("usage: tpmconsole session start client")

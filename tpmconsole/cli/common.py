@@ -29,7 +29,8 @@ class Answer:
     """What a command says: data for ``--json``, lines for people, and its exit code.
 
     Attributes:
-        stream: ``data`` is many objects that may come slowly; each is printed on a line of its own.
+        stream: ``data`` is many objects that come slowly; each is printed on a line of its own.
+        plain: ``data`` is not about a TPM and says nothing of one.
         changed: for a command that changes things: whether it did; the JSON has it too.
     """
 
@@ -37,6 +38,7 @@ class Answer:
     lines: Iterable[str]
     exit_code: ExitCode = ExitCode.YES
     stream: bool = False
+    plain: bool = False
     changed: bool | None = None
 
     def to_json(self) -> Any:

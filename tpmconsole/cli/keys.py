@@ -19,10 +19,11 @@ from tpmconsole.cli.parser import (
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.tpm.auth import NO_AUTH
 from tpmconsole.tpm.handles import parse_handle
-from tpmconsole.tpm.model import Algorithm, KeyCheck, algorithm_words
+from tpmconsole.tpm.model import Algorithm, KeyCheck, KeyKind, algorithm_words
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
+    from tpmconsole.board.keys import KeyList
     from tpmconsole.identity.identity import Identity
     from tpmconsole.tpm.model import SoftwareKey
 
@@ -33,8 +34,16 @@ def _keys(board: Board, args: Namespace) -> Answer:
 
     auth = read_auth(args) if args.prove else NO_AUTH
     keys = list_keys(board, args.paths, prove=args.prove, auth=auth, describe=_describe)
-    code = ExitCode.NO if keys.refused else ExitCode.YES
-    return Answer(keys.to_json(), key_lines(keys, say), code)
+    return Answer(keys.to_json(), key_lines(keys, say), _keys_code(keys, args))
+
+
+def _keys_code(keys: KeyList, args: Namespace) -> ExitCode:
+    """What was asked for by name and is not there is a no, and so is a TPM that is."""
+    if keys.no_tpm and (args.prove or not args.paths):
+        return keys.no_tpm.exit_code
+    named = {str(path) for path in args.paths}
+    missing = any(one.path in named and one.kind is KeyKind.UNREADABLE for one in keys.files)
+    return ExitCode.NO if keys.refused or missing else ExitCode.YES
 
 
 def _describe(answer: KeyCheck) -> str:

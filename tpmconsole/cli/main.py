@@ -102,7 +102,8 @@ def _run_command(settings: Settings, args: Namespace) -> int:
 
 def _tell_answer(answer: Answer, settings: Settings, *, as_json: bool) -> None:
     if as_json and not answer.stream:
-        tell(json.dumps(worded(_marked(answer.to_json(), settings)), indent=2))
+        data = answer.to_json() if answer.plain else _marked(answer.to_json(), settings)
+        tell(json.dumps(worded(data), indent=2))
         return
     lines = (json.dumps(worded(one)) for one in answer.data) if as_json else answer.lines
     for line in lines:
@@ -110,10 +111,8 @@ def _tell_answer(answer: Answer, settings: Settings, *, as_json: bool) -> None:
 
 
 def _marked(data: Any, settings: Settings) -> Any:
-    """An answer that came of the simulated TPM says so; a list has nowhere to say it."""
-    if settings.simulate and isinstance(data, dict):
-        return {"simulated": True} | data
-    return data
+    """Every answer says whether it is about the simulated TPM; what the TPM itself said counts."""
+    return {"simulated": settings.simulate} | data
 
 
 def _print_error(error: ConsoleError, as_json: bool = False, option: str = "") -> None:

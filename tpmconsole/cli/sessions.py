@@ -88,7 +88,7 @@ def _session_list(board: Board, _: Namespace) -> Answer:
     from tpmconsole.board.lines import session_lines
 
     sessions = board.sessions.list(usage=True)
-    return Answer([one.to_json() for one in sessions], session_lines(sessions))
+    return Answer({"sessions": [one.to_json() for one in sessions]}, session_lines(sessions))
 
 
 def _session_show(board: Board, args: Namespace) -> Answer:
@@ -141,13 +141,15 @@ def _session_users(board: Board, _: Namespace) -> Answer:
     from tpmconsole.board.tpm_users import tpm_users
 
     users = tpm_users(board)
-    return Answer([one.to_json() for one in users], user_lines(users))
+    return Answer({"users": [one.to_json() for one in users]}, user_lines(users))
 
 
 def _session_events(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.lines import event_line
 
     events = board.sessions.events(args.id, follow=args.follow)
+    if args.json and not args.follow:
+        return Answer({"events": list(events)}, [])
     return Answer(events, (event_line(one, say) for one in events), stream=True)
 
 

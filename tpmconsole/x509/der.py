@@ -1,6 +1,6 @@
 """Details of a certificate's DER (X.690) that OpenSSL checks and cryptography ignores.
 
-Only certificates that are already parsed are passed to it, so lengths need no check.
+This module only gets certificates that are already parsed, so lengths need no check.
 """
 
 from __future__ import annotations

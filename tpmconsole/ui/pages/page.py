@@ -32,6 +32,10 @@ class Page(Vertical):
     def board(self) -> Board:
         return self.console.board
 
+    def unless_kiosk(self, words: str, instead: str = "the tour makes one: page 6") -> str:
+        """Words that name keys; in a kiosk, where these do nothing, others."""
+        return instead if self.board.settings.kiosk else words
+
     def compose(self) -> ComposeResult:
         raise NotImplementedError
 

@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from tpmconsole.board.tour.story import STEPS, TITLE, WELCOME, Outcome
 from tpmconsole.errors import ConsoleError
+from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.page import Page
@@ -193,7 +194,11 @@ class TourPage(Page):
         """Back to the cover; what was made is thrown away."""
         self.rewind()
         self._busy = True
-        self.job("clearing the stage", self.tour.reset, self._cleared, self._failed)
+        # A kiosk's stage is the board that the other pages show.
+        label, alone = "clearing the stage", self.board.settings.kiosk
+        self.console.start_job(
+            Job(label, self.tour.reset, self._cleared, self._failed, alone=alone)
+        )
 
     def rewind(self) -> None:
         """Show the cover, as if nobody had been here."""

@@ -13,7 +13,7 @@ from textual.app import App
 from tpmconsole.errors import usage_error
 
 LONGEST = 8192
-"""The most that terminals accept at once, in characters."""
+"""The most that terminals accept at once, in characters; less than a second at 115200 baud."""
 
 
 def copy(app: App[Any], text: str) -> None:

@@ -137,13 +137,13 @@ class KeyListPage(Page):
     def _show_detail(self) -> None:
         key = self.chosen()
         if key is not None:
-            shown = facts(key, self.answers.get(place(key)))
+            shown = facts(key, self.answers.get(place(key)), kiosk=self.board.settings.kiosk)
             if self._table.cut:
                 shown = [Fact("Where", "", self._row(key)[0]), *shown]
         elif self.view.whole:
             shown = [Fact("", "NONE", "no key has that; Esc shows all")]
         else:
-            shown = [Fact("", "NONE", "c makes the first key")]
+            shown = [Fact("", "NONE", self.unless_kiosk("c makes the first key"))]
         self.query_one(DetailPane).present(shown)
 
     def position(self, row: int, count: int) -> str:

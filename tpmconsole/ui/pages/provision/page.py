@@ -161,7 +161,7 @@ class ProvisionPage(Page):
 
     def _show_steps(self) -> None:
         one = self._chosen()
-        facts = [Fact("1 Key", "NEXT", "n: make a key in the TPM")]
+        facts = [Fact("1 Key", "NEXT", self.unless_kiosk("n: make a key in the TPM"))]
         if one is not None:
             kiosk = self.board.settings.kiosk
             facts = step_facts(one, simulated=self._simulated, kiosk=kiosk)

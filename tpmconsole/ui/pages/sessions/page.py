@@ -51,7 +51,7 @@ POLL_S = 1.0
 REST_S = 0.25
 # Looking for other users reads something of every process; they come and go rarely.
 USERS_EVERY = 10
-NOTHING = Fact("", "", "no sessions: s starts a server, c a client")
+NOTHING = "no sessions: s starts a server, c a client"
 
 
 class SessionsPage(Page):
@@ -195,7 +195,7 @@ class SessionsPage(Page):
 
     def _show_facts(self) -> None:
         session, user = self._session(), self._user()
-        facts = [NOTHING]
+        facts = [Fact("", "", self.unless_kiosk(NOTHING))]
         if session is not None:
             levels = BLOCK_LEVELS if self.app.has_class("unicode") else ASCII_LEVELS
             facts = session_facts(session, levels)
