@@ -272,7 +272,7 @@ async def test_a_header_without_end_is_given_up(
     with SoftwareServer(setting.peer.context(server=True), drip) as server:
         error = await refusal(setting, server.port, protocol="https")
         gone.set()
-    assert error.title == "No answer"
+    assert error.title == "No answer inside TLS"
 
 
 async def test_a_silent_server_has_accepted_us(

@@ -1,4 +1,4 @@
-"""The client: connects, says its messages, and comes back when the connection is lost.
+"""The client: connects, says its messages, if any, and comes back when the connection is lost.
 
 What ends a session before the first message was answered, and what does not:
 
@@ -21,6 +21,7 @@ import random
 import socket
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -58,7 +59,7 @@ def backoff_s(failures: int) -> float:
 
 def _is_hopeless(error: BaseException) -> bool:
     """Whether trying again without a change on either side is useless."""
-    if isinstance(error, ServerError) or _is_answerless(error):
+    if isinstance(error, (ServerError, UnansweredError)) or _is_answerless(error):
         return False
     return isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
 
@@ -66,6 +67,17 @@ def _is_hopeless(error: BaseException) -> bool:
 def _is_answerless(error: BaseException) -> bool:
     """Whether no name server answers (EAI_AGAIN), as while the network starts."""
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+
+
+class UnansweredError(ConsoleError):
+    """TLS works, and the server did not answer what was sent; it may do so later."""
+
+
+async def _drained(stream: TlsStream) -> None:
+    """Read until the peer ends the connection, and keep nothing."""
+    with suppress(EOFError):
+        while True:
+            await stream.read_some()
 
 
 class Client:
@@ -82,6 +94,7 @@ class Client:
         self._sent = 0
         self._failures = 0
         self._proved = False
+        self._short = 0  # connections in a row that the server ended soon
 
     async def run(self) -> None:
         """Connect and talk.
@@ -130,7 +143,8 @@ class Client:
         self._live.add(reconnects=1)
 
     async def _pause(self) -> None:
-        await asyncio.sleep(self._spec.interval_s)
+        shortest = backoff_s(self._short) if self._short else 0.0
+        await asyncio.sleep(max(self._spec.interval_s, shortest))
 
     async def _connection(self) -> bool:
         """Connect and talk; whether it has paused already since the last message."""
@@ -143,15 +157,21 @@ class Client:
         try:
             await stream.handshake(HANDSHAKE_S)
             self._live.change(connections=1)
-            talk = self._fetch if spec.protocol == "https" else self._ping
-            has_paused = await talk(stream)
-            why = "by us"
+            has_paused = False
+            if spec.protocol == "tls":
+                why = await self._hold(stream)
+            else:
+                talk = self._fetch if spec.protocol == "https" else self._ping
+                has_paused = await talk(stream)
+                why = "by us"
         except asyncio.CancelledError:
             why = "by us"
             raise
         except (OSError, EOFError, ConsoleError) as error:
             if stream.is_asked_anew:
                 raise running.explain(error, self._peer(), stream) from error
+            if isinstance(error, TimeoutError) and self._live.facts.connections:
+                raise self._unanswered() from error
             raise
         finally:
             told = self._live.facts.connections
@@ -160,6 +180,38 @@ class Client:
             if told:
                 self._live.event("closed", why=why)
         return has_paused
+
+    def _unanswered(self) -> ConsoleError:
+        return UnansweredError(
+            "No answer inside TLS",
+            f"TLS with {self._peer()} works, but nothing was answered in {ANSWER_S:.0f} s",
+            NextStep(Action.USE_PROTOCOL, "tls", "check what it speaks; {} sends nothing"),
+        )
+
+    async def _hold(self, stream: TlsStream) -> str:
+        """Keep a connection on which nothing is said: the handshake proves both sides.
+
+        With a count, each handshake is one, and its connection ends when it is proved.
+
+        Returns:
+            Who ended it.
+        """
+        start, peer = time.monotonic(), peer_facts(stream)  # before it may be closed
+        ended = asyncio.ensure_future(_drained(stream))
+        try:
+            await asyncio.wait({ended}, timeout=PROOF_S)
+            if ended.done():
+                ended.result()  # a refusal comes out here
+            self._live.handshake(stream, peer)
+            self._succeeded()
+            if self._spec.count is not None:
+                return "by us"
+            await ended
+            soon = time.monotonic() - start < LONGEST_WAIT_S
+            self._short = self._short + 1 if soon else 0
+            return "by the server"
+        finally:
+            ended.cancel()
 
     async def _ping(self, stream: TlsStream) -> bool:
         while True:
