@@ -59,10 +59,10 @@ def _session_start(board: Board, args: Namespace) -> Answer:
 
 
 def _target(args: Namespace) -> Target:
-    """A client's server; what its URL says, the options must not say otherwise.
+    """A client's server, and what its URL or the options say about protocol and path.
 
     Raises:
-        ConsoleError: it is none, or they do.
+        ConsoleError: it is not an address, or URL and options differ.
     """
     target = parse_target(args.connect)
     for option in ("protocol", "path"):
