@@ -14,7 +14,7 @@ _TYPES: dict[type, str] = {str: 'text, such as "a"', bool: "true or false", int:
 # By table, "" is the top of the file. What belongs to one part of the program is checked there.
 TABLES: Mapping[str, Mapping[str, type | None]] = {
     "": {"tcti": str, "simulate": bool, "line": str, "warn_days": None},
-    "request": {"subject": None, "san": None, "role": None},
+    "request": {"subject": None, "san": None, "role": None, "string_type": None},
     "kiosk": {"quiet_s": None, "page_s": None, "leave": None},
 }
 

@@ -284,7 +284,12 @@ def test_the_commands_repair_modes_after_a_yes_and_refuse_a_bad_address(shell: S
     assert "should be 0700" in shell.refuse(2, "doctor", "--repair")["cause"]
     assert shell.state.stat().st_mode & 0o777 == 0o755
     done = json.loads(shell("doctor", "--repair", "--yes", "--json").stdout)
-    assert done == {"repaired": [str(shell.state)], "left": 0, "changed": True}
+    assert done == {
+        "simulated": False,
+        "repaired": [str(shell.state)],
+        "left": 0,
+        "changed": True,
+    }
     assert shell.state.stat().st_mode & 0o777 == 0o700
     shell.refuse(2, "doctor", "--server", "nowhere")
 
