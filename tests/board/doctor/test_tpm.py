@@ -216,21 +216,21 @@ default_properties = {properties}
         (
             ACTIVE.format(query="", default="", properties=""),
             "warn",
-            "tpm2-openssl 1.1.1 on for every program: TLS with a key of the TPM fails",
+            "tpm2-openssl 1.1.1 on for every program: TLS with a TPM key fails",
         ),
         (
             ACTIVE.format(
                 query="alg_section = algorithms", default="", properties="?provider=tpm2"
             ),
             "warn",
-            "TLS 1.2 with a key of the TPM fails",
+            "TLS 1.2 with a TPM key fails",
         ),
         (
             ACTIVE.format(
                 query="alg_section = algorithms", default="", properties="?tpm2.signature=yes"
             ),
             "warn",
-            "works through tpm2-abrmd alone",
+            "works only through tpm2-abrmd",
         ),
     ],
 )
