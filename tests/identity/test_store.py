@@ -168,7 +168,7 @@ def test_no_trust_yet(store: IdentityStore) -> None:
     ("content", "problem"),
     [
         (None, "No such file"),
-        (b"", "does not say a good algorithm, auth, created"),
+        (b"", "has no valid algorithm, auth, created"),
         (b"name = ", "damaged"),
         (b"\xff\xfe", "damaged"),
         (b"algorithm = 7\ncreated = 'x'\nauth = 'none'\n", "algorithm"),
