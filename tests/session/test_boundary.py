@@ -99,6 +99,7 @@ def say(folder: Path, data: object) -> None:
 
 WRONG = {
     "address": [1],
+    "identity": [1],
     "peer": "CN=somebody",
     "pid": "1",
     "start_time": 1e300,
@@ -133,6 +134,15 @@ def test_a_file_that_is_no_object_ends_no_list(board: Board, folder: Path, text:
     assert listed.last_error is not None
     assert listed.last_error.title == "Session file damaged"
     assert board.sessions.stop("client-1").state == State.FAILED
+
+
+def test_what_is_wrong_is_said_also_of_one_that_is_gone(board: Board, folder: Path) -> None:
+    say(folder, good() | {"state": "running", "identity": [1], "messages": "7", "pid": 1})
+    (listed,) = board.sessions.list()
+    assert (listed.state, listed.identity) == (State.FAILED, "gateway")
+    assert listed.last_error is not None
+    assert listed.last_error.title == "Session ended"
+    assert "has no good identity, messages" in listed.last_error.cause
 
 
 async def test_page_4_goes_on(board: Board, folder: Path) -> None:
