@@ -159,7 +159,9 @@ def parse_subject(text: str) -> x509.Name:
         raise Refused(f"the inventory's subject '{text}' does not parse: {error}") from error
     unknown = [one.oid.dotted_string for one in name if one.oid not in _SHORT]
     if unknown or not list(name):
-        raise Refused(f"the inventory's subject '{text}' is empty, or has fields besides {[*FIELDS]}")
+        raise Refused(
+            f"the inventory's subject '{text}' is empty, or has fields besides {[*FIELDS]}"
+        )
     return name
 
 
