@@ -6,13 +6,13 @@ import re
 import unicodedata
 
 _MARK = "..."
-# Whether the terminal shows nothing but ASCII: a property of the process, as its locale is.
+# Whether the terminal shows only ASCII: a property of the process, like its locale.
 _ascii_only = False
 _NUMBER = re.compile(r"(\d{1,18})")
 
 
 def escape_non_ascii() -> None:
-    r"""From now on write what is not ASCII as ``\xe4``: the terminal cannot show it."""
+    r"""From now on escape non-ASCII characters as ``\xe4``: the terminal cannot show them."""
     global _ascii_only  # noqa: PLW0603
     _ascii_only = True
 

@@ -303,4 +303,4 @@ def _folders_in(folder: Path) -> Iterator[Path]:
     try:
         yield from (one for one in folder.iterdir() if one.is_dir() and not one.is_symlink())
     except OSError:
-        return  # it does not exist yet, or we cannot read it: then it has none of our files
+        return  # it does not exist yet, or we cannot read it: then our files are not in it
