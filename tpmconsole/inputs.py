@@ -67,7 +67,7 @@ def _ipv6(host: str) -> str:
     if found.is_link_local and not found.scope_id:
         raise usage_error(
             "No interface named",
-            f"'{address}' is a link-local address, which may exist on each of the board's networks",
+            f"'{address}' is a link-local address, which exists on every network of this board",
             f"name the interface that leads to it, as in [{address}%eth0]:8443",
         )
     return address

@@ -106,7 +106,7 @@ def _name(server: Server) -> Finding:
     except ValueError:
         pass
     else:
-        return ok(f"{server}: an address, so there is no name to look up")
+        return ok(f"{server}: an address, no name to look up")
     return ok(f"{server}: {', '.join(_addresses(server))}")
 
 
