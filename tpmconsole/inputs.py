@@ -17,7 +17,7 @@ CERTIFICATE_BYTES = 1024 * 1024  # at most this much is read from a file of cert
 
 
 class Target(NamedTuple):
-    """The server a client connects to; protocol and path if the text has them."""
+    """A client's server; protocol and path are None if the text did not contain them."""
 
     host: str
     port: int
@@ -28,7 +28,7 @@ class Target(NamedTuple):
 def parse_address(text: str) -> tuple[str, int]:
     """Parse HOST:PORT, an IPv6 host in brackets; port 0 lets a server take any free port.
 
-    A link-local IPv6 address is followed by its interface: ``[fe80::1%eth0]:8443`` (RFC 4007, 11).
+    A link-local IPv6 address includes its interface: ``[fe80::1%eth0]:8443`` (RFC 4007, 11).
 
     Raises:
         ConsoleError: it is not an address.
@@ -76,11 +76,10 @@ def _ipv6(host: str) -> str:
 def parse_target(text: str) -> Target:
     """Parse a client's server: HOST:PORT, or a URL like ``https://gateway.local:8443/status``.
 
-    The default port of a URL is 443; an interface in it may also be written as ``%25eth0``
-    (RFC 6874).
+    The default port of a URL is 443. An interface may also be written ``%25eth0`` (RFC 6874).
 
     Raises:
-        ConsoleError: it is neither.
+        ConsoleError: the text is neither.
     """
     scheme, mark, rest = text.partition("://")
     if not mark:
@@ -97,8 +96,8 @@ def parse_target(text: str) -> Target:
     if "@" in authority:
         raise usage_error(
             "Not an address",
-            "the URL contains a user name or password",
-            "leave it out: the session authenticates with its certificate",
+            "the URL contains a user or password",
+            "leave it out: the session proves itself with its certificate",
         )
     has_port = ":" in authority.rpartition("]")[2]
     host, port = parse_address(authority if has_port else f"{authority}:{HTTPS_PORT}")
@@ -111,7 +110,7 @@ def address_text(host: str, port: int) -> str:
 
 
 def without_zone(host: str) -> str:
-    """A host as its peers know it: without the interface, which only this board knows."""
+    """A host without its interface, which peers and certificates do not know."""
     return host.partition("%")[0] if ":" in host else host
 
 

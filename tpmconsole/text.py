@@ -97,3 +97,12 @@ def _width(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def seconds_words(seconds: float) -> str:
+    """A duration, short: ``45 s``, ``17 min``, ``2 h``, ``2.5 h``, ``24 h``, ``5 d``."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            number = seconds / size
+            return f"{number:.0f} {unit}" if number >= 10 else f"{round(number, 1):g} {unit}"
+    return f"{seconds:.0f} s"

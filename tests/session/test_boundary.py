@@ -422,8 +422,11 @@ def test_a_session_is_ended_whatever_it_says(
             board.sessions.stop("client-1")
             assert holder.wait(10) < 0
     else:
-        argv = [sys.executable, "-c", _WAIT, ownership.PROGRAM, str(folder.parent)]
-        with subprocess.Popen(argv) as process:
+        told = f"print(1, flush=True); {_WAIT}"
+        argv = [sys.executable, "-c", told, ownership.PROGRAM, str(folder.parent)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # before that the kernel may not tell its command line
             if kind == "starting":  # nobody is waited for who never says its number
                 folder.joinpath(FILE).write_text("{")
             board.sessions.stop("client-1")

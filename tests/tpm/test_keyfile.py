@@ -571,7 +571,7 @@ def test_a_curve_that_openssl_lacks_is_listed_without_its_public_key(tmp_path: P
     file.write_bytes(with_public(area))
     found = inspect(file)
     assert (found.kind, found.algorithm, found.public_pem) == ("loadable", "EC BN P-256", None)
-    with pytest.raises(KeyFileError, match="the public key of .* cannot be shown"):
+    with pytest.raises(KeyFileError, match=r"the public key of .* cannot be shown"):
         parse(file.read_bytes()).public_key()
 
 

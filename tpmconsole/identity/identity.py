@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.identity.pin import Pin
-from tpmconsole.identity.record import Record, parse_record
+from tpmconsole.identity.record import UNKNOWN, Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
@@ -62,6 +62,7 @@ class Identity:
         origin: ``tpm``, ``imported`` for a key that existed outside the TPM, or ``adopted``.
         renews: the identity whose certificate its key was made to renew, if any.
         pin: identifies its key; None if it was never recorded.
+        closed: we cannot read its folder, so nothing is known about its content.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Identity:
     origin: str = "tpm"
     renews: str | None = None
     pin: Pin | None = None
+    closed: bool = False
 
     def check_given(self, password: Password | None) -> None:
         """Refuse to use the key without the password that it is known to have.
@@ -114,7 +116,7 @@ class Identity:
     @property
     def key_lost(self) -> bool:
         """Whether its folder has no key; whether a key is at a handle, only the TPM knows."""
-        return self.handle is None and not (self.folder / "key.pem").is_file()
+        return not self.closed and self.handle is None and not _is_file(self.folder / "key.pem")
 
     @property
     def made(self) -> datetime | None:
@@ -138,15 +140,15 @@ class Identity:
 
     @property
     def has_request(self) -> bool:
-        return self.request.is_file()
+        return _is_file(self.request)
 
     @property
     def has_certificate(self) -> bool:
-        return self.certificate.is_file()
+        return _is_file(self.certificate)
 
     @property
     def has_trust(self) -> bool:
-        return self.trust.is_file()
+        return _is_file(self.trust)
 
     @property
     def requested(self) -> datetime | None:
@@ -167,7 +169,7 @@ class Identity:
     @property
     def can_undo(self) -> bool:
         """Whether the previous certificate was kept and can be restored."""
-        return previous(self.certificate).is_file()
+        return _is_file(previous(self.certificate))
 
     @property
     def stage(self) -> Literal["key", "request", "ready"]:
@@ -177,8 +179,40 @@ class Identity:
         return "request" if self.has_request else "key"
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a file exists, as far as we can see."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _why_closed(folder: Path) -> str | None:
+    """Why we cannot read a folder; None if we can."""
+    try:
+        (folder / "identity.toml").lstat()
+    except PermissionError as error:
+        return f"its folder cannot be read: {error.strerror}"
+    except OSError:  # reported when it is read
+        return None
+    return None
+
+
 def read_identity(folder: Path) -> Identity:
     """Read the folder as far as it is readable; never raises because of its content."""
+    closed = _why_closed(folder)
+    if closed is not None:
+        return Identity(
+            name=folder.name,
+            folder=folder,
+            algorithm=UNKNOWN,
+            created="",
+            role=None,
+            handle=None,
+            auth="none",
+            problem=closed,
+            closed=True,
+        )
     record, problem = read_record(folder)
     handle, no_key = _read_handle(folder)
     return Identity(
@@ -283,7 +317,7 @@ def certificate_before(identity: Identity) -> x509.Certificate | None:
 def _certificates(path: Path) -> list[x509.Certificate]:
     from tpmconsole.x509.bundle import read_bundle
 
-    return read_bundle(read_bounded(path, CERTIFICATE_BYTES)) if path.is_file() else []
+    return read_bundle(read_bounded(path, CERTIFICATE_BYTES)) if _is_file(path) else []
 
 
 def unless_damaged(read: Callable[[], Kept | None]) -> Kept | None:

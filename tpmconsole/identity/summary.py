@@ -23,7 +23,7 @@ class Summary:
     Attributes:
         state: ``KEY`` (made), ``REQUEST`` (waits for the CA), ``NO TRUST`` (certified, but trusts
             no peer), ``READY``, ``EXPIRES`` (soon), ``EXPIRED``, ``NO CLOCK`` (the dates cannot be
-            checked) or ``ERROR``.
+            checked), ``ERROR``, or ``UNKNOWN`` if we cannot read its folder.
         where: ``key.pem`` or the persistent handle.
         detail: when the certificate expires, or what is missing.
         made: when the key was made.
@@ -75,6 +75,8 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         can_undo=identity.can_undo,
         key_lost=identity.key_lost,
     )
+    if identity.closed:
+        return replace(known, state="UNKNOWN", detail=identity.problem or "")
     if identity.problem is not None:
         return replace(known, state="ERROR", detail=identity.problem)
     try:

@@ -27,7 +27,6 @@ from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.load_key import (
     HIERARCHIES,
-    area_of,
     load_below,
     persistent,
     primary,
@@ -120,9 +119,8 @@ def _at(esapi: ESAPI, handle: int, keys: Sequence[TssKey]) -> list[bool]:
     """Whether keys load below what is at a handle; not tried where that is free to refuse it."""
     try:
         with persistent(esapi, handle) as above:
-            area = area_of(esapi, above)
-            if area.attributes & _STORES == _STORES and area.has_noda:
-                return [_loads(esapi, above, key) for key in keys]
+            if above.area.attributes & _STORES == _STORES and above.area.has_noda:
+                return [_loads(esapi, above.handle, key) for key in keys]
     except ConsoleError as error:  # it is gone by now, or of a kind that nothing is below
         LOG.info("not tried as a parent: %s", error)
     except TSS2_Exception as error:
