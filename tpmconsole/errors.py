@@ -27,6 +27,7 @@ class Action(StrEnum):
 
     ADD_TRUST = "add a trust anchor"  # an identity
     ALLOW_TLS = "allow an older TLS"  # a version
+    ATTEST = "make an attested request"  # an identity
     ASK_FOR_NAMES = "ask for alternative names"
     CHECK_CERTIFICATE = "check the certificate"  # an identity
     CHECK_KEY = "check the key"
@@ -40,6 +41,7 @@ class Action(StrEnum):
     GIVE_STATE = "name another state directory"
     GIVE_TCTI = "name the TPM's TCTI"
     GIVE_TRUST = "give a trust anchor along with the certificate"
+    HAND_OVER = "hand the request over"  # an identity
     IMPORT = "import the certificate"  # an identity
     INSTALL_SERVICE = "make the session a service"  # a session
     LIST_ALGORITHMS = "list the algorithms"
@@ -143,9 +145,10 @@ class ConsoleError(Exception):
             the front ends name it differently.
         exit_code: how a command ends because of it.
         response_code: the TPM's or TSS's response code where one is behind it.
-        needs: whose password would help: ``key``, ``parent``, ``hierarchy``, ``lockout`` or
-            ``source`` (a key file's passphrase); ``consent`` where one was not sent because a
-            wrong one would lock the TPM; None where it is not about a password.
+        needs: whose password would help: ``key``, ``parent``, ``hierarchy``, ``endorsement`` (that
+            hierarchy's), ``lockout`` or ``source`` (a key file's passphrase);
+            ``consent`` where one was not sent because a wrong one would lock the TPM; None where
+            it is not about a password.
     """
 
     def __init__(

@@ -69,6 +69,7 @@ def read_auth(args: Namespace) -> Auth:
         key=read_password(getattr(args, "password_file", None)),
         parent=read_password(getattr(args, "parent_password_file", None)),
         owner=read_password(getattr(args, "owner_password_file", None)),
+        endorsement=read_password(getattr(args, "endorsement_password_file", None)),
         lockout=read_password(getattr(args, "lockout_password_file", None)),
         spend_last_attempt=getattr(args, "last_try", True),
     )

@@ -11,6 +11,7 @@ from tpmconsole.errors import Action, NextStep, Remedy, remedy_from_json
 _COMMANDS = {
     Action.ADD_TRUST: "tpmconsole trust [NAME] --add FILE",
     Action.ALLOW_TLS: "--min-tls [1.2]",
+    Action.ATTEST: "tpmconsole request [NAME] --attest",
     Action.ASK_FOR_NAMES: "--san dns:NAME or --san ip:ADDRESS",
     Action.CHECK_CERTIFICATE: "tpmconsole import --check",
     Action.CHECK_KEY: "tpmconsole keys [PATH] --prove",
@@ -24,6 +25,7 @@ _COMMANDS = {
     Action.GIVE_STATE: "--state [DIR]",
     Action.GIVE_TCTI: "--tcti TCTI",
     Action.GIVE_TRUST: "--trust FILE",
+    Action.HAND_OVER: "tpmconsole request [NAME] --out FILE",
     Action.IMPORT: "tpmconsole import [NAME] FILE --trust FILE",
     Action.INSTALL_SERVICE: "tpmconsole session install [ID]",
     Action.LIST_ALGORITHMS: "tpmconsole status --json",
@@ -52,6 +54,7 @@ _OPTIONS = {
     "lockout": ("lockout_password_file", "--password-file FILE gives it"),
     "parent": ("parent_password_file", "--parent-password-file FILE gives it"),
     "hierarchy": ("owner_password_file", "--owner-password-file FILE gives it"),
+    "endorsement": ("endorsement_password_file", "--endorsement-password-file FILE gives it"),
     "source": ("from_password_file", "--from-password-file FILE gives it"),
     "consent": ("last_try", "--last-try sends it all the same"),
 }

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
+from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.pin import Pin
 from tpmconsole.identity.record import Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
@@ -62,6 +63,8 @@ class Identity:
         origin: ``tpm``, ``imported`` for a key that existed outside the TPM, or ``adopted``.
         renews: the identity whose certificate its key was made to renew, if any.
         pin: which key it was given; None where that was never noted.
+        attestation: how its key proved to a CA that it is in a TPM; None where it did not.
+        attested_certificate: the fingerprint of the certificate that it got for that.
     """
 
     name: str
@@ -75,6 +78,8 @@ class Identity:
     origin: str = "tpm"
     renews: str | None = None
     pin: Pin | None = None
+    attestation: Attestation | None = None
+    attested_certificate: str | None = None
 
     def check_given(self, password: Password | None) -> None:
         """Refuse to use the key without the password that it is known to have.
@@ -190,6 +195,8 @@ def read_identity(folder: Path) -> Identity:
         origin=record.origin,
         renews=record.renews,
         pin=record.pin,
+        attestation=record.attestation,
+        attested_certificate=record.attested_certificate,
     )
 
 

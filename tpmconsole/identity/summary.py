@@ -7,6 +7,7 @@ from datetime import datetime
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
+from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.identity import kept_certificate, kept_request
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
@@ -31,6 +32,7 @@ class Summary:
         renewing: a request for the next certificate waits for the CA.
         can_undo: the certificate before this one was kept.
         key_lost: its key is gone or another, and nothing can be done with it any more.
+        attestation: how its key proved itself for the certificate that is installed.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Summary:
     renewing: bool = False
     can_undo: bool = False
     key_lost: bool = False
+    attestation: Attestation | None = None
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
@@ -101,6 +104,9 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         subject=facts.subject,
         issuer=facts.issuer,
         not_after=facts.not_after,
+        attestation=identity.attestation
+        if identity.attested_certificate == facts.fingerprint
+        else None,
     )
 
 

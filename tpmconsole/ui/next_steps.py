@@ -8,6 +8,7 @@ from tpmconsole.errors import Action, NextStep, Remedy
 _KEYS = {
     Action.ADD_TRUST: "t on page 3",
     Action.ALLOW_TLS: "the session's oldest TLS [1.2]",
+    Action.ATTEST: "h on page 3, then a",
     Action.ASK_FOR_NAMES: "dns:NAME or ip:ADDRESS among its names",
     Action.CHECK_CERTIFICATE: "i on page 3",
     Action.CHECK_KEY: "u on page 2",
@@ -21,6 +22,7 @@ _KEYS = {
     Action.GIVE_STATE: "start the console with --state [DIR]",
     Action.GIVE_TCTI: "start the console with --tcti TCTI",
     Action.GIVE_TRUST: "key t",
+    Action.HAND_OVER: "h on page 3",
     Action.IMPORT: "i on page 3",
     Action.INSTALL_SERVICE: "the command line's session install [ID]",
     Action.LIST_ALGORITHMS: "page 1",
