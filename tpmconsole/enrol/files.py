@@ -38,10 +38,11 @@ SEALED = "TPM SEALED CERTIFICATE"
 CHALLENGE = "TPM CHALLENGE"
 ANSWER = "TPM CHALLENGE ANSWER"
 EXPECTED = "TPM CHALLENGE EXPECTED ANSWER"
+# What a file is, by the last of these blocks that is in it.
 _WORDS = {
     REQUEST: "a certificate request without anything that proves where its key is",
-    KEY: "an attested request",
     CERTIFICATE: "a certificate",
+    KEY: "an attested request",
     SEALED: "a sealed certificate",
     CHALLENGE: "a challenge",
     ANSWER: "the answer to a challenge",
@@ -237,10 +238,15 @@ def blocks(data: bytes) -> list[tuple[str, bytes]]:
     """
     if len(data) > MAX_BYTES:
         raise _unreadable(f"it has more than {MAX_BYTES} bytes", "check that it is the right file")
-    found = list(_blocks(data))
-    if len(found) > _MAX_BLOCKS:
+    begun = data.count(b"-----BEGIN ")
+    if begun > _MAX_BLOCKS:
         raise _unreadable(
             f"it has more than {_MAX_BLOCKS} blocks", "check that it is the right file"
+        )
+    found = list(_blocks(data))
+    if len(found) < begun:
+        raise _unreadable(
+            "a block in it begins, and is damaged or cut off", "copy the file again, all of it"
         )
     return found
 

@@ -72,7 +72,7 @@ def _rows(data: bytes) -> Iterator[tuple[int, list[str]]]:
         )
     text = as_utf8(data).decode("utf-8", "replace")
     try:
-        for number, row in enumerate(csv.reader(text.splitlines()), 1):
+        for number, row in enumerate(csv.reader(text.splitlines(), skipinitialspace=True), 1):
             cells = [cell.strip() for cell in row]
             if any(cells) and not cells[0].startswith("#"):
                 yield number, cells
