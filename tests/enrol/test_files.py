@@ -196,3 +196,14 @@ def test_the_root_is_no_endorsement_certificate() -> None:
     read = files.read_attested(PEM)
     assert read.certificates == (CERTIFICATE,)
     assert read.chain[0].public_bytes(Encoding.DER) == ROOT.public_bytes(Encoding.DER)
+
+
+def test_who_only_looks_for_it_finds_it() -> None:
+    """The identity's room looks at the kept request without reading it whole."""
+    from tpmconsole.identity.identity import ATTESTED_KEY
+
+    assert ATTESTED_KEY in PEM
+    assert files.is_attested(PEM)
+    assert not files.is_attested(SEALED)
+    assert files.is_sealed(SEALED)
+    assert not files.is_sealed(PEM)

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.open_key import OpenKey, open_key
-from tpmconsole.board.requests import request_pem
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.system.files import PUBLIC_FILE, write_out
 from tpmconsole.tpm.auth import NO_AUTH, Auth
@@ -83,9 +82,9 @@ def attest_request(
 
 def request_is_attested(board: Board, name: str) -> bool:
     """Whether the kept request is an attested one."""
-    from tpmconsole.enrol.files import is_attested
+    from tpmconsole.identity.identity import request_is_attested
 
-    return is_attested(request_pem(board, name))
+    return request_is_attested(board.identities.get(name))
 
 
 def _check_key(identity: Identity, area: PublicArea) -> None:
@@ -175,6 +174,13 @@ def _chain(endorsement: Endorsement) -> tuple[x509.Certificate, ...]:
 # What the CA sends back
 
 
+def is_sealed(data: bytes) -> bool:
+    """Whether a file is a certificate that is sealed for a key in a TPM."""
+    from tpmconsole.enrol import files
+
+    return files.is_sealed(data)
+
+
 def open_sealed(
     board: Board, identity: Identity, key: OpenKey, data: bytes, auth: Auth
 ) -> tuple[bytes, Attestation | None]:
@@ -214,6 +220,13 @@ def open_sealed(
         certificates = unseal(sealed, opened)
         board.opened[digest] = certificates, found[0]
     return board.opened[digest]
+
+
+def opened_before(board: Board, data: bytes) -> bytes:
+    """What was in a sealed file that has been opened; any other file as it is."""
+    digest = hashlib.sha256(data).digest()
+    found = (opened for key, (opened, _) in board.opened.items() if key.endswith(digest))
+    return next(found, data)
 
 
 def answer_challenge(

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Kept = TypeVar("Kept")
 
 NAME_CHARACTERS = 64
+ATTESTED_KEY = b"-----BEGIN TPM ATTESTED KEY-----"  # as enrol.files writes it
 _SMALL_FILE_BYTES = 64 * 1024
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -253,6 +254,17 @@ def kept_request(identity: Identity) -> x509.CertificateSigningRequest | None:
             f"{identity.request} is no request any more",
             NextStep(Action.REQUEST, identity.name, "make it again: {}"),
         ) from error
+
+
+def request_is_attested(identity: Identity) -> bool:
+    """Whether the last request has with it what lets its key prove that it is in a TPM.
+
+    Raises:
+        ConsoleError: its file cannot be read.
+    """
+    if not identity.has_request:
+        return False
+    return ATTESTED_KEY in read_bounded(identity.request, _SMALL_FILE_BYTES)
 
 
 def kept_certificate(identity: Identity) -> x509.Certificate | None:

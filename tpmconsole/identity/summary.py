@@ -8,7 +8,11 @@ from datetime import datetime
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.attestation import Attestation
-from tpmconsole.identity.identity import kept_certificate, kept_request
+from tpmconsole.identity.identity import (
+    kept_certificate,
+    kept_request,
+    request_is_attested,
+)
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.judge import describe
@@ -33,6 +37,7 @@ class Summary:
         can_undo: the certificate before this one was kept.
         key_lost: its key is gone or another, and nothing can be done with it any more.
         attestation: how its key proved itself for the certificate that is installed.
+        request_attested: the request has with it what lets its key prove itself.
     """
 
     name: str
@@ -54,6 +59,7 @@ class Summary:
     can_undo: bool = False
     key_lost: bool = False
     attestation: Attestation | None = None
+    request_attested: bool = False
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
@@ -81,7 +87,11 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
     if identity.problem is not None:
         return replace(known, state="ERROR", detail=identity.problem)
     try:
-        known = replace(known, request_subject=_request_subject(identity))
+        known = replace(
+            known,
+            request_subject=_request_subject(identity),
+            request_attested=request_is_attested(identity),
+        )
         certificate = kept_certificate(identity)
         if certificate is None:
             waits = known.request_subject is not None
