@@ -14,7 +14,7 @@ demo: $(VENV)/.console
 .PHONY: test
 test: $(VENV)/.test lint
 	@sh .ci/packages test
-	@# As pip leaves an installed package: the tests start it some hundred times.
+	@# As pip leaves an installed package: the tests start it several hundred times.
 	@$(BIN)/python -m compileall -q tpmconsole
 	$(BIN)/pytest
 
@@ -23,6 +23,13 @@ lint: $(VENV)/.test
 	$(BIN)/ruff format --check tpmconsole tests
 	$(BIN)/ruff check tpmconsole tests
 	$(BIN)/mypy
+	$(BIN)/codespell
+	@cd tests && ../$(BIN)/python -m tools.words
+
+# Every banned phrase in documents and code, with file and line; one room: make words FILES=tpmconsole/tpm
+.PHONY: words
+words: $(VENV)/.test
+	@cd tests && ../$(BIN)/python -m tools.words --list $(abspath $(FILES))
 
 .PHONY: walk
 walk: $(VENV)/.test
@@ -52,24 +59,24 @@ test-units: $(VENV)/.test
 test-fleet: $(VENV)/.fleet
 	$(BIN)/pytest -m fleet -n 0 tests/test_fleet.py
 
-# Everything that can break, broken under a console; ends with the table: fault, expected, seen.
+# Breaks everything that can break, under a console; ends with the table: fault, expected, seen.
 .PHONY: faults
 faults: $(VENV)/.test
 	@$(BIN)/pytest -m faults --dist load tests/faults
 
-# Every attack that was ever made on it, replayed; ends with the table: attack, expected, seen.
+# Replays every attack that was ever made on it; ends with the table: attack, expected, seen.
 .PHONY: attacks
 attacks: $(VENV)/.test
 	@$(BIN)/pytest -m attacks --dist load tests
 
 # Every lie about where a key is, told to the CA and to the TPM; ends with the table: lie, who
-# refuses it, what was seen. With keylime's own code as a judge of ours.
+# refuses it, what was seen. keylime judges as well.
 .PHONY: attest
 attest: $(VENV)/.judge
 	@sh .ci/packages test
 	@$(BIN)/pytest -m lies --dist load tests/enrol
 
-# Our judge of certificates beside OpenSSL's and C2SP's x509-limbo (FILE=limbo.json, or .gz).
+# The check of certificates compared with OpenSSL and C2SP's x509-limbo (FILE=limbo.json, or .gz).
 .PHONY: limbo
 limbo: $(VENV)/.test
 	@cd tests && ../$(BIN)/python -m tools.limbo '$(abspath $(FILE))'
@@ -85,10 +92,10 @@ test-long: $(VENV)/.test
 	@sh .ci/packages long
 	$(BIN)/pytest -m long -n 0 tests
 
-# Mutual TLS with nginx, mosquitto, curl and OpenSSL's own programs; nothing of them is installed.
+# Mutual TLS with nginx, Apache, mosquitto, curl and OpenSSL's own programs, which are unpacked and not installed.
 .PHONY: interop
 interop: $(VENV)/.test
-	@sh .ci/unpack .interop nginx mosquitto
+	@sh .ci/unpack .interop nginx apache2-bin mosquitto
 	$(BIN)/pytest -m interop -n 2 tests/session
 
 # Random keys and pauses at a kiosk, for MINUTES.
@@ -133,7 +140,7 @@ clean:
 	rm -rf $(VENV) .interop build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find tpmconsole tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Looking for the packages costs a few milliseconds, so it happens every time: a package may go.
+# Looking for the packages takes a few milliseconds, so it is done every time: one may have been removed.
 .PHONY: packages
 packages:
 	@sh .ci/packages

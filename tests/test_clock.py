@@ -12,7 +12,8 @@ from support.technician import console
 
 from tpmconsole import clock
 from tpmconsole.board import Board
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.peer import Peer
 from tpmconsole.settings import Settings
 from tpmconsole.x509.checks import check_dates
 

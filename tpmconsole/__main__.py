@@ -7,6 +7,7 @@ import sys
 import warnings
 from typing import TYPE_CHECKING
 
+from tpmconsole.cli.output import prepare_streams
 from tpmconsole.system.environment import shield
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Run one command, or the console, and exit with its code."""
+    prepare_streams()  # before anything is opened
     # Imports make many objects and no garbage: a tenth of the way to the first paint is saved. The
     # console switches collection on when it has painted; a command is over before it would matter.
     gc.disable()

@@ -37,6 +37,7 @@ class Action(StrEnum):
     FORGET = "forget the identity"  # an identity
     GIVE_KEY_PASSWORD = "give the key's password"  # noqa: S105
     GIVE_LAST_ATTEMPT = "send the last attempt"
+    GIVE_NO_PASSWORD = "say that the key has no password"  # noqa: S105
     GIVE_SERVER = "name a server"
     GIVE_STATE = "name another state directory"
     GIVE_TCTI = "name the TPM's TCTI"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.system.files import PRIVATE_FILE, make_private_folder
+from tpmconsole.system.rates import QuietLog
 
 LOG_BYTES = 512 * 1024
 LOGS_KEPT = 2
@@ -70,6 +71,7 @@ def start_logging(path: Path) -> None:
     handler.setFormatter(
         _RedactingFormatter("%(asctime)s %(process)d %(name)s %(levelname)s %(message)s")
     )
+    handler.addFilter(QuietLog())
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
-from tpmconsole.inputs import parse_toml, user_path
+from tpmconsole.inputs import home_folder, parse_toml, user_path
+from tpmconsole.setting_names import TABLES, check_names
 from tpmconsole.system.owners import check_for_root
 
 LINES = ("auto", "serial", "fast")
@@ -39,6 +40,8 @@ class Settings:
         warn_days: how many days before its end a certificate draws a warning.
         options: the tables of tpmconsole.toml, for the parts that have settings of their own.
         log_file: the log, where it is not in the state directory.
+        sources: where each setting came from that is not a default: an option, an environment
+            variable or a file.
     """
 
     state: Path
@@ -51,6 +54,7 @@ class Settings:
     warn_days: int = WARN_DAYS
     options: Mapping[str, Any] = field(default_factory=dict)
     log_file: Path | None = None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def identities(self) -> Path:
@@ -71,6 +75,11 @@ class Settings:
     @property
     def log(self) -> Path:
         return self.log_file or self.state / "log" / "tpmconsole.log"
+
+    def option(self, table: str, name: str) -> Any:
+        """A setting in a table of tpmconsole.toml; None where it is not given."""
+        found = self.options.get(table)
+        return found.get(name) if isinstance(found, Mapping) else None
 
     def below(self, name: str) -> Settings:
         """The same with a state directory below this one, and the same log."""
@@ -105,6 +114,7 @@ def load_settings(
         raise usage_error(
             "Unknown line", f"'{chosen_line}' is no kind of line", f"use one of {', '.join(LINES)}"
         )
+    flags = {"simulate": simulate, "line": line, "mouse": mouse, "kiosk": kiosk}
     made = Settings(
         state=folder,
         tcti=asked,
@@ -118,8 +128,27 @@ def load_settings(
         kiosk=kiosk,
         warn_days=_warn_days(options),
         options=options,
+        sources=_sources(state, env, options, file)
+        | ({"tcti": str(file) if source == FILE_NAME else source} if source else {})
+        | {name: f"--{name}" for name, given in flags.items() if given},
     )
     return made.below("kiosk") if kiosk else made
+
+
+def _sources(
+    state: str | None, env: Mapping[str, str], options: Mapping[str, Any], file: Path | None
+) -> dict[str, str]:
+    """Where each setting came from, apart from what options and variables say of the TPM."""
+    found: dict[str, str] = {}
+    for name, value in options.items():
+        inside = value if name in TABLES and isinstance(value, Mapping) else {}
+        found |= {f"{name}.{one}": str(file) for one in inside} or {name: str(file)}
+    found.pop("tcti", None)
+    if state or env.get("TPMCONSOLE_STATE"):
+        found["state"] = "--state" if state else "TPMCONSOLE_STATE"
+    elif env.get("XDG_STATE_HOME", "").startswith("/") and os.geteuid() != 0:
+        found["state"] = "XDG_STATE_HOME"
+    return found
 
 
 def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
@@ -128,15 +157,17 @@ def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
         return user_path(chosen).absolute()
     if os.geteuid() == 0:
         return Path("/var/lib/tpmconsole")
+    base = env.get("XDG_STATE_HOME", "")
+    if base.startswith("/"):  # one that is relative is to be ignored (XDG Base Directory, 0.8)
+        return Path(base) / "tpmconsole"
     try:
-        base = env.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        return home_folder(env) / ".local" / "state" / "tpmconsole"
     except RuntimeError as error:
         raise usage_error(
             "No state directory",
             "this user has no home to keep it in",
             NextStep(Action.GIVE_STATE, text="name one: {}"),
         ) from error
-    return Path(base).absolute() / "tpmconsole"
 
 
 def _asked_tcti(
@@ -185,7 +216,10 @@ def _read_options(state: Path, env: Mapping[str, str]) -> tuple[dict[str, Any], 
     for path in candidates:
         try:
             check_for_root(path, "the settings file")
-            return parse_toml(path.read_text(encoding="utf-8")), path
+            text = path.read_text(encoding="utf-8")
+            options = parse_toml(text)
+            check_names(options, text, path)
+            return options, path
         except FileNotFoundError:
             continue
         except OSError as error:

@@ -5,7 +5,19 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from bench import attack, commands, emulated, fleet, handshake, keys, line, server, start, status
+from bench import (
+    attack,
+    commands,
+    emulated,
+    flash,
+    fleet,
+    handshake,
+    keys,
+    line,
+    server,
+    start,
+    status,
+)
 from tpmconsole.board import Board
 from tpmconsole.settings import Settings
 
@@ -23,6 +35,7 @@ def main() -> None:
             commands.bench(board)
             server.bench(board)
             attack.bench()
+            flash.bench(board)
             line.bench(board)
             fleet.bench()
             emulated.bench()

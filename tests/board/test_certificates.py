@@ -66,7 +66,7 @@ def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> No
 
     own = ca("Peer", None, Extra(x509.BasicConstraints, x509.BasicConstraints(False, None), True))
     (anchor,) = new_anchors(board, "pump", own.pem)
-    assert "this one peer alone" in anchor.trusted_for
+    assert "not a CA: only this peer" in anchor.trusted_for
     (root,) = new_anchors(board, "pump", ROOT.pem)
     assert root.trusted_for == ""
 

@@ -127,24 +127,26 @@ def test_trust_anchors_are_added_shown_and_removed(
     other = Authority(tmp_path / "two", "Other CA")
     second = other.sign(request, days=100)
     shell.simulate("import", "trust", str(second), "--trust", str(other.root))
-    anchors = shell.simulate("trust", "trust")
+    anchors = shell.simulate("trust", "trust")["anchors"]
     assert [one["subject"] for one in anchors] == ["CN=CA", "CN=Other CA"]
 
     remove = ("--simulate", "trust", "trust", "--remove", anchors[0]["fingerprint"])
     assert shell.refuse(2, *remove)["remedy"] == "add --yes"
-    assert len(shell.simulate("trust", "trust")) == 2
+    assert len(shell.simulate("trust", "trust")["anchors"]) == 2
     assert shell(*remove, "--yes").returncode == 0
     shell.refuse(2, *remove)
     add = ("--simulate", "trust", "trust", "--add", str(authority.root))
     assert "SHA-256" in shell.refuse(2, *add)["cause"]
     assert shell(*add, "--yes").returncode == 0
-    assert len(shell.simulate("trust", "trust")) == 2
+    assert len(shell.simulate("trust", "trust")["anchors"]) == 2
     assert shell(*add).returncode == 0  # it is there: nothing to ask about
     assert shell(*remove, "--yes").returncode == 0
     undone = shell.simulate("import", "trust", "--undo")
     assert undone["certificate"]["issuer"] == "CN=CA"
     # A CA that is trusted no more does not come back by going back.
-    assert [one["subject"] for one in shell.simulate("trust", "trust")] == ["CN=Other CA"]
+    assert [one["subject"] for one in shell.simulate("trust", "trust")["anchors"]] == [
+        "CN=Other CA"
+    ]
     error = shell.refuse(1, "--simulate", "import", "trust", "--undo")
     assert error["title"] == "Nothing to undo"
 

@@ -6,12 +6,14 @@ import json
 import subprocess
 import tomllib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from support.passwords import write_password
 from support.shell import QuickShell, Shell
 
+from tpmconsole.tpm.keyfile import parse
 from tpmconsole.tpm.simulator import Simulator
 
 HANDLE = "0x81000022"
@@ -74,7 +76,7 @@ def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) ->
     evicted = board.simulate("evict", "0x81000020", "--yes")
     assert len(evicted["needed_by"]) == 2
     assert "nothing is there" in board.refuse(1, *again)["cause"]
-    findings = json.loads(board("--simulate", "doctor", "--json").stdout)
+    findings = json.loads(board("--simulate", "doctor", "--json").stdout)["findings"]
     (gone,) = [one for one in findings if one["probe"] == "identity" and "guest" in one["finding"]]
     assert gone["state"] == "fail"
     assert "nothing is at 0x81000020" in gone["finding"]
@@ -120,7 +122,9 @@ def test_wrong_passwords_until_lock_out_and_back(shell: Shell) -> None:
     key = str(shell.state / "identities" / "locked" / "key.pem")
 
     def prove(*options: str) -> tuple[bool | None, str]:
-        (found,) = shell.simulate("keys", key, "--prove", *options)["files"]
+        done = shell("--simulate", "keys", key, "--prove", *options, "--json")
+        (found,) = json.loads(done.stdout)["files"]
+        assert done.returncode == (0 if found["usable"] else 1)
         return found["usable"], found["reason"]
 
     def used() -> int:
@@ -148,6 +152,40 @@ def test_wrong_passwords_until_lock_out_and_back(shell: Shell) -> None:
     assert (answer["lockout"]["locked"], answer["lockout"]["failed_tries"]) == (False, 0)
     assert prove(*right)[0] is True
     assert '"lockout reset"' in (shell.state / "audit.jsonl").read_text()
+
+
+@pytest.mark.parametrize("path", [".", "../gw", "key.pem", "../gw/key.pem", "../../link/gw"])
+def test_an_identity_s_key_is_known_however_its_path_is_written(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    shell.simulate("create", "gw")
+    identities = shell.state / "identities"
+    (shell.state / "link").symlink_to(identities)
+    monkeypatch.chdir(identities / "gw")
+    (found,) = Shell(shell.state).simulate("keys", path, "--prove")["files"]
+    assert (found["identity"], found["usable"]) == ("gw", True)
+
+
+def test_a_check_that_fails_says_so_by_its_exit_code(shell: Shell, tmp_path: Path) -> None:
+    shell.simulate("create", "gw")
+    shell.simulate("create", "locked", "--password-file", str(_password(shell)))
+    identities = shell.state / "identities"
+    shell.simulate("keys", "--prove")  # one that asks for a password is left alone
+    assert (
+        shell("--simulate", "keys", str(identities / "locked/key.pem"), "--prove").returncode == 1
+    )
+    missing = str(tmp_path / "missing.pem")
+    assert shell("--simulate", "keys", missing).returncode == 1
+    assert shell("--simulate", "keys", missing, "--prove").returncode == 1
+    key = identities / "gw/key.pem"
+    key.write_bytes(replace(parse(key.read_bytes()), private=b"\1" * 126).to_pem())
+    for paths in ((), (str(key),), (str(key.parent), str(identities / "locked"))):
+        assert shell("--simulate", "keys", *paths, "--prove").returncode == 1, paths
+
+
+def _password(shell: Shell) -> Path:
+    write_password(shell.state / "right", "right\n")
+    return shell.state / "right"
 
 
 def test_a_password_is_for_one_key_and_of_64_bytes(board: Shell) -> None:

@@ -121,5 +121,5 @@ def test_a_first_certificate_that_has_expired_leads_to_keys_that_work() -> None:
     old = leaf(ca("Root"), begin=NOW - 9 * DAY, end=NOW - DAY).certificate
     facts = verdict_facts([check_dates(old, NOW)], [], "")
     text = " ".join(getattr(fact, "text", "") for fact in facts)
-    assert "w on page 3, or for a first one hand the request over again" in text
+    assert "w on page 3, or if it is the first one, send the request again" in text
     assert "tpmconsole" not in text

@@ -1,4 +1,4 @@
-"""README.md, "On a real board": the board is built by doing what it says, to the letter."""
+"""README.md, "Install on a board": the board is built by doing what it says, to the letter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 README = Path(__file__).parents[2] / "README.md"
 DEBIAN = {"trixie": "Debian 13", "bookworm": "Debian 12"}
-_SECTION = re.compile(r"^## On a real board\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
+_SECTION = re.compile(r"^## Install on a board\n(.*?)(?=^## |\Z)", re.MULTILINE | re.DOTALL)
 _BLOCK = re.compile(r"^```\w*\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -45,7 +45,7 @@ LEAVE = json.dumps(["f8", "f8", "x", "f3", "x"])
 COVER = "Press Enter to begin"
 ALTERNATE_SCREEN = b"\x1b[?1049h"  # where a full-screen program begins (xterm's control sequences)
 # What is on each of the first pages when its act is over; each needs another part of the simulator.
-ACTS = ("by its own word", "INSIDE", "this one chip", "by the chip")
+ACTS = ("as the chip reports", "INSIDE", "only this chip", "by the chip")
 # Quit in all its ways, suspend, interrupt, end of input, the palette, and what a getty would hear.
 NO_WAY_OUT = "q" + "\x03\x04\x11\x1a\x1c\x10" + F10 + "root"
 

@@ -187,7 +187,7 @@ class Chaos:
 
     def end_other_sessions(self) -> None:
         """End the sessions that random keys have started."""
-        listed = json.loads(self.scene.command("session", "list", "--json").stdout)
+        listed = json.loads(self.scene.command("session", "list", "--json").stdout)["sessions"]
         for one in listed:
             if one["id"] not in self.sessions.values() and one["state"] == "running":
                 self.scene.command("session", "stop", one["id"])
@@ -357,7 +357,7 @@ def run(seconds: float, seed: int, only: Sequence[str], say: Callable[[str], Non
             say(_log(stage)[-LOG_SHOWN:])
             raise
         finally:
-            for session in json.loads(stage.shell("session", "list", "--json").stdout or "[]"):
+            for session in json.loads(stage.shell("session", "list", "--json").stdout)["sessions"]:
                 stage.shell("session", "stop", session["id"])
             for terminal in stage.terminals:
                 terminal.close()

@@ -117,7 +117,7 @@ def simulated(scene: Scene) -> Iterator[Scene]:
     ):
         scene.shell.simulate(*command)
     yield scene
-    for session in json.loads(scene.shell("session", "list", "--json").stdout):
+    for session in json.loads(scene.shell("session", "list", "--json").stdout)["sessions"]:
         scene.shell("session", "stop", session["id"])
     Simulator(scene.state / "simulator").stop()
 

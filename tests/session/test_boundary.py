@@ -12,7 +12,9 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.running import NOBODY, needs_root
+from support.running import NOBODY, needs_root, python
 from support.shell import Shell
 from support.technician import console
 
@@ -34,7 +36,6 @@ from tpmconsole.identity.record import parse_record
 from tpmconsole.inputs import parse_json, parse_toml
 from tpmconsole.session import events, ownership
 from tpmconsole.session.directory import (
-    FILE,
     LOG_FILE,
     ORDER_FILE,
     STATE,
@@ -42,12 +43,13 @@ from tpmconsole.session.directory import (
     new_folder,
     read_order,
 )
+from tpmconsole.session.event_files import names_of
 from tpmconsole.session.events import EventLog, read_events
 from tpmconsole.session.launcher import last_words
 from tpmconsole.session.ownership import hold_lock, is_lock_held
 from tpmconsole.session.said import event_of, object_of
 from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
-from tpmconsole.session.status import SessionStatus, State
+from tpmconsole.session.status import FILE, SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
@@ -203,7 +205,7 @@ def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> No
 # Links, pipes, and other people's files
 
 
-@pytest.mark.parametrize("name", [FILE, events.FILE, *events.OLD_FILES, LOG_FILE])
+@pytest.mark.parametrize("name", [FILE, *names_of(events.FILE), events.RECENT_FILE, LOG_FILE])
 @pytest.mark.parametrize("kind", ["link", "fifo", "socket-like folder"])
 @pytest.mark.attacks("a link or a FIFO in place of its files", "not opened; nothing hangs")
 def test_what_is_no_plain_file_is_not_opened(
@@ -334,7 +336,7 @@ def test_root_writes_nothing_where_a_session_is_at_home(
 
 @pytest.fixture
 def victim() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is no session's."""
+    """A process that is not a session's."""
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
         yield process
         process.kill()
@@ -355,12 +357,81 @@ def test_a_process_that_holds_no_lock_is_not_ended(
         with pytest.raises(ConsoleError, match="which is another one's"):
             ask("client-1")
     assert victim.poll() is None
-    lock = hold_lock(folder)
-    assert is_lock_held(folder)
-    assert board.sessions.stop("client-1").state == State.STOPPED
-    assert victim.wait(10) < 0
-    lock.close()
+    with holding(folder) as holder:
+        assert is_lock_held(folder)
+        assert board.sessions.show("client-1").pid == victim.pid  # what it says of its own user's
+        assert board.sessions.stop("client-1").state == State.STOPPED
+        assert holder.wait(10) < 0
+    assert victim.poll() is None
     assert not is_lock_held(folder)
+
+
+_WAIT = "import time; time.sleep(60)"
+_HOLD = "from pathlib import Path; from tpmconsole.session.ownership import hold_lock"
+
+
+@contextmanager
+def holding(folder: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that is the session's, by its lock."""
+    process = python(f"{_HOLD}; hold_lock(Path({str(folder)!r})); print(1, flush=True); {_WAIT}")
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.kill()
+
+
+def instead(folder: Path) -> Path:
+    """Where the status was."""
+    (folder / FILE).unlink()
+    return folder / FILE
+
+
+SAID: dict[str, Callable[[Path, int], None]] = {
+    "nothing": lambda folder, _: say(folder, "{"),
+    "a link": lambda folder, _: instead(folder).symlink_to("/x"),
+    "a folder": lambda folder, _: instead(folder).mkdir(),
+    "stopped": lambda folder, _: say(folder, good() | {"state": "stopped"}),
+    "starting": lambda folder, _: say(
+        folder, good() | {"state": "starting", "boot": boot_id(), "started": "9999-01-01T00:00Z"}
+    ),
+    "another process": forged,
+    "a process that is gone": lambda folder, pid: forged(folder, pid, start_time=1),
+}
+
+
+@pytest.mark.parametrize("kind", SAID)
+@pytest.mark.parametrize("proof", ["lock", "command line"])
+@pytest.mark.attacks("a status that says something else", "session stop ends it all the same")
+def test_a_session_is_ended_whatever_it_says(
+    board: Board, folder: Path, victim: subprocess.Popen[bytes], kind: str, proof: str
+) -> None:
+    SAID[kind](folder, victim.pid)
+    if proof == "lock":
+        with holding(folder) as holder:
+            board.sessions.stop("client-1")
+            assert holder.wait(10) < 0
+    else:
+        argv = [sys.executable, "-c", _WAIT, ownership.PROGRAM, str(folder.parent)]
+        with subprocess.Popen(argv) as process:
+            if kind == "starting":  # nobody is waited for who never says its number
+                folder.joinpath(FILE).write_text("{")
+            board.sessions.stop("client-1")
+            assert process.wait(10) < 0
+    assert victim.poll() is None
+    assert board.sessions.show("client-1").state.ended
+
+
+def test_a_session_whose_status_is_damaged_is_shown_as_running(board: Board, folder: Path) -> None:
+    say(folder, "{")
+    with holding(folder) as holder:
+        (shown,) = board.sessions.list()
+        assert (shown.state, shown.pid) == (State.RUNNING, holder.pid)
+        assert shown.last_error is not None
+        assert shown.last_error.title == "Session file damaged"
+        (folder.parent / ORDER_FILE).write_text("{")
+        assert board.sessions.stop("client-1").state == State.FAILED
+        assert holder.wait(10) < 0
 
 
 @needs_root

@@ -9,18 +9,23 @@ import subprocess
 import sys
 import weakref
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
 from support.pki import (
     HASHES,
     Ca,
     PublicKey,
     SoftwareIdentity,
     SoftwareSigner,
+    ca,
     make_key,
     memory_handshake,
 )
@@ -249,6 +254,7 @@ sys.path[:] = {path!r}
 from elsewhere.bridge import Bridge, unavailable
 from support.pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
 from pathlib import Path
+from typing import Any
 folder = Path({folder!r})
 assert unavailable() is None
 ca = Ca.make("root")
@@ -281,3 +287,22 @@ def test_the_two_files_work_in_another_package(tmp_path: Path) -> None:
         [sys.executable, "-I", "-c", code], capture_output=True, text=True, check=False
     )
     assert done.stdout.split() == ["1", "1", "False"], done.stderr
+
+
+def test_more_names_than_tls_has_room_for_are_left_out(tmp_path: Path) -> None:
+    """OpenSSL would end every handshake: the list has 64 KB."""
+    trust, setting = tmp_path / "trust.pem", SoftwareIdentity.make(tmp_path, Ca.make("r"), "peer")
+    root = Ca.make("r").certificate
+    many = b"".join(ca("x" * 60, **_named_long(number)).pem for number in range(120))
+    trust.write_bytes(root.public_bytes(Encoding.PEM) + many)
+    for anchors in (setting.trust, trust):
+        server = setting.context(server=True)
+        openssl.name_accepted_cas(server, anchors)
+        client, _ = memory_handshake(setting.context(server=False), server)
+        assert client.version() == "TLSv1.3"
+
+
+def _named_long(number: int) -> dict[str, Any]:
+    parts = [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "y" * 60)] * 9
+    common = x509.NameAttribute(NameOID.COMMON_NAME, str(number))
+    return {"subject": x509.Name([*parts, common]), "key": make_key("ec-p256")}

@@ -18,7 +18,7 @@ from tpmconsole.board.doctor import network
 from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.board.sessions import outdated
 from tpmconsole.errors import ConsoleError
-from tpmconsole.session import events
+from tpmconsole.session import event_files, events
 from tpmconsole.session.directory import STATE, SessionConfig, new_folder, write_facts
 from tpmconsole.session.events import EventLog
 from tpmconsole.session.manager import SessionManager
@@ -124,18 +124,18 @@ def test_waiting_for_a_session_reads_each_event_once(
     log = EventLog(folder / STATE)
     log.write("started")
     opened, lines = [], []
-    events_in, is_there = events._events_in, threading.Event()
+    events_in, is_there = event_files.events_in, threading.Event()
 
-    def counting(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    def counting(file: IO[bytes], limit: int) -> Iterator[dict[str, Any]]:
         opened.append(os.fstat(file.fileno()).st_ino)
-        for event in events_in(file):
+        for event in events_in(file, limit):
             lines.append(event["event"])
             yield event
         if len(opened) == 5:
             log.write("listening")
             is_there.set()
 
-    monkeypatch.setattr(events, "_events_in", counting)
+    monkeypatch.setattr(event_files, "events_in", counting)
     us = Process(os.getpid(), start_time(os.getpid()))
     manager._wait_until_started(folder, us)
     assert is_there.is_set()

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import pytest
-from support.pki import SoftwareIdentity
+from support.pki import Ca, SoftwareIdentity
 from support.world import DEADLINE_S, LOCAL, World, port_of
 
 from tpmconsole.session.status import State
@@ -70,6 +70,21 @@ def test_openssl_s_client_without_a_certificate_is_turned_away(world: World) -> 
     assert "certificate required" in complaints
     error = world.wait_for(server.id, lambda event: event["event"] == "error")
     assert "showed no certificate" in error["cause"]
+
+
+@pytest.mark.parametrize("version", ["1_2", "1_3"])
+@pytest.mark.parametrize("engine", ["bridge", "provider"])
+def test_clients_are_told_which_cas_are_accepted(world: World, engine: str, version: str) -> None:
+    """What a client with two certificates chooses by (curl, Java)."""
+    credentials = world.credentials()
+    credentials.trust.write_bytes(world.ca.pem + Ca.make("second root").pem + world.ca.pem)
+    server, peer = world.server(engine=engine, credentials=credentials), world.software()
+    address = f"{LOCAL}:{port_of(server)}"
+    own = ("-cert", str(peer.certificate), "-key", str(peer.key))
+    told = run([OPENSSL, "s_client", "-connect", address, f"-tls{version}", *own]).stdout
+    names = told.partition("Acceptable client certificate CA names\n")[2].splitlines()
+    assert names[:2] == ["CN = root", "CN = second root"]
+    assert not names[2].startswith("CN")
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """Every kind of key, both engines and both protocol versions with programs that no one here wrote.
 
-``make interop``: it takes a minute, and fetches nginx and mosquitto.
+``make interop``: it takes a minute, and fetches nginx, Apache and mosquitto.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from session.test_interop import CURL, run, s_client, s_server, talk
 from support.engine_alone import environment_for
-from support.interop_programs import mosquitto, nginx
+from support.interop_programs import apache, mosquitto, nginx
 from support.pki import Ca
 from support.running import PROJECT
 from support.world import DEADLINE_S, LOCAL, World, port_of
@@ -80,9 +80,27 @@ def test_nginx_refuses_a_certificate_of_another_ca_and_it_is_seen(world: World) 
     ours.certificate.write_bytes(other.issue(world.keys.public["ec-p256"], "stranger"))
     with nginx(world.folder / "nginx", world.software()) as server:
         client = world.client(server.port, credentials=ours, protocol="https")
-        world.ended(client.id)
+        assert world.ended(client.id).state == State.FAILED
         assert answers(world, client.id) == ["HTTP 400"]
         server.said("FAILED")
+
+
+@every_key
+def test_apache_asks_for_a_certificate_for_one_location(
+    world: World, key: str, engine: str
+) -> None:
+    with apache(world.folder / "apache", world.software()) as server:
+        client = world.client(server.port, key, engine=engine, protocol="https", path="/private/")
+        assert world.ended(client.id).state == State.STOPPED
+        server.said(f'TLSv1.3 SUCCESS "CN={key}" 200')
+
+
+def test_apache_renegotiates_for_one_location_and_is_refused(world: World) -> None:
+    with apache(world.folder / "apache", world.software()) as server:
+        page = world.client(server.port, protocol="https", max_tls="1.2")
+        assert world.ended(page.id).state == State.STOPPED
+        with pytest.raises(ConsoleError, match="Renegotiation refused"):
+            world.client(server.port, protocol="https", path="/private/", max_tls="1.2")
 
 
 @both_versions

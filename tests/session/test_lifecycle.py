@@ -14,14 +14,16 @@ from support.world import SoftwareServer, World, connected, port_of, say
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import directory
-from tpmconsole.session.directory import FILE as FACTS_FILE
 from tpmconsole.session.directory import KEY_FILE, ORDER_FILE, STATE
 from tpmconsole.session.events import FILE
 from tpmconsole.session.manager import ENDED_KEPT, SessionManager
 from tpmconsole.session.ownership import LOCK_FILE
 from tpmconsole.session.spec import SessionSpec
+from tpmconsole.session.status import FILE as FACTS_FILE
 from tpmconsole.session.status import State
+from tpmconsole.system import processes
 from tpmconsole.system.files import write_atomic
+from tpmconsole.system.processes import NoProcError
 
 
 @pytest.mark.parametrize(
@@ -126,6 +128,17 @@ def test_a_session_has_no_terminal_and_little_environment(world: World) -> None:
     assert os.getsid(server.pid or 0) == server.pid
     assert os.readlink(process / "fd" / "0") == "/dev/null"  # noqa: PTH115 - a link to look at
     assert os.readlink(process / "cwd") == "/"  # noqa: PTH115
+
+
+def test_without_proc_a_running_session_is_not_called_failed(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server = world.server()
+    with monkeypatch.context() as patch:
+        patch.setattr(processes, "PROC", tmp_path)
+        with pytest.raises(NoProcError):
+            world.supervisor.list()
+    assert world.supervisor.show(server.id).state is State.RUNNING
 
 
 def test_a_killed_session_is_noticed_and_leaves_no_zombie(world: World) -> None:

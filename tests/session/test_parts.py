@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import socket
 import ssl
@@ -12,7 +11,6 @@ import subprocess
 import sys
 import threading
 from dataclasses import fields
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -23,15 +21,13 @@ from tpmconsole.board.tpm_users import Link, foreign_users
 from tpmconsole.cli.sessions import session_facts_lines
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.inputs import address_text
-from tpmconsole.session import events
-from tpmconsole.session.events import EventLog, EventReader, follow_events, read_events
 from tpmconsole.session.process import line_protocol
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.process.tcp import Wire, connect, listen
-from tpmconsole.session.said import event_of
 from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
-from tpmconsole.session.tls import errors
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls import alerts, errors, network, verification
+from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.peer import Peer
 from tpmconsole.session.usage import usage
 from tpmconsole.system.processes import family, start_time
 from tpmconsole.system.sockdiag import servers_of_sockets
@@ -47,137 +43,6 @@ def test_a_session_that_waits_is_shown_as_it_is_listed() -> None:
     )
     assert (listed.split()[1], shown) == ("waiting", "waiting")
     assert facts.to_json()["state"] == "starting"
-
-
-# Events
-
-
-def test_events_are_rotated_and_two_old_files_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events, "FILE_BYTES", 2000)
-    log = EventLog(tmp_path)
-    for number in range(200):
-        log.write("message", number=number)
-    names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == ["events.jsonl", "events.jsonl.1", "events.jsonl.2"]
-    assert all(path.stat().st_size <= 2000 for path in tmp_path.iterdir())
-    assert all(path.stat().st_mode & 0o777 == 0o600 for path in tmp_path.iterdir())
-    numbers = [event["number"] for event in read_events(tmp_path)]
-    assert numbers[-1] == 199
-    assert all(after == before + 1 for before, after in pairwise(numbers))
-
-
-def test_followers_see_everything_across_a_rotation(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events, "FILE_BYTES", 3000)
-    monkeypatch.setattr(events, "POLL_S", 0.001)
-    log, seen, turn = EventLog(tmp_path), [], threading.Semaphore(0)
-
-    def write() -> None:
-        for number in range(100):
-            log.write("message", number=number)
-            turn.acquire(timeout=10)
-
-    writer = threading.Thread(target=write)
-    writer.start()
-    for event in follow_events(tmp_path, lambda: not writer.is_alive()):
-        seen.append(event["number"])
-        turn.release()
-    assert seen == list(range(100))
-
-
-def test_a_reader_gets_each_event_once_however_often_files_are_rotated(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(events, "FILE_BYTES", 1000)
-    log = EventLog(tmp_path)
-    with EventReader(tmp_path) as reader:
-        assert list(reader.read()) == []
-        written = 0
-        # A file holds some dozen: between two looks there are none to two rotations.
-        for more in (1, 0, 3, 15, 30, 1, 25):
-            for _ in range(more):
-                log.write("message", number=written)
-                written += 1
-            seen = [event["number"] for event in reader.read()]
-            assert seen == list(range(written - more, written))
-        for _ in range(200):
-            log.write("message", number=written)
-            written += 1
-        seen = [event["number"] for event in reader.read()]
-        # Some files were gone before it looked; what it gets is in order and up to the last.
-        assert seen[-1] == written - 1
-        assert seen == sorted(set(seen))
-        assert list(reader.read()) == []
-
-
-def test_a_reader_reads_no_line_twice_from_the_disk(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    log = EventLog(tmp_path)
-    parsed: list[bytes] = []
-
-    def parse(line: bytes) -> dict[str, object] | None:
-        parsed.append(line)
-        return event_of(line)
-
-    monkeypatch.setattr(events, "event_of", parse)
-    with EventReader(tmp_path) as reader:
-        for number in range(50):
-            log.write("message", number=number)
-            assert len(list(reader.read())) == 1
-    assert len(parsed) == 50
-
-
-def test_half_lines_and_rubbish_are_no_events(tmp_path: Path) -> None:
-    log = EventLog(tmp_path)
-    log.write("started", text="x" * 5000, nothing=None)
-    with (tmp_path / events.FILE).open("ab") as file:
-        file.write(b"rubbish\n[1]\n" + b"y" * 200_000 + b"\n")
-        file.write(b'{"event": "half"')
-    (started,) = read_events(tmp_path)
-    assert started["text"] == "x" * events.TEXT_LENGTH + "..."
-    assert "nothing" not in started
-    follower = follow_events(tmp_path, lambda: True)
-    assert [event["event"] for event in follower] == ["started"]
-    assert list(read_events(tmp_path / "absent")) == []
-    assert list(follow_events(tmp_path / "absent", lambda: True)) == []
-
-
-def test_a_flood_is_counted_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "RATE", 0.0)
-    log = EventLog(tmp_path)
-    for _ in range(int(events.BURST) + 50):
-        log.write("error", cause="rubbish")
-    log.write("error", cause="the end", final=True)
-    written = list(read_events(tmp_path))
-    assert len(written) == int(events.BURST) + 1
-    assert written[-1]["skipped"] == 50
-    assert written[-1]["cause"] == "the end"
-
-
-def test_a_flood_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "RATE", 0.0)
-    monkeypatch.setattr(events, "BURST", 10.0)
-    quiet = events.QuietLog()
-
-    def line() -> logging.LogRecord:
-        return logging.LogRecord("x", logging.WARNING, "", 0, "rubbish from %s", ("h",), None)
-
-    assert sum(quiet.filter(line()) for _ in range(50)) == 10
-    quiet._allowance._left = 1.0
-    told = line()
-    assert quiet.filter(told)
-    assert told.getMessage() == "rubbish from h (40 lines before it were left out)"
-
-
-def test_what_a_peer_says_cannot_play_with_the_terminal(tmp_path: Path) -> None:
-    EventLog(tmp_path).write("message", text="\x1b[2J\x07hello\n")
-    (event,) = read_events(tmp_path)
-    assert event["text"] == r"\x1b[2J\x07hello\x0a"
-    assert events.plain("abcdef", 4) == "abcd..."
 
 
 # Protocol
@@ -255,7 +120,7 @@ def test_causes_in_words(error: BaseException, words: str) -> None:
 
 
 def test_every_cause_has_words_and_a_remedy() -> None:
-    tables = (errors._VERIFY, errors._ALERTS, errors._LOCAL, errors._ERRNO)
+    tables = (verification.WORDS, verification.OURS, alerts.WORDS, errors.WORDS, network.WORDS)
     for table in tables:
         for words in table.values():
             assert all(str(text) and not str(text).endswith(".") for text in words)

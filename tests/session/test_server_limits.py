@@ -226,7 +226,7 @@ async def refusal(setting: Setting, port: int, **options: Any) -> ConsoleError:
 @pytest.mark.parametrize(
     ("certificate", "words"),
     [
-        ({"hosts": ("elsewhere.example",)}, "another host name"),
+        ({"hosts": ("elsewhere.example",)}, "is for DNS elsewhere.example alone"),
         ({"days": (-10, -5)}, "has expired"),
         ({"days": (5, 10)}, "not valid yet"),
         ({"role": "client"}, "not issued for this use"),

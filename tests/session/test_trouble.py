@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from support.world import DEADLINE_S, LOCAL, SoftwareServer, TpmKeys, World, con
 
 from tpmconsole.cli.next_steps import say as in_commands
 from tpmconsole.errors import ConsoleError, ExitCode
+from tpmconsole.session.directory import LOG_FILE, STATE
 from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.spec import Credentials
 from tpmconsole.session.status import State
@@ -129,18 +131,36 @@ def test_clients_that_are_turned_away_harm_nobody(world: World) -> None:
                 pass
         with socket.create_connection((LOCAL, port)) as plain:
             plain.sendall(bytes(range(256)) * 40)
-        socket.create_connection((LOCAL, port)).close()
         assert say(held, "PING 2") == "PONG 2"
 
     def causes() -> list[str]:
         return [one["cause"] for one in world.supervisor.events(server.id) if "remedy" in one]
 
-    wait_until(lambda: len(causes()) == 5)
+    wait_until(lambda: len(causes()) == 4)
     told = "\n".join(causes())
     assert "showed no certificate" in told
     assert "not among our trust anchors" in told
     assert "HTTP without TLS" in told
     wait_until(lambda: world.supervisor.show(server.id).connections == 0)
+
+
+def test_health_probes_are_counted_and_are_no_errors(world: World) -> None:
+    server = world.server()
+    port = port_of(server)
+    for reset in (False, True, False):  # nagios closes, haproxy and Kubernetes may break off
+        with socket.create_connection((LOCAL, port)) as probe:
+            if reset:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wait_until(lambda: world.supervisor.show(server.id).probes == 3)
+    with socket.create_connection((LOCAL, port)) as half:
+        half.sendall(b"\x16")
+    wait_until(lambda: world.supervisor.show(server.id).last_error is not None)
+    facts = world.supervisor.show(server.id)
+    assert (facts.probes, facts.handshakes) == (3, 0)
+    errors = [one for one in world.supervisor.events(server.id) if one["event"] == "error"]
+    assert len(errors) == 1
+    log = world.folder / "sessions" / server.id / STATE / LOG_FILE
+    assert log.read_text().count("WARNING") == 1
 
 
 def test_lines_are_limited_and_unknown_ones_answered(world: World) -> None:
@@ -335,7 +355,7 @@ def test_a_full_disk_does_not_end_a_session(world: World, monkeypatch: pytest.Mo
     folder.mkdir()
     log = events.EventLog(folder)
     with monkeypatch.context() as patched:
-        patched.setattr("tpmconsole.session.events.os.write", full)
+        patched.setattr("tpmconsole.session.event_files.os.write", full)
         log.write("started")
     log.write("stopped")
     assert [event["event"] for event in events.read_events(folder)] == ["stopped"]

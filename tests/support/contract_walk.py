@@ -145,7 +145,7 @@ class Step:
         before: makes what the command needs.
         after: ends what ``before`` began.
         text: its standard input.
-        stream: with ``--json`` it answers one object per line.
+        follows: with ``--json`` it answers one object per line.
         told: whether its text is compared, too; its JSON always is.
         volatile: more names of values whose type alone is compared.
         rules: more masks of its texts.
@@ -156,7 +156,7 @@ class Step:
     before: Hook | None = None
     after: Hook | None = None
     text: str = ""
-    stream: bool = False
+    follows: bool = False
     told: bool = True
     volatile: frozenset[str] = frozenset()
     rules: Rules = ()
@@ -252,6 +252,14 @@ def _certify_the_gateway(walker: Place) -> None:
     walker.do("--simulate demo-ca sign gateway")
 
 
+def _make_a_prover(walker: Place) -> None:
+    walker.do("--simulate create prover")
+
+
+def _certify_the_prover(walker: Place) -> None:
+    walker.authority.sign(walker.files / "prover.csr")
+
+
 def _open_trust(walker: Place) -> None:
     (walker.state / "identities" / "gateway" / "trust.pem").chmod(0o644)
 
@@ -294,6 +302,7 @@ def _leave(walker: Place) -> None:
 _TO_THE_TPM = "--tcti tabrmd:bus_type=session"
 _SERVER = "server gateway --listen 127.0.0.1:0 --engine bridge"
 _REQUEST = "--subject CN=gateway,O=Example --san uri:urn:example:17 --role both"
+_EVIDENCE = "{files}/prover.csr --makers {state}/simulator/maker"
 # Figures that a session which runs writes down once a second.
 _LIVE = frozenset(("messages", "bytes_in", "bytes_out"))
 _TOUR: Rules = (
@@ -381,6 +390,22 @@ KEYS_AND_CERTIFICATES = (
         "--simulate create taken --handle 0x81000011 --adopt",
         before=_forget_the_guest,
     ),
+    # Proof
+    Step(
+        "request-attest",
+        "--simulate request prover --subject CN=prover --attest --out {files}/prover.csr",
+        before=_make_a_prover,
+    ),
+    Step("attest-check", f"attest check {_EVIDENCE}"),
+    Step(
+        "attest-seal",
+        f"attest seal {_EVIDENCE} {{leaf}} --out {{files}}/sealed",
+        before=_certify_the_prover,
+    ),
+    Step("attest-challenge", f"attest challenge {_EVIDENCE} --out {{files}}/q --keep {{files}}/k"),
+    Step("attest-answer", "--simulate attest answer prover {files}/q --out {files}/a"),
+    Step("attest-verify", "attest verify {files}/prover.csr {files}/a --keep {files}/k"),
+    Step("import-sealed", "--simulate import prover {files}/sealed --trust {ca}", told=False),
 )
 
 SESSIONS_AND_SERVICE = (
@@ -396,7 +421,7 @@ SESSIONS_AND_SERVICE = (
     Step("session-reload", f"{_TO_THE_TPM} session reload server-1"),
     Step("trust-add-outdated", "trust gateway --add {other-ca} --yes"),
     Step("session-restart", f"{_TO_THE_TPM} session restart server-1"),
-    Step("session-events", "session events server-1", stream=True),
+    Step("session-events", "session events server-1"),
     Step("session-install", "session install server-1 --dry-run"),
     Step(
         "session-start-client",
@@ -415,8 +440,9 @@ SESSIONS_AND_SERVICE = (
     ),
     Step("session-stop", "session stop client-1"),
     Step("session-stop-again", "session stop client-1", told=False),
-    Step("session-follow", "session events client-2 --follow", _start_pinging, stream=True),
+    Step("session-follow", "session events client-2 --follow", _start_pinging, follows=True),
     Step("session-show-client", "session show client-2"),
+    Step("settings", "settings"),
     Step("doctor", "--simulate doctor --server 127.0.0.1:{port} --server 127.0.0.1:1"),
     Step("session-stop-server", "session stop server-2", before=_await_the_doctor),
     Step("session-list-ended", "session list"),
@@ -432,7 +458,7 @@ SESSIONS_AND_SERVICE = (
     Step("install-serial-console", "install serial-console --tty ttyS1 --baud 9600 --dry-run"),
     Step("completion-bash", "completion bash", volatile=frozenset(("script",))),
     Step("completion-zsh", "completion zsh", volatile=frozenset(("script",))),
-    Step("tour", "--simulate tour", stream=True, rules=_TOUR),
+    Step("tour", "--simulate tour", rules=_TOUR),
     Step("simulator-stop", "simulator stop"),
     Step("simulator-stop-again", "simulator stop", told=False),
 )

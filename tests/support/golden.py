@@ -42,7 +42,7 @@ VOLATILE = frozenset(
     )
 )
 # These differ from board to board, and are null or empty on some.
-OF_THE_BOARD = frozenset(("serial", "system", "version", "module_version", "user", "log"))
+OF_THE_BOARD = frozenset(("memory", "serial", "system", "version", "module_version", "user", "log"))
 # Lists of one kind of thing, of which there are more or fewer.
 LISTS = frozenset(("recent", "algorithms", "curves"))
 # Objects from a name that may be any to one kind of thing.

@@ -1,4 +1,4 @@
-"""Programs that no one here wrote: nginx and mosquitto, on free ports, ended with the test."""
+"""Programs that no one here wrote: web servers and a broker, on free ports, ended with the test."""
 
 from __future__ import annotations
 
@@ -112,6 +112,45 @@ http {{
 }}
 """)
     command = [find("nginx"), "-p", str(folder), "-c", str(configuration), "-e", "stderr"]
+    with running(command, port, folder / "output.log") as found:
+        yield Listening(found.port, folder / "access.log")
+
+
+@contextmanager
+def apache(folder: Path, identity: SoftwareIdentity) -> Iterator[Listening]:
+    """A web server that asks for a certificate for /private alone, and says whose it was."""
+    folder.mkdir(parents=True, exist_ok=True)
+    port, program = free_port(), find("apache2")
+    modules = Path(program).parents[1] / "lib" / "apache2" / "modules"
+    loaded = "".join(
+        f"LoadModule {name}_module {modules}/mod_{name}.so\n"
+        for name in ("mpm_event", "authz_core", "socache_shmcb", "status", "ssl")
+    )
+    configuration = folder / "apache.conf"
+    configuration.write_text(f"""
+{loaded}
+ServerRoot {folder}
+ServerName localhost
+PidFile {folder}/apache.pid
+DefaultRuntimeDir {folder}
+ErrorLog /dev/stderr
+LogLevel info
+LogFormat "%{{SSL_PROTOCOL}}x %{{SSL_CLIENT_VERIFY}}x \\"%{{SSL_CLIENT_S_DN}}x\\" %>s" told
+CustomLog {folder}/access.log told
+User {pwd.getpwuid(os.geteuid()).pw_name if os.geteuid() else "nobody"}
+Listen {LOCAL}:{port}
+SSLEngine on
+SSLCertificateFile {identity.certificate}
+SSLCertificateKeyFile {identity.key}
+SSLCACertificateFile {identity.trust}
+<Location />
+SetHandler server-status
+</Location>
+<Location /private>
+SSLVerifyClient require
+</Location>
+""")
+    command = [program, "-DFOREGROUND", "-f", str(configuration)]
     with running(command, port, folder / "output.log") as found:
         yield Listening(found.port, folder / "access.log")
 

@@ -73,10 +73,11 @@ class Setting:
             crl=crl,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
+            signs_late=spec.signs_late,
         )
         live = Recorder(self.folder, "boot", facts)
-        leaf = x509.load_pem_x509_certificate(self.ours.certificate.read_bytes())
-        ready = Ready(context, engine, EngineChoice("bridge", "test"), leaf)
+        chain = x509.load_pem_x509_certificates(self.ours.certificate.read_bytes())
+        ready = Ready(context, engine, EngineChoice("bridge", "test"), tuple(chain))
         return Running(spec, ready, SigningThread(), live)
 
     def errors(self) -> list[dict[str, Any]]:

@@ -72,3 +72,10 @@ class QuickShell(Shell):
         self, *arguments: str, text: str | None = None
     ) -> subprocess.CompletedProcess[str]:
         return warm.run(["--state", str(self.state), *arguments], self.environment, text)
+
+    def without(
+        self, *arguments: str, closed: int | None = None, full: int | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """The same where a standard stream is closed or full: its number."""
+        words = ["--state", str(self.state), *arguments]
+        return warm.run(words, self.environment, closed=closed, full=full)

@@ -35,13 +35,21 @@ def run(
     environment: Mapping[str, str],
     text: str | None = None,
     timeout_s: float = 60.0,
+    closed: int | None = None,
+    full: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as ``subprocess.run`` would; without a text its input is empty."""
+    """Run a command as ``subprocess.run`` would; without a text its input is empty.
+
+    Args:
+        closed: the number of a standard stream that it starts without.
+        full: the number of one that takes nothing, as on a full disk.
+    """
     file = tempfile.TemporaryFile
-    with file() as given, file() as out, file() as errors:
+    with file() as given, file() as out, file() as errors, Path("/dev/full").open("r+b", 0) as none:
         given.write((text or "").encode())
         given.seek(0)
-        code = _order([*arguments], dict(environment), (given, out, errors), timeout_s)
+        files = [none if full == number else one for number, one in enumerate((given, out, errors))]
+        code = _order([*arguments], dict(environment), files, timeout_s, closed)
         words = ["tpmconsole", *arguments]
         return subprocess.CompletedProcess(words, code, _text(out), _text(errors))
 
@@ -54,14 +62,17 @@ def _text(file: IO[bytes]) -> str:
 def _order(
     arguments: list[str],
     environment: dict[str, str],
-    files: tuple[IO[bytes], ...],
+    files: Sequence[IO[bytes]],
     timeout_s: float,
+    closed: int | None,
 ) -> int:
     ours, theirs = socket.socketpair()
     with ours:
         with theirs:
             descriptors = [*(file.fileno() for file in files), theirs.fileno()]
-            order = json.dumps({"arguments": arguments, "environment": environment}).encode()
+            order = json.dumps(
+                {"arguments": arguments, "environment": environment, "closed": closed}
+            ).encode()
             with _ONE_AT_A_TIME:
                 socket.send_fds(_forker(), [order], descriptors)
         ours.settimeout(timeout_s)
@@ -134,6 +145,10 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
     sys.stdin = open(0, encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stdout = open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
     sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    if order["closed"] is not None:  # as Python itself starts without it
+        name = ("stdin", "stdout", "stderr")[order["closed"]]
+        setattr(sys, name, None)
+        os.close(order["closed"])
     sys.argv = ["tpmconsole", *order["arguments"]]
     from tpmconsole.__main__ import main
 

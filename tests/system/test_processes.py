@@ -5,12 +5,23 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import pytest
 from support.waiting import wait_until
 
-from tpmconsole.system.processes import ask
+from tpmconsole.errors import ExitCode
+from tpmconsole.system import processes
+from tpmconsole.system.processes import (
+    NoProcError,
+    Process,
+    ask,
+    boot_id,
+    start_time,
+    with_variable,
+)
 
 
 def test_a_program_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,3 +33,22 @@ def test_a_program_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.Monk
     (left,) = [one for one in psutil.Process().children() if one.cmdline() == program]
     os.kill(left.pid, signal.SIGKILL)
     wait_until(lambda: not psutil.pid_exists(left.pid), "nobody reaps it")
+
+
+@pytest.mark.parametrize(
+    "look",
+    [
+        boot_id,
+        lambda: Process(1, 1).alive,
+        lambda: start_time(os.getpid()),
+        lambda: with_variable("NAME", "value"),
+    ],
+)
+def test_without_proc_nothing_is_said_of_a_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]
+) -> None:
+    """As in a root directory that somebody changed into without mounting it."""
+    monkeypatch.setattr(processes, "PROC", tmp_path)
+    with pytest.raises(NoProcError, match=r"No /proc: .* is not mounted") as caught:
+        look()
+    assert caught.value.exit_code is ExitCode.UNEXPECTED

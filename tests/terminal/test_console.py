@@ -159,6 +159,16 @@ def test_every_dialog_opens_for_little_and_closes_by_escape(
     assert len(console.step(ESCAPE, lambda: text not in console.text)) <= SWITCH
 
 
+def test_the_manual_costs_no_more_than_other_pages(console: Pty) -> None:
+    console.step(b"?", "Everywhere")
+    assert len(console.step(b"m", "Which TPM is used")) <= SWITCH
+    assert len(console.step(b"\r", "The first of these")) <= SWITCH
+    for title in ("From a key", "Passwords,", "What happens if", "Sessions,"):
+        assert len(console.step(b" ", title)) <= SWITCH
+    assert len(console.step(ESCAPE, " sections")) <= SWITCH
+    console.step(ESCAPE, lambda: "sections" not in console.text)
+
+
 def test_painting_again_restores_a_spoiled_screen(console: Pty) -> None:
     before = console.text
     console.screen.reset()
@@ -320,3 +330,19 @@ def test_a_thousand_keys_and_noise_at_random(state: Path, seed: int) -> None:
         for session in board.sessions.list():
             board.sessions.stop(session.id)
         clear_leftovers(board.settings)
+
+
+@pytest.mark.parametrize("line", ["serial", "fast"])
+def test_no_size_of_the_terminal_ends_the_console(tmp_path: Path, line: str) -> None:
+    where = ("--tcti", "device:/nowhere", "--state", str(tmp_path), "--line", line)
+    terminal = Pty([sys.executable, "-m", "tpmconsole", *where])
+    try:
+        terminal.until("NO TPM")
+        for size in ((1, 1), (3, 200), (19, 24), (500, 1), (500, 200), (2, 2), (80, 24)):
+            terminal.resize(*size)
+            terminal.settle()
+        terminal.until("NO TPM")
+        terminal.send(b"q")
+        assert terminal.wait() == 0
+    finally:
+        terminal.close()

@@ -90,7 +90,7 @@ def test_a_crash_is_two_lines(tmp_path: Path) -> None:
         said = terminal.output.rpartition(LEAVE)[2].decode().strip().splitlines()
     assert said == [
         "sample: Unexpected error: the screen ended with ValueError",
-        f"try: start it again and look into {log}",
+        f"try: start it again and see {log}",
     ]
     text = log.read_text()
     assert "ValueError" in text

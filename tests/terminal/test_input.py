@@ -44,6 +44,11 @@ def keys(*reads: bytes, hold: float = 0.0, mouse: bool = False) -> list[str]:
         (b"\x1b[28~", ["f1"]),  # Help on a VT220
         (b"\x9bA\x8fP", ["up", "f1"]),  # 8-bit controls
         (b"\x1b[7$", ["shift+home"]),  # rxvt: ends like nothing else does
+        (
+            b"\x1b[7~\x1b[8~\x1b[7^\x1b[8^\x1bOb",
+            ["home", "end", "ctrl+home", "ctrl+end", "ctrl+down"],
+        ),
+        (b"\x1b[1;3F\x1b[1;3A", ["alt+end", "alt+up"]),  # no Escape, which closes dialogs
         (b"\x1bx\x1b1\x1bf", ["alt+x", "alt+1", "ctrl+right"]),
         (b"\x1b[", ["alt+left_square_bracket"]),
         ("é世".encode(), ["é", "世"]),

@@ -38,10 +38,10 @@ def test_the_tour_costs_a_serial_line_little_and_a_page_that_stays_nothing(kiosk
     kiosk.settle(0.3)
     assert len(kiosk.step(b"?", "Everywhere")) <= DIALOG
     kiosk.step(ESCAPE, "Press Enter to begin")
-    for last in ("by its own word", "INSIDE", "this one chip", "by the chip"):
+    for last in ("as the chip reports", "INSIDE", "only this chip", "by the chip"):
         assert len(kiosk.step(b"\r", last)) <= SWITCH
         kiosk.settle(0.2)
-    assert len(kiosk.step(LEFT, "this one chip")) <= SWITCH
+    assert len(kiosk.step(LEFT, "only this chip")) <= SWITCH
     assert kiosk.settle(2.0) == b""
     leaving = kiosk.step(F8 + F8 + b"x" + F3 + b"x", kiosk.ended)
     assert len(leaving) <= SWITCH + LEAVING  # F3 opens a page on the way
@@ -51,7 +51,7 @@ def test_the_tour_costs_a_serial_line_little_and_a_page_that_stays_nothing(kiosk
 
 def test_sigterm_ends_it_and_leaves_nothing(kiosk: Pty, state: Path) -> None:
     kiosk.until("Press Enter to begin")
-    kiosk.step(b"\r", "by its own word")
+    kiosk.step(b"\r", "as the chip reports")
     kiosk.step(b"\r", "INSIDE")
     os.kill(kiosk.pid, signal.SIGTERM)
     assert kiosk.wait(5) == 128 + signal.SIGTERM

@@ -23,6 +23,7 @@ from tools.walk import free_port
 from tpmconsole.board.certificates import demo_sign
 from tpmconsole.board.keys import create_key
 from tpmconsole.board.requests import make_request
+from tpmconsole.board.sessions import stop_session
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.terminal.profile import TRUECOLOUR, LineProfile
@@ -40,7 +41,10 @@ PAGES = (
 )
 # Two steps of the tour, and a word of each step on the way to them.
 TOUR = (
-    ("tour", ("own word", "INSIDE", "one chip", "Checked", "checks were good", "A signature")),
+    (
+        "tour",
+        ("reports", "INSIDE", "only this chip", "Checked", "checks passed", "A signature"),
+    ),
     ("theft", ("no answer", "Signs here?")),
 )
 _TEXT = re.compile(r"<text\b[^>]*>(.*?)</text>", re.DOTALL)
@@ -108,12 +112,7 @@ async def _draw(settings: Settings, look: Look, keep: Keep) -> None:
     async with console(settings, look.size, look.profile) as technician:
         await technician.sees("PASSED")
         await asyncio.to_thread(_furnish, technician)
-        await technician.press("4", "s")
-        await technician.sees("Start a server")
-        await technician.press(
-            "enter", "end", *["backspace"] * 4, *str(free_port()), "enter", "enter"
-        )
-        await technician.sees("RUNNING")
+        await _start_sessions(technician)
         for key, name in PAGES:
             await technician.press(key)
             await technician.idle()
@@ -126,10 +125,24 @@ async def _draw(settings: Settings, look: Look, keep: Keep) -> None:
                 await technician.sees(word)
             await technician.idle()
             keep(look.prefix + name, technician.app.export_screenshot(title="tpmconsole"))
-        await technician.press("4", "x")
-        await technician.sees("End it?")
-        await technician.press("y")
-        await technician.sees("STOPPED")
+        for session in ("client-1", "server-1"):
+            await asyncio.to_thread(stop_session, technician.app.board, session)
+
+
+async def _start_sessions(technician: Technician) -> None:
+    """A server, and a client that talks to it until it is stopped."""
+    address = ("end", *["backspace"] * 4, *str(free_port()), "enter")
+    await technician.press("4", "s")
+    await technician.sees("Start a server")
+    await technician.press("enter", *address, "enter")
+    await technician.sees("RUNNING")
+    await technician.press("c")
+    await technician.sees("Start a client")
+    await technician.press("enter", *address, *["enter"] * 3)
+    for text in ("client-1", "TLSv1.3", "CPU"):
+        await technician.sees(text)
+    talking = re.compile(r"[2-9] messages, \d+ B in")
+    await technician.until(lambda: talking.search(technician.screen()), "some messages")
 
 
 def _furnish(technician: Technician) -> None:

@@ -2,77 +2,22 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.tools import Tools, needs_tools
 
 from tpmconsole.tpm.keyfile import inspect, parse
 from tpmconsole.tpm.simulator import Simulator
 
-PROVIDERS = ("-provider", "tpm2", "-provider", "default")
 PARENT = "0x81000123"
-needs_tools = pytest.mark.skipif(
-    shutil.which("tpm2_encodeobject") is None, reason="tpm2-tools is not installed"
-)
-
-
-class Tools:
-    """Runs other people's tools in a folder, with the simulated TPM."""
-
-    def __init__(self, simulator: Simulator, folder: Path) -> None:
-        connection = simulator.ensure()
-        self.folder = folder
-        self.tcti = connection.tcti
-        self.environment = {
-            "PATH": os.environ["PATH"],
-            "TPM2OPENSSL_TCTI": connection.tcti,
-            "TPM2TOOLS_TCTI": connection.tcti,
-            **connection.environment,
-        }
-
-    def run(self, *command: str) -> bytes:
-        done = subprocess.run(
-            command,
-            env=self.environment,
-            cwd=self.folder,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # OpenSSL would ask for a password on the terminal
-            capture_output=True,
-            check=False,
-            timeout=60,
-        )
-        assert done.returncode == 0, done.stderr.decode(errors="replace")
-        return done.stdout
-
-    def genpkey(self, *options: str) -> Path:
-        """A key made by tpm2-openssl."""
-        file = self.folder / "made.pem"
-        self.run("openssl", "genpkey", *PROVIDERS, "-out", file.name, *options)
-        return file
-
-    def public(self, file: Path) -> bytes:
-        """The public key as tpm2-openssl sees it, which loads the key."""
-        options = ("-in", file.name, "-pubout", "-passin", "pass:")
-        return self.run("openssl", "pkey", *PROVIDERS, *options)
-
-    def python(self, script: str, *arguments: str) -> bytes:
-        """A script for tpm2-pytss, with an ESAPI context as ``esapi``."""
-        head = (
-            "import sys; from tpm2_pytss import ESAPI; from tpm2_pytss.tsskey import TSSPrivKey\n"
-            f"with ESAPI({self.tcti!r}) as esapi:\n"
-        )
-        return self.run(sys.executable, "-c", f"{head}    {script}", *arguments)
 
 
 @pytest.fixture
 def tools(shared_simulator: Simulator, tmp_path: Path) -> Tools:
-    return Tools(shared_simulator, tmp_path)
+    return Tools(shared_simulator.ensure(), tmp_path)
 
 
 @pytest.fixture

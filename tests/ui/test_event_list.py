@@ -35,7 +35,7 @@ async def test_the_newest_is_followed_until_the_cursor_goes_up() -> None:
     async with Shown().run_test() as pilot:
         app: Shown = pilot.app  # type: ignore[assignment]
         app.events.focus()
-        assert str(app.events.content) == "nothing of this kind"
+        assert str(app.events.content) == "no such events"
         app.events.add(some(*["closed"] * 10))
         assert app.numbers() == [5, 6, 7, 8, 9]
         assert app.events.following

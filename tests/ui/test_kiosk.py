@@ -26,7 +26,7 @@ ALLOWED = {
     "Provision": {"h"},
     "Sessions": {"enter"},
     "Doctor": {"r", "n"},
-    "Tour": {"enter", "right", "left", "escape"},
+    "Tour": {"enter", "right", "left", "escape", "down", "up"},
 }
 # By page: a word of it, and keys that mean something to whoever is no visitor.
 HARMFUL = (
@@ -36,6 +36,7 @@ HARMFUL = (
     ("Sessions", "SESSION", ("s", "c", "x")),
     ("Doctor", "6 Tour", ("w", "m", "enter")),
 )
+NO_KEYS_OF_HIS = ("c makes", "n: ", "s starts", "c a client", "make the first", "start one")
 
 
 def rules(**kiosk: object) -> dict[str, object]:
@@ -44,6 +45,46 @@ def rules(**kiosk: object) -> dict[str, object]:
 
 def tour(technician: Technician) -> TourPage:
     return technician.app.main.query_one(TourPage)
+
+
+async def test_no_page_uses_the_stage_while_it_is_cleared(settings: Make) -> None:
+    """Seen: Enter at the tour's end, 1: NO TPM, start tpm2-abrmd, for three seconds."""
+    async with console(settings(simulate=True, kiosk=True)) as technician:
+        await technician.sees("SIMULATED")
+        await technician.press("enter")
+        await technician.idle()
+        tour(technician).start_over()
+        (clearing,) = [one for one in technician.app.jobs.running if one.label]
+        assert clearing.alone
+        await technician.press("1")
+        await technician.idle()
+        assert technician.app.no_tpm is None
+
+
+async def test_empty_pages_name_no_keys_that_do_nothing(settings: Make) -> None:
+    async with console(settings(simulate=True, kiosk=True)) as technician:
+        await technician.sees("SIMULATED")
+        for page in "1234":
+            await technician.press(page)
+            await technician.idle()
+            await technician.sees("tour")
+            for words in (
+                "c makes",
+                "n: ",
+                "s starts",
+                "c a client",
+                "make the first",
+                "start one",
+            ):
+                assert words not in technician.screen(), (page, words)
+
+
+async def test_a_low_terminal_is_no_way_out_either(settings: Make) -> None:
+    async with console(settings(simulate=True, kiosk=True), size=(60, 10)) as technician:
+        await technician.sees("the console needs")
+        assert "quit" not in technician.screen()
+        await technician.press("q", "ctrl+c")
+        assert technician.app.return_code is None
 
 
 async def test_a_visitor_has_what_was_meant_for_one_and_no_way_out(settings: Make) -> None:
@@ -65,7 +106,7 @@ async def test_a_visitor_has_what_was_meant_for_one_and_no_way_out(settings: Mak
         # Whoever adds one here has thought of what a stranger might do with it.
         assert seen == ALLOWED
         pages = {str(index + 1) for index in range(len(PAGES))}
-        assert {one.key for one in main.commands()} == pages | {"question_mark", "ctrl+l"}
+        assert {one.key for one in main.commands()} == pages | {"question_mark", "ctrl+l", "space"}
         assert not app._notifications
 
         await technician.press("f8", "f8", "x", "x", "f3", "x")
@@ -82,7 +123,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         assert keeper
         await technician.sees("Press Enter to begin")
         await technician.press("enter")
-        await technician.sees("by its own word")
+        await technician.sees("as the chip reports")
         await technician.press("enter")
         await technician.sees("INSIDE")
         before = app.board.simulator.status().pids["swtpm"]
@@ -98,7 +139,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         assert len(app.screen_stack) == 1
         assert app.board.identities.names() == []
         await technician.sees("1 of 10")
-        await technician.sees("by its own word")
+        await technician.sees("as the chip reports")
         assert app.board.simulator.status().pids["swtpm"] != before
         usable = await asyncio.to_thread(app.board.tpm.check_key, key)
         assert usable.answer == "not-this-tpm", "the simulated TPM is another one now"

@@ -164,7 +164,7 @@ async def _with_a_password(technician: Technician, authority: Authority) -> None
 async def _single_keys(technician: Technician) -> None:
     """A paste that comes as a person would type it, from a terminal program that is slow."""
     await technician.press("i", "p")
-    await technician.sees("nothing has come yet")
+    await technician.sees("nothing received yet")
     await technician.press("ctrl+d")
     await technician.sees("paste first")
     # Letters that are commands elsewhere, and ends of lines that end nothing here.
@@ -341,9 +341,9 @@ async def test_a_bad_template_and_no_tpm_lose_nothing_that_was_typed(settings: M
         await technician.press("down")
         await technician.type("nonsense")
         await technician.press("enter")
-        await technician.sees("it begins with none of")
+        await technician.sees("it must start with one of")
         await technician.press("tab", "enter")  # passed over, it is told again at the end
-        await technician.sees("it begins with none of")
+        await technician.sees("it must start with one of")
         await technician.press(*["backspace"] * 8, "enter", "enter")
         await technician.sees("Sign it in the TPM")
         await technician.press("escape")

@@ -86,6 +86,8 @@ def test_a_session_without_a_handshake_says_so() -> None:
     assert facts["Peer"] == facts["Since"] == facts["Engine"] == "-"
     assert facts["Handshakes"] == "0"
     assert facts["Traffic"].endswith("0 connected")
+    probed = said(session_facts(SessionStatus("server-1", "server", "gateway", "h:1", probes=3)))
+    assert probed["Traffic"].endswith("0 connected, 3 health checks")
 
 
 def test_sparklines() -> None:

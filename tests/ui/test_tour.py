@@ -66,14 +66,14 @@ async def test_the_tour_does_what_it_tells_and_leaves_nothing(settings: Make, st
     assert any("THE TPM SIGNS HERE" in line for line in hands.diagram)
     assert states(stranger)["Stranger"] == "REFUSED"
     assert "certificate required" in text(stranger)
-    assert states(theft) | {"His TPM": "PASSED"} == {
+    assert states(theft) | {"Thief's TPM": "PASSED"} == {
         "The copy": "STOLEN",
-        "His TPM": "PASSED",
+        "Thief's TPM": "PASSED",
         "Signs there?": "REFUSED",
         "Signs here?": "YES",
     }
     assert "0x1df" in text(theft)  # TPM_RC_INTEGRITY, parameter 1 (Part 2, 6.6)
-    assert states(software)["He calls"] == "WORKS"
+    assert states(software)["Thief calls"] == "WORKS"
     assert "PONG 1" in text(software)
     one_for_all, one_each, inside = (one.text for one in ways.shown)
     assert "2 devices, 1 key" in one_for_all
@@ -93,7 +93,7 @@ async def test_a_step_that_fails_is_told_and_can_be_tried_again(settings: Make) 
         await technician.sees("1 of 10")
         await technician.sees("No TPM reached")
         await technician.press("s")
-        await technician.sees("by its own word")
+        await technician.sees("as the chip reports")
         await technician.press("escape")
         await technician.sees("Enter begins")
 
@@ -102,7 +102,7 @@ def test_two_tours_do_not_get_into_each_others_way(settings: Make, state: Path) 
     first, second = Tour.beside(settings()), Tour.beside(settings())
     try:
         first.enter()
-        with pytest.raises(ConsoleError, match="Tour is on elsewhere"):
+        with pytest.raises(ConsoleError, match="Tour is already running"):
             second.enter()
     finally:
         second.close()

@@ -65,10 +65,10 @@ def test_renewal() -> None:
     old = _leaf(end=NOW + 10 * DAY)
     assert check_renewal(_leaf(), old).state == "ok"
     assert check_renewal(old, old).state == "ok"
-    assert "holds longer" in check_renewal(old, _leaf()).text
+    assert "is valid longer" in check_renewal(old, _leaf()).text
     other = leaf(ca("Other"), key=KEY, san=[x509.DNSName("b")], common="b").certificate
     text = check_renewal(other, old).text
-    assert "subject CN=b,O=Test after CN=gateway,O=Test" in text
+    assert "subject CN=b,O=Test, was CN=gateway,O=Test" in text
     assert "issuer CN=Other" in text
     assert "SAN without dns:gateway.local" in text
 

@@ -211,7 +211,7 @@ def test_a_curve_has_a_name(which: str, tmp_path: Path) -> None:
         given = Given(_with_explicit_curve(leaf(ROOT), ROOT, tmp_path))
     else:
         given = _below(_with_explicit_curve(ca("Odd", ROOT), ROOT, tmp_path))
-    assert "spells its curve out" in _both_judges(given)[0]
+    assert "spells out its curve" in _both_judges(given)[0]
 
 
 def test_sha3_is_verified_by_nobody_but_with_rsa() -> None:

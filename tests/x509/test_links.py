@@ -114,7 +114,7 @@ def test_an_anchor_that_names_another_key_is_no_root() -> None:
     odd = ca("Odd", None, _key_id(STRANGER))
     assert not is_self_signed(odd.certificate)
     verdicts = Given(leaf(odd), trust=[odd]).judge("client").verdicts
-    assert "is no root" in next(one.text for one in verdicts if one.name == "trust")
+    assert "is not a root" in next(one.text for one in verdicts if one.name == "trust")
 
 
 def test_a_stranger_of_the_same_name_is_told_as_one() -> None:
@@ -153,7 +153,7 @@ def test_a_name_in_another_spelling_is_the_same(written: x509.Name, role: str) -
     judgement = given.judge(role)
     (warned,) = [one for one in judgement.verdicts if one.state != "ok"]
     assert (warned.name, warned.state) == ("chain", "warn")
-    assert "another encoding" in warned.text
+    assert "in another way" in warned.text
     assert "Go and other strict peers refuse it" in warned.text
     if OPENSSL:
         assert given.openssl(role) is None

@@ -34,23 +34,26 @@ def _san(*names: x509.GeneralName, role: str = "server") -> list[Finding]:
 
 UNMATCHED: dict[str, tuple[x509.GeneralName, str]] = {
     "an IPv4 address": (x509.DNSName("192.168.1.10"), "looks like an address"),
-    "an IPv6 address": (x509.DNSName("fe80::1"), "letters, digits and hyphens"),
-    "a host and port": (x509.DNSName("gateway.local:8443"), "letters, digits and hyphens"),
-    "a URL": (x509.DNSName("https://gateway.local/"), "letters, digits and hyphens"),
-    "a star": (x509.DNSName("*"), "letters, digits and hyphens"),
+    "an IPv6 address": (x509.DNSName("fe80::1"), "letters, digits, hyphens"),
+    "a host and port": (x509.DNSName("gateway.local:8443"), "letters, digits, hyphens"),
+    "a URL": (x509.DNSName("https://gateway.local/"), "letters, digits, hyphens"),
+    "a star": (x509.DNSName("*"), "letters, digits, hyphens"),
     "a star for a domain": (x509.DNSName("*.local"), "two labels"),
-    "a partial wildcard": (x509.DNSName("gw*.example.com"), "letters, digits and hyphens"),
-    "a wildcard further on": (x509.DNSName("gw.*.example.com"), "letters, digits and hyphens"),
-    "two wildcards": (x509.DNSName("*.*.example.com"), "letters, digits and hyphens"),
-    "a dot before": (x509.DNSName(".example.com"), "letters, digits and hyphens"),
-    "a dot behind": (x509.DNSName("gateway.local."), "letters, digits and hyphens"),
-    "a blank": (x509.DNSName("gateway local"), "letters, digits and hyphens"),
-    "nothing": (x509.DNSName(""), "letters, digits and hyphens"),
-    "an e-mail address": (x509.DNSName("ops@example.com"), "letters, digits and hyphens"),
-    "a long label": (x509.DNSName(f"{'a' * 64}.local"), "letters, digits and hyphens"),
-    "any address": (_ip("0.0.0.0"), "no server is reached"),  # noqa: S104
-    "any IPv6 address": (_ip("::"), "no server is reached"),
-    "a group's address": (_ip("224.0.0.1"), "no server is reached"),
+    "a partial wildcard": (x509.DNSName("gw*.example.com"), "letters, digits, hyphens"),
+    "a wildcard further on": (
+        x509.DNSName("gw.*.example.com"),
+        "letters, digits, hyphens",
+    ),
+    "two wildcards": (x509.DNSName("*.*.example.com"), "letters, digits, hyphens"),
+    "a dot before": (x509.DNSName(".example.com"), "letters, digits, hyphens"),
+    "a dot behind": (x509.DNSName("gateway.local."), "letters, digits, hyphens"),
+    "a blank": (x509.DNSName("gateway local"), "letters, digits, hyphens"),
+    "nothing": (x509.DNSName(""), "letters, digits, hyphens"),
+    "an e-mail address": (x509.DNSName("ops@example.com"), "letters, digits, hyphens"),
+    "a long label": (x509.DNSName(f"{'a' * 64}.local"), "letters, digits, hyphens"),
+    "any address": (_ip("0.0.0.0"), "no server can have that address"),  # noqa: S104
+    "any IPv6 address": (_ip("::"), "no server can have that address"),
+    "a group's address": (_ip("224.0.0.1"), "no server can have that address"),
 }
 
 

@@ -1,9 +1,12 @@
-"""What a user does, one function for each thing, the same for commands and screens.
+"""What a user does: one function for each action, the same for commands and screens.
 
-``Board`` holds what every use case works on: the settings, the TPM, the identities, the sessions,
-the simulator and the audit record. The functions are in the modules beside it and take the board
-as their first argument. The rooms below know nothing of each other: ``identity`` gets a
-private-key object, ``session`` a folder and a key, ``tpm`` neither.
+**Why front ends only call functions here.** Each action then exists once, with one audit record and
+one list of what would be lost, and a screen cannot do what a command cannot. ``Board`` holds what
+every use case works on: the settings, the TPM, the identities, the sessions, the simulator and the
+audit record. The functions are in the modules beside it and take the board as their first argument.
+
+**Why it is here that the libraries meet.** They know nothing of each other: ``identity`` gets a
+private-key object, ``session`` a folder and a key, and ``tpm`` neither.
 """
 
 from __future__ import annotations

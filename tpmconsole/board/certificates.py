@@ -85,7 +85,7 @@ def _noted(
         if attestation is not None and judgement.leaf in read_bundle(data):
             assert judgement.leaf is not None  # noqa: S101 - it is one of the file's
             board.attested[fingerprint(judgement.leaf)] = attestation
-            text = f"nobody else could open it than this key in {attestation.chip}"
+            text = f"only this key in this TPM could open it ({attestation.chip})"
             return judgement.also(ok(text, name="sealed"))
     return judgement
 

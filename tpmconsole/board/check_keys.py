@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +22,8 @@ AnyKey = TypeVar("AnyKey", KeyFile, PersistentKey)
 _KEY_BYTES = 64 * 1024
 _IN_A_TPM = (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
 _NOT_KNOWN = ("needs-password", "last-try")
+# For many keys: no attempt that would lock the TPM.
+NOTHING_SPENT = Auth(spend_last_attempt=False)
 
 
 def check_key(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
@@ -47,27 +49,29 @@ def key_ref(key: Key) -> KeyRef:
 
 
 def check_unasked(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
-    """Let the TPM sign with a key as one of many.
+    """Let the TPM sign with a key as one of many, which nobody has asked for by itself.
 
-    A key in the TPM that might have a password, and whose wrong tries count, is left alone.
+    No attempt is spent on its own password, whatever its file says of that; see ``Auth.try_empty``.
+
+    Args:
+        auth: the parent's and the hierarchy's; the key's own is not for one of many.
 
     Raises:
         ConsoleError: the TPM cannot be reached, or the file cannot be read.
     """
-    if auth.key is None and isinstance(key, PersistentKey):
-        if key.auth == "password":
-            return KeyCheck("needs-password", "the key has a password", "key")
-        if key.auth is None and key.counts_towards_lockout:
-            why = "it may have a password, and a wrong one counts; try it alone"
-            return KeyCheck("needs-password", why, "key")
-    return check_key(board, key, auth)
+    if isinstance(key, PersistentKey) and key.auth == "password":
+        return KeyCheck("needs-password", "the key has a password", "key")
+    known = isinstance(key, PersistentKey) and key.auth == "none"  # the identity's record says so
+    answer = check_key(board, key, replace(auth, key=None, try_empty=known))
+    if answer.needs == "key":
+        return replace(answer, reason=f"{answer.reason}: check it alone")
+    return answer
 
 
-def checked(board: Board, key: AnyKey, auth: Auth, describe: Callable[[KeyCheck], str]) -> AnyKey:
-    """The key with a command's answer in it; files that hold none for a TPM stay as they are."""
+def with_answer(key: AnyKey, answer: KeyCheck, describe: Callable[[KeyCheck], str]) -> AnyKey:
+    """The key of a list with an answer in it; a file that holds none for a TPM stays as it is."""
     if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
         return key
-    answer = check_unasked(board, key, auth)
     usable = None if answer.answer in _NOT_KNOWN else answer.usable
     return replace(key, usable=usable, reason=describe(answer))
 
@@ -91,28 +95,29 @@ def guarded_parents(keys: Iterable[Key], persistent: Iterable[PersistentKey]) ->
 def check_all(
     board: Board,
     keys: Iterable[Key],
-    parents: Mapping[str, Password],
-    left_out: Collection[str],
+    parents: Callable[[str], Password | None] = lambda _: None,
+    auth: Auth = NOTHING_SPENT,
 ) -> Iterator[tuple[Key, KeyCheck]]:
     """Let the TPM sign with each key, one after the other.
 
     Args:
-        parents: the passwords of parents at handles; one that is refused is not sent again.
-        left_out: parents that may have a password which nobody wants to guess.
+        parents: the password of the parent at a handle, where one is known; one that is refused is
+            not sent again.
+        auth: the hierarchy's password, and whether a last attempt may be spent on a parent's.
 
     Raises:
         ConsoleError: the TPM cannot be reached.
     """
-    refused = set(left_out)
+    refused: set[str] = set()
     for key in keys:
         parent = key.parent if isinstance(key, KeyFile) else None
         if parent in refused:
             why = f"its parent {parent} may have a password, and a wrong one counts"
             yield key, KeyCheck("needs-password", why, "parent")
             continue
-        auth = Auth(parent=parents.get(parent or ""), spend_last_attempt=False)
+        known = replace(auth, parent=parents(parent) if parent else None)
         try:
-            answer = check_unasked(board, key, auth)
+            answer = check_unasked(board, key, known)
         except ConsoleError as error:
             if error.exit_code is ExitCode.NO_TPM:
                 raise

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.check_keys import checked
+from tpmconsole.board.check_keys import AnyKey, check_all, check_key, with_answer
 from tpmconsole.board.open_key import checked_source
 from tpmconsole.board.phrases import MOVED_FOR_GOOD
 from tpmconsole.board.pins import pin_of_key
@@ -29,12 +29,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class KeyList:
-    """Key files and persistent handles; ``no_tpm`` says why the handles could not be asked for."""
+    """Key files and persistent handles.
+
+    Attributes:
+        no_tpm: why the handles could not be asked for.
+        refused: of keys that were checked: a key file or an identity's key cannot be used, or the
+            one file that was named is not known to be usable.
+    """
 
     files: tuple[KeyFile, ...]
     persistent: tuple[PersistentKey, ...]
     no_tpm: ConsoleError | None = None
     room: Room | None = None
+    refused: bool = False
 
     def to_json(self) -> dict[str, Any]:
         answer: dict[str, Any] = {
@@ -63,7 +70,8 @@ def list_keys(
 
     Args:
         paths: files and folders.
-        prove: let the TPM sign with each key; reading alone never loads one.
+        prove: let the TPM sign with each key; reading alone never loads one. A file that is named
+            alone is asked for; on many keys no attempt is spent.
         auth: for proving.
         describe: words for what proving a key said.
 
@@ -78,14 +86,35 @@ def list_keys(
             "name the one key file that the password is for",
             ExitCode.USAGE,
         )
-    if prove:
-        files = tuple(checked(board, key, auth, describe) for key in files)
+    alone = len(files) == 1 and (auth.key is not None or _is_file_alone(paths))
+    if prove and alone:
+        files = (with_answer(files[0], check_key(board, files[0], auth), describe),)
+    elif prove:
+        files = _checked(board, files, auth, describe)
     inside = keys_inside(board)
     persistent = inside.persistent
     if prove and not paths:
-        none_of_its_own = replace(auth, key=None)
-        persistent = tuple(checked(board, key, none_of_its_own, describe) for key in persistent)
-    return replace(inside, files=files, persistent=persistent)
+        persistent = _checked(board, persistent, auth, describe)
+    of_use: list[KeyFile | PersistentKey] = [*files, *(key for key in persistent if key.identity)]
+    refused = prove and (
+        any(key.usable is False for key in of_use) or (alone and not files[0].usable)
+    )
+    return replace(inside, files=files, persistent=persistent, refused=refused)
+
+
+def _is_file_alone(paths: Sequence[Path]) -> bool:
+    """Whether one thing was named, and that is no folder."""
+    return len(paths) == 1 and not paths[0].is_dir()
+
+
+def _checked(
+    board: Board, keys: Sequence[AnyKey], auth: Auth, describe: Callable[[KeyCheck], str]
+) -> tuple[AnyKey, ...]:
+    """Many keys with the TPM's answer in each."""
+    answers = check_all(board, keys, lambda _: auth.parent, auth)
+    return tuple(
+        with_answer(key, answer, describe) for key, (_, answer) in zip(keys, answers, strict=True)
+    )
 
 
 def keys_inside(board: Board) -> KeyList:
@@ -113,11 +142,23 @@ def key_files(board: Board, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
 
 
 def _owner(board: Board, path: Path) -> str | None:
-    """The identity whose key file this is."""
-    folder = path.parent
-    ours = path.name == "key.pem" and folder.parent == board.settings.identities
+    """The identity whose key file this is, however its path was written."""
+    if path.name != "key.pem":
+        return None
+    folder = path.absolute().parent
+    ours = folder.parent == board.settings.identities or _is_same(
+        folder.parent, board.settings.identities
+    )
     # Both are there after a power cut while the key was moved: the handle counts.
     return folder.name if ours and not (folder / "key.handle").exists() else None
+
+
+def _is_same(folder: Path, identities: Path) -> bool:
+    """Whether two paths lead to one folder."""
+    try:
+        return folder.samefile(identities)
+    except OSError:
+        return False
 
 
 def persistent_keys(board: Board) -> tuple[PersistentKey, ...]:
@@ -132,8 +173,10 @@ def persistent_keys(board: Board) -> tuple[PersistentKey, ...]:
         owner = owners.get(key.handle)
         if owner is None:
             return key
-        # The TPM does not tell whether a key has a password; a whole record of ours does.
-        known = key.auth is None and (owner.problem is None or owner.auth == "password")
+        # The TPM does not tell whether a key has a password; a whole record of ours does, of the
+        # key that it was written for.
+        ours = owner.problem is None and (owner.pin is None or owner.pin.name == key.name)
+        known = key.auth is None and (ours or owner.auth == "password")
         auth = owner.auth if known else key.auth
         return replace(key, identity=owner.name, auth=auth)
 

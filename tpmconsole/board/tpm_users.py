@@ -11,13 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.inputs import address_text
-from tpmconsole.system.processes import family
+from tpmconsole.system.processes import PROC, check_proc, family
 from tpmconsole.system.sockdiag import servers_of_sockets
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
 
-PROC = Path("/proc")
 LOOK_S = 2.0
 _MAPS_BYTES = 4 * 1024 * 1024
 CONNECTIONS = 64
@@ -95,6 +94,7 @@ def foreign_users(known: Iterable[int] = (), simulator: Path | None = None) -> l
         simulator: the folder of the simulator's sockets, where the TPM is one. Then a program must
             be connected to it: a library alone does not tell which TPM it is used for.
     """
+    check_proc()
     left_out = {os.getpid(), *known}
     servers = servers_of_sockets() if simulator is not None else {}
     places = {

@@ -30,7 +30,7 @@ def _check(_: Board, args: Namespace) -> Answer:
     from tpmconsole.board.attestation import check
 
     judgement = check(_evidence(args))
-    end = _end(args, judgement.acceptable, "nothing speaks against it")
+    end = _end(args, judgement.acceptable, "every check passed or only warned")
     code = ExitCode.YES if judgement.acceptable else ExitCode.NO
     return Answer(_data(args, judgement), _lines(judgement.verdicts, end), code)
 

@@ -29,7 +29,8 @@ class Answer:
     """What a command says: data for ``--json``, lines for people, and its exit code.
 
     Attributes:
-        stream: ``data`` is many objects that may come slowly; each is printed on a line of its own.
+        stream: ``data`` is many objects that come slowly; each is printed on a line of its own.
+        plain: ``data`` is not about a TPM and says nothing of one.
         changed: for a command that changes things: whether it did; the JSON has it too.
     """
 
@@ -37,6 +38,7 @@ class Answer:
     lines: Iterable[str]
     exit_code: ExitCode = ExitCode.YES
     stream: bool = False
+    plain: bool = False
     changed: bool | None = None
 
     def to_json(self) -> Any:
@@ -44,8 +46,12 @@ class Answer:
         return self.data if self.changed is None else self.data | {"changed": self.changed}
 
 
-def read_password(path: Path | None) -> Secret | None:
-    """The first line of the password file, or of standard input for ``-``."""
+def read_password(path: Path | None, without: str = "leave the option out") -> Secret | None:
+    """The first line of the password file, or of standard input for ``-``.
+
+    Args:
+        without: what to do where there is no password.
+    """
     if path is None:
         return None
     if str(path) in ("-", "/dev/stdin"):
@@ -57,7 +63,7 @@ def read_password(path: Path | None) -> Secret | None:
         raise usage_error(
             "No password",
             f"{path}: its first line is empty",
-            "write the password into its first line; for a key without one leave the option out",
+            f"write the password into its first line; for a key without one {without}",
         )
     check_password(password)
     return password
@@ -66,13 +72,20 @@ def read_password(path: Path | None) -> Secret | None:
 def read_auth(args: Namespace) -> Auth:
     """Every password that a command was given; each line of standard input is one."""
     return Auth(
-        key=read_password(getattr(args, "password_file", None)),
+        key=_read_key_password(args),
         parent=read_password(getattr(args, "parent_password_file", None)),
         owner=read_password(getattr(args, "owner_password_file", None)),
         endorsement=read_password(getattr(args, "endorsement_password_file", None)),
         lockout=read_password(getattr(args, "lockout_password_file", None)),
         spend_last_attempt=getattr(args, "last_try", True),
     )
+
+
+def _read_key_password(args: Namespace) -> Secret | None:
+    file = getattr(args, "password_file", None)
+    if "no_password" not in args:
+        return read_password(file)
+    return Secret() if args.no_password else read_password(file, "give --no-password instead")
 
 
 def confirm(plan: Plan[Result], args: Namespace) -> Result:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer, confirm, read_auth, read_password
-from tpmconsole.cli.next_steps import option_that_gives, say
+from tpmconsole.cli.next_steps import command, option_that_gives, say
 from tpmconsole.cli.parser import (
     add_command,
     if_missing_option,
@@ -16,13 +16,14 @@ from tpmconsole.cli.parser import (
     owner_password_option,
     password_option,
 )
-from tpmconsole.errors import ConsoleError, usage_error
+from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.tpm.auth import NO_AUTH
 from tpmconsole.tpm.handles import parse_handle
-from tpmconsole.tpm.model import Algorithm, KeyCheck, algorithm_words
+from tpmconsole.tpm.model import Algorithm, KeyCheck, KeyKind, algorithm_words
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
+    from tpmconsole.board.keys import KeyList
     from tpmconsole.identity.identity import Identity
     from tpmconsole.tpm.model import SoftwareKey
 
@@ -33,12 +34,23 @@ def _keys(board: Board, args: Namespace) -> Answer:
 
     auth = read_auth(args) if args.prove else NO_AUTH
     keys = list_keys(board, args.paths, prove=args.prove, auth=auth, describe=_describe)
-    return Answer(keys.to_json(), key_lines(keys, say))
+    return Answer(keys.to_json(), key_lines(keys, say), _keys_code(keys, args))
+
+
+def _keys_code(keys: KeyList, args: Namespace) -> ExitCode:
+    """What was asked for by name and is not there is a no, and so is a TPM that is."""
+    if keys.no_tpm and (args.prove or not args.paths):
+        return keys.no_tpm.exit_code
+    named = {str(path) for path in args.paths}
+    missing = any(one.path in named and one.kind is KeyKind.UNREADABLE for one in keys.files)
+    return ExitCode.NO if keys.refused or missing else ExitCode.YES
 
 
 def _describe(answer: KeyCheck) -> str:
-    """What proving a key said, and how its last attempt is sent."""
-    more = option_that_gives("consent") if answer.needs == "consent" else ""
+    """What proving a key said, and which option gives what it needs."""
+    more = option_that_gives(answer.needs)
+    if answer.needs == "key":  # a key file may say the opposite of what is true
+        more += f", {command(NextStep(Action.GIVE_NO_PASSWORD))} says that it has none"
     return f"{answer.reason}; {more}" if more else answer.reason
 
 
@@ -177,7 +189,11 @@ def add_commands(commands: Any) -> None:
         "tpmconsole keys /media/usb0 --prove",
     )
     keys.add_paths("paths", metavar="PATH", help="file or folder")
-    keys.add_argument("--prove", action="store_true", help="let this TPM sign with each key")
+    keys.add_argument(
+        "--prove",
+        action="store_true",
+        help="let this TPM sign with each key; exit 1 where a key file or an identity's key fails",
+    )
     key_password_options(keys)
     other_password_options(keys)
     create = add_command(

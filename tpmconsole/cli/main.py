@@ -5,14 +5,15 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import os
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli import attest, identities, install, keys, sessions, status, support, trust
 from tpmconsole.cli.next_steps import option_that_gives, say, worded
+from tpmconsole.cli.output import NotWrittenError, complain, tell
 from tpmconsole.cli.parser import Parser
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.logs import start_logging
@@ -39,9 +40,10 @@ def run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> in
     try:
         return _run(arguments, open_console)
     except BrokenPipeError:
-        # Whoever read our output has gone; nobody is left to tell. A second flush must not fail.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.NO
+        return ExitCode.NO  # whoever read our output has gone; nobody is left to tell
+    except NotWrittenError as error:
+        _print_error(_not_written(error))
+        return ExitCode.UNEXPECTED
 
 
 def _run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> int:
@@ -67,7 +69,7 @@ def _run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> i
     except ConsoleError as error:
         _print_error(error, as_json, option_that_gives(error.needs, args))
         return error.exit_code
-    except BrokenPipeError:
+    except (BrokenPipeError, NotWrittenError):
         raise
     except KeyboardInterrupt:
         return 130
@@ -85,35 +87,53 @@ def _run_command(settings: Settings, args: Namespace) -> int:
     board = Board(settings)
     try:
         answer: Answer = args.run(board, args)
-        if args.json and not answer.stream:
-            print(json.dumps(worded(_marked(answer.to_json(), settings)), indent=2))
-        else:
-            lines = (json.dumps(worded(one)) for one in answer.data) if args.json else answer.lines
-            for line in lines:
-                print(harmless(line), flush=True)
+        try:
+            _tell_answer(answer, settings, as_json=args.json)
+        except NotWrittenError as error:
+            if answer.changed:
+                raise NotWrittenError(f"{error}; what it was to change is changed") from error
+            raise
         if sys.stderr.isatty() and (note := board.root_note()):
-            print(f"tpmconsole: {note}", file=sys.stderr)
+            complain(f"tpmconsole: {note}")
         return answer.exit_code
     finally:
         board.close()
 
 
+def _tell_answer(answer: Answer, settings: Settings, *, as_json: bool) -> None:
+    if as_json and not answer.stream:
+        data = answer.to_json() if answer.plain else _marked(answer.to_json(), settings)
+        tell(json.dumps(worded(data), indent=2))
+        return
+    lines = (json.dumps(worded(one)) for one in answer.data) if as_json else answer.lines
+    for line in lines:
+        tell(harmless(line))
+
+
 def _marked(data: Any, settings: Settings) -> Any:
-    """An answer that came of the simulated TPM says so; a list has nowhere to say it."""
-    if settings.simulate and isinstance(data, dict):
-        return {"simulated": True} | data
-    return data
+    """Every answer says whether it is about the simulated TPM; what the TPM itself said counts."""
+    return {"simulated": settings.simulate} | data
 
 
-def _print_error(error: ConsoleError, as_json: bool, option: str = "") -> None:
+def _print_error(error: ConsoleError, as_json: bool = False, option: str = "") -> None:
+    """Say what failed. The exit code says it as well, so that nothing is raised here."""
     remedy = f"{say(error.remedy)}; {option}" if option else say(error.remedy)
     if as_json:
         answer = worded(error.to_json()) | {"remedy": remedy}
-        print(json.dumps({"error": answer}, indent=2), flush=True)
-        return
-    told = (f"tpmconsole: {error.title}: {error.cause}", f"try: {remedy}")
-    for line in told:
-        print(printable(line, ERROR_CHARACTERS), file=sys.stderr)
+        with suppress(BrokenPipeError, NotWrittenError):
+            tell(json.dumps({"error": answer}, indent=2))
+            return
+    for line in (f"tpmconsole: {error.title}: {error.cause}", f"try: {remedy}"):
+        complain(printable(line, ERROR_CHARACTERS))
+
+
+def _not_written(error: NotWrittenError) -> ConsoleError:
+    return ConsoleError(
+        "Answer not written",
+        f"standard output: {error}",
+        "make room where it goes, or send it elsewhere",
+        ExitCode.UNEXPECTED,
+    )
 
 
 def _unexpected(error: Exception, details: str) -> ConsoleError:
@@ -133,7 +153,7 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from tpmconsole.versions import version_lines
 
-        sys.stdout.writelines(f"{line}\n" for line in version_lines())
+        tell("\n".join(version_lines()))
         parser.exit()
 
 

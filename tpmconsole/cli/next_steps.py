@@ -21,6 +21,7 @@ _COMMANDS = {
     Action.FORGET: "tpmconsole forget [NAME]",
     Action.GIVE_KEY_PASSWORD: "--password-file FILE",
     Action.GIVE_LAST_ATTEMPT: "--last-try",
+    Action.GIVE_NO_PASSWORD: "--no-password",
     Action.GIVE_SERVER: "tpmconsole doctor --server HOST:PORT",
     Action.GIVE_STATE: "--state [DIR]",
     Action.GIVE_TCTI: "--tcti TCTI",

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from tpmconsole.cli.output import tell
 from tpmconsole.errors import usage_error
 
 
@@ -42,6 +43,10 @@ class Parser(argparse.ArgumentParser):
             self.error(f"unrecognized arguments: {' '.join(left)}")
         return found, left
 
+    def print_help(self, _: Any = None) -> None:
+        """As every answer is printed: argparse itself says nothing where it cannot."""
+        tell(self.format_help().rstrip("\n"))
+
     def error(self, message: str) -> NoReturn:
         raise usage_error("Wrong usage", message, f"see: {self.prog} --help")
 
@@ -69,7 +74,7 @@ def if_missing_option(command: argparse.ArgumentParser, what: str) -> None:
 
 
 def password_option(
-    command: argparse.ArgumentParser,
+    command: argparse._ActionsContainer,
     whose: str = "the key's password",
     name: str = "password_file",
 ) -> None:
@@ -83,12 +88,18 @@ def password_option(
 
 
 def key_password_options(command: argparse.ArgumentParser) -> None:
-    """For a key that is there: its password, which may be a wrong one."""
-    password_option(command)
+    """For a key that is there: its password, which may be a wrong one, or that it has none."""
+    which = command.add_mutually_exclusive_group()
+    password_option(which)
+    which.add_argument(
+        "--no-password",
+        action="store_true",
+        help="the key has no password, whatever its file says",
+    )
     command.add_argument(
         "--last-try",
         action="store_true",
-        help="send the password also where a wrong one would lock the TPM",
+        help="send the password, or none, also where a wrong one would lock the TPM",
     )
 
 

@@ -16,8 +16,8 @@ from tpmconsole.cli.parser import (
     key_password_options,
     other_password_options,
 )
-from tpmconsole.errors import ExitCode
-from tpmconsole.inputs import parse_address
+from tpmconsole.errors import ExitCode, usage_error
+from tpmconsole.inputs import Target, parse_address, parse_target
 from tpmconsole.text import printable
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ def _session_start(board: Board, args: Namespace) -> Answer:
     from tpmconsole.session.spec import SessionSpec
 
     is_client = args.role == "client"
-    host, port = parse_address(args.connect if is_client else args.listen)
+    target = _target(args) if is_client else Target(*parse_address(args.listen))
     spec = SessionSpec(
         role=args.role,
         identity=args.name,
-        host=host,
-        port=port,
-        protocol=args.protocol if is_client else "line",
+        host=target.host,
+        port=target.port,
+        protocol=target.protocol or "line",
         interval_s=args.interval if is_client else 1.0,
         count=args.count if is_client else None,
-        path=args.path if is_client else "/",
+        path=target.path or "/",
         engine=args.engine,
         min_tls=args.min_tls,
         max_tls=args.max_tls,
@@ -58,6 +58,24 @@ def _session_start(board: Board, args: Namespace) -> Answer:
     return Answer(facts.to_json(), _started_lines(facts), changed=True)
 
 
+def _target(args: Namespace) -> Target:
+    """A client's server; what its URL says, the options must not say otherwise.
+
+    Raises:
+        ConsoleError: it is none, or they do.
+    """
+    target = parse_target(args.connect)
+    for option in ("protocol", "path"):
+        said, given = getattr(target, option), getattr(args, option)
+        if said and given and said != given:
+            raise usage_error(
+                "Two answers",
+                f"--connect says {option} {said}, --{option} says {given}",
+                f"leave --{option} out",
+            )
+    return target._replace(protocol=target.protocol or args.protocol, path=target.path or args.path)
+
+
 def _started_lines(facts: SessionStatus) -> list[str]:
     from tpmconsole.board.lines import session_lines
     from tpmconsole.board.root_hint import session_note
@@ -70,7 +88,7 @@ def _session_list(board: Board, _: Namespace) -> Answer:
     from tpmconsole.board.lines import session_lines
 
     sessions = board.sessions.list(usage=True)
-    return Answer([one.to_json() for one in sessions], session_lines(sessions))
+    return Answer({"sessions": [one.to_json() for one in sessions]}, session_lines(sessions))
 
 
 def _session_show(board: Board, args: Namespace) -> Answer:
@@ -123,13 +141,15 @@ def _session_users(board: Board, _: Namespace) -> Answer:
     from tpmconsole.board.tpm_users import tpm_users
 
     users = tpm_users(board)
-    return Answer([one.to_json() for one in users], user_lines(users))
+    return Answer({"users": [one.to_json() for one in users]}, user_lines(users))
 
 
 def _session_events(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.lines import event_line
 
     events = board.sessions.events(args.id, follow=args.follow)
+    if args.json and not args.follow:
+        return Answer({"events": list(events)}, [])
     return Answer(events, (event_line(one, say) for one in events), stream=True)
 
 
@@ -185,11 +205,14 @@ def add_commands(commands: Any) -> None:
         "tpmconsole session start client gateway --connect broker.local:8443 --count 5",
     )
     client.add_argument("name", metavar="NAME")
-    client.add_argument("--connect", required=True, metavar="HOST:PORT", help="the server")
     client.add_argument(
-        "--protocol", choices=("line", "https"), default="line", help="default: line"
+        "--connect",
+        required=True,
+        metavar="HOST:PORT",
+        help="the server; https://HOST:PORT/PATH says protocol and path as well",
     )
-    client.add_argument("--path", default="/", help="what https fetches")
+    client.add_argument("--protocol", choices=("line", "https"), help="default: line")
+    client.add_argument("--path", help="what https fetches (default: /)")
     client.add_argument(
         "--interval",
         type=float,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from tpmconsole.cli.common import Answer, confirm, out_file
 from tpmconsole.cli.next_steps import say
 from tpmconsole.cli.parser import Parser, add_command
 from tpmconsole.errors import ExitCode
-from tpmconsole.inputs import parse_address
+from tpmconsole.inputs import parse_target
 from tpmconsole.system.files import write_out
 
 if TYPE_CHECKING:
@@ -35,10 +36,11 @@ def _doctor(board: Board, args: Namespace) -> Answer:
 
     if args.repair:
         return _repair(board, args)
-    servers = [parse_address(one) for one in args.server]
+    servers = [parse_target(one)[:2] for one in args.server]
     findings = list(examine(board, servers=servers))
     code = ExitCode.NO if worst(findings) == "fail" else ExitCode.YES
-    return Answer([finding_json(one) for one in findings], doctor_lines(findings, say), code)
+    data = {"findings": [finding_json(one) for one in findings]}
+    return Answer(data, doctor_lines(findings, say), code)
 
 
 def _repair(board: Board, args: Namespace) -> Answer:
@@ -65,12 +67,13 @@ def _report(board: Board, args: Namespace) -> Answer:
     return Answer(report.data, report.text.splitlines())
 
 
-def _tour(board: Board, _: Namespace) -> Answer:
+def _tour(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.tour.story import STEPS
 
     done = _walk(board)
-    data = (STEPS[index].to_json(index + 1, outcome) for index, outcome in done)
-    return Answer(data, tour_lines(done), stream=True)
+    if not args.json:
+        return Answer({}, tour_lines(done))
+    return Answer({"steps": [STEPS[index].to_json(index + 1, what) for index, what in done]}, [])
 
 
 def _walk(board: Board) -> Iterator[tuple[int, Outcome]]:
@@ -142,6 +145,39 @@ def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
             yield from (f"{'':<26}{text}" for text in more)
 
 
+def _settings(board: Board, _: Namespace) -> Answer:
+    """Each setting, its value and where it came from."""
+    from tpmconsole.setting_names import TABLES
+    from tpmconsole.settings import KioskRules
+
+    settings = board.settings
+    values: dict[str, Any] = {
+        name: getattr(settings, name)
+        for name in ("state", "tcti", "simulate", "line", "mouse", "kiosk", "warn_days")
+    }
+    values["state"] = str(settings.state)
+    values |= {f"request.{one}": settings.option("request", one) for one in TABLES["request"]}
+    kiosk = asdict(KioskRules.of(settings.options))
+    values |= {f"kiosk.{one}": kiosk[one] for one in TABLES["kiosk"]}
+    rows = [
+        {"name": name, "value": value, "source": settings.sources.get(name, "default")}
+        for name, value in values.items()
+    ]
+    lines = (f"{one['name']:<20} {_value(one['value'])}  ({one['source']})" for one in rows)
+    return Answer({"settings": rows}, lines)
+
+
+def _value(value: Any) -> str:
+    return "-" if value is None else json.dumps(value, ensure_ascii=False)
+
+
+def _json_schema(_: Board, args: Namespace) -> Answer:
+    from tpmconsole.cli.json_schema import schema_of
+
+    schema = schema_of(" ".join(args.of))
+    return Answer(schema, json.dumps(schema, indent=2).splitlines(), plain=True)
+
+
 def add_commands(commands: Any) -> None:
     doctor = add_command(
         commands,
@@ -178,6 +214,21 @@ def add_commands(commands: Any) -> None:
         "why a key belongs into a TPM: the guided tour, printed as it is done",
         "tpmconsole --simulate tour",
     )
+    add_command(
+        commands,
+        "settings",
+        _settings,
+        "show each setting, its value, and where it came from",
+        "tpmconsole settings",
+    )
+    schema = add_command(
+        commands,
+        "json-schema",
+        _json_schema,
+        "print the JSON Schema of what a command answers with --json",
+        "tpmconsole json-schema session show",
+    )
+    schema.add_argument("of", metavar="COMMAND", nargs="+", help="such as: session show")
     simulator = commands.add_parser("simulator", help="the simulated TPM")
     actions = simulator.add_subparsers(dest="action", required=True, parser_class=Parser)
     for name, run, text in (

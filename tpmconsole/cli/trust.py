@@ -31,7 +31,7 @@ def _trust(board: Board, args: Namespace) -> Answer:
         return _add_trust(board, args)
     if args.remove is None:
         anchors = trust_anchors(board, args.name)
-        return Answer([one.to_json() for one in anchors], anchor_lines(anchors))
+        return Answer({"anchors": [one.to_json() for one in anchors]}, anchor_lines(anchors))
     anchor = confirm(plan_remove_anchor(board, args.name, args.remove), args)
     data = {"identity": args.name, "removed": anchor.to_json()}
     line = f"{args.name}: no longer trusts {describe_anchor(anchor)}"

@@ -158,7 +158,7 @@ def _check_policy(area: PublicArea) -> Finding:
         return fail(text, _NEW_KEY, name="policy")
     if area.attributes & _ENCRYPTED_DUPLICATION or not area.name:
         return fail("its public area is of a kind that is not known here", _NEW_KEY, name="policy")
-    return ok("no policy: nobody uses it but by its password, in the TPM", name="policy")
+    return ok("no policy: it works only with its own password, in the TPM", name="policy")
 
 
 def chip_words(chip: Chip) -> str:
@@ -190,7 +190,7 @@ def _check_endorsement(chosen: Endorsed | None, chip: Chip) -> Finding:
 def _check_inventory(fingerprint: str, board: Board | None, inventory: Inventory | None) -> Finding:
     if inventory is None:
         return warn(
-            "not asked: the key is in some chip of that maker, which may be anybody's",
+            "not asked: the key is in a chip of that maker, but perhaps not in one of yours",
             "give the inventory of your chips",
             f"endorsement key {fingerprint}",
             name="inventory",

@@ -7,11 +7,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
-from tpmconsole.session.directory import find_state, read_facts, read_order, state_of
+from tpmconsole.session.directory import (
+    SessionConfig,
+    find_places,
+    first_facts,
+    read_facts,
+    read_order,
+    state_of,
+)
 from tpmconsole.session.launcher import last_words
-from tpmconsole.session.ownership import is_theirs, process_of
+from tpmconsole.session.ownership import holder_of, is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
-from tpmconsole.system.processes import boot_id
+from tpmconsole.system.processes import NoProcError, Process, boot_id
 
 # A session that has not told its process number by now never will.
 SILENT_S = 30.0
@@ -28,26 +35,49 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
     """
     try:
         order = read_order(folder, with_key=False)
-        state = state_of(folder, order.unit)
-        facts, boot = read_facts(folder, order)
-        if facts.state.ended:
-            return facts
-        this_boot = boot == boot_id()
-        process = process_of(facts)
-        if this_boot and process is not None and is_theirs(process, state):
-            return facts
-        if this_boot and process is None and _age_s(facts) < SILENT_S:
+    except ConsoleError as damage:
+        return _broken(SessionStatus(folder.name, folder.name.partition("-")[0], "", ""), damage)
+    try:
+        facts, is_at_work = _as_said(folder, order)
+        if is_at_work or facts.state.ended:
             return facts
         # What it wrote as its last may have come after we read.
         facts, _ = read_facts(folder, order)
+    except NoProcError:
+        raise  # it may well run
     except ConsoleError as damage:
-        role = folder.name.partition("-")[0]
-        broken = SessionStatus(folder.name, role, "", "", state=State.FAILED)
-        return replace(broken, last_error=LastError.of(damage))
+        process = holder_of(state_of(folder, order.unit))
+        return _broken(first_facts(folder.name, order), damage, process)
     if facts.state.ended:
         return facts
     silence = ended_without_a_word(folder, log, facts.unit)
     return facts.ended(State.FAILED, facts.since, LastError.of(silence))
+
+
+def _as_said(folder: Path, order: SessionConfig) -> tuple[SessionStatus, bool]:
+    """A session as it says it is, and whether its process is at work; errors as ``read_facts``."""
+    facts, boot = read_facts(folder, order)
+    if facts.state.ended or boot != boot_id():
+        return facts, False
+    state, process = state_of(folder, order.unit), process_of(facts)
+    if process is None and _age_s(facts) < SILENT_S:
+        return facts, True
+    if process is not None and is_theirs(process, state):
+        return facts, True
+    holder = holder_of(state)
+    if holder is None:
+        return facts, False
+    return replace(facts, pid=holder.pid, start_time=holder.started), True  # it names another one
+
+
+def _broken(
+    facts: SessionStatus, damage: ConsoleError, process: Process | None = None
+) -> SessionStatus:
+    """A session that does not say how it is; its process may be at work all the same."""
+    facts = replace(facts, state=State.FAILED, last_error=LastError.of(damage))
+    if process is None:
+        return facts
+    return replace(facts, state=State.RUNNING, pid=process.pid, start_time=process.started)
 
 
 def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> ConsoleError:
@@ -56,7 +86,7 @@ def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> Co
     Args:
         unit: the systemd unit that runs it, whose journal then has its log.
     """
-    words = "" if unit else last_words(find_state(folder))
+    words = "" if unit else last_words(find_places(folder).state)
     again = f"start it again; if it happens again, look into {log}"
     if unit:
         again = f"wait: systemd starts it again; where it does not: journalctl -u {unit}"

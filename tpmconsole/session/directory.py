@@ -10,15 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.events import now
+from tpmconsole.session.memory_folder import RUN, choose_memory_folder, clear_memory_folder
 from tpmconsole.session.said import object_of, shown, unchanged, whole
 from tpmconsole.session.spec import Credentials, SessionSpec
-from tpmconsole.session.status import SessionStatus, State
+from tpmconsole.session.status import FILE, SessionStatus, State
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system.files import (
     cannot_write,
@@ -27,7 +29,7 @@ from tpmconsole.system.files import (
     temporary_folder,
     write_atomic,
 )
-from tpmconsole.system.untrusted import read
+from tpmconsole.system.untrusted import owner_of, read
 from tpmconsole.tpm.model import Connection, KeyRef
 
 ID = re.compile(r"(client|server)-(\d{1,9})")
@@ -37,7 +39,6 @@ KEY_FILE = "key.pem"
 CONFIGURATION_FILE = "openssl.cnf"
 CERTIFICATE_FILE, TRUST_FILE, CRL_FILE = "certificate.pem", "trust.pem", "crl.pem"
 STATE = "state"
-FILE = "status.json"
 LOG_FILE = "session.log"
 FILE_BYTES = 256 * 1024
 SERVICES = Path("/var/lib")  # where systemd makes a unit's StateDirectory=
@@ -53,6 +54,7 @@ class SessionConfig:
         boot: the kernel's name for the boot that the session belongs to; process numbers and start
             times of another boot mean nothing.
         unit: the systemd unit that runs it; None for none.
+        memory: its folder in memory, chosen when it is made; None for none.
     """
 
     spec: SessionSpec
@@ -61,6 +63,7 @@ class SessionConfig:
     engine: EngineChoice
     boot: str
     unit: str | None = None
+    memory: Path | None = None
 
 
 def names(root: Path) -> Iterator[str]:
@@ -94,12 +97,33 @@ def state_of(folder: Path, unit: str | None) -> Path:
     return folder / STATE if unit is None else SERVICES / state_name(folder.name)
 
 
-def find_state(folder: Path) -> Path:
+def memory_of(folder: Path, order: SessionConfig) -> Path | None:
+    """Where in memory a session says how it is; None where nothing there is the session's."""
+    if order.memory is None or order.unit is not None:
+        return order.memory
+    if not order.memory.name.endswith(f"-{folder.name}"):
+        return None  # another session's order, copied
+    try:
+        is_its_own = owner_of(order.memory) == owner_of(state_of(folder, None))
+    except OSError:
+        return None
+    return order.memory if is_its_own else None
+
+
+class Places(NamedTuple):
+    """Where a session says how it is, on the disk and in memory (None for nowhere)."""
+
+    state: Path
+    memory: Path | None
+
+
+def find_places(folder: Path) -> Places:
     """The same, where the order has not been read; with a damaged one it is below ``folder``."""
     try:
-        return state_of(folder, read_order(folder, with_key=False).unit)
+        order = read_order(folder, with_key=False)
     except ConsoleError:
-        return folder / STATE
+        return Places(folder / STATE, None)
+    return Places(state_of(folder, order.unit), memory_of(folder, order))
 
 
 def with_given(order: SessionConfig, given: Path) -> SessionConfig:
@@ -126,6 +150,7 @@ def new_folder(root: Path, order: SessionConfig) -> Path:
             while True:
                 taken = [int(name.partition("-")[2]) for name in names(root) if role in name]
                 folder = root / f"{role}-{max(taken, default=0) + 1}"
+                order = replace(order, memory=choose_memory_folder(root, folder.name))
                 write_order(unfinished, order, first_facts(folder.name, order))
                 try:
                     return unfinished.rename(folder)
@@ -178,13 +203,16 @@ def hand_over(folder: Path) -> None:
         ConsoleError: its order is damaged, or cannot be written.
     """
     order = read_order(folder)
-    _write_order_file(folder, replace(order, unit=unit_name(folder.name)))
+    clear_memory_folder(order.memory, folder / STATE)
+    memory = RUN / state_name(folder.name)  # RuntimeDirectory=
+    _write_order_file(folder, replace(order, unit=unit_name(folder.name), memory=memory))
 
 
 def _write_order_file(folder: Path, order: SessionConfig) -> None:
     credentials = order.credentials
     data = {
         "unit": order.unit,
+        "memory": None if order.memory is None else str(order.memory),
         "boot": order.boot,
         "spec": asdict(order.spec),
         "credentials": {
@@ -207,6 +235,9 @@ def _write_order_file(folder: Path, order: SessionConfig) -> None:
 def write_facts(state: Path, boot: str, facts: SessionStatus, *, durable: bool = False) -> None:
     """Write what a session says of itself, whole; for its own process.
 
+    Args:
+        state: its folder, on the disk or in memory.
+
     Raises:
         ConsoleError: it cannot be written.
     """
@@ -223,7 +254,7 @@ def read_facts(folder: Path, order: SessionConfig) -> tuple[SessionStatus, str]:
     file = state_of(folder, order.unit) / FILE
     first = first_facts(folder.name, order)
     try:
-        data = object_of(read(file, FILE_BYTES))
+        data = object_of(_read_status(file, memory_of(folder, order)))
         return first.as_said(data), shown(str(data.get("boot", "")))
     except FileNotFoundError as error:
         if order.unit is not None:  # not started yet
@@ -233,6 +264,14 @@ def read_facts(folder: Path, order: SessionConfig) -> tuple[SessionStatus, str]:
         raise _damaged(file, folder, f"is not read: {error.strerror}") from error
     except ValueError as error:
         raise _damaged(file, folder) from error
+
+
+def _read_status(file: Path, memory: Path | None) -> bytes:
+    """What is in memory is newer than what is on the disk; it goes when the session ends."""
+    if memory is not None:
+        with suppress(OSError):
+            return read(memory / FILE, FILE_BYTES)
+    return read(file, FILE_BYTES)
 
 
 def read_order(folder: Path, *, with_key: bool = True) -> SessionConfig:
@@ -261,6 +300,7 @@ def _order_of(data: Mapping[str, Any]) -> SessionConfig:
     unit, told = data["unit"], whole(_Told, data["credentials"], unchanged)
     if unit is not None and not _UNIT.fullmatch(unit):
         raise ValueError("no unit of ours")
+    memory = data.get("memory")
     return SessionConfig(
         spec=whole(SessionSpec, data["spec"], unchanged),
         credentials=Credentials(
@@ -273,6 +313,7 @@ def _order_of(data: Mapping[str, Any]) -> SessionConfig:
         engine=whole(EngineChoice, data["engine"], unchanged),
         boot=str(data["boot"]),
         unit=unit,
+        memory=None if memory is None else Path(memory),
     )
 
 

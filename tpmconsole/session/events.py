@@ -1,34 +1,38 @@
-"""What happens in a session: one JSON object a line, in a file that does not grow for ever."""
+"""What happens in a session, as events.
+
+A flash disk is to last for years: of what comes again and again only a sample is written to it.
+All of it goes into a file in memory (``memory``), where the system has a place for that.
+"""
 
 from __future__ import annotations
 
+import heapq
 import json
-import logging
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
-from itertools import pairwise
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from tpmconsole.session.said import event_of
-from tpmconsole.system.untrusted import NotTheirFileError, open_to_append, open_to_read
+from tpmconsole.session.event_files import LINE_BYTES as _LINE_BYTES
+from tpmconsole.session.event_files import EventFile, EventFileReader, cause_of
+from tpmconsole.system.rates import Allowances, Rate
 from tpmconsole.text import printable
 
 FILE = "events.jsonl"
-OLD_FILES = ("events.jsonl.1", "events.jsonl.2")  # the newest first
+RECENT_FILE = "recent.jsonl"  # in memory, and at the session's end beside the other
 FILE_BYTES = 1024 * 1024
+RECENT_BYTES = 128 * 1024
+MOST_BYTES = FILE_BYTES + _LINE_BYTES  # of one file, which may be another one's than ours
 TEXT_LENGTH = 500
-LINE_BYTES = 64 * 1024
-MOST_BYTES = FILE_BYTES + LINE_BYTES  # of one file, which may be another one's than ours
 POLL_S = 0.05
 
-# What a peer can cause as often as it likes is written so often at most; the rest is counted.
-RATE = 20.0
-BURST = 400.0
-_REPEATED = ("message", "handshake", "closed", "error")
+# Of each cause: how much goes to the disk, and how much into memory. The rest is counted.
+DISK_RATE = Rate(burst=100, per_s=1 / 120)
+MEMORY_RATE = Rate(burst=400, per_s=20)
+_REPEATED = ("connecting", "message", "handshake", "closed", "error")
+_URGENT = ("final", "reload")
 
 
 def now() -> str:
@@ -36,92 +40,53 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-class Allowance:
-    """How much more may be written now of what a peer can cause; the rest is counted."""
-
-    def __init__(self) -> None:
-        self._left = BURST
-        self._filled = time.monotonic()
-        self._skipped = 0
-
-    def take(self) -> bool:
-        """Whether one more may be written."""
-        now_s = time.monotonic()
-        self._left = min(BURST, self._left + (now_s - self._filled) * RATE)
-        self._filled = now_s
-        if self._left < 1:
-            self._skipped += 1
-            return False
-        self._left -= 1
-        return True
-
-    def skipped(self) -> int:
-        """How many were not written since this was asked last."""
-        skipped, self._skipped = self._skipped, 0
-        return skipped
-
-
-class QuietLog(logging.Filter):
-    """Keeps a session's log from growing as fast as its peers want it to."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._allowance = Allowance()
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is written; the next one that is says how many were not."""
-        if not self._allowance.take():
-            return False
-        if skipped := self._allowance.skipped():
-            record.msg = f"{record.getMessage()} ({skipped} lines before it were left out)"
-            record.args = ()
-        return True
-
-
 class EventLog:
     """The writing side; one process has it.
 
     Args:
-        folder: the session's folder.
+        folder: where the session's events are kept.
+        memory: its folder in memory; None for none.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / FILE
-        self._old = [folder / name for name in OLD_FILES]
-        self._allowance = Allowance()
+    def __init__(self, folder: Path, memory: Path | None = None) -> None:
+        self._kept = EventFile(folder / FILE, FILE_BYTES)
+        self._recent = None if memory is None else EventFile(memory / RECENT_FILE, RECENT_BYTES)
+        self._disk_rate = Allowances(DISK_RATE)
+        self._memory_rate = Allowances(MEMORY_RATE)
 
     def write(self, event: str, **facts: Any) -> None:
         """Append an event; a full disk loses it, and the session goes on.
 
         Args:
             event: one of the contract's words.
-            facts: what there is to say; texts are cut, None is left out. ``final=True`` is an
-                error that ends the session, and never skipped.
+            facts: what there is to say; texts are cut, None is left out. An error with ``final`` or
+                ``reload`` is what somebody waits for, and never skipped.
         """
-        if event in _REPEATED and not facts.get("final") and not self._allowance.take():
-            return
+        cause = cause_of(event, facts.get("title"))
         line: dict[str, Any] = {"time": now(), "event": event}
         line |= {name: _bounded(value) for name, value in facts.items() if value is not None}
-        if skipped := self._allowance.skipped():
-            line["skipped"] = skipped
-        # A full disk must not end the session that tells about it.
-        with suppress(OSError):
-            self._append(json.dumps(line).encode() + b"\n")
+        is_kept = event not in _REPEATED or any(name in facts for name in _URGENT)
+        if is_kept or self._disk_rate.take(cause):
+            if skipped := self._disk_rate.skipped(cause):
+                line["skipped"] = skipped
+            # A full disk must not end the session that tells about it.
+            with suppress(OSError):
+                self._kept.append(_encoded(line))
+        elif not self._write_recent(cause, line):
+            self._disk_rate.skip(cause)
 
-    def _append(self, line: bytes) -> None:
-        with suppress(FileNotFoundError):
-            if self._path.stat().st_size + len(line) > FILE_BYTES:
-                self._rotate()
-        descriptor = open_to_append(self._path)
+    def _write_recent(self, cause: str, line: dict[str, Any]) -> bool:
+        if self._recent is None or not self._memory_rate.take(cause):
+            return False
         try:
-            os.write(descriptor, line)
-        finally:
-            os.close(descriptor)
+            self._recent.append(_encoded(line))
+        except OSError:  # the place is gone, as a user's is after the last log-out
+            return False
+        return True
 
-    def _rotate(self) -> None:
-        for newer, older in reversed(list(pairwise([self._path, *self._old]))):
-            with suppress(FileNotFoundError):
-                newer.replace(older)
+
+def _encoded(line: dict[str, Any]) -> bytes:
+    return json.dumps(line).encode() + b"\n"
 
 
 def plain(text: str, length: int = TEXT_LENGTH) -> str:
@@ -136,15 +101,15 @@ def _bounded(value: Any) -> Any:
 class EventReader:
     """The reading side: each event once, as it comes. For one thread at a time.
 
-    It keeps the file open that it has read last, and so knows it again after it was renamed.
-
     Args:
-        folder: the session's folder.
+        folder: where the session's events are kept.
+        memory: its folder in memory, which goes when it ends; None for none.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._file: IO[bytes] | None = None
+    def __init__(self, folder: Path, memory: Path | None = None) -> None:
+        self._kept = EventFileReader(folder / FILE, MOST_BYTES)
+        self._left = EventFileReader(folder / RECENT_FILE, MOST_BYTES)
+        self._memory = None if memory is None else EventFileReader(memory / RECENT_FILE, MOST_BYTES)
 
     def __enter__(self) -> EventReader:
         return self
@@ -154,53 +119,41 @@ class EventReader:
 
     def read(self) -> Iterator[dict[str, Any]]:
         """What has come since this was asked last, the oldest first."""
-        if self._file is not None:
-            yield from _events_in(self._file)
-            if not _was_replaced(self._file, self._folder / FILE):
-                return
-            yield from _events_in(self._file)  # what came before it was renamed
-        for file in self._newer():
-            self.close()
-            self._file = file
-            yield from _events_in(file)
+        recent: list[dict[str, Any]] = []
+        if self._memory is not None:
+            recent = list(self._memory.read())
+        if self._memory is None or not self._memory.has_begun:
+            # The session has ended, and left here what was there.
+            recent += self._left.read()
+        return heapq.merge(list(self._kept.read()), recent, key=_moment)
 
     def close(self) -> None:
-        """Close the file."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
-
-    def _newer(self) -> list[IO[bytes]]:
-        # Opened from the newest on: a file that is renamed meanwhile is met twice, none is missed.
-        found: dict[int, IO[bytes]] = {}
-        ours = None if self._file is None else _number(self._file)
-        for name in (FILE, *OLD_FILES):
-            try:
-                file = open_to_read(self._folder / name)
-            except (FileNotFoundError, NotADirectoryError, NotTheirFileError):
-                continue
-            number = _number(file)
-            if number in found or number == ours:
-                file.close()
-            if number == ours:
-                break  # what is older was read before
-            found.setdefault(number, file)
-        return list(reversed(found.values()))
+        """Close the files."""
+        for reader in (self._kept, self._left, self._memory):
+            if reader is not None:
+                reader.close()
 
 
-def read_events(folder: Path) -> Iterator[dict[str, Any]]:
-    """The events there are, the oldest first."""
-    with EventReader(folder) as reader:
+def _moment(event: dict[str, Any]) -> tuple[str, bool]:
+    """Where an event belongs in time; the end comes last within its millisecond."""
+    return event["time"], event["event"] == "stopped"
+
+
+def read_events(folder: Path, memory: Path | None = None) -> Iterator[dict[str, Any]]:
+    """The events there are, the oldest first; arguments as for ``EventReader``."""
+    with EventReader(folder, memory) as reader:
         yield from reader.read()
 
 
-def follow_events(folder: Path, ended: Callable[[], bool]) -> Iterator[dict[str, Any]]:
+def follow_events(
+    folder: Path, ended: Callable[[], bool], memory: Path | None = None
+) -> Iterator[dict[str, Any]]:
     """The events there are and those to come, until the session has ended.
 
     Args:
         ended: asked when there is nothing more to read.
     """
-    with EventReader(folder) as reader:
+    with EventReader(folder, memory) as reader:
         while True:
             # Asked before reading: what is written before a session ends is read after.
             last_time = ended()
@@ -208,34 +161,3 @@ def follow_events(folder: Path, ended: Callable[[], bool]) -> Iterator[dict[str,
             if last_time:
                 return
             time.sleep(POLL_S)
-
-
-def _number(file: IO[bytes]) -> int:
-    return os.fstat(file.fileno()).st_ino
-
-
-def _was_replaced(file: IO[bytes], path: Path) -> bool:
-    try:
-        return path.lstat().st_ino != _number(file)
-    except OSError:
-        return False
-
-
-def _events_in(file: IO[bytes]) -> Iterator[dict[str, Any]]:
-    """Whole lines from where the file stands; half a line is left for the next time.
-
-    It ends where the file ended when it began: who writes faster than we read keeps nobody here.
-    """
-    end = os.fstat(file.fileno()).st_size
-    if end - file.tell() > MOST_BYTES:  # not ours; the last of it may be
-        file.seek(end - MOST_BYTES)
-    while (start := file.tell()) < end:
-        line = file.readline(LINE_BYTES)
-        if not line.endswith(b"\n"):
-            if len(line) < LINE_BYTES:
-                file.seek(start)
-                return
-            continue  # not ours: no event has so long a line
-        event = event_of(line)
-        if event is not None:
-            yield event

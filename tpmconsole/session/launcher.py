@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import CONFIGURATION_FILE, LOG_FILE, STATE, SessionConfig
+from tpmconsole.session.ownership import PROGRAM
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.session.tls.provider import child_environment
 from tpmconsole.system.files import cannot_write
@@ -39,7 +40,7 @@ def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
         environment["TPM2OPENSSL_TCTI"] = order.connection.tcti
     log = folder / STATE / LOG_FILE
     # -P: the current folder is no place to import from.
-    argv = [sys.executable, "-P", "-m", "tpmconsole.session.process", str(folder)]
+    argv = [sys.executable, "-P", "-m", PROGRAM, str(folder)]
     with ExitStack() as opened:
         try:
             output = opened.enter_context(open_log(log))

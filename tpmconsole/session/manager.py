@@ -17,8 +17,10 @@ from tpmconsole.session.directory import (
     ORDER_FILE,
     STATE,
     SessionConfig,
-    find_state,
+    find_places,
+    first_facts,
     hand_over,
+    memory_of,
     names,
     new_folder,
     read_facts,
@@ -28,7 +30,13 @@ from tpmconsole.session.directory import (
 )
 from tpmconsole.session.events import EventLog, EventReader, follow_events, now, read_events
 from tpmconsole.session.launcher import log_tail, spawn
-from tpmconsole.session.ownership import check_is_its_own, process_of
+from tpmconsole.session.memory_folder import clear_memory_folder
+from tpmconsole.session.ownership import (
+    check_is_its_own,
+    find_process,
+    holder_of,
+    process_of,
+)
 from tpmconsole.session.reload import wait_until_reloaded
 from tpmconsole.session.service import check_no_service, unit_of
 from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
@@ -93,7 +101,7 @@ class SessionManager:
         except BaseException:
             end_of_log = log_tail(folder / STATE)
             LOG.warning("%s did not start; its log ends:\n%s", folder.name, end_of_log)
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder)
             raise
         return self.show(folder.name, usage=True)
 
@@ -129,10 +137,13 @@ class SessionManager:
         """
         folder = self._known(session)
         facts = self._begun(folder)
-        process = process_of(facts)
-        if facts.state.ended or process is None:
-            return facts
-        check_is_its_own(process, find_state(folder), session)
+        state = find_places(folder).state
+        process = find_process(folder, state)
+        if process is None:
+            process = process_of(facts)
+            if facts.state.ended or process is None:
+                return facts
+            check_is_its_own(process, state, session)
         end(process, STOP_S)
         if process.alive:
             raise ConsoleError(
@@ -168,9 +179,9 @@ class SessionManager:
                 f"{session} is not running ({facts.state})",
                 "start it: it reads its files then",
             )
-        state = find_state(folder)
-        check_is_its_own(process, state, session)
-        wait_until_reloaded(state, session, process)
+        places = find_places(folder)
+        check_is_its_own(process, places.state, session)
+        wait_until_reloaded(places, session, process)
         return self.show(session, usage=True)
 
     def unit(self, session: str, passwords: PasswordFiles) -> UnitFiles:
@@ -218,10 +229,10 @@ class SessionManager:
             ConsoleError: there is none of that name.
         """
         folder = self._known(session)
+        state, memory = find_places(folder)
         if not follow:
-            return read_events(find_state(folder))
-        state = find_state(folder)
-        return follow_events(state, lambda: facts_now(folder, self._log).state.ended)
+            return read_events(state, memory)
+        return follow_events(state, lambda: facts_now(folder, self._log).state.ended, memory)
 
     def reader(self, session: str) -> EventReader:
         """Reads a session's events as they come; whoever asks for it closes it.
@@ -229,7 +240,7 @@ class SessionManager:
         Raises:
             ConsoleError: there is none of that name.
         """
-        return EventReader(find_state(self._known(session)))
+        return EventReader(*find_places(self._known(session)))
 
     def spec(self, session: str) -> SessionSpec:
         """What a session was told to do.
@@ -261,7 +272,7 @@ class SessionManager:
     def _wait_until_started(self, folder: Path, process: Process) -> None:
         # Asked before reading: what is written before a process ends is read after.
         deadline = time.monotonic() + START_S
-        with EventReader(folder / STATE) as reader:
+        with EventReader(*find_places(folder)) as reader:
             while True:
                 alive = process.alive
                 if any(_has_started(folder, event) for event in reader.read()):
@@ -286,19 +297,30 @@ class SessionManager:
         while True:
             facts = facts_now(folder, self._log)
             known = facts.state.ended or process_of(facts) is not None
-            if known or time.monotonic() > deadline:
+            if known or holder_of(find_places(folder).state) or time.monotonic() > deadline:
                 return facts
             time.sleep(POLL_S)
 
     def _after_stop(self, folder: Path) -> SessionStatus:
-        order = read_order(folder, with_key=False)
-        facts, boot = read_facts(folder, order)
+        try:
+            order = read_order(folder, with_key=False)
+        except ConsoleError:  # then nobody can start it again either
+            return facts_now(folder, self._log)
+        try:
+            facts, boot = read_facts(folder, order)
+        except ConsoleError:
+            facts, boot = first_facts(folder.name, order), order.boot
         if not facts.state.ended:  # it had to be killed, or had not begun to listen to us
             facts = facts.ended(State.STOPPED, now())
             state = state_of(folder, order.unit)
             if owner_of(state) == os.geteuid():  # nothing is written where another one is at home
                 EventLog(state).write("stopped", why="it was told to, and then killed")
-                write_facts(state, boot, facts, durable=True)
+                memory = memory_of(folder, order)
+                try:
+                    write_facts(state, boot, facts, durable=True)
+                except ConsoleError as error:  # it has ended all the same
+                    LOG.warning("%s has ended; %s", folder.name, error)
+                clear_memory_folder(memory, state)
         return facts
 
     def _known(self, session: str) -> Path:
@@ -314,7 +336,12 @@ class SessionManager:
         """Keep the newest of the sessions that have ended."""
         ended = [facts.id for facts in self.list() if facts.state.ended and not facts.unit]
         for session in ended[:-ENDED_KEPT]:
-            shutil.rmtree(self._folder / session, ignore_errors=True)
+            _remove(self._folder / session)
+
+
+def _remove(folder: Path) -> None:
+    clear_memory_folder(find_places(folder).memory)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _has_started(folder: Path, event: dict[str, Any]) -> bool:

@@ -1,8 +1,8 @@
 """Which process is a session's: the only one that may be signalled in its name.
 
-A session says its own process number, and one that was taken over may say another one's. Three
-things it cannot make up: whom that process belongs to, when it began, and the lock that a session's
-process holds on a file of its folder as long as it lives.
+A session says its own process number, and one that was taken over may say another one's, or
+nothing at all. So the kernel is asked first: a session's process holds a lock on a file of its
+folder as long as it lives, and was started with that folder on its command line.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.system.locks import FileLock
-from tpmconsole.system.processes import Process
+from tpmconsole.system.processes import Process, start_time, with_arguments
 from tpmconsole.system.untrusted import open_to_append, open_to_read, owner_of
 
 LOCK_FILE = "lock"
+PROGRAM = "tpmconsole.session.process"
 _LOCKS = Path("/proc/locks")
 # Since systemd 257 the state folder of a dynamic user is mapped: to everybody outside the service
 # it is nobody's, whoever that user is. These are the ids that systemd gives out (systemd.exec(5)).
@@ -73,6 +74,33 @@ def process_of(facts: SessionStatus) -> Process | None:
     return Process(facts.pid, facts.start_time)
 
 
+def find_process(folder: Path, state: Path) -> Process | None:
+    """A session's process, whatever it says of itself; None where there is none to be seen.
+
+    Args:
+        folder: the session's, with its order.
+        state: where it says how it is.
+    """
+    return holder_of(state) or _started_with(folder, state)
+
+
+def holder_of(state: Path) -> Process | None:
+    """The process of the state's owner that says that it is this session's, by its lock."""
+    try:
+        pid = _holder(state / LOCK_FILE)
+        process = None if pid is None else Process(pid, start_time(pid))
+    except OSError:
+        return None
+    return process if process is not None and is_theirs(process, state) else None
+
+
+def _started_with(folder: Path, state: Path) -> Process | None:
+    """The process that was started for a session, where its lock is gone; no service has it so."""
+    argument = os.fsencode(folder)
+    found = (one for one in with_arguments(PROGRAM.encode(), argument) if is_theirs(one, state))
+    return next(found, None)
+
+
 def is_theirs(process: Process, folder: Path) -> bool:
     """Whether a process is alive, and of the user who owns a session's folder."""
     try:
@@ -94,7 +122,8 @@ def _holder(file: Path) -> int | None:
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines():
         words = line.split()  # proc_locks(5)
-        if len(words) > 5 and words[1] == "FLOCK" and words[5] == device:
+        # WRITE: those who look whether it is held take it shared.
+        if len(words) > 5 and words[1::2][:3] == ["FLOCK", "WRITE", device]:
             return int(words[4])
     return None
 

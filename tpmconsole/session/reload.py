@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import signal
 import time
-from pathlib import Path
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
+from tpmconsole.session.directory import Places
 from tpmconsole.session.events import EventReader
 from tpmconsole.system.processes import Process
 
@@ -14,13 +14,13 @@ PATIENCE_S = 20.0
 POLL_S = 0.01
 
 
-def wait_until_reloaded(state: Path, session: str, process: Process) -> None:
+def wait_until_reloaded(places: Places, session: str, process: Process) -> None:
     """Send SIGHUP, and wait for the session's word.
 
     Raises:
         ConsoleError: what the files hold now cannot be used, or it says nothing.
     """
-    with EventReader(state) as reader:
+    with EventReader(*places) as reader:
         for _ in reader.read():
             pass  # what was said before is no answer
         process.signal(signal.SIGHUP)

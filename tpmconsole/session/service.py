@@ -161,6 +161,9 @@ def _process(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> li
         ("SupplementaryGroups", TSS_GROUP),
         ("StateDirectory", state_name(folder.name)),
         ("StateDirectoryMode", "0700"),
+        # In memory, for what it writes every second.
+        ("RuntimeDirectory", state_name(folder.name)),
+        ("RuntimeDirectoryMode", "0700"),
         *environment(variables),
         *provider,
         ("StandardInput", f"file:{literal(passwords.key)}" if passwords.key else "null"),

@@ -61,6 +61,11 @@ class SessionSpec:
         """``HOST:PORT``, an IPv6 address in brackets."""
         return address_text(self.host, self.port)
 
+    @property
+    def signs_late(self) -> bool:
+        """Whether it may be asked for its certificate after the handshake: for a single path."""
+        return self.role == "client" and self.protocol == "https"
+
     def check(self) -> None:
         """Refuse what cannot be right, whatever the board and the network are like.
 

@@ -13,6 +13,7 @@ from tpmconsole.errors import ConsoleError, Remedy, remedy_to_json
 from tpmconsole.session.events import now
 from tpmconsole.session.said import remedy_of, shown, values_of
 
+FILE = "status.json"
 RECENT = 24
 # What a session was told to be; from its own mouth it counts for nothing.
 _OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit")
@@ -122,6 +123,7 @@ class SessionStatus:
         protocol_version: this and what follows until ``peer``: of the last handshake.
         group: of the key exchange; None where this Python cannot tell.
         connections: open ones now.
+        probes: connections that were closed before a byte came, as health checks do.
         cpu_percent: of one processor, since it was asked for last; None where it does not run.
         waiting_for: ``peer`` or ``tpm`` where it cannot go on without one of them; else None.
         retry_at: when a client tries to connect again, ISO 8601 UTC; None where it does not wait.
@@ -151,6 +153,7 @@ class SessionStatus:
     handshakes: int = 0
     handshake_ms: HandshakeTimes = HandshakeTimes()
     connections: int = 0
+    probes: int = 0
     reconnects: int = 0
     messages: int = 0
     bytes_in: int = 0

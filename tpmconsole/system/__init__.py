@@ -1,1 +1,4 @@
-"""The Linux board below us; it knows no TPM."""
+"""The Linux board below the program; it knows no TPM.
+
+What other users can write is opened without following links, bounded, and never trusted.
+"""

@@ -13,8 +13,28 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from tpmconsole.errors import ConsoleError, ExitCode
+
 PROC = Path("/proc")
 POLL_S = 0.002
+
+
+class NoProcError(ConsoleError):
+    """The kernel's list of processes cannot be seen: nothing can be said of any of them."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "No /proc",
+            f"{PROC} is not mounted, so that nobody can say which processes run",
+            f"mount it: mount -t proc proc {PROC}",
+            ExitCode.UNEXPECTED,
+        )
+
+
+def check_proc() -> None:
+    """Raise NoProcError where /proc is not mounted; an empty folder is not a list of processes."""
+    if not (PROC / "self").is_symlink():
+        raise NoProcError
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +103,13 @@ def _kill(pid: int, number: signal.Signals) -> None:
 
 
 def boot_id() -> str:
-    """The kernel's name for this boot: start times of another boot mean nothing."""
+    """The kernel's name for this boot: start times of another boot mean nothing.
+
+    Raises:
+        NoProcError: /proc is not mounted.
+        OSError: this one file is hidden from us.
+    """
+    check_proc()
     return (PROC / "sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
 
 
@@ -230,16 +256,25 @@ def wait_for(condition: Callable[[], bool], patience_s: float) -> bool:
 
 def with_variable(name: str, value: str) -> list[Process]:
     """Our user's processes that were started with this environment variable at this value."""
-    wanted = os.fsencode(f"{name}={value}")
+    return _with("environ", {os.fsencode(f"{name}={value}")})
+
+
+def with_arguments(*arguments: bytes) -> list[Process]:
+    """The processes that have all of these arguments on their command line."""
+    return _with("cmdline", set(arguments))
+
+
+def _with(file: str, wanted: set[bytes]) -> list[Process]:
+    check_proc()
     found = []
     for entry in PROC.iterdir():
         if not entry.name.isdecimal():
             continue
         try:
-            variables = (entry / "environ").read_bytes().split(b"\0")
+            words = (entry / file).read_bytes().split(b"\0")
         except OSError:
             continue  # ended meanwhile, or another user's
-        if wanted in variables:
+        if wanted.issubset(words):
             pid = int(entry.name)
             found.append(Process(pid, start_time(pid)))
     return found
@@ -286,10 +321,15 @@ def _read_stat(pid: int) -> tuple[str, int]:
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """What proc(5) tells from the third field of stat on; nothing of a process that has gone."""
+    """What proc(5) tells from the third field of stat on; nothing of a process that has gone.
+
+    Raises:
+        NoProcError: /proc is not mounted.
+    """
     try:
         stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
+        check_proc()
         return []
     # The command's name is in brackets and may hold spaces and brackets itself.
     return stat.rpartition(")")[2].split()

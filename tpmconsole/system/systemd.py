@@ -188,8 +188,8 @@ def install(installation: UnitFiles) -> list[Path]:
 
 def _holds(path: Path, text: str) -> bool:
     try:
-        return path.is_file() and path.read_text() == text
-    except (OSError, ValueError):
+        return path.is_file() and path.read_bytes() == text.encode()
+    except OSError:
         return False  # whatever that is, writing tells
 
 
@@ -223,7 +223,8 @@ def _run(*command: str) -> None:
             command,
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="replace",
             timeout=_COMMAND_S,
             check=True,
         )

@@ -6,8 +6,11 @@ import os
 import re
 import termios
 
-LEAST = (80, 24)
+LEAST = (76, 20)
 """Columns and lines that the console needs."""
+
+USUAL = (80, 24)
+"""Those of a terminal that does not say how large it is, and what every page fits into."""
 
 _NO_SCREEN = frozenset({"", "dumb", "unknown", "network", "dialup"})
 

@@ -22,14 +22,17 @@ class Auth:
     Passed whole, from the front end to the worker.
 
     Attributes:
-        key: the key's; of a key to be made, what it will ask for. Where it is None, a try that
-            counts is not made for a key that says it has one; empty to try all the same.
+        key: the key's; of a key to be made, what it will ask for. Where it is None, no attempt
+            that counts is spent on a key that says it has one; empty to try all the same.
         parent: its parent's, where that is a persistent key.
         owner: the owner hierarchy's; of a key file below another hierarchy, that hierarchy's.
         endorsement: the endorsement hierarchy's, for what proves that a key is in this TPM.
         lockout: the lockout authorisation, which resets the lock-out and does nothing else.
         source: what a file made elsewhere is encrypted with; the TPM never sees it.
         spend_last_attempt: send them also where a wrong one would lock the TPM.
+        try_empty: where no password is known, try an empty one also where a wrong one counts; False
+            for keys that nobody asked for one by one. What a key file says of its password is a
+            hint (tpm2_encodeobject of tpm2-tools 5.4 and 5.7 writes the opposite).
     """
 
     key: Password | None = field(default=None, repr=False)
@@ -39,6 +42,7 @@ class Auth:
     lockout: Password | None = field(default=None, repr=False)
     source: Password | None = field(default=None, repr=False)
     spend_last_attempt: bool = True
+    try_empty: bool = True
 
     def given(self, needs: str) -> Password | None:
         """The password that was given for what an error ``needs``."""
@@ -58,6 +62,7 @@ class Auth:
             "owner": secret(self.owner),
             "endorsement": secret(self.endorsement),
             "spend_last_attempt": self.spend_last_attempt,
+            "try_empty": self.try_empty,
         }
 
     @classmethod

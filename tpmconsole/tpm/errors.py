@@ -14,6 +14,7 @@ _TITLES = {
     "locked-out": "TPM locked out",
     "wrong-password": "Wrong password",
     "parent-missing": "Parent missing",
+    "policy": "Key under a policy",
     "not-this-tpm": "Key refused",
     "unsupported": "Not supported",
 }

@@ -15,7 +15,7 @@ from textual.theme import BUILTIN_THEMES
 from tpmconsole.board import Board
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import KioskRules
-from tpmconsole.system.terminal import is_too_small
+from tpmconsole.system.terminal import USUAL, is_too_small
 from tpmconsole.ui.background import Job, JobFinished, JobNews, Jobs
 from tpmconsole.ui.dialogs.message import ErrorDialog, TextDialog
 from tpmconsole.ui.dialogs.too_small import TooSmall
@@ -239,7 +239,8 @@ class ConsoleApp(QuietCrash):
         self.main.health_changed()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Cover the screen while the terminal is too small for it."""
+        """Cover the screen while the terminal is too small for it; a low one has no blank rows."""
+        self.set_class(event.size.height < USUAL[1], "low")
         self.cover_if_small(event.size)
 
     def cover_if_small(self, size: Size | None = None) -> None:

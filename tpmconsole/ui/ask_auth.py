@@ -154,7 +154,8 @@ class _Doing:
         self._page.app.push_screen(ConfirmDialog("One try left", why, "Send it now?"), answered)
 
     def _give_up(self) -> None:
-        if self._answer is not None:  # which is then all that is known of the key
-            self._action.done(self._answer)
-        else:
+        answer = self._answer
+        if answer is not None:  # which is then all that is known of the key
+            self._action.done(answer)
+        if answer is None or answer.answer == "needs-password":
             self._page.console.say("not done: no password was given")

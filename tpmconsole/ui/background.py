@@ -11,7 +11,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,8 @@ from tpmconsole.system.files import refused
 
 log = logging.getLogger(__name__)
 
+PATIENCE_S = 5.0
+
 
 @dataclass(eq=False, slots=True)
 class Job:
@@ -34,6 +37,7 @@ class Job:
         work: runs in the thread; must not touch a widget.
         done: called in the event loop with what ``work`` returned.
         failed: the same for its error; None leaves it to the console, which shows a dialog.
+        alone: it takes away what others use: it waits for those under way, and others wait for it.
     """
 
     label: str
@@ -41,6 +45,7 @@ class Job:
     done: Callable[[Any], None] | None = None
     failed: Callable[[ConsoleError], None] | None = None
     since: float = field(default_factory=time.monotonic)
+    alone: bool = False
 
 
 class JobFinished(Message):
@@ -89,6 +94,35 @@ class Progress:
         return self._stop.is_set()
 
 
+class _Gate:
+    """Many pass side by side, or one alone."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._inside = 0
+        self._closed = False
+
+    @contextmanager
+    def passed(self, *, alone: bool) -> Iterator[None]:
+        """Wait for the turn. Nobody alone waits longer than ``PATIENCE_S`` for a TPM that hangs."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._closed)
+            if alone:
+                self._closed = True
+                self._changed.wait_for(lambda: not self._inside, PATIENCE_S)
+            else:
+                self._inside += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                if alone:
+                    self._closed = False
+                else:
+                    self._inside -= 1
+                self._changed.notify_all()
+
+
 class Jobs:
     """The jobs under way.
 
@@ -101,6 +135,7 @@ class Jobs:
         self._target = target
         self._log_file = log_file
         self.running: list[Job] = []
+        self._gate = _Gate()
 
     @property
     def visible(self) -> Job | None:
@@ -125,7 +160,8 @@ class Jobs:
     def _run(self, job: Job) -> None:
         result, error = None, None
         try:
-            result = job.work()
+            with self._gate.passed(alone=job.alone):
+                result = job.work()
         except ConsoleError as known:
             error = known
         except OSError as trouble:

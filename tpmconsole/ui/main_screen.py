@@ -221,6 +221,7 @@ class MainScreen(Screen[None]):
         return (
             *pages,
             Command("question_mark", "Help", "what the keys do", self.show_help, kiosk=True),
+            Command("space", "", "the rest of the pane below a list", self._turn, kiosk=True),
             Command("ctrl+l", "", "paint the screen again", self.repaint, kiosk=True),
             Command("f10", "", "leave the console", self.ask_to_leave),
             Command(
@@ -259,6 +260,9 @@ class MainScreen(Screen[None]):
             self.console.show_error(refused(error, f"trying to {command.help}"))
         return True
 
+    def _turn(self) -> None:
+        self.page.turn()
+
     def repaint(self) -> None:
         """Paint everything again: somebody else wrote on the line."""
         repaint(self.app)
@@ -275,7 +279,7 @@ class MainScreen(Screen[None]):
         )
 
     def show_help(self) -> None:
-        """The keys of this page and of every page, and the words of the field."""
+        """The keys of this page and of every page; from there, the manual."""
         name = PAGES[self._current]
         facts: list[Fact | Heading] = [
             Heading(f"{name.title}: {name.about}"),
@@ -283,7 +287,12 @@ class MainScreen(Screen[None]):
             Heading("Everywhere"),
             *(Fact(_keys_of(one), "", one.help) for one in self.commands()),
         ]
-        self.console.show_text("Help", "", facts)
+        if self.console.board.settings.kiosk:
+            self.console.show_text("Help", "", facts)
+        else:
+            from tpmconsole.ui.dialogs.manual import HelpDialog
+
+            self.app.push_screen(HelpDialog("Help", "", facts))
 
 
 def _keys_of(command: Command) -> str:

@@ -18,6 +18,7 @@ _KEYS = {
     Action.FORGET: "x on page 3",
     Action.GIVE_KEY_PASSWORD: "key p",
     Action.GIVE_LAST_ATTEMPT: "y",
+    Action.GIVE_NO_PASSWORD: "press Enter twice",
     Action.GIVE_SERVER: "the doctor of the command line, with its server",
     Action.GIVE_STATE: "start the console with --state [DIR]",
     Action.GIVE_TCTI: "start the console with --tcti TCTI",

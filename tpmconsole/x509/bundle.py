@@ -1,4 +1,4 @@
-"""Certificates out of whatever a CA sent: PEM with anything around it, DER, PKCS #7, base64."""
+"""Read certificates from what a CA sent: PEM with text around it, DER, PKCS #7, base64."""
 
 from __future__ import annotations
 
@@ -19,43 +19,43 @@ from tpmconsole.x509.wrapping import body, decoded, tokens, unwrapped, whole_bas
 
 MAX_BYTES = 1024 * 1024
 MAX_CERTIFICATES = 500
-_MAX_DEPTH = 3  # PEM in base64 in JSON in base64: deeper has nobody sent it
+_MAX_DEPTH = 3  # PEM in base64 in JSON in base64: no CA nests deeper
 _MAX_TOKENS = 4 * MAX_CERTIFICATES  # that may be certificates
 
-# Base64 has no hyphen: "up to the next one" keeps this linear, whatever is thrown at it.
+# Base64 has no hyphen: matching up to the next hyphen takes linear time for any input.
 _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----([^-]*)-----END \1-----")
 _READ = {Content.CERTIFICATE: "a PEM certificate", Content.PKCS7: "the PKCS #7 block"}
 _NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/=_-]")
-# What may follow DER: a line end that an editor added, DOS' end of file, a block's padding.
+# What may follow DER: a line end that an editor added, the end-of-file mark of DOS, block padding.
 _PADDING = re.compile(rb"[\0\t\n\r\x1a ]*")
 
 _AS_A_WHOLE = "copy it again, every line from BEGIN to END"
 
 
 def read_bundle(data: bytes) -> list[x509.Certificate]:
-    """The certificates in a file, in its order, each only once.
+    """Return the certificates in a file, in file order and without duplicates.
 
-    Reads PEM (any number, text around, CRLF), DER (any number) and PKCS #7 as PEM or DER, all of it
-    in UTF-16, in base64, in JSON, in a mail, in a web page or in an environment file as well.
+    Reads PEM (any number, with text around it, CRLF), DER (any number) and PKCS #7 as PEM or DER.
+    Each of these may also be in UTF-16, base64, JSON, an e-mail, a web page or an environment file.
 
     Args:
         data: the file's content, at most 1 MB.
 
     Raises:
-        ConsoleError: there is no certificate in it; says what it is instead.
+        ConsoleError: the file holds no certificate. The error says what it holds instead.
     """
     if len(data) > MAX_BYTES:
         cause = f"it has {len(data)} bytes; certificates have a few thousand"
         raise _unreadable(cause, "check that this is the right file")
     with warnings.catch_warnings():
-        # cryptography warns of what it will refuse some day; who reads our answer can't help it.
+        # cryptography warns about what a later release will reject; users cannot change that.
         warnings.simplefilter("ignore")
         found = _found(data, 0)
         if not found:
             raise _unreadable(*what_instead(as_utf8(data)))
         if len(found) > MAX_CERTIFICATES:
             cause = f"it holds more than {MAX_CERTIFICATES} certificates"
-            raise _unreadable(cause, "leave out what does not belong to this certificate's chain")
+            raise _unreadable(cause, "remove what does not belong to this certificate's chain")
         for number, certificate in enumerate(found, 1):
             look_inside(certificate, f"certificate {number} of {len(found)}")
     return list(dict.fromkeys(found))
@@ -65,12 +65,12 @@ def _found(data: bytes, depth: int) -> list[x509.Certificate]:
     if found := _from_der(data):
         return found
     text = as_utf8(data)
-    # Editors put a mark or an empty line before DER, too; and xxd -p is at hand everywhere.
+    # Editors may put a mark or an empty line before DER; hex comes from xxd -p, which is common.
     for der in (text.lstrip(), whole_hex(text)):
         if der and (found := _from_der(der)):
             return found
     damage = None
-    # As it is first: what undoes one wrapping must not damage what has none.
+    # Try the text unchanged first: unwrapping could damage a text that is not wrapped.
     for one in dict.fromkeys((text, unwrapped(text))):
         try:
             found = _from_pem(one) or _from_base64(one, depth)
@@ -96,11 +96,11 @@ def _from_pem(text: bytes) -> list[x509.Certificate]:
 
 
 def _from_block(what: str, coded: bytes) -> list[x509.Certificate]:
-    """A block's certificates; Windows and Java write PKCS #7 under CERTIFICATE, too."""
+    """Return the certificates in a block. Windows and Java also label PKCS #7 as CERTIFICATE."""
     wrong = _NOT_BASE64.search(coded)
     if wrong:
         shown = short(wrong[0].decode("latin-1"), 8)
-        raise _damaged(what, f"there is a '{shown}' among its characters")
+        raise _damaged(what, f"it contains the character '{shown}'")
     try:
         der = decoded(coded)
     except ValueError as error:
@@ -119,7 +119,7 @@ def _from_base64(text: bytes, depth: int) -> list[x509.Certificate]:
     if inside is not None and (found := _found(inside, depth + 1)):
         return found
     found = []
-    # Blocks that are whole have had their turn: what is left in them is none of ours.
+    # Whole PEM blocks have been read already: any base64 left in them is not a certificate.
     for one in islice(tokens(_PEM.sub(b"\n", text)), _MAX_TOKENS):
         found += _from_der(one, whole=False) if one[:1] == b"0" else _found(one, depth + 1)
         if len(found) > MAX_CERTIFICATES:
@@ -128,10 +128,10 @@ def _from_base64(text: bytes, depth: int) -> list[x509.Certificate]:
 
 
 def _from_der(data: bytes, *, whole: bool = True) -> list[x509.Certificate]:
-    """Certificates and PKCS #7 one behind the other.
+    """Read certificates and PKCS #7 structures that follow one another.
 
     Args:
-        whole: nothing else may follow; otherwise only the first one counts.
+        whole: if true, nothing else may follow them; if false, only the first one is read.
     """
     found: list[x509.Certificate] = []
     at = 0
@@ -144,7 +144,7 @@ def _from_der(data: bytes, *, whole: bool = True) -> list[x509.Certificate]:
             break
         at = _following(data, end)
     if found and whole and at < len(data) and len(found) <= MAX_CERTIFICATES:
-        cause = f"{len(data) - at} bytes follow certificate {len(found)} and are none"
+        cause = f"{len(data) - at} bytes after certificate {len(found)} are not a certificate"
         raise _unreadable(cause, "copy it again as a binary file, or ask the CA for PEM")
     return found
 
@@ -162,23 +162,23 @@ def _first_of(der: bytes) -> list[x509.Certificate]:
     for read in readers:
         try:
             return read(der)
-        except Exception:  # noqa: BLE001, S112 - whatever a reader raises, it is not its format
+        except Exception:  # noqa: BLE001, S112 - any exception means: not in this format
             continue
     return []
 
 
 def _why_not(der: bytes) -> str:
-    """Why a block's bytes are no certificate."""
+    """Say why the bytes of a block are not a certificate."""
     if not der:
         return "it is empty"
     size = der_size(der)
     if size is not None and size > len(der) and der[0] == 0x30:
-        return f"{len(der)} of {size} bytes are there"
+        return f"it has {len(der)} of {size} bytes"
     kind = der_kind(der)
-    return "its ASN.1 does not decode" if kind is Content.OTHER else f"what follows is {kind}"
+    return "its ASN.1 cannot be decoded" if kind is Content.OTHER else f"it contains {kind}"
 
 
-# Every part that is read later, so that nobody who reads one meets damage then.
+# Every part that other code reads later.
 _PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
     ("version", lambda one: one.version),
     ("serial number", lambda one: one.serial_number),
@@ -191,7 +191,7 @@ _PARTS: tuple[tuple[str, Callable[[x509.Certificate], object]], ...] = (
 
 
 def look_inside(certificate: x509.Certificate, which: str) -> None:
-    """Have every part parsed now, so that nobody who reads one later meets damage.
+    """Parse every part now, so that damage is found here and not when a part is read later.
 
     Raises:
         ConsoleError: a part cannot be read.

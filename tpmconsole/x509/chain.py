@@ -1,4 +1,4 @@
-"""From a certificate up to a trust anchor, and whether cryptography's verifier accepts the way."""
+"""Find the path from a certificate to a trust anchor; ask cryptography's verifier about it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tpmconsole.x509.names import basic_constraints, general_names, key_usage
 from tpmconsole.x509.san import unmatched
 
 MAX_LENGTH = 8
-# A bundle made to keep us busy (many certificates of one name) is given up on after this many.
+# The limit for a bundle that is made to waste time: many certificates with the same name.
 MAX_SIGNATURES = 300
 _MAX_WAYS = 20
 PURPOSES = {
@@ -39,7 +39,7 @@ PURPOSES = {
     "server": ExtendedKeyUsageOID.SERVER_AUTH,
 }
 
-# How the verifier names a key or signature: as its own type, with its fields.
+# The verifier names a key or a signature by its own type, with the fields.
 _FORBIDDEN = re.compile(r"Forbidden .*? algorithm: AlgorithmIdentifier \{.*? params: (\w+)", re.S)
 _KEY_KINDS = {
     "Ed25519": "Ed25519",
@@ -53,13 +53,13 @@ _UNSUPPORTED = (ValueError, TypeError, UnsupportedAlgorithm)
 
 @dataclass(frozen=True, slots=True)
 class ChainPath:
-    """The way up from a certificate as far as it goes.
+    """The path from a certificate up through its issuers, as far as they are known.
 
     Attributes:
         certificates: the leaf first; the anchor is not among them unless it is the leaf itself.
-        anchor: the trust anchor it ends at, or None.
-        not_named: where it ends at none, the CA that did sign the last certificate, which says in
-            its authority key identifier that it was another.
+        anchor: the trust anchor at the end, or None.
+        not_named: if there is no anchor, the CA that did sign the last certificate although that
+            certificate names another key in its authority key identifier.
     """
 
     certificates: tuple[x509.Certificate, ...]
@@ -76,7 +76,7 @@ class ChainPath:
 
 
 def roles_of(role: str) -> tuple[str, ...]:
-    """``both`` as the two that it means."""
+    """Return the roles that a role stands for: ``both`` stands for two."""
     return ("client", "server") if role == "both" else (role,)
 
 
@@ -87,20 +87,20 @@ def find_path(
     now: datetime,
     good: Callable[[ChainPath], bool] = lambda _: True,
 ) -> ChainPath:
-    """Follow issuers upwards until a trust anchor.
+    """Follow the issuers up to a trust anchor.
 
-    Where there are several ways (cross-signed CAs), one that reaches an anchor is taken, with
-    certificates that are valid now rather than others, and newer ones rather than older. Where none
-    does, the answer is as far as the best of them goes.
+    If there are several paths (cross-signed CAs), a path that reaches an anchor is preferred, then
+    certificates that are valid now, then newer ones. If no path reaches an anchor, the longest one
+    is returned.
 
     Args:
-        good: of several that reach an anchor, the first that is good is taken.
+        good: decides between paths that reach an anchor: the first good path is returned.
     """
     return _Search(others, anchors, now).path(leaf, good)
 
 
 class _Search:
-    """Depth first, with a limit on the signatures that it verifies."""
+    """A depth-first search with a limit on the number of signatures that it verifies."""
 
     def __init__(
         self,
@@ -138,7 +138,7 @@ class _Search:
     def _up(self, way: tuple[x509.Certificate, ...]) -> Iterator[ChainPath]:
         if len(way) > len(self._dead_end):
             self._dead_end = way
-        if looks_self_signed(way[-1]):  # nobody looks for another issuer of it (OpenSSL: 19)
+        if looks_self_signed(way[-1]):  # OpenSSL stops here too: its error 19
             return
         for anchor in self._candidates(way[-1], self._anchors):
             if self._signed(way[-1], anchor):
@@ -169,8 +169,8 @@ class _Search:
 
 
 def is_ca(certificate: x509.Certificate) -> bool:
-    """Whether it may vouch for others (RFC 5280, 4.2.1.3 and 4.2.1.9)."""
-    if certificate.version is x509.Version.v1:  # no extensions: OpenSSL takes such a root for a CA
+    """Whether it may sign other certificates (RFC 5280, 4.2.1.3 and 4.2.1.9)."""
+    if certificate.version is x509.Version.v1:  # no extensions: OpenSSL accepts such a root as a CA
         return is_self_signed(certificate)
     basic, usage = basic_constraints(certificate), key_usage(certificate)
     return basic is not None and basic.ca and (usage is None or usage.key_cert_sign)
@@ -179,7 +179,7 @@ def is_ca(certificate: x509.Certificate) -> bool:
 def may_be_trusted(certificate: x509.Certificate) -> bool:
     """Whether it can be a trust anchor: a CA, or one peer that signed its own certificate.
 
-    OpenSSL and cryptography's verifier take the latter for that peer, and for nobody else.
+    OpenSSL and cryptography's verifier accept the latter for that one peer only.
     """
     return is_ca(certificate) or is_self_signed(certificate)
 
@@ -190,17 +190,17 @@ def verify(
     role: str,
     when: datetime,
 ) -> str | None:
-    """Ask cryptography's verifier about exactly this path: what is installed is what was verified.
+    """Ask cryptography's verifier about exactly this path, because exactly this path is installed.
 
-    Its rules are RFC 5280's and the CA/Browser Forum's: a browser's, and Go's.
+    It applies RFC 5280 and the rules of the CA/Browser Forum, as browsers and Go do.
 
     Args:
         anchors: at least one.
-        role: ``client`` or ``server``; a server is verified by a name out of its certificate.
-        when: the moment at which all certificates have to be valid.
+        role: ``client`` or ``server``; a server is verified by a name from its certificate.
+        when: the moment at which all certificates must be valid.
 
     Returns:
-        None where it accepts, else its reason.
+        None if it accepts the path, else its reason.
     """
     leaf, *intermediates = path.certificates
     builder = PolicyBuilder().store(Store(list(anchors))).time(when).max_chain_depth(MAX_LENGTH)
@@ -210,7 +210,7 @@ def verify(
         if role == "server":
             subject = _server_name(leaf)
             if subject is None:
-                return "the certificate has no name or address that a server is verified by"
+                return "the certificate has no name or address to verify a server by"
             builder.build_server_verifier(subject).verify(leaf, intermediates)
         else:
             builder.build_client_verifier().verify(leaf, intermediates)
@@ -220,19 +220,19 @@ def verify(
 
 
 def _reason(error: Exception) -> str:
-    """The verifier's sentence without what is for programmers: objects in brackets and by type."""
+    """The verifier's message without the parts for programmers: types, and objects in brackets."""
     text = str(error).removeprefix("validation failed: ").removeprefix("candidates exhausted: ")
     forbidden = _FORBIDDEN.match(text)
     if forbidden:
         kind = f" ({_KEY_KINDS[forbidden[1]]})" if forbidden[1] in _KEY_KINDS else ""
-        return f"a key or signature in it is of a kind that they do not take{kind}"
+        return f"it has a key or signature of a kind that they do not accept{kind}"
     return printable(text.partition(" (encountered")[0])
 
 
 def _rules(role: str) -> tuple[ExtensionPolicy, ExtensionPolicy]:
     end = ExtensionPolicy.webpki_defaults_ee()
     if role == "client":
-        # A client is known by its subject; that it has no SAN bothers no TLS server.
+        # TLS servers identify a client by its subject and do not require a SAN.
         end = end.may_be_present(x509.SubjectAlternativeName, Criticality.AGNOSTIC, None)
     return ExtensionPolicy.webpki_defaults_ca(), end
 
@@ -244,6 +244,7 @@ def _server_name(leaf: x509.Certificate) -> x509.DNSName | x509.IPAddress | None
         if isinstance(name, x509.IPAddress):
             return name
         if isinstance(name, x509.DNSName):
-            # A host below the wildcard: the verifier takes no wildcard for a name (RFC 9525, 6.3).
+            # A host that the wildcard matches: the verifier does not accept a wildcard as the name
+            # of a server (RFC 9525, 6.3).
             return x509.DNSName(name.value.replace("*", "any", 1))
     return None

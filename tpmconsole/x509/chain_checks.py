@@ -1,4 +1,4 @@
-"""The checks on a certificate's chain. Each says ok, warn or fail, why and what to do."""
+"""The checks on a certificate's chain. Each returns ok, warn or fail, the reason and a remedy."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tpmconsole.x509.der import has_explicit_curve
 from tpmconsole.x509.links import broken_hash, is_self_signed, same_bytes, unknown_hash
 from tpmconsole.x509.names import extension, fingerprint, name_text
 
-# What OpenSSL's security level 2, Debian's default, still takes.
+# The minimum that OpenSSL accepts at security level 2, Debian's default.
 RSA_BITS = 2048
 EC_BITS = 224
 
 REMOVE_ANCHOR = NextStep(Action.REMOVE_TRUST, text="remove it ({})")
 _SAME_SPELLING = (
-    "ask your CA to write the issuer as its own certificate has it, or try it with every peer"
+    "ask your CA to write the issuer as in its own certificate, or try it with every peer"
 )
 _ADD_TRUST = NextStep(Action.GIVE_TRUST, text="add your CA's root certificate: {}")
 
 
 def check_algorithms(path: ChainPath) -> Finding:
-    """Signatures and keys of the whole chain; an anchor's own signature is never looked at."""
+    """Check the keys and signatures of the whole chain, except the signature of the anchor."""
     for certificate in (*path.certificates, *path.issuers):
         weak = _weak_key(certificate)
         if certificate != path.anchor:
@@ -50,10 +50,10 @@ def check_algorithms(path: ChainPath) -> Finding:
 
 
 def check_authority(path: ChainPath) -> Finding:
-    """Key identifiers: every certificate its issuer's, every CA its own (RFC 5280, 4.2.1.1 and 2).
+    """Check the key identifiers of all issuers and CAs (RFC 5280, 4.2.1.1 and 4.2.1.2).
 
-    OpenSSL's strict mode, which Python 3.13 switches on, wants them; where one is there and names
-    another key, every OpenSSL looks for another CA.
+    OpenSSL's strict mode, which Python 3.13 switches on, requires them. If one names another key,
+    every OpenSSL looks for another CA.
     """
     if path.not_named is not None:
         fault = another_key_named(path.certificates[-1], path.not_named)
@@ -79,29 +79,29 @@ def check_authority(path: ChainPath) -> Finding:
 def check_trust(
     anchors: Sequence[x509.Certificate], now: datetime, added: Sequence[x509.Certificate] = ()
 ) -> Finding:
-    """Are there anchors, and will others take them as such?
+    """Check that there are trust anchors, and that other verifiers accept them.
 
     Args:
-        added: those that are to be trusted only now.
+        added: the anchors that are not trusted yet.
     """
     if not anchors:
         return fail("no trust anchor is given and none is installed", _ADD_TRUST, name="trust")
     for one in added:
         if not may_be_trusted(one):
-            text = f"'{name_text(one.subject)}' is to be trusted and is no CA's certificate"
+            text = f"'{name_text(one.subject)}' cannot be trusted: not a CA certificate"
             return fail(text, _ADD_TRUST, name="trust")
     for anchor in anchors:
         name = name_text(anchor.subject)
         if not may_be_trusted(anchor):
-            text = f"the trust anchor '{name}' is no CA's certificate"
+            text = f"the trust anchor '{name}' is not a CA certificate"
             return warn(text, REMOVE_ANCHOR, name="trust")
         if anchor.not_valid_after_utc < now:
             text = f"the trust anchor '{name}' expired {moment(anchor.not_valid_after_utc)}"
             return warn(text, "ask your CA for its new root certificate", name="trust")
         if not is_self_signed(anchor):
             return warn(
-                f"the trust anchor '{name}' is no root: OpenSSL, and Python before 3.13, trust "
-                "only a chain that ends at a root",
+                f"the trust anchor '{name}' is not a root: OpenSSL, and Python before 3.13, "
+                "trust only chains that end at a root",
                 NextStep(Action.GIVE_TRUST, text="add the root's certificate: {}"),
                 name="trust",
             )
@@ -117,19 +117,19 @@ def check_chain(
     role: str,
     now: datetime,
 ) -> Finding:
-    """From the leaf to a trust anchor, as a peer with the same anchors would verify it.
+    """Verify the path from the leaf to a trust anchor, as a peer with the same anchors would.
 
-    The judges are OpenSSL's rules, by which most peers verify, and cryptography's verifier, which
-    is as strict as a browser: what that alone refuses is a warning.
+    Two sets of rules apply: those of OpenSSL, which most peers use, and those of cryptography's
+    verifier, which is as strict as a browser. If only the latter refuses, it is a warning.
 
     Args:
-        everything: all certificates that were there to choose from.
+        everything: all certificates that the path was chosen from.
     """
     leaf = path.certificates[0]
     when = judged_at(leaf, now)
     roles = roles_of(role)
     if not anchors and not is_self_signed(path.certificates[-1]):
-        return fail("there is no trust anchor that it could lead to", _ADD_TRUST, name="chain")
+        return fail("there is no trust anchor for it", _ADD_TRUST, name="chain")
     fault = find_fault(path, everything, anchors, roles, when)
     if fault:
         return fail(fault.text, fault.remedy, name="chain")
@@ -147,14 +147,15 @@ def check_chain(
 
 
 def _written_otherwise(path: ChainPath) -> str | None:
-    """RFC 5280, 7.1 compares names by what they say; many compare how they are written."""
+    """Find a name that is equal under RFC 5280, 7.1 but encoded in another way: many peers
+    compare the bytes."""
     above = (*path.certificates[1:], *([path.anchor] if path.anchor else ()))
     for child, issuer in zip(path.certificates, above, strict=False):
         if not same_bytes(child.issuer, issuer.subject):
             return (
-                f"'{name_text(child.subject)}' has the name of the CA '{name_text(issuer.subject)}'"
-                " written in another encoding (string type, case or blanks): OpenSSL accepts it; "
-                "Go and other strict peers refuse it"
+                f"'{name_text(child.subject)}' encodes the name of the CA "
+                f"'{name_text(issuer.subject)}' in another way (string type, case or spaces): "
+                "OpenSSL accepts it; Go and other strict peers refuse it"
             )
     return None
 
@@ -163,7 +164,7 @@ def _way(path: ChainPath) -> str:
     names = [f"'{name_text(one.subject)}'" for one in path.issuers]
     if not names:
         return "it is a trust anchor itself"
-    between = f" by way of {', '.join(names[:-1])}" if len(names) > 1 else ""
+    between = f" through {', '.join(names[:-1])}" if len(names) > 1 else ""
     return f"it leads to the trust anchor {names[-1]}{between}"
 
 
@@ -178,7 +179,7 @@ def _bad_signature(certificate: x509.Certificate) -> str | None:
 def _weak_key(certificate: x509.Certificate) -> str | None:
     key = certificate.public_key()
     if has_explicit_curve(certificate):
-        return "has a key that spells its curve out instead of naming it (RFC 5480, 2.1.1)"
+        return "has a key that spells out its curve instead of naming it (RFC 5480, 2.1.1)"
     if isinstance(key, (rsa.RSAPublicKey, dsa.DSAPublicKey)) and key.key_size < RSA_BITS:
         kind = "an RSA" if isinstance(key, rsa.RSAPublicKey) else "a DSA"
         return f"has {kind} key of {key.key_size} bits, which is too short"

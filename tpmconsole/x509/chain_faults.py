@@ -1,4 +1,4 @@
-"""What is wrong with a chain, in words: a verifier says no and little more."""
+"""Explain what is wrong with a chain: verifiers say little more than no."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from tpmconsole.x509.links import (
 from tpmconsole.x509.name_constraints import constraint_fault
 from tpmconsole.x509.names import basic_constraints, fingerprint, key_usage, name_text, purposes
 
-# Those that OpenSSL 3.0 handles where they are critical. The key identifiers are not among them,
-# and must not be critical (RFC 5280, 4.2.1.1 and 4.2.1.2).
+# The extensions that OpenSSL 3.0 handles if they are critical. The key identifiers are not among
+# them, and must not be critical (RFC 5280, 4.2.1.1 and 4.2.1.2).
 _HANDLED = {
     "2.16.840.1.113730.1.1",  # Netscape's certificate type
     "1.3.6.1.5.5.7.48.1.5",  # id-pkix-ocsp-nocheck
@@ -55,17 +55,17 @@ def find_fault(
     roles: Sequence[str],
     when: datetime,
 ) -> Fault | None:
-    """The first thing about a path that OpenSSL would not accept either.
+    """Find the first fault of a path for which OpenSSL would refuse it, too.
 
     Args:
-        everything: all certificates that were there to choose from, anchors too.
-        anchors: those that are trusted.
+        everything: all certificates that the path was chosen from, including the anchors.
+        anchors: the trusted certificates.
         roles: ``client``, ``server``.
-        when: the moment at which all certificates have to be valid.
+        when: the moment at which all certificates must be valid.
     """
     if path.anchor is None:
         return _no_anchor(path, everything)
-    ended = path.certificates[0].not_valid_after_utc <= when  # then it is judged at its very end
+    ended = path.certificates[0].not_valid_after_utc <= when  # then judged at its last second
     over = when - timedelta(seconds=1) if ended else when
     below = 0  # intermediates: RFC 5280, 4.2.1.9 does not count those that renew their own name
     for issuer in path.issuers:
@@ -83,15 +83,15 @@ def find_fault(
 
 
 def judged_at(leaf: x509.Certificate, now: datetime) -> datetime:
-    """A moment when the leaf is valid: its own dates have their verdict, the chain has another."""
+    """Return a moment when the leaf is valid: its own dates have a verdict apart from the chain."""
     return max(leaf.not_valid_before_utc, min(now, leaf.not_valid_after_utc))
 
 
 def _mistaken(path: ChainPath, anchors: Sequence[x509.Certificate], when: datetime) -> Fault | None:
-    """A link where OpenSSL takes a trust anchor for the issuer, and then misses its signature.
+    """Find a link where OpenSSL takes the wrong trust anchor as the issuer and then fails.
 
-    It looks among the anchors first, by name and key identifier, and verifies no signature until
-    the chain is built; then it does not look again.
+    OpenSSL looks among the anchors first, by name and key identifier. It verifies signatures only
+    after the chain is built, and does not look for another issuer then.
     """
     for child, issuer in zip(path.certificates, path.certificates[1:], strict=False):
         for anchor in anchors:
@@ -104,7 +104,7 @@ def _mistaken(path: ChainPath, anchors: Sequence[x509.Certificate], when: dateti
                 name = name_text(child.subject)
                 return Fault(
                     f"'{name}' does not say which key of '{name_text(issuer.subject)}' signed it, "
-                    "and a trust anchor of that name has another: OpenSSL takes that one",
+                    "and a trust anchor of that name has another key: OpenSSL uses that one",
                     "ask your CA to add key identifiers (OpenSSL: authorityKeyIdentifier = keyid), "
                     "or trust the intermediate CA itself",
                 )
@@ -112,7 +112,7 @@ def _mistaken(path: ChainPath, anchors: Sequence[x509.Certificate], when: dateti
 
 
 def _not_handled(certificate: x509.Certificate) -> str | None:
-    """RFC 5280, 4.2: who does not know a critical extension has to refuse the certificate."""
+    """RFC 5280, 4.2: a certificate with an unknown critical extension must be refused."""
     for one in certificate.extensions:
         if one.critical and one.oid.dotted_string not in _HANDLED:
             name = name_text(certificate.subject)
@@ -126,7 +126,7 @@ def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault
     if is_self_signed(top):
         return Fault(
             f"the bundle's root '{name_text(top.subject)}' (SHA-256 {fingerprint(top)}) is not "
-            "among the trust anchors, and a root is not trusted for being in the bundle",
+            "a trust anchor; a root is not trusted just because it came with the certificate",
             NextStep(
                 Action.GIVE_TRUST,
                 text="compare the fingerprint with the one your CA publishes, then add {}",
@@ -137,27 +137,27 @@ def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault
         return another_key_named(top, path.not_named)
     if any(same_name(one.subject, top.issuer) for one in everything if one != top):
         return Fault(
-            f"'{name_text(top.subject)}' was not signed with the key of the '{issuer}' that is "
-            "there: the CA has another certificate of that name, or this one is damaged",
+            f"'{name_text(top.subject)}' was not signed with the key of the given '{issuer}': the "
+            "CA has another certificate of that name, or this one is damaged",
             f"get the certificate of '{issuer}' that signed this one from your CA",
         )
     return Fault(
         f"the certificate of '{issuer}', which signed '{name_text(top.subject)}', is missing",
         NextStep(
             Action.GIVE_TRUST,
-            text="add it to the files you import where it is an intermediate CA; "
-            "where it is your CA's root: {}",
+            text="if it is an intermediate CA, add it to the files you import; "
+            "if it is your CA's root: {}",
         ),
     )
 
 
 def another_key_named(child: x509.Certificate, issuer: x509.Certificate) -> Fault:
-    """A link that OpenSSL does not see: RFC 5280, 4.2.1.1."""
+    """Describe a link that OpenSSL does not recognize (RFC 5280, 4.2.1.1)."""
     name, above = name_text(child.subject), name_text(issuer.subject)
     return Fault(
-        f"the authority key identifier of '{name}' names another key or certificate than that of "
+        f"the authority key identifier of '{name}' names another key or certificate, not that of "
         f"the CA '{above}', which signed it: OpenSSL and others find no issuer",
-        f"get the certificate of '{above}' that it names from your CA, "
+        f"ask your CA for the certificate of '{above}' that it names, "
         "or have the certificate issued again",
     )
 
@@ -165,28 +165,28 @@ def another_key_named(child: x509.Certificate, issuer: x509.Certificate) -> Faul
 def _invalid(issuer: x509.Certificate, when: datetime, over: datetime) -> Fault | None:
     name = name_text(issuer.subject)
     begin, end = issuer.not_valid_before_utc, issuer.not_valid_after_utc
-    if end <= over:  # OpenSSL takes the last second for over
+    if end <= over:  # OpenSSL counts the last second as expired
         return Fault(f"the CA '{name}' expired {moment(end)}", _ask_for(name))
     if begin > when:
-        remedy = f"check the board's clock; {_ask_for(name)} if that is right"
+        remedy = f"check the board's clock; if it is right, {_ask_for(name)}"
         return Fault(f"the CA '{name}' is not valid before {moment(begin)}", remedy)
     return None
 
 
 def _no_ca(issuer: x509.Certificate, below: int) -> Fault | None:
-    """RFC 5280, 4.2.1.9; ``below`` is how many intermediates stand between it and the leaf."""
+    """RFC 5280, 4.2.1.9; ``below`` is the number of intermediates between it and the leaf."""
     name = name_text(issuer.subject)
     basic, usage = basic_constraints(issuer), key_usage(issuer)
-    # A root of X.509 version 1 has no extensions at all; OpenSSL takes it for a CA.
+    # A root of X.509 version 1 has no extensions at all; OpenSSL accepts it as a CA.
     old_root = issuer.version is x509.Version.v1 and is_self_signed(issuer)
     if not old_root and (basic is None or not basic.ca):
-        text = f"'{name}' signed a certificate and is no CA (basic constraints)"
+        text = f"'{name}' signed a certificate but is not a CA (basic constraints)"
         return Fault(text, _ask_for(name))
     if usage is not None and not usage.key_cert_sign:
         text = f"the key usage of the CA '{name}' does not allow it to sign certificates"
         return Fault(text, _ask_for(name))
     if basic is not None and basic.path_length is not None and below > basic.path_length:
-        text = f"the CA '{name}' allows {basic.path_length} CAs below it; there are {below}"
+        text = f"the CA '{name}' allows {basic.path_length} CAs below it, but there are {below}"
         return Fault(text, _ask_for(name))
     return None
 

@@ -1,4 +1,4 @@
-"""The checks on a certificate by itself. Each says ok, warn or fail, why and what to do."""
+"""The checks on a single certificate. Each returns ok, warn or fail, the reason and a remedy."""
 
 from __future__ import annotations
 
@@ -27,45 +27,45 @@ _NETSCAPE_BITS = {"client": 0x80, "server": 0x40}
 _ASK = NextStep(Action.ASK_FOR_NAMES, text="make a new request with {}")
 _RENEW = NextStep(
     Action.RENEW,
-    text="ask your CA for a new certificate: {}, or for a first one hand the request over "
+    text="ask your CA for a new certificate: {}, or if it is the first one, send the request "
     "again; then import it",
 )
 
 
 def check_dates(leaf: x509.Certificate, now: datetime, made: datetime | None = None) -> Finding:
-    """The validity against the board's clock, and the clock against reason.
+    """Check the validity dates against the board's clock, and check that the clock is plausible.
 
     Args:
-        made: when the identity was made by this board's clock, where that is known.
+        made: when the identity was made, by this board's clock; None if unknown.
     """
     begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
     text = clock.fault(now)
-    if text and end > max(begin, clock.BUILT):  # what ended before that has ended by any clock
+    if text and end > max(begin, clock.BUILT):  # else it has expired whatever the clock says
         if now < begin:
             return fail(
-                f"{text}, the certificate begins {moment(begin)}", clock.SET_IT, name="dates"
+                f"{text}, the certificate starts {moment(begin)}", clock.SET_IT, name="dates"
             )
         return warn(text, clock.SET_IT, name="dates")
     if end < begin:
         return fail(
-            f"it ends ({moment(end)}) before it begins ({moment(begin)})", _RENEW, name="dates"
+            f"it ends ({moment(end)}) before it starts ({moment(begin)})", _RENEW, name="dates"
         )
     if now < begin:
         return fail(
             f"not valid before {moment(begin)}; the board's clock says {moment(now)}",
-            "check the board's clock first, it may be slow; else wait until then",
+            "check the board's clock first: it may be slow; otherwise wait until then",
             name="dates",
         )
     if now >= end or text:
         text = f"expired {moment(end)}; the board's clock says {moment(now)}"
-        return fail(text, _RENEW + "; check the clock where that cannot be", name="dates")
+        return fail(text, _RENEW + "; if that cannot be, check the clock", name="dates")
     against = clock.contradicted(now, made)
     beside = f"; {against}" if against else ""
     return ok(f"valid from {moment(begin)} to {moment(end)}{beside}", name="dates")
 
 
 def check_expiry(leaf: x509.Certificate, now: datetime, soon: timedelta = EXPIRES_SOON) -> Finding:
-    """How long a certificate that is valid now still holds."""
+    """Check how long a certificate that is valid now stays valid."""
     left = leaf.not_valid_after_utc - now
     days = {0: "less than a day", 1: "1 day"}.get(left.days, f"{left.days} days")
     if left < soon:
@@ -74,22 +74,22 @@ def check_expiry(leaf: x509.Certificate, now: datetime, soon: timedelta = EXPIRE
 
 
 def check_not_ca(leaf: x509.Certificate) -> Finding:
-    """A device's certificate must not be able to sign others."""
+    """Check that a device's certificate cannot sign other certificates."""
     basic, usage = basic_constraints(leaf), key_usage(leaf)
     ask = "ask your CA for an end-entity certificate (basic constraints CA:FALSE)"
     if basic is not None and basic.ca:
         return fail("it is the certificate of a CA, not of a device", ask, name="not-a-ca")
     if usage is not None and usage.key_cert_sign:
         return fail("its key usage lets it sign certificates", ask, name="not-a-ca")
-    return ok("it is no CA", name="not-a-ca")
+    return ok("it is not a CA", name="not-a-ca")
 
 
 def check_usage(leaf: x509.Certificate, role: str) -> Finding:
-    """Key usage and extended key usage against the role (RFC 5280, 4.2.1.3 and 4.2.1.12)."""
+    """Check key usage and extended key usage for the role (RFC 5280, 4.2.1.3 and 4.2.1.12)."""
     usage, allowed = key_usage(leaf), purposes(leaf)
     if usage is not None and not usage.digital_signature:
         return fail(
-            "its key usage has no digitalSignature, which TLS asks for",
+            "its key usage has no digitalSignature, which TLS requires",
             "ask your CA for a certificate with key usage digitalSignature",
             name="usage",
         )
@@ -102,7 +102,7 @@ def check_usage(leaf: x509.Certificate, role: str) -> Finding:
             f"its extended key usage has no {words}",
             NextStep(
                 Action.USE_ROLE,
-                text=f"ask your CA for {words}, or import it for the role it is for {{}}",
+                text=f"ask your CA for {words}, or import it for the role that it allows {{}}",
             ),
             name="usage",
         )
@@ -110,17 +110,17 @@ def check_usage(leaf: x509.Certificate, role: str) -> Finding:
     other = [one for one in roles_of(role) if old is not None and not old & _NETSCAPE_BITS[one]]
     if other:
         return fail(
-            f"its Netscape certificate type does not allow a {other[0]}, which OpenSSL asks for",
+            f"its Netscape certificate type does not allow a {other[0]}; OpenSSL requires that",
             "ask your CA for a certificate without that extension (nsCertType)",
             name="usage",
         )
     if allowed is None:
-        return ok("it is not limited to some uses", name="usage")
+        return ok("its use is not restricted", name="usage")
     return ok(f"it may be used as {' and '.join(roles_of(role))}", name="usage")
 
 
 def check_san(leaf: x509.Certificate) -> Finding:
-    """A server needs a name that its clients can compare (RFC 9525)."""
+    """Check that a server's certificate has a name that clients can compare (RFC 9525)."""
     names = [one for one in general_names(leaf) if isinstance(one, (x509.DNSName, x509.IPAddress))]
     faults = [fault for fault in map(unmatched, names) if fault]
     if names and faults:

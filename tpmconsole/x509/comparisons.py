@@ -1,4 +1,4 @@
-"""A certificate beside its key, the request it answers and the certificate it replaces."""
+"""Compare a certificate with its key, its request and the certificate that it replaces."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _PURPOSE_WORDS = {
 
 
 def check_possession(leaf: x509.Certificate, private_key: PrivateKey, fixed: str = "") -> Finding:
-    """Have the key sign a nonce that the certificate verifies.
+    """Let the key sign a nonce, and verify the signature with the certificate.
 
     Args:
-        fixed: the only scheme it was made for, as ``RSAPSS SHA-256``; empty where it is free.
+        fixed: the only scheme that the key may use, such as ``RSAPSS SHA-256``; empty if any.
 
     Raises:
-        ConsoleError: whatever the key raises: a wrong password, a TPM that does not answer.
+        ConsoleError: the key cannot sign: wrong password, or the TPM does not answer.
     """
     nonce = secrets.token_bytes(_NONCE_BYTES)
     scheme = scheme_of(private_key.public_key(), fixed)
@@ -47,21 +47,21 @@ def check_possession(leaf: x509.Certificate, private_key: PrivateKey, fixed: str
 
 
 def not_tried() -> Finding:
-    """The key asks for a password, and none was given."""
+    """Say that the key needs a password, which was not given."""
     return warn(
-        "the key has not proved itself: it asks for its password",
-        NextStep(Action.GIVE_KEY_PASSWORD, text="give it, so that the key signs a nonce: {}"),
+        "the key could not be tested: it needs its password",
+        NextStep(Action.GIVE_KEY_PASSWORD, text="give its password to test it: {}"),
         name="key-proof",
     )
 
 
 def check_origin(recorded: str, lacks: Sequence[str]) -> Finding:
-    """Whether the key was ever outside its TPM.
+    """Check whether the key was ever outside its TPM.
 
     Args:
         recorded: what identity.toml says: ``tpm``, ``imported`` or ``adopted``.
-        lacks: what the key has not, in the TPM's own words, of fixedTPM, fixedParent and
-            sensitiveDataOrigin.
+        lacks: the attributes among fixedTPM, fixedParent and sensitiveDataOrigin that the key
+            does not have, according to the TPM.
     """
     if not lacks:
         return ok("the TPM made the key, and it never leaves it", name="key-origin")
@@ -69,26 +69,26 @@ def check_origin(recorded: str, lacks: Sequence[str]) -> Finding:
     if recorded == "tpm":
         return fail(
             f"identity.toml says that the TPM made the key, but {without}",
-            NextStep(Action.FORGET, text="forget it ({}), then make and certify a new key"),
+            NextStep(Action.FORGET, text="forget it ({}), then make a key and certify it"),
             name="key-origin",
         )
     may = "existed" if recorded == "imported" else "may have existed"
     return warn(
-        f"the key {may} outside the TPM ({without}): whoever has a copy can pose as this board",
-        NextStep(Action.CREATE, text="make a key in the TPM where that matters: {}"),
+        f"the key {may} outside the TPM ({without}): anyone with a copy can impersonate this board",
+        NextStep(Action.CREATE, text="if that matters, make a key in the TPM: {}"),
         name="key-origin",
     )
 
 
 def origin_not_asked(why: str, remedy: Remedy) -> Finding:
-    """Why the TPM did not say what key it is."""
-    return warn(f"the TPM has not said where the key is from: {why}", remedy, name="key-origin")
+    """Say why the origin of the key is not known."""
+    return warn(f"the origin of the key is not known: {why}", remedy, name="key-origin")
 
 
 def check_request(leaf: x509.Certificate, request: x509.CertificateSigningRequest) -> Finding:
-    """What the CA changed against the request."""
+    """Compare the certificate with the request: a CA may change what was requested."""
     if key_bytes(request.public_key()) != key_bytes(leaf.public_key()):
-        return ok("the request that is kept here was for another key: not compared", name="request")
+        return ok("not compared: the stored request is for another key", name="request")
     changes = []
     if leaf.subject != request.subject:
         changes.append(f"subject {name_text(leaf.subject)} instead of {name_text(request.subject)}")
@@ -99,30 +99,30 @@ def check_request(leaf: x509.Certificate, request: x509.CertificateSigningReques
     changes += _difference("SAN", asked, got)
     changes += _difference("usage", _purpose_words(request), _purpose_words(leaf))
     if not changes:
-        return ok("it says what the request asked for", name="request")
+        return ok("it matches the request", name="request")
     return warn(
         f"the CA changed the request: {'; '.join(changes)}",
-        "check that peers accept these names, else talk to your CA",
+        "check that peers accept these names; if not, talk to your CA",
         name="request",
     )
 
 
 def check_renewal(leaf: x509.Certificate, previous: x509.Certificate) -> Finding:
-    """The certificate beside the one that it would replace."""
+    """Compare the certificate with the one that it would replace."""
     if leaf == previous:
-        return ok("it is the certificate that is installed already", name="renewal")
+        return ok("it is already installed", name="renewal")
     old_end = previous.not_valid_after_utc
     if leaf.not_valid_after_utc <= old_end:
         return warn(
-            f"the installed certificate holds longer, until {moment(old_end)}",
+            f"the installed certificate is valid longer, until {moment(old_end)}",
             "check that this is the new certificate and not an old one",
             name="renewal",
         )
     changes = []
     if leaf.subject != previous.subject:
-        changes.append(f"subject {name_text(leaf.subject)} after {name_text(previous.subject)}")
+        changes.append(f"subject {name_text(leaf.subject)}, was {name_text(previous.subject)}")
     if leaf.issuer != previous.issuer:
-        changes.append(f"issuer {name_text(leaf.issuer)} after {name_text(previous.issuer)}")
+        changes.append(f"issuer {name_text(leaf.issuer)}, was {name_text(previous.issuer)}")
     before = set(map(san_entry, general_names(previous)))
     changes += _difference("SAN", before, set(map(san_entry, general_names(leaf))))
     if changes:
@@ -130,12 +130,12 @@ def check_renewal(leaf: x509.Certificate, previous: x509.Certificate) -> Finding
         return warn(
             text, "check that every peer knows the new names and the new CA", name="renewal"
         )
-    return ok(f"it replaces the one that ends {moment(old_end)}", name="renewal")
+    return ok(f"it replaces the one that expires {moment(old_end)}", name="renewal")
 
 
 def _not_proved() -> Finding:
     return fail(
-        "the key's signature does not verify with the certificate",
+        "the certificate does not verify the key's signature",
         NextStep(Action.SELF_TEST, text="run: {}; then make a new request with this key"),
         name="key-proof",
     )

@@ -30,7 +30,7 @@ from tpmconsole.x509.request import signature_usage
 LOCK_S = 10.0
 ROOT_DAYS = 20 * 365
 _FILE_BYTES = 64 * 1024
-# So that a peer whose clock is a little slow takes a certificate that was made just now.
+# So that a peer with a slightly slow clock accepts a certificate that was just made.
 _CLOCK_TOLERANCE = timedelta(minutes=5)
 _NAME = x509.Name(
     [
@@ -41,19 +41,19 @@ _NAME = x509.Name(
 
 
 def is_demo_root(certificate: x509.Certificate) -> bool:
-    """Whether a trust anchor is the demo CA of some state directory, by its name."""
+    """Whether a trust anchor is a demo CA, judged by its name, from any state directory."""
     return certificate.subject == _NAME
 
 
 class DemoCa:
-    """A root on EC P-256 that signs whatever the simulator's identities ask for.
+    """A root CA on EC P-256 that signs any request of the simulator's identities.
 
-    Its private key is a plain file (0600), in software: what it signs proves nothing to anybody
-    outside this demonstration, and it has to work where the simulated TPM was thrown away. The key
-    and its certificate share one file, so that a power cut cannot part them.
+    Its private key is in a plain file (0600) and not in the TPM: its signatures mean nothing
+    outside this demonstration, and it must still work after the simulated TPM was deleted. The key
+    and its certificate share one file, so that a power cut cannot separate them.
 
     Args:
-        folder: where ``ca.pem`` is; made with it at first use.
+        folder: the folder of ``ca.pem``; both are made at first use.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -80,10 +80,10 @@ class DemoCa:
 
         Args:
             days: how long the certificate is valid.
-            now: when it is signed; the clock's time where not given.
+            now: when it is signed; by default the current time.
 
         Returns:
-            the certificate and the trust anchor, each as PEM.
+            The certificate and the trust anchor, each as PEM.
 
         Raises:
             ConsoleError: the request is damaged, or the CA cannot be made.
@@ -95,7 +95,7 @@ class DemoCa:
         if not intact:
             raise ConsoleError(
                 "Request refused",
-                "its signature does not belong to the key in it",
+                "it was not signed with the key that it contains",
                 NextStep(Action.REQUEST, text="make the request again: {}"),
             )
         usage = key_usage(request)
@@ -166,10 +166,10 @@ class DemoCa:
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
-        """Of several processes that need the CA for the first time, one makes it.
+        """Let only one process make the CA if several need it for the first time.
 
         Raises:
-            ConsoleError: another one is still at it after ten seconds.
+            ConsoleError: another process has not finished after ten seconds.
         """
         make_private_folder(self._folder)
         with FileLock.on_folder(self._folder) as lock:
@@ -180,19 +180,19 @@ class DemoCa:
         return ConsoleError(
             "Demo CA is in use",
             f"another process has been making it for {LOCK_S:g} s",
-            f"end the program that has {self._folder} open, then try again",
+            f"end the program that uses {self._folder}, then try again",
         )
 
     def _damaged(self) -> ConsoleError:
         return ConsoleError(
             "Demo CA not usable",
             f"{self._file} is damaged",
-            "move it away: a new one is made; what the old one signed has to be signed anew",
+            "move it away: a new CA is made, and must sign all certificates of the old one again",
         )
 
 
 def _make_root(now: datetime) -> bytes:
-    """A new key and its self-signed certificate, one PEM after the other."""
+    """Make a new key and its self-signed certificate, as two PEM blocks in one text."""
     key = ec.generate_private_key(ec.SECP256R1())
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     root = (

@@ -1,6 +1,6 @@
-"""What cryptography reads over and OpenSSL does not: how a certificate is written, in DER (X.690).
+"""Details of a certificate's DER (X.690) that OpenSSL checks and cryptography ignores.
 
-Only certificates that have been parsed already come here, so lengths are taken as they stand.
+This module only gets certificates that are already parsed, so lengths need no check.
 """
 
 from __future__ import annotations
@@ -16,7 +16,13 @@ _EC_PUBLIC_KEY = bytes.fromhex("2a8648ce3d0201")  # 1.2.840.10045.2.1: RFC 5480,
 
 @dataclass(frozen=True, slots=True)
 class Element:
-    """One value: its tag, its content, and both with the length between them."""
+    """A value in DER.
+
+    Attributes:
+        tag: its type.
+        content: the bytes of the value.
+        whole: tag, length and content.
+    """
 
     tag: int
     content: bytes
@@ -24,7 +30,7 @@ class Element:
 
 
 def elements(data: bytes) -> list[Element]:
-    """The values that stand one after the other."""
+    """Split bytes into the values that follow one another."""
     found, at = [], 0
     while at < len(data):
         begin, length = at + 2, data[at + 1]
@@ -37,16 +43,16 @@ def elements(data: bytes) -> list[Element]:
 
 
 def _fields(certificate: x509.Certificate) -> list[Element]:
-    """The serial number, the signature's algorithm and so on (RFC 5280, 4.1), without version."""
+    """The signed fields from the serial number on, without the version (RFC 5280, 4.1)."""
     (signed,) = elements(certificate.tbs_certificate_bytes)
     fields = elements(signed.content)
     return fields[1:] if fields[0].tag == _VERSION else fields
 
 
 def algorithms_differ(certificate: x509.Certificate) -> bool:
-    """Whether the algorithm that was signed is another than the one beside the signature.
+    """Whether the signed algorithm differs from the algorithm beside the signature.
 
-    They have to be the same, parameters included (RFC 5280, 4.1.1.2).
+    They must be the same, including their parameters (RFC 5280, 4.1.1.2).
     """
     (whole,) = elements(certificate.public_bytes(Encoding.DER))
     outside = elements(whole.content)[1]
@@ -54,9 +60,9 @@ def algorithms_differ(certificate: x509.Certificate) -> bool:
 
 
 def has_explicit_curve(certificate: x509.Certificate) -> bool:
-    """Whether its key spells its curve out where it has to name it (RFC 5480, 2.1.1).
+    """Whether its key spells out its curve instead of naming it (RFC 5480, 2.1.1).
 
-    A curve that somebody made up may pass for a known one (CVE-2020-0601).
+    A forged curve might be mistaken for a known one (CVE-2020-0601).
     """
     algorithm = elements(elements(_fields(certificate)[5].content)[0].content)
     named = algorithm[0].content != _EC_PUBLIC_KEY or len(algorithm) < 2
@@ -64,7 +70,7 @@ def has_explicit_curve(certificate: x509.Certificate) -> bool:
 
 
 def name_values(name: bytes) -> list[list[tuple[bytes, int, bytes]]]:
-    """Field, string type and value of all that a distinguished name holds (RFC 5280, 4.1.2.4)."""
+    """The field, string type and value of each part of a name (RFC 5280, 4.1.2.4)."""
     (whole,) = elements(name)
     return [
         [(field.content, value.tag, value.content) for field, value in map(_pair, elements(one))]

@@ -1,4 +1,4 @@
-"""What a CA sent back, judged before anything is installed."""
+"""Check what a CA sent back before anything is installed."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ __all__ = ["CertificateInfo", "Finding", "Judgement", "Proof", "describe", "judg
 
 @dataclass(frozen=True, slots=True)
 class CertificateInfo:
-    """A certificate in words; safe to show.
+    """What a certificate says, as text that is safe to show.
 
     Attributes:
         serial: hexadecimal, lower case.
         fingerprint: SHA-256, 64 hexadecimal digits.
-        san: as a request writes them: ``dns:gateway.local``.
-        ca: whether it may vouch for others.
+        san: in the form of a request: ``dns:gateway.local``.
+        ca: whether it may sign other certificates.
     """
 
     subject: str
@@ -46,11 +46,11 @@ class CertificateInfo:
 
     @property
     def trusted_for(self) -> str:
-        """What trusting it means where it is no CA's; empty for a CA's, which is the rule."""
-        return "" if self.ca else "; no CA: this one peer alone"
+        """What trusting it means if it is not a CA's certificate; empty for the usual CA."""
+        return "" if self.ca else "; not a CA: only this peer"
 
     def to_json(self) -> dict[str, Any]:
-        """The facts with times in ISO 8601 UTC."""
+        """All attributes, with times in ISO 8601 UTC."""
         return asdict(self) | {
             "not_before": self.not_before.isoformat(timespec="seconds"),
             "not_after": self.not_after.isoformat(timespec="seconds"),
@@ -63,10 +63,10 @@ class Judgement:
 
     Attributes:
         leaf: the certificate that belongs to the key, or None.
-        chain: what to install and send to a peer: the leaf, then intermediates in order; the trust
-            anchor is not among them.
-        anchors: the trust anchors it was judged by, those that are offered with it too.
-        added: the anchors that are new here: to be trusted only after somebody's yes.
+        chain: what to install and send to a peer: the leaf, then the intermediates in order, but
+            not the trust anchor.
+        anchors: the trust anchors that it was judged by, including those that came with it.
+        added: the anchors that are new here: trusted only after the user has confirmed them.
     """
 
     verdicts: tuple[Finding, ...]
@@ -87,11 +87,11 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """What the key proves itself by.
+    """What is needed to test the key with a signature.
 
     Attributes:
-        key: the private key; None where it asks for a password that nobody gave.
-        fixed: the only scheme it was made for, as ``RSAPSS SHA-256``; empty where it is free.
+        key: the private key; None if it needs a password that was not given.
+        fixed: the only scheme that the key may use, such as ``RSAPSS SHA-256``; empty if any.
     """
 
     key: PrivateKey | None
@@ -99,7 +99,7 @@ class Proof:
 
 
 def describe(certificate: x509.Certificate) -> CertificateInfo:
-    """A certificate's facts; every text in them is bounded and printable."""
+    """Describe a certificate; every text is bounded and printable."""
     return CertificateInfo(
         subject=name_text(certificate.subject),
         issuer=name_text(certificate.issuer),
@@ -112,7 +112,7 @@ def describe(certificate: x509.Certificate) -> CertificateInfo:
     )
 
 
-def judge(  # noqa: PLR0913 - all that a certificate can be held against, each optional one named
+def judge(  # noqa: PLR0913 - everything that a certificate is compared with, options by keyword
     bundle: Sequence[x509.Certificate],
     *,
     public_key: PublicKeyTypes,
@@ -127,21 +127,21 @@ def judge(  # noqa: PLR0913 - all that a certificate can be held against, each o
     soon: timedelta = checks.EXPIRES_SOON,
     made: datetime | None = None,
 ) -> Judgement:
-    """Say of a bundle whether it would work with the key, and what would not.
+    """Check whether a bundle would work with the key, and say what would not work.
 
     Args:
-        bundle: the leaf, found by the key wherever it stands, and what belongs to its chain.
+        bundle: the leaf, which is found by its key, and the rest of its chain, in any order.
         public_key: the identity's key.
         trust: the trust anchors that are installed.
         role: ``client``, ``server`` or ``both``.
         now: the board's clock, aware UTC.
         offered: trust anchors that came with it.
-        proof: where given, the key has to prove itself by a signature.
-        origin: what the TPM says of where the key is from; a verdict like the others.
-        request: where given, what the CA changed against it is told.
-        previous: where given, the installed certificate that this one would replace.
-        soon: how long before its end a certificate draws a warning.
-        made: when the identity was made; a clock that says less was set back.
+        proof: if given, the key is tested with a signature.
+        origin: what the TPM says about the key's origin; a verdict like the others.
+        request: if given, what the CA changed is reported.
+        previous: if given, the installed certificate that this one would replace.
+        soon: how long before a certificate expires it gives a warning.
+        made: when the identity was made; a clock that shows an earlier time was set back.
 
     Raises:
         ConsoleError: only what the private key raises.
@@ -194,7 +194,7 @@ def _judge_leaf(
 ) -> list[Finding]:
     dates = checks.check_dates(leaf, now, made)
     verdicts = [dates]
-    if dates.state == "ok":  # else it has ended already, or nobody knows how long it has
+    if dates.state == "ok":  # else it has expired, or the time left is unknown
         verdicts.append(checks.check_expiry(leaf, now, soon))
     verdicts += [checks.check_not_ca(leaf), checks.check_usage(leaf, role)]
     if "server" in roles_of(role):
@@ -205,7 +205,7 @@ def _judge_leaf(
 def _find_leaf(
     bundle: Sequence[x509.Certificate], public_key: PublicKeyTypes, now: datetime
 ) -> x509.Certificate | None:
-    """The key's certificate; of several (a renewal beside the old one) the newest valid one."""
+    """Find the key's certificate; if there are several (renewals), the newest valid one."""
     wanted = key_bytes(public_key)
     own = [one for one in bundle if key_bytes(one.public_key()) == wanted]
     return max(
@@ -217,7 +217,7 @@ def _find_leaf(
 
 def _readable(bundle: Sequence[x509.Certificate], used: Sequence[x509.Certificate]) -> Finding:
     if not bundle:
-        return fail("there is no certificate", "choose the file your CA sent", name="readable")
+        return fail("there is no certificate", "choose the file from your CA", name="readable")
     count = "1 certificate" if len(bundle) == 1 else f"{len(bundle)} certificates"
     spare = sum(one not in used for one in bundle) if used else 0
     return ok(f"{count} read" + (f", {spare} of them not needed" if spare else ""), name="readable")
@@ -226,8 +226,8 @@ def _readable(bundle: Sequence[x509.Certificate], used: Sequence[x509.Certificat
 def _another_key(bundle: Sequence[x509.Certificate]) -> Finding:
     names = ", ".join(f"'{name_text(one.subject)}'" for one in bundle[:3])
     return fail(
-        f"no certificate belongs to this identity's key; they are for {names or 'nobody'}",
+        f"no certificate belongs to this identity's key; they are for {names or 'no one'}",
         "import it into the identity whose request was signed, "
-        "or make a new request if the key was made anew",
+        "or if the key is a new one, make a new request",
         name="key-match",
     )

@@ -1,7 +1,7 @@
-"""Whether one certificate issued another, by the rules by which OpenSSL looks for an issuer.
+"""Decide whether one certificate issued another, by OpenSSL's rules for finding an issuer.
 
-It compares names, then the authority key identifier, then the signature. What falls out at the
-second step is no issuer to it at all: "unable to get local issuer certificate", its error 20.
+OpenSSL compares names, then the authority key identifier, then the signature. If the second step
+fails, it reports that there is no issuer: "unable to get local issuer certificate", its error 20.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tpmconsole.x509.names import extension
 
 _UNSUPPORTED = (ValueError, TypeError, UnsupportedAlgorithm)
 
-# X.680, 8.4: the string types whose spelling OpenSSL looks through (its ASN1_MASK_CANON).
+# X.680, 8.4: the string types that OpenSSL normalizes before comparing (its ASN1_MASK_CANON).
 _ENCODINGS = {
     0x0C: "utf-8",
     0x13: "ascii",
@@ -39,12 +39,12 @@ _Value = tuple[bytes, int, bytes | str]
 
 
 def folded(name: x509.Name) -> tuple[frozenset[_Value], ...]:
-    """A name without what RFC 5280, 7.1 calls no difference: string type, case of ASCII letters,
-    blanks at the ends and more than one within."""
+    """Normalize a name so that only what RFC 5280, 7.1 compares is left: without string types, in
+    lower case (ASCII), and without spaces at the ends or repeated spaces within."""
     return _folded(name.public_bytes())
 
 
-@lru_cache(maxsize=256)  # a search compares the same few again and again
+@lru_cache(maxsize=256)  # a search compares the same few names again and again
 def _folded(name: bytes) -> tuple[frozenset[_Value], ...]:
     return tuple(frozenset(_value(*one) for one in part) for part in der.name_values(name))
 
@@ -57,25 +57,25 @@ def _value(field: bytes, tag: int, value: bytes) -> _Value:
 
 
 def same_name(one: x509.Name, other: x509.Name) -> bool:
-    """Whether two names are one to OpenSSL."""
+    """Whether two names are equal for OpenSSL."""
     return folded(one) == folded(other)
 
 
 def same_bytes(one: x509.Name, other: x509.Name) -> bool:
-    """Whether two names are one to those who compare them byte by byte, as Go does."""
+    """Whether two names are equal for programs that compare them byte by byte, such as Go."""
     return one.public_bytes() == other.public_bytes()
 
 
 def is_self_issued(certificate: x509.Certificate) -> bool:
-    """Whether it names itself as its issuer, whatever key signed it (RFC 5280, 3.2)."""
+    """Whether it names itself as its issuer, regardless of the key (RFC 5280, 3.2)."""
     return same_name(certificate.subject, certificate.issuer)
 
 
 def names_another_key(child: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether the child's authority key identifier fits another certificate than the issuer's.
+    """Whether the child's authority key identifier does not match the issuer's certificate.
 
-    RFC 5280, 4.2.1.1: by the issuer's subject key identifier, or by its own issuer and serial
-    number. What one of the two does not say is not compared.
+    RFC 5280, 4.2.1.1: it names the issuer's subject key identifier, or the issuer and serial number
+    of the issuer's certificate. What either certificate leaves out is not compared.
     """
     named = extension(child, x509.AuthorityKeyIdentifier)
     if named is None:
@@ -92,12 +92,12 @@ def names_another_key(child: x509.Certificate, issuer: x509.Certificate) -> bool
 
 
 def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether the issuer's name and key fit the child's issuer and signature."""
+    """Whether the issuer's name and key match the child's issuer and signature."""
     if not same_name(child.issuer, issuer.subject):
         return False
     if broken_hash(child):
-        # Signatures with a broken hash are not verified any more. By name alone, then: an old root
-        # is still a root, and any other such certificate is refused for its hash.
+        # Signatures with a broken hash are no longer verified, so only the name counts: an old root
+        # is still a root, and any other such certificate is refused because of its hash.
         return True
     try:
         _verify(child, issuer)
@@ -107,7 +107,10 @@ def is_signed_by(child: x509.Certificate, issuer: x509.Certificate) -> bool:
 
 
 def _verify(child: x509.Certificate, issuer: x509.Certificate) -> None:
-    """Not by cryptography's ``verify_directly_issued_by``, which compares names byte by byte."""
+    """Verify the child's signature with the issuer's key.
+
+    cryptography's ``verify_directly_issued_by`` cannot be used: it compares names byte by byte.
+    """
     if der.algorithms_differ(child):
         raise InvalidSignature
     key, how = issuer.public_key(), child.signature_algorithm_parameters
@@ -123,12 +126,12 @@ def _verify(child: x509.Certificate, issuer: x509.Certificate) -> None:
         key.verify(signature, signed, algorithm)
     elif isinstance(key, (ed25519.Ed25519PublicKey, ed448.Ed448PublicKey)) and algorithm is None:
         key.verify(signature, signed)
-    else:  # a signature of another kind than the key's
+    else:  # the signature is not of the key's kind
         raise InvalidSignature
 
 
 def broken_hash(certificate: x509.Certificate) -> str | None:
-    """The hash that the certificate is signed with where it is broken, else None."""
+    """The hash of the certificate's signature if that hash is broken, else None."""
     try:
         algorithm = certificate.signature_hash_algorithm
     except UnsupportedAlgorithm:
@@ -137,9 +140,9 @@ def broken_hash(certificate: x509.Certificate) -> str | None:
 
 
 def unknown_hash(certificate: x509.Certificate) -> str | None:
-    """The hash where it is one that OpenSSL 3.0 does not verify an ECDSA signature with: SHA-3.
+    """The hash of an ECDSA signature if OpenSSL 3.0 cannot verify it (SHA-3), else None.
 
-    TLS has no name for it (RFC 8446, 4.2.3). With RSA, OpenSSL takes it all the same.
+    TLS has no name for it (RFC 8446, 4.2.3). With RSA, OpenSSL accepts SHA-3.
     """
     try:
         algorithm = certificate.signature_hash_algorithm
@@ -150,10 +153,10 @@ def unknown_hash(certificate: x509.Certificate) -> str | None:
 
 
 def looks_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether OpenSSL takes it for a root (its EXFLAG_SS): by name, key identifier and kind of key.
+    """Whether OpenSSL treats it as a root (its EXFLAG_SS): by name, key identifier, kind of key.
 
-    It does not verify the signature for that: a CA that renews its own name without key identifiers
-    looks like a root as well.
+    OpenSSL does not verify the signature for this: a CA certificate that renews its own name
+    without key identifiers also looks like a root.
     """
     if not is_self_issued(certificate) or names_another_key(certificate, certificate):
         return False
@@ -170,6 +173,6 @@ def looks_self_signed(certificate: x509.Certificate) -> bool:
 
 
 def is_self_signed(certificate: x509.Certificate) -> bool:
-    """Whether it was signed with its own key and names no other, as a root is."""
+    """Whether it was signed with its own key and does not name another, as for a root."""
     another = names_another_key(certificate, certificate)
     return not another and is_signed_by(certificate, certificate)

@@ -1,6 +1,6 @@
-"""Which names a CA may vouch for (RFC 5280, 4.2.1.10), judged as OpenSSL judges them.
+"""Check the names that a CA may certify (RFC 5280, 4.2.1.10), by OpenSSL's rules.
 
-cryptography's verifier knows DNS names and addresses alone, and refuses every other constraint.
+cryptography's verifier knows only DNS names and addresses, and refuses every other constraint.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from tpmconsole.x509 import der
 from tpmconsole.x509.links import folded, is_self_issued
 from tpmconsole.x509.names import extension, general_names, name_text, san_entry
 
-# What OpenSSL gives up at (its NAME_CHECK_MAX): names times constraints.
+# Names times constraints: OpenSSL gives up above this (its NAME_CHECK_MAX).
 _MAX_COMPARED = 1 << 20
 _EMAIL_ADDRESS = bytes.fromhex("2a864886f70d010901")  # 1.2.840.113549.1.9.1
 _IA5_STRING = 0x16
 _SMTP_UTF8 = ObjectIdentifier("1.3.6.1.5.5.7.8.9")  # RFC 9598
-# A common name that stands for a host: only then OpenSSL holds it against DNS constraints.
+# A common name in the form of a host name: only then OpenSSL applies DNS constraints to it.
 _LABEL = r"[A-Za-z0-9_](?:[A-Za-z0-9_-]*[A-Za-z0-9_])?"
 _HOST = re.compile(rf"{_LABEL}(?:\.{_LABEL})+")
 
 
 class _UnclearError(ValueError):
-    """A name or constraint that OpenSSL cannot compare, and so refuses."""
+    """A name or constraint that OpenSSL cannot compare and therefore refuses."""
 
 
 def constraint_fault(chain: Sequence[x509.Certificate]) -> str | None:
-    """What some CA's constraints forbid in a chain; None where they allow all of it.
+    """Say what the constraints of a CA forbid in a chain; None if they allow everything.
 
     Args:
         chain: the leaf first, the anchor last.
     """
     for depth, certificate in enumerate(chain):
-        # RFC 5280, 6.1.3 (b): a CA that only renews its own name is not held to them.
+        # RFC 5280, 6.1.3 (b): they do not apply to a CA that only renews its own name.
         if depth and is_self_issued(certificate):
             continue
         for above in chain[depth + 1 :]:
@@ -62,7 +62,7 @@ def _fault(
         for name in _names(certificate, leaf=leaf):
             alike = [one for one in permitted if _comparable(name, one)]
             if alike and not any(_within(name, one) for one in alike):
-                return f"{san_entry(name)} is not among what it may vouch for"
+                return f"{san_entry(name)} is not among the permitted names"
             if any(_within(name, one) for one in excluded if _comparable(name, one)):
                 return f"{san_entry(name)} is excluded"
     except _UnclearError as error:
@@ -71,7 +71,7 @@ def _fault(
 
 
 def _names(certificate: x509.Certificate, *, leaf: bool) -> Iterator[x509.GeneralName]:
-    """All that is held against constraints: the subject, its e-mail addresses and the SAN."""
+    """Everything that constraints apply to: the subject, its e-mail addresses and the SAN."""
     names = general_names(certificate)
     if list(certificate.subject):
         yield x509.DirectoryName(certificate.subject)
@@ -87,12 +87,12 @@ def _names(certificate: x509.Certificate, *, leaf: bool) -> Iterator[x509.Genera
 
 def _address(tag: int, value: bytes) -> x509.RFC822Name:
     if tag != _IA5_STRING or not value.isascii():
-        raise _UnclearError("its subject has an e-mail address that is no IA5String")
+        raise _UnclearError("its subject has an e-mail address that is not an IA5String")
     return x509.RFC822Name(value.decode("ascii"))
 
 
 def _comparable(name: x509.GeneralName, constraint: x509.GeneralName) -> bool:
-    """Whether a constraint is about that kind of name; about others it says nothing."""
+    """Whether a constraint applies to this kind of name."""
     if isinstance(name, x509.OtherName):
         if name.type_id == _SMTP_UTF8 and isinstance(constraint, x509.RFC822Name):
             return True
@@ -119,7 +119,7 @@ def _within(name: x509.GeneralName, constraint: x509.GeneralName) -> bool:
 
 
 def _below(name: str, base: str) -> bool:
-    """A DNS name that is the constraint's, or ends in it after a dot."""
+    """Whether a DNS name is the constraint's name, or ends in it after a dot."""
     name, base = name.lower(), base.lower()
     if not base or name == base:
         return True
@@ -127,18 +127,18 @@ def _below(name: str, base: str) -> bool:
 
 
 def _of_mail(address: str, base: str) -> bool:
-    """One mailbox, all of a host, or (with a dot before it) all of the hosts of a domain."""
+    """Whether an address matches a mailbox, a host or, with a dot before it, a domain."""
     local, at, host = address.rpartition("@")
     if not at:
-        raise _UnclearError(f"email:{address} is no e-mail address")
+        raise _UnclearError(f"email:{address} is not an e-mail address")
     box, both, domain = base.rpartition("@")
-    if both and box and box != local:  # RFC 5280, 7.5: the local part as it is written
+    if both and box and box != local:  # RFC 5280, 7.5: the case of the local part matters
         return False
     return _host_in(host, domain)
 
 
 def _host_of(uri: str) -> str:
-    """A URI's host; as for OpenSSL, without one there is nothing to compare."""
+    """The host of a URI. Without one there is nothing to compare, as in OpenSSL."""
     parts = urlsplit(uri)
     if not parts.scheme or not parts.netloc:
         raise _UnclearError(f"uri:{uri} names no host")

@@ -1,4 +1,4 @@
-"""Names, extensions and fingerprints, read out of a certificate or a request."""
+"""Read names, extensions and fingerprints from a certificate or a request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SAN_SHOWN = 100
 
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
-# What RFC 4514 does not abbreviate but everybody does.
+# Short names that RFC 4514 does not define but that are in common use.
 _SHORT = {NameOID.EMAIL_ADDRESS: "emailAddress", NameOID.SERIAL_NUMBER: "serialNumber"}
 
 _SAN_KINDS: dict[
@@ -38,12 +38,12 @@ _NETSCAPE_TYPE = ObjectIdentifier("2.16.840.1.113730.1.1")
 
 
 def name_text(name: x509.Name) -> str:
-    """A distinguished name as RFC 4514 writes it; ``(no name)`` for an empty one."""
+    """A distinguished name in the form of RFC 4514; ``(no name)`` if it is empty."""
     return printable(name.rfc4514_string(_SHORT)) or "(no name)"
 
 
 def san_entry(name: x509.GeneralName) -> str:
-    """One subject alternative name as a request's ``--san`` writes it: ``dns:gateway.local``."""
+    """A subject alternative name in the form of a request's ``--san``: ``dns:gateway.local``."""
     for kind, prefix in _SAN_KINDS.items():
         if isinstance(name, kind):
             return printable(f"{prefix}:{name.value}")
@@ -55,8 +55,8 @@ def san_entry(name: x509.GeneralName) -> str:
 
 
 def san_texts(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
-    """The names as a request's ``--san`` takes them, whole; kinds that it cannot ask for are left
-    out. Not made safe to show."""
+    """The whole names in the form that a request's ``--san`` accepts, without the kinds that it
+    cannot ask for. They are not made safe to show."""
     return tuple(
         f"{prefix}:{name.value}"
         for name in names
@@ -66,21 +66,21 @@ def san_texts(names: Iterable[x509.GeneralName]) -> tuple[str, ...]:
 
 
 def san_entries(certificate: x509.Certificate | x509.CertificateSigningRequest) -> tuple[str, ...]:
-    """All subject alternative names, at most 100 of them."""
+    """The first 100 subject alternative names."""
     return tuple(san_entry(name) for name in general_names(certificate)[:SAN_SHOWN])
 
 
 def general_names(
     certificate: x509.Certificate | x509.CertificateSigningRequest,
 ) -> list[x509.GeneralName]:
-    """The subject alternative names; empty where the extension is missing."""
+    """The subject alternative names; empty if the extension is missing."""
     return list(extension(certificate, x509.SubjectAlternativeName) or ())
 
 
 def purposes(
     certificate: x509.Certificate | x509.CertificateSigningRequest,
 ) -> list[x509.ObjectIdentifier] | None:
-    """The extended key usages; None where the extension is missing and all are allowed."""
+    """The extended key usages; None if the extension is missing, which allows all of them."""
     found = extension(certificate, x509.ExtendedKeyUsage)
     return None if found is None else list(found)
 
@@ -88,12 +88,12 @@ def purposes(
 def key_usage(
     certificate: x509.Certificate | x509.CertificateSigningRequest,
 ) -> x509.KeyUsage | None:
-    """The key usage; None where the extension is missing and all is allowed."""
+    """The key usage; None if the extension is missing, which allows every use."""
     return extension(certificate, x509.KeyUsage)
 
 
 def basic_constraints(certificate: x509.Certificate) -> x509.BasicConstraints | None:
-    """The basic constraints, where there are any."""
+    """The basic constraints; None if the extension is missing."""
     return extension(certificate, x509.BasicConstraints)
 
 
@@ -108,9 +108,9 @@ def extension(
 
 
 def netscape_type(certificate: x509.Certificate) -> int | None:
-    """Netscape's certificate type, which OpenSSL still holds an end entity to; None without it.
+    """Netscape's certificate type, which OpenSSL still enforces for end entities; None if missing.
 
-    Its first bits, from the highest on: TLS client, TLS server.
+    Its first bits, from the highest: TLS client, TLS server.
     """
     for one in certificate.extensions:
         if one.oid == _NETSCAPE_TYPE and isinstance(one.value, x509.UnrecognizedExtension):
@@ -120,20 +120,20 @@ def netscape_type(certificate: x509.Certificate) -> int | None:
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
-    """SHA-256 over the whole certificate, 64 lower-case hexadecimal digits."""
+    """SHA-256 of the whole certificate: 64 lower-case hexadecimal digits."""
     return certificate.fingerprint(hashes.SHA256()).hex()
 
 
 def key_bytes(key: PublicKeyTypes) -> bytes:
-    """A public key as its SubjectPublicKeyInfo in DER: the same for the same key."""
+    """A public key as SubjectPublicKeyInfo in DER: equal keys give equal bytes."""
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def key_fingerprint(key: PublicKeyTypes) -> str:
-    """SHA-256 over the SubjectPublicKeyInfo in hex, as openssl and browsers do it."""
+    """SHA-256 of the SubjectPublicKeyInfo in hexadecimal, as openssl and browsers show it."""
     return hashlib.sha256(key_bytes(key)).hexdigest()
 
 
 def pem(certificates: Iterable[x509.Certificate]) -> bytes:
-    """The certificates one after the other."""
+    """The certificates as PEM, one after another."""
     return b"".join(one.public_bytes(Encoding.PEM) for one in certificates)

@@ -1,4 +1,4 @@
-"""What a file is that holds no certificate, and what to do about it."""
+"""Say what a file without a certificate contains instead, and what to do about it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tpmconsole.x509.wrapping import unwrapped, whole_base64
 ASK_FOR_PEM = "ask the CA for the certificate as PEM (with its chain) or PKCS #7"
 
 _PEM_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----")
-_NO_KEY = "never hand it out; the certificate alone is needed: a file that says BEGIN CERTIFICATE"
-_SENT_BACK = "send it to the CA; the certificate is what comes back"
+_NO_KEY = "keep it secret; only the certificate is needed: a file that says BEGIN CERTIFICATE"
+_SENT_BACK = "send it to the CA, which sends the certificate back"
 _CONVERT = "convert it: openssl x509 -in FILE -out certificate.pem"
-_CUT_OFF = "its certificate begins and has no matching end: it is cut off"
+_CUT_OFF = "its certificate has a BEGIN line but no matching END: it is cut off"
 _COPY_AGAIN = "copy it again, to the last line"
-_PKCS12 = "it is PKCS #12 (.p12, .pfx), which carries a private key of its own"
-_ONLY_KEY = "ask the CA to sign this device's request; the TPM's key is the only one"
+_PKCS12 = "it is PKCS #12 (.p12, .pfx), which has its own private key"
+_ONLY_KEY = "ask the CA to sign this device's request: only the TPM's key is used"
 _INSTEAD = {
     Content.PRIVATE_KEY: (f"it is {Content.PRIVATE_KEY}", _NO_KEY),
     Content.REQUEST: (f"it is {Content.REQUEST}, not a certificate", _SENT_BACK),
@@ -29,21 +29,21 @@ _INSTEAD = {
     Content.PKCS12: (_PKCS12, _ONLY_KEY),
 }
 _MAGICS = (
-    (b"PK\x03\x04", "it is a zip archive", "unpack it and take the certificate in it"),
-    (b"\x1f\x8b", "it is gzip data", "unpack it and take the certificate in it"),
+    (b"PK\x03\x04", "it is a zip archive", "unpack it and use the certificate in it"),
+    (b"\x1f\x8b", "it is gzip data", "unpack it and use the certificate in it"),
     (b"\xfe\xed\xfe\xed", "it is a Java key store", ASK_FOR_PEM),
     (b"\xce\xce\xce\xce", "it is a Java key store", ASK_FOR_PEM),
     (b"ssh-", "it is an SSH public key, not a certificate", ASK_FOR_PEM),
     (b"ecdsa-sha2-", "it is an SSH public key, not a certificate", ASK_FOR_PEM),
 )
-# DER that somebody took for text in UTF-8 or Latin-1 and wrote again.
+# DER that a program has read as text (UTF-8 or Latin-1) and saved again.
 _DESTROYED = re.compile(rb"0(?:\xef\xbf\xbd|\xc2[\x80-\x84])")
 _SIGNED_DATA = 2
 _Answer = tuple[str, str]
 
 
 def what_instead(text: bytes) -> _Answer:
-    """A cause and a remedy for a file without certificates."""
+    """Return the cause and the remedy for a file without certificates."""
     if not text.strip():
         return "it is empty", "copy it again"
     inside = whole_base64(text)
@@ -64,7 +64,7 @@ def _known(text: bytes) -> _Answer | None:
         if text.startswith(magic):
             return cause, remedy
     if _DESTROYED.match(text):
-        cause = "it was binary (DER) and has been saved as text, which destroyed it"
+        cause = "it was binary (DER) and was saved as text, which destroyed it"
         return cause, "copy it again as a binary file, or ask the CA for PEM"
     if text[:1] == b"0" and not text[:64].isascii():
         return _what_der(text)
@@ -81,18 +81,18 @@ def _what_der(data: bytes) -> _Answer:
         return _INSTEAD[kind]
     total = der_size(data)
     if total is not None and total > len(data):
-        cause = f"it is no certificate, though binary (DER): {len(data)} of {total} bytes are there"
+        cause = f"it is binary (DER) but not a certificate: it has {len(data)} of {total} bytes"
         return cause, "copy it again, or ask the CA for PEM"
-    return "it is no certificate, though binary (DER)", ASK_FOR_PEM
+    return "it is binary (DER) but not a certificate", ASK_FOR_PEM
 
 
 def der_kind(data: bytes) -> Content:
-    """What DER is; OTHER where that is not known here."""
+    """The kind of content that DER holds; OTHER if it is not a known kind."""
     return content(label_of(data) or "")
 
 
 def der_size(data: bytes) -> int | None:
-    """How many bytes an ASN.1 element says that it has; None where that is not said (BER)."""
+    """The size in bytes that an ASN.1 element states; None if it states no size (BER)."""
     if len(data) < 2 or data[1] == 0x80:
         return None
     size = data[1] & 0x7F if data[1] & 0x80 else 0

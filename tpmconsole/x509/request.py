@@ -1,4 +1,4 @@
-"""Certificate signing requests (PKCS #10, RFC 2986) that a CA accepts as they are."""
+"""Make certificate signing requests (PKCS #10, RFC 2986) that a CA accepts unchanged."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ def build(
 ) -> x509.CertificateSigningRequest:
     """Make and sign the request.
 
-    Key usage is digitalSignature alone, for RSA too: keyEncipherment serves the RSA key exchange,
-    which TLS 1.3 dropped, and our keys are made to sign and not to decrypt.
+    Key usage is only digitalSignature, for RSA too: keyEncipherment is for the RSA key exchange,
+    which TLS 1.3 has dropped, and tpmconsole makes keys that sign but do not decrypt.
 
     Args:
         private_key: the key, or anything else that implements cryptography's interface.
-        fixed: the only scheme it was made for, as ``RSAPSS SHA-256``; empty where it is free.
+        fixed: the only scheme that the key may use, such as ``RSAPSS SHA-256``; empty if any.
 
     Raises:
-        ConsoleError: the subject, a name or the role does not parse; whatever the key raises.
+        ConsoleError: the subject, a name or the role is not valid, or the key cannot sign.
     """
     _check_role(spec.role)
     names = parse_san(spec.san)
@@ -57,7 +57,7 @@ def build(
 
 
 def signature_usage(*, key_encipherment: bool = False) -> x509.KeyUsage:
-    """Key usage of a certificate that authenticates in TLS."""
+    """The key usage of a certificate for authentication in TLS."""
     return x509.KeyUsage(
         digital_signature=True,
         content_commitment=False,
@@ -72,9 +72,9 @@ def signature_usage(*, key_encipherment: bool = False) -> x509.KeyUsage:
 
 
 def spec_of(owner: x509.Certificate | x509.CertificateSigningRequest) -> RequestSpec:
-    """What asks for the same again: the subject, the alternative names and the role.
+    """Return what would request the same again: the subject, the alternative names and the role.
 
-    Alternative names of kinds that a request here cannot ask for are left out.
+    Alternative names of kinds that tpmconsole cannot request are left out.
     """
     allowed = purposes(owner)
     roles = [role for role, oid in PURPOSES.items() if allowed is None or oid in allowed]
@@ -87,12 +87,12 @@ def spec_of(owner: x509.Certificate | x509.CertificateSigningRequest) -> Request
 
 
 def canonical(spec: RequestSpec) -> RequestSpec:
-    """The same request in the one way that this module writes it, to compare with another.
+    """Return the request in canonical form, for comparison with another.
 
-    The string type is left out: it says the same names.
+    The string type is left out: the names are the same in either.
 
     Raises:
-        ConsoleError: the subject, a name or the role does not parse.
+        ConsoleError: the subject, a name or the role is not valid.
     """
     _check_role(spec.role)
     names = parse_san(spec.san)
@@ -104,24 +104,24 @@ def canonical(spec: RequestSpec) -> RequestSpec:
 
 
 def preview(spec: RequestSpec, key: PublicKey | None = None, fixed: str = "") -> list[Line]:
-    """What will be asked of the CA, as label and value; nothing is asked that is not here.
+    """List everything that will be requested from the CA, as labels and values.
 
     Args:
-        key: where given, how the request will be signed is told as well.
-        fixed: the only scheme the key was made for; empty where it is free.
+        key: if given, the list also says how the request will be signed.
+        fixed: the only scheme that the key may use; empty if any.
 
     Raises:
-        ConsoleError: the subject, a name or the role does not parse.
+        ConsoleError: the subject, a name or the role is not valid.
     """
     _check_role(spec.role)
     names = parse_san(spec.san)
     subject = parse_subject(spec.subject, spec.string_type)
-    # In the order in which people write and read it, which is not the one of the encoding.
+    # In the order in which people write it, which is the reverse of the encoding.
     shown = [
         (field_name(attribute.oid), printable(str(attribute.value)))
         for attribute in reversed(list(subject))
     ]
-    # A CA shows one or the other, and whoever compares has to know which.
+    # A CA shows one form or the other, and the user must compare like with like.
     shown += [("RFC 4514", name_text(subject)), ("OpenSSL", printable(openssl_text(subject), 400))]
     if spec.string_type != UTF8:
         shown.append(("String type", "PrintableString"))
@@ -148,5 +148,5 @@ def _key_words(key: PublicKey) -> str:
 
 def _check_role(role: str) -> None:
     if role not in ROLES:
-        cause = f"'{printable(role, 40)}' is none"
+        cause = f"there is no role '{printable(role, 40)}'"
         raise usage_error("Unknown role", cause, f"use one of {', '.join(ROLES)}")

@@ -14,11 +14,11 @@ class RequestSpec:
     """What a request asks for.
 
     Attributes:
-        subject: RFC 4514, such as ``CN=gateway-1,O=Example``, or as OpenSSL prints it.
+        subject: in RFC 4514 form, such as ``CN=gateway-1,O=Example``, or as OpenSSL prints it.
         san: ``dns:…``, ``ip:…``, ``uri:…`` and ``email:…``.
-        role: ``client``, ``server`` or ``both``; decides the extended key usage.
-        string_type: how the subject's fields are encoded: ``utf8``, as RFC 5280 wants it, or
-            ``printable`` for a CA that compares them by their bytes with its own old ones.
+        role: ``client``, ``server`` or ``both``; determines the extended key usage.
+        string_type: the encoding of the subject's fields: ``utf8``, as RFC 5280 requires, or
+            ``printable`` for a CA that compares their bytes with its older records.
     """
 
     subject: str

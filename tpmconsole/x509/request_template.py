@@ -1,4 +1,4 @@
-"""What a fleet's requests have in common: the ``[request]`` table of tpmconsole.toml.
+"""What the requests of a fleet have in common: the ``[request]`` table of tpmconsole.toml.
 
 ::
 
@@ -29,27 +29,27 @@ _CN_CHARACTERS = 64
 def default_spec(
     table: Mapping[str, Any], *, hostname: str, serial: str | None, role: str = "client"
 ) -> RequestSpec:
-    """What a request asks for where nobody says otherwise.
+    """Return what a request asks for by default.
 
     Args:
-        table: the ``[request]`` table, empty where there is none.
+        table: the ``[request]`` table; empty if there is no such table.
         hostname: for ``{hostname}``.
-        serial: the board's serial number for ``{serial}``; None where it has none.
-        role: where the table names none.
+        serial: the board's serial number for ``{serial}``; None if it does not have one.
+        role: used if the table does not set the role.
 
     Raises:
-        ConsoleError: the table holds what a request cannot ask for, or names something that this
-            board does not have.
+        ConsoleError: the table holds something that a request cannot ask for, or refers to
+            something that this board does not have.
     """
     unknown = sorted(set(table) - set(_KEYS))
     if unknown:
-        raise _bad(f"'{printable(unknown[0], 40)}' is no setting", f"use {', '.join(_KEYS)}")
+        raise _bad(f"'{printable(unknown[0], 40)}' is not a setting", f"use {', '.join(_KEYS)}")
     facts = {"hostname": hostname, "serial": serial}
     subject = _filled(_text(table, "subject"), facts, escaped)
     san = tuple(_filled(one, facts, str) for one in _texts(table, "san"))
     chosen = _text(table, "role") or role
     if chosen not in ROLES:
-        raise _bad(f"role '{printable(chosen, 40)}' is none", f"use one of {', '.join(ROLES)}")
+        raise _bad(f"there is no role '{printable(chosen, 40)}'", f"use one of {', '.join(ROLES)}")
     if not subject:
         subject = f"CN={escaped((serial or hostname)[:_CN_CHARACTERS])}"
     try:
@@ -63,29 +63,29 @@ def default_spec(
 def _text(table: Mapping[str, Any], key: str) -> str:
     value = table.get(key, "")
     if not isinstance(value, str):
-        raise _bad(f"{key} is no text", f'write it as {key} = "..."')
+        raise _bad(f"{key} is not a string", f'write it as {key} = "..."')
     return value
 
 
 def _texts(table: Mapping[str, Any], key: str) -> list[str]:
     value = table.get(key, [])
     if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
-        raise _bad(f"{key} is no list of texts", f'write it as {key} = ["dns:{{hostname}}"]')
+        raise _bad(f"{key} is not a list of strings", f'write it as {key} = ["dns:{{hostname}}"]')
     return value
 
 
 def _filled(text: str, facts: Mapping[str, str | None], write: Callable[[str], str]) -> str:
-    """The text with its ``{...}`` filled in; nothing that is filled in is looked at again."""
+    """Fill in each ``{...}`` of a text; a value that is filled in is not expanded again."""
 
     def fact(found: re.Match[str]) -> str:
         if found[1] not in facts:
             known = ", ".join(f"{{{name}}}" for name in facts)
-            raise _bad(f"'{printable(found[0], 40)}' stands for nothing", f"use {known}")
+            raise _bad(f"'{printable(found[0], 40)}' has no meaning", f"use {known}")
         value = facts[found[1]]
         if not value:
             raise _bad(
-                f"this board tells no {found[1]}, which {found[0]} stands for",
-                "use {hostname}, or run as root where only root may read the serial number",
+                f"this board has no {found[1]} to use for {found[0]}",
+                "use {hostname}, or run as root if only root may read the serial number",
             )
         return write(value)
 

@@ -22,33 +22,33 @@ _LOCAL_PART = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}")
 
 
 def parse_san(entries: Iterable[str]) -> list[x509.GeneralName]:
-    """Subject alternative names out of ``KIND:NAME``; the same one twice counts once.
+    """Parse subject alternative names of the form ``KIND:NAME``, without duplicates.
 
     Raises:
-        ConsoleError: an entry has no known kind, or its name is none of that kind.
+        ConsoleError: an entry has no known kind, or its name is not valid for its kind.
     """
     unique = list(dict.fromkeys(entries))
     if len(unique) > MAX_ENTRIES:
-        cause = f"there are {len(unique)} of them, more than {MAX_ENTRIES}"
+        cause = f"there are {len(unique)}, more than {MAX_ENTRIES}"
         raise usage_error("Too many alternative names", cause, "make several identities")
     return [_parse(entry) for entry in unique]
 
 
 def unmatched(name: x509.GeneralName) -> str | None:
-    """Why no client can compare a server's name with this one (RFC 9525, 6); None where one can."""
+    """Say why a client cannot match a server against this name (RFC 9525, 6); None if it can."""
     if isinstance(name, x509.IPAddress):
-        # An IPv4Network or so is no address of anybody: only name constraints have them.
+        # An IPv4Network is not the address of a server: only name constraints have networks.
         address = ipaddress.ip_address(str(name.value).partition("/")[0])
         nobodys = address.is_unspecified or address.is_multicast
-        return f"'ip:{address}': no server is reached by that address" if nobodys else None
+        return f"'ip:{address}': no server can have that address" if nobodys else None
     if not isinstance(name, x509.DNSName):
-        return "it is no DNS name or IP address"
+        return "it is not a DNS name or IP address"
     try:
-        # Clients do take an underscore, which no request of ours asks for.
+        # Clients accept an underscore, although tpmconsole never requests one.
         _dns(f"dns:{name.value}", name.value.replace("_", "a"))
     except ConsoleError as error:
         return error.cause
-    # OpenSSL wants two labels after the wildcard, lest it stand for a whole top-level domain.
+    # OpenSSL requires two labels after the wildcard, so that it cannot match a top-level domain.
     if name.value.startswith("*.") and name.value.count(".") < 2:
         return f"'dns:{printable(name.value)}': a wildcard needs two labels after it"
     return None
@@ -59,21 +59,21 @@ def _parse(entry: str) -> x509.GeneralName:
     parse = _KINDS.get(kind.lower())
     if not colon or parse is None:
         kinds = ", ".join(f"{one}:" for one in _KINDS)
-        raise _bad(entry, f"it begins with none of {kinds}", "write it as dns:gateway.local")
+        raise _bad(entry, f"it must start with one of {kinds}", "write it as dns:gateway.local")
     return parse(entry, value)
 
 
 def _dns(entry: str, value: str) -> x509.GeneralName:
-    # A wildcard stands for one label, the first, and for nothing else (RFC 9525, 6.3).
+    # A wildcard stands for exactly one label, the first (RFC 9525, 6.3).
     labels = value.removeprefix("*.").split(".")
     if not value.isascii():
-        raise _bad(entry, "a certificate holds ASCII names only", _ascii_form(value))
+        raise _bad(entry, "a certificate holds only ASCII names", _ascii_form(value))
     if len(value) > _DNS_CHARACTERS:
         raise _bad(entry, f"a host name has at most {_DNS_CHARACTERS} characters", "shorten it")
     if not all(_LABEL.fullmatch(label) for label in labels):
         raise _bad(
             entry,
-            "a host name is letters, digits and hyphens with dots between",
+            "a host name consists of letters, digits, hyphens and dots",
             "write it as dns:gateway.local",
         )
     if labels[-1].isdigit():
@@ -85,7 +85,7 @@ def _ascii_form(value: str) -> str:
     try:
         return f"write it as dns:{value.encode('idna').decode('ascii')}"
     except UnicodeError:
-        return "write the name as DNS holds it (xn--...)"
+        return "write the name in its DNS form (xn--...)"
 
 
 def _ip(entry: str, value: str) -> x509.GeneralName:
@@ -93,10 +93,10 @@ def _ip(entry: str, value: str) -> x509.GeneralName:
         address = ipaddress.ip_address(value.removeprefix("[").removesuffix("]"))
     except ValueError as error:
         raise _bad(
-            entry, "it is no IP address", "write it as ip:192.0.2.7 or ip:fe80::1"
+            entry, "it is not an IP address", "write it as ip:192.0.2.7 or ip:fe80::1"
         ) from error
     if getattr(address, "scope_id", None):
-        raise _bad(entry, "an interface (%...) has no place in a certificate", "leave it out")
+        raise _bad(entry, "a certificate cannot hold an interface (%...)", "leave it out")
     return x509.IPAddress(address)
 
 
@@ -105,14 +105,14 @@ def _uri(entry: str, value: str) -> x509.GeneralName:
     if len(value) > _URI_CHARACTERS:
         raise _bad(entry, f"a URI has at most {_URI_CHARACTERS} characters here", "shorten it")
     if not value.isascii() or not value.isprintable() or " " in value:
-        raise _bad(entry, "a URI is ASCII without blanks", "escape other characters as %XX")
+        raise _bad(entry, "a URI is ASCII without spaces", "escape other characters as %XX")
     try:
         parts = urlsplit(value)
     except ValueError as error:
-        raise _bad(entry, "it is no URI", remedy) from error
-    # RFC 5280, 4.2.1.6: absolute, with a scheme and something that is specific to it.
+        raise _bad(entry, "it is not a URI", remedy) from error
+    # RFC 5280, 4.2.1.6: an absolute URI, with a scheme and a scheme-specific part.
     if not parts.scheme or not (parts.netloc or parts.path):
-        raise _bad(entry, "a URI has a scheme and something after it", remedy)
+        raise _bad(entry, "a URI needs a scheme and something after it", remedy)
     return x509.UniformResourceIdentifier(value)
 
 
@@ -120,7 +120,7 @@ def _email(entry: str, value: str) -> x509.GeneralName:
     local, at, domain = value.rpartition("@")
     good = at and _LOCAL_PART.fullmatch(local) and len(value) <= _EMAIL_CHARACTERS
     if not good or not all(_LABEL.fullmatch(label) for label in domain.split(".")):
-        raise _bad(entry, "it is no e-mail address in ASCII", "write it as email:ops@example.com")
+        raise _bad(entry, "it is not an ASCII e-mail address", "write it as email:ops@example.com")
     return x509.RFC822Name(value)
 
 

@@ -1,4 +1,4 @@
-"""How a key signs: with a hash as strong as itself, and as it was made to where that is fixed."""
+"""How a key signs: in the scheme that it was made for, or with a hash as strong as the key."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ RSA_PSS = "RSAPSS"
 
 
 def load_public_key(pem: bytes) -> PublicKey:
-    """An EC or RSA public key out of its PEM.
+    """Load an EC or RSA public key from PEM.
 
     Raises:
-        ConsoleError: it is of another kind.
+        ConsoleError: the key is of another kind.
     """
     key = load_pem_public_key(pem)
     if not isinstance(key, (ec.EllipticCurvePublicKey, rsa.RSAPublicKey)):
@@ -38,8 +38,8 @@ class Scheme:
 
     Attributes:
         algorithm: the hash.
-        pss: RSASSA-PSS, for an RSA key that does nothing else; else PKCS #1 v1.5, which every CA
-            reads. Means nothing for an EC key, which signs with ECDSA.
+        pss: use RSASSA-PSS, for an RSA key that is limited to it; otherwise PKCS #1 v1.5, which
+            every CA supports. Not used for EC keys, which sign with ECDSA.
     """
 
     algorithm: Sha2
@@ -47,14 +47,14 @@ class Scheme:
 
     @property
     def rsa_padding(self) -> padding.PSS | padding.PKCS1v15:
-        """RSA's padding."""
+        """The padding of an RSA signature."""
         if not self.pss:
             return padding.PKCS1v15()
-        # The salt as long as the hash: what a TPM makes (TPM 2.0 Part 1, B.7) and TLS 1.3 asks for.
+        # The salt is as long as the hash: TPMs make it so (TPM 2.0 Part 1, B.7), TLS 1.3 wants it.
         return padding.PSS(padding.MGF1(self.algorithm), self.algorithm.digest_size)
 
     def words(self, key: PublicKey) -> str:
-        """``ECDSA with SHA-256``, ``RSA PKCS #1 v1.5 with SHA-256``."""
+        """Describe the scheme: ``ECDSA with SHA-256``, ``RSA PKCS #1 v1.5 with SHA-256``."""
         kind = "ECDSA"
         if isinstance(key, rsa.RSAPublicKey):
             kind = "RSA PSS" if self.pss else "RSA PKCS #1 v1.5"
@@ -62,10 +62,10 @@ class Scheme:
 
 
 def scheme_of(key: PublicKey, fixed: str = "") -> Scheme:
-    """How a key signs.
+    """Choose the scheme for a key.
 
     Args:
-        fixed: the only scheme the key was made for, as ``RSAPSS SHA-256``; empty where it is free.
+        fixed: the only scheme that the key may use, such as ``RSAPSS SHA-256``; empty if any.
     """
     kind, hash_name = split_scheme(fixed)
     algorithm = SHA2.get(hash_name) or SHA2[_as_strong_as(key)]
@@ -73,17 +73,17 @@ def scheme_of(key: PublicKey, fixed: str = "") -> Scheme:
 
 
 def sign(key: PrivateKey, data: bytes, scheme: Scheme) -> bytes:
-    """A signature over data; raises what the key raises."""
+    """Sign data; raises whatever the key raises."""
     if isinstance(key, rsa.RSAPrivateKey):
         return key.sign(data, scheme.rsa_padding, scheme.algorithm)
     return key.sign(data, ec.ECDSA(scheme.algorithm))
 
 
 def verify(key: PublicKey, signature: bytes, data: bytes, scheme: Scheme) -> None:
-    """Verify what ``sign`` made.
+    """Verify a signature that ``sign`` made.
 
     Raises:
-        cryptography.exceptions.InvalidSignature: it is not good.
+        cryptography.exceptions.InvalidSignature: the signature is wrong.
     """
     if isinstance(key, rsa.RSAPublicKey):
         key.verify(signature, data, scheme.rsa_padding, scheme.algorithm)
@@ -92,7 +92,7 @@ def verify(key: PublicKey, signature: bytes, data: bytes, scheme: Scheme) -> Non
 
 
 def _as_strong_as(key: PublicKey) -> str:
-    """A hash as strong as the key; TLS 1.3 couples P-384 with SHA-384 (RFC 8446, 4.2.3)."""
+    """Choose a hash as strong as the key; TLS 1.3 pairs P-384 with SHA-384 (RFC 8446, 4.2.3)."""
     if isinstance(key, ec.EllipticCurvePublicKey) and key.curve.key_size >= 384:
         return "sha384"
     return "sha256"

@@ -1,4 +1,4 @@
-"""A subject for a request: as people write it, as a name, and as text again."""
+"""Parse the subject of a request from text, check it, and convert it to text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tpmconsole.x509.subject_forms import as_rfc4514, escaped
 
 SUBJECT_CHARACTERS = 2048
 
-# Name, OID and upper bound in characters: X.520 as in RFC 5280, appendix A.1.
+# Name, OID and maximum length in characters: X.520 as in RFC 5280, appendix A.1.
 _FIELDS: tuple[tuple[str, ObjectIdentifier, int], ...] = (
     ("CN", NameOID.COMMON_NAME, 64),
     ("O", NameOID.ORGANIZATION_NAME, 64),
@@ -30,7 +30,7 @@ _FIELDS: tuple[tuple[str, ObjectIdentifier, int], ...] = (
     ("serialNumber", NameOID.SERIAL_NUMBER, 64),
     ("emailAddress", NameOID.EMAIL_ADDRESS, 255),
 )
-# What others call them: Windows (E, S), Java, and OpenSSL's long names.
+# Names that other programs use: Windows (E, S), Java, and OpenSSL's long names.
 _ALIASES = {
     "E": NameOID.EMAIL_ADDRESS,
     "EMAIL": NameOID.EMAIL_ADDRESS,
@@ -47,13 +47,13 @@ _ALIASES = {
 }
 _NAMES = {oid: name for name, oid, _ in _FIELDS}
 _BOUNDS = {oid: bound for _, oid, bound in _FIELDS}
-# Field names are the same in upper and lower case: RFC 4512, 2.5.
+# The case of field names does not matter: RFC 4512, 2.5.
 _CALLED = {name: oid for name, oid, _ in _FIELDS} | _ALIASES
 _ANY_CASE = {
     form: oid for name, oid in _CALLED.items() for form in (name, name.lower(), name.upper())
 }
 _MAY_REPEAT = (NameOID.ORGANIZATIONAL_UNIT_NAME, NameOID.DOMAIN_COMPONENT)
-# X.520 leaves no choice in these.
+# X.520 fixes the string type of these.
 _FIXED_TYPE = (
     NameOID.COUNTRY_NAME,
     NameOID.SERIAL_NUMBER,
@@ -65,18 +65,18 @@ _ASCII_ONLY = (NameOID.DOMAIN_COMPONENT, NameOID.EMAIL_ADDRESS)
 _PRINTABLE_STRING = re.compile(r"[A-Za-z0-9 '()+,./:=?-]*")
 _BLANKS_AFTER_COMMA = re.compile(r"(?<!\\),\s+(?=[A-Za-z0-9.]+\s*=)")
 _EXAMPLE = "write it as CN=gateway-1,O=Example,C=DE"
-# What a form asks for one by one, from the most specific on, as RFC 4514 writes a name.
+# The fields of a form, starting with the most specific, in the order of RFC 4514.
 FORM_FIELDS = ("CN", "serialNumber", "OU", "O", "L", "ST", "C")
 
 
 def parse_subject(text: str, string_type: str = UTF8) -> x509.Name:
-    """A distinguished name in RFC 4514's form or one of OpenSSL's (see ``subject_forms``).
+    """Parse a distinguished name in RFC 4514's form or one of OpenSSL's (see ``subject_forms``).
 
     Args:
         string_type: ``utf8`` or ``printable``, for the fields that may have either.
 
     Raises:
-        ConsoleError: it does not parse, is empty, or a field is too long or holds what it may not.
+        ConsoleError: it is not valid or empty, or a field is too long or holds a wrong character.
     """
     if len(text) > SUBJECT_CHARACTERS:
         cause = f"it has {len(text)} characters, more than {SUBJECT_CHARACTERS}"
@@ -98,34 +98,34 @@ def parse_subject(text: str, string_type: str = UTF8) -> x509.Name:
 
 
 def _printable_name(name: x509.Name) -> x509.Name:
-    """The name with PrintableString wherever UTF8String would be."""
+    """Encode a name with PrintableString in place of UTF8String."""
     return x509.Name(
         x509.RelativeDistinguishedName(map(_printable_field, rdn)) for rdn in name.rdns
     )
 
 
 def _printable_field(attribute: x509.NameAttribute[str | bytes]) -> x509.NameAttribute[str | bytes]:
-    # The type has no public name in cryptography, and no other way leads to it.
+    # cryptography has no public name for the type, and no other way to read it.
     if attribute._type is not _ASN1Type.UTF8String:
         return attribute
     value = str(attribute.value)
     if not _PRINTABLE_STRING.fullmatch(value):
         odd = next(one for one in value if not _PRINTABLE_STRING.fullmatch(one))
         cause = (
-            f"{field_name(attribute.oid)} holds '{printable(odd)}', which no PrintableString has"
+            f"{field_name(attribute.oid)} holds '{printable(odd)}', not allowed in PrintableString"
         )
-        raise _bad_subject(cause, "leave it out, or have UTF-8 as the string type")
+        raise _bad_subject(cause, "leave it out, or use UTF-8 as the string type")
     return x509.NameAttribute(attribute.oid, value, _ASN1Type.PrintableString)
 
 
 def string_type_of(name: x509.Name) -> str:
-    """``printable`` where what may be UTF-8 or PrintableString is PrintableString throughout."""
+    """Return ``printable`` if each field that is free to be UTF-8 is a PrintableString."""
     free = [one._type for one in name if one.oid not in _FIXED_TYPE]
     return PRINTABLE if free and set(free) == {_ASN1Type.PrintableString} else UTF8
 
 
 def openssl_text(name: x509.Name) -> str:
-    """A name in the encoding's order, as OpenSSL prints it: ``C = DE, O = Example, CN = a``."""
+    """Format a name in encoding order, as OpenSSL prints it: ``C = DE, O = Example, CN = a``."""
     return ", ".join(
         " + ".join(f"{field_name(one.oid)} = {escaped(str(one.value))}" for one in rdn)
         for rdn in name.rdns
@@ -133,20 +133,20 @@ def openssl_text(name: x509.Name) -> str:
 
 
 def subject_text(name: x509.Name) -> str:
-    """A name as ``parse_subject`` reads it, whole; not made safe to show."""
+    """Format the whole name so that ``parse_subject`` can read it; not made safe to show."""
     return name.rfc4514_string({oid: short for short, oid, _ in _FIELDS})
 
 
 def subject_of_fields(values: Mapping[str, str]) -> str:
-    """The RFC 4514 string of a form's fields; those that are empty are left out."""
+    """Make an RFC 4514 string from the fields of a form, without the empty ones."""
     given = ((field, values.get(field, "")) for field in FORM_FIELDS)
     return ",".join(f"{field}={escaped(value)}" for field, value in given if value)
 
 
 def fields_of_subject(name: x509.Name) -> dict[str, str] | None:
-    """The form's fields of a name; None where it holds what a form has no field for."""
+    """Split a name into the fields of a form; None if it has something that the form has not."""
     values: dict[str, str] = {}
-    if len(list(name)) > len(name.rdns):  # several in one place (CN=a+OU=b)
+    if len(list(name)) > len(name.rdns):  # multi-valued (CN=a+OU=b)
         return None
     for attribute in name:
         field = field_name(attribute.oid)
@@ -157,7 +157,7 @@ def fields_of_subject(name: x509.Name) -> dict[str, str] | None:
 
 
 def field_name(oid: ObjectIdentifier) -> str:
-    """``CN``, ``O`` and so on; the number in dots of a field without a name."""
+    """The name of a field, such as ``CN``; the dotted number if it does not have a name."""
     return _NAMES.get(oid, oid.dotted_string)
 
 
@@ -166,7 +166,7 @@ def _check_field(oid: ObjectIdentifier, value: str) -> None:
     if not value.strip():
         raise _bad_subject(f"{field} is empty", f"give it a value or leave {field} out")
     if not value.isprintable():
-        raise _bad_subject(f"{field} holds a control character", "leave it out")
+        raise _bad_subject(f"{field} contains a control character", "leave it out")
     if oid == NameOID.COUNTRY_NAME and not re.fullmatch(r"[A-Z]{2}", value):
         cause = f"C is '{printable(value, 40)}', not a country's two capital letters"
         raise _bad_subject(cause, "write it as C=DE (ISO 3166)")
@@ -174,14 +174,14 @@ def _check_field(oid: ObjectIdentifier, value: str) -> None:
         cause = f"{field} has {len(value)} characters, more than {bound}"
         raise _bad_subject(cause, "shorten it")
     if oid == NameOID.SERIAL_NUMBER and not _PRINTABLE_STRING.fullmatch(value):
-        cause = "serialNumber is letters, digits, blanks and '()+,-./:=? only"
+        cause = "serialNumber allows only letters, digits, spaces and '()+,-./:=?"
         raise _bad_subject(cause, "leave other characters out")
     if oid in _ASCII_ONLY and not value.isascii():
-        raise _bad_subject(f"{field} is ASCII only", "write its ASCII form (xn--...)")
+        raise _bad_subject(f"{field} allows only ASCII", "write its ASCII form (xn--...)")
 
 
 def _why_not(text: str) -> ConsoleError:
-    """RFC 4514's parser says only no: find the part that it meant."""
+    """Find the part that is wrong: the RFC 4514 parser does not say which it is."""
     for part in re.split(r"(?<!\\)[,+]", text):
         field, equals, value = part.partition("=")
         shown = printable(part.strip(), 60)
@@ -189,7 +189,7 @@ def _why_not(text: str) -> ConsoleError:
             cause = f"'{shown}' is not FIELD=value"
             return _bad_subject(cause, rf"{_EXAMPLE}; a comma in a value is written \,")
         if field not in _ANY_CASE and not re.fullmatch(r"\d+(\.\d+)+", field):
-            cause = f"'{printable(field, 40)}' is no field"
+            cause = f"there is no field '{printable(field, 40)}'"
             return _bad_subject(cause, f"use {', '.join(_NAMES.values())}")
         if field.lower() == "c" and len(value) != 2:
             cause = f"C is '{printable(value, 40)}', not a country's two capital letters"
@@ -199,7 +199,7 @@ def _why_not(text: str) -> ConsoleError:
         if field.lower() == "cn" and len(value) > 64:
             return _bad_subject(f"CN has {len(value)} characters, more than 64", "shorten it")
     return _bad_subject(
-        "a character in it has a meaning of its own",
+        "it contains a special character",
         r"put a backslash before each of , + \" \ < > ; in a value",
     )
 

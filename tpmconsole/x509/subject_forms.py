@@ -1,7 +1,7 @@
-"""Subjects as OpenSSL, Windows and Java print them, written anew as RFC 4514 has them.
+"""Convert subjects as OpenSSL, Windows and Java print them to the form of RFC 4514.
 
-RFC 4514 begins with the most specific field and the encoding with the most general one. OpenSSL
-prints, and takes, the encoding's order: what is typed in its forms keeps its order in the request.
+RFC 4514 starts with the most specific field, the encoding with the most general one. OpenSSL prints
+and accepts the encoding's order: what is typed in its forms keeps its order in the request.
 """
 
 from __future__ import annotations
@@ -9,29 +9,29 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# What stands before a subject in the output of openssl and keytool.
+# What openssl and keytool print before a subject.
 _HEADING = re.compile(r"(?:subject|issuer|owner)(?: ?name)?\s*[=:]\s*(?=/|[A-Za-z0-9.]+\s*=)", re.I)
 _OID_PREFIX = re.compile(r"(?i)(?<![A-Za-z0-9.\\])oid\.(?=\d+(?:\.\d+)+\s*=)")
 _SLASH = re.compile(r"(?<!\\)/(?=[A-Za-z][A-Za-z0-9.]*\s*=|\d+(?:\.\d+)+\s*=)")
 _PLUS = re.compile(r"(?<!\\)\+(?=[A-Za-z][A-Za-z0-9.]*=|\d+(?:\.\d+)+=)")
-# One field and what ends it. Each character fits one alternative alone, so this is linear.
+# One field and what ends it. Each character matches only one alternative, so this is linear.
 _PART = re.compile(r'((?:\\.|"(?:\\.|[^"\\])*+"|[^,+"\\])++)([,+]|$)', re.DOTALL)
 _HEX_PAIRS = re.compile(r"(?:\\x?[0-9A-Fa-f]{2})+")
 _GENERAL, _SPECIFIC = (
     ("C", "O", "ST", "S", "L", "DC"),
     ("CN", "UID", "SERIALNUMBER", "EMAILADDRESS"),
 )
-# RFC 4514, 2.4: what has a meaning of its own in a value; blanks and # have one at its ends only.
+# RFC 4514, 2.4: the special characters of a value; spaces and # are special only at its ends.
 _SPECIAL = re.compile(r'[\\,+"<>;=]')
 
-_Rdn = list[str]  # "CN=gateway-1" and what stands beside it in one place, mostly nothing
+_Rdn = list[str]  # "CN=gateway-1", usually alone; several if the name part is multi-valued
 
 
 def as_rfc4514(text: str) -> str:
-    """The subject in RFC 4514's form where it has OpenSSL's; everything else nearly as it is.
+    """Convert a subject from OpenSSL's form to that of RFC 4514; others stay nearly unchanged.
 
-    Understood are ``/C=DE/O=X/CN=a``, ``C = DE, O = "X, Inc.", CN = a``, ``C=DE, O=X, CN=a`` (since
-    OpenSSL 3.2) and ``OID.2.5.4.3=a`` (Java, Windows), after ``subject=``, too.
+    It understands ``/C=DE/O=X/CN=a``, ``C = DE, O = "X, Inc.", CN = a``, ``C=DE, O=X, CN=a`` (since
+    OpenSSL 3.2) and ``OID.2.5.4.3=a`` (Java, Windows), also after ``subject=``.
     """
     text = _OID_PREFIX.sub("", _HEADING.sub("", text.strip(), count=1))
     if _SLASH.match(text):
@@ -46,7 +46,7 @@ def as_rfc4514(text: str) -> str:
 
 
 def escaped(value: str) -> str:
-    """A value as it stands in an RFC 4514 string (section 2.4)."""
+    """Escape a value for an RFC 4514 string (section 2.4)."""
     text = _SPECIAL.sub(lambda found: f"\\{found[0]}", value)
     if text.startswith(("#", " ")):
         text = f"\\{text}"
@@ -56,7 +56,7 @@ def escaped(value: str) -> str:
 
 
 def _slashed(text: str) -> list[_Rdn]:
-    """The form of ``openssl req -subj``: a backslash takes the next character as it is."""
+    """Split the form of ``openssl req -subj``: a backslash makes the next character literal."""
     rdns = []
     for part in _SLASH.split(text.removesuffix("/"))[1:]:
         rdn = []
@@ -68,9 +68,9 @@ def _slashed(text: str) -> list[_Rdn]:
 
 
 def _parted(text: str) -> tuple[list[_Rdn], bool] | None:
-    """The fields between commas, and whether there were blanks around an equals sign.
+    """Split a subject at its commas, and say whether there were spaces around an equals sign.
 
-    None where that is not what it is: RFC 4514's parser says what is wrong.
+    Returns None if it cannot be split: the RFC 4514 parser will say what is wrong.
     """
     rdns: list[_Rdn] = []
     at, blanks, end = 0, False, ","
@@ -86,7 +86,8 @@ def _parted(text: str) -> tuple[list[_Rdn], bool] | None:
         if end == ",":
             rdns.append([])
         quoted = len(value) > 1 and value[0] == value[-1] == '"'
-        # Quotes are RFC 2253's; without blanks they are a slip, and RFC 4514's parser says so.
+        # Quotes are from RFC 2253; without spaces they are a mistake, which the RFC 4514 parser
+        # reports.
         if quoted and (blanks or ", " in text):
             value = escaped(_unescaped(value[1:-1]))
         rdns[-1].append(f"{name.strip()}={value}")
@@ -95,15 +96,15 @@ def _parted(text: str) -> tuple[list[_Rdn], bool] | None:
 
 
 def _without_blanks(value: str) -> str:
-    """Without blanks at its end, but for one that a backslash keeps."""
+    """Remove the spaces at the end of a value, except for an escaped one."""
     bare = value.rstrip()
     return bare + " " if bare.endswith("\\") and bare != value else bare
 
 
 def _general_first(text: str, rdns: list[_Rdn]) -> bool:
-    """OpenSSL since 3.2: a blank after each comma, a country or the like first, a name last.
+    """Recognize OpenSSL since 3.2: a space after each comma, a country or so first, a name last.
 
-    Without blanks it is a string that a program wrote by RFC 4514, whatever its order is.
+    A string without spaces was written by a program in RFC 4514 form, whatever its order is.
     """
     first, last = (rdns[at][0].partition("=")[0].upper() for at in (0, -1))
     commas = re.findall(r"(?<!\\),.?", text)
@@ -112,7 +113,7 @@ def _general_first(text: str, rdns: list[_Rdn]) -> bool:
 
 
 def _unescaped(value: str) -> str:
-    r"""A value without its backslashes; ``\C3\9C`` and ``\xC3\x9C`` are bytes of UTF-8."""
+    r"""Remove the backslashes of a value; ``\C3\9C`` and ``\xC3\x9C`` are UTF-8 bytes."""
     pieces, at = [], 0
     for pairs in _HEX_PAIRS.finditer(value):
         digits = re.sub(r"\\x?", "", pairs[0])

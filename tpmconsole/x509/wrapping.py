@@ -1,7 +1,7 @@
-r"""What certificates come wrapped in: JSON, mails, web pages, environment files, base64.
+r"""Unwrap certificates from JSON, e-mails, web pages, environment files and base64.
 
-Nothing here knows what a certificate is; what is found is for ``bundle`` to read or to refuse. All
-of it takes time in proportion to the text, and answers no more than the text had.
+This module does not know what a certificate is: ``bundle`` reads or refuses what it finds. All
+functions run in linear time, and their result is not longer than the text.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from binascii import a2b_qp
 from collections.abc import Iterator
 from urllib.parse import unquote_to_bytes
 
-# A line as long as base64 is wrapped goes on in the next one; possessive, so that it stays linear.
+# A line of the usual base64 length continues in the next one; possessive, to run in linear time.
 _LONG = rb"[A-Za-z0-9+/_-]{60,}+\r?\n[ \t>]*"
 # Base64 of "-----BEGIN", or of an ASN.1 SEQUENCE of 256 bytes or more.
 _TOKEN = re.compile(
@@ -35,22 +35,22 @@ _ENTITIES = {
     b"plus": b"+",
     b"equals": b"=",
 }
-# JSON in a string of JSON has its backslashes twice: any number of them. The look behind keeps a
-# megabyte of backslashes from being looked at from each of them on.
+# JSON inside a JSON string doubles its backslashes, so there may be any number of them. The
+# look-behind prevents quadratic time: a megabyte of backslashes is scanned only once.
 _ESCAPE = re.compile(
     rb"(?<!\\)\\++(?:(r(?:\\++n)?|n)|(t)|u00([0-9a-fA-F]{2})|x([0-9a-fA-F]{2})|(/))"
 )
 _PERCENT = re.compile(rb"%(?:0[aAdD]|2[0bBfF]|3[dD])")
 
-# Byte order marks, blanks of fixed width and of none: web pages and word processors leave them.
+# Byte order marks, fixed-width and zero-width spaces: web pages and word processors add them.
 _INVISIBLE = re.compile(rb"\xc2[\xa0\xad]|\xe2\x80[\x80-\x8f\xa8-\xaf]|\xef\xbb\xbf|[\0\x1a\xa0]")
 _BEFORE, _AFTER = b" \t\r\f\v>\"'|#*", b" \t\r\f\v\"'\\,;"
 
 
 def unwrapped(text: bytes) -> bytes:
-    """The text with what mails, web pages, JSON and URLs do to special characters undone.
+    """Undo the escaping of e-mails, web pages, JSON and URLs.
 
-    One after the other, from the outermost on, each only where there are signs of it.
+    The layers are undone from the outermost inwards, each only if the text shows signs of it.
     """
     if _QUOTED_PRINTABLE.search(text):
         text = a2b_qp(text)
@@ -80,10 +80,10 @@ def _escape(found: re.Match[bytes]) -> bytes:
 
 
 def body(block: bytes) -> bytes:
-    """The base64 between BEGIN and END alone.
+    """Return only the base64 between BEGIN and END.
 
-    Without indentation, the quote marks of mails and programs, headers (RFC 1421) and what nobody
-    sees.
+    Removes indentation, the quote marks of e-mails and programs, headers (RFC 1421) and invisible
+    characters.
     """
     lines = (line.lstrip(_BEFORE).rstrip(_AFTER) for line in block.splitlines())
     text = b"".join(line for line in lines if b":" not in line)
@@ -91,10 +91,10 @@ def body(block: bytes) -> bytes:
 
 
 def decoded(text: bytes) -> bytes:
-    """Base64 or base64url, with its padding or without; a last character that is over is left out.
+    """Decode base64 or base64url with or without padding; a single surplus character is ignored.
 
     Raises:
-        ValueError: there are other characters in it.
+        ValueError: it contains other characters.
     """
     coded = text.rstrip(b"=").translate(_URL_SAFE)
     coded = coded[: len(coded) - (len(coded) % 4 == 1)]
@@ -102,21 +102,21 @@ def decoded(text: bytes) -> bytes:
 
 
 def whole_base64(text: bytes) -> bytes | None:
-    """What the text is the base64 of; None where it is something else."""
+    """Decode a text that is entirely base64; None if it is something else."""
     compact = b"".join(text.strip(b" \t\r\n\"'").split())
     return decoded(compact) if _ALL_BASE64.fullmatch(compact) else None
 
 
 def whole_hex(text: bytes) -> bytes | None:
-    """What the text is in hexadecimal digits, with colons or without; None where it is not."""
+    """Decode a text that is entirely hexadecimal, with or without colons; None if it is not."""
     compact = b"".join(text.replace(b":", b"").split())
     return bytes.fromhex(compact.decode("ascii")) if _ALL_HEX.fullmatch(compact) else None
 
 
 def tokens(text: bytes) -> Iterator[bytes]:
-    """What stands in base64 anywhere in a text and may be PEM or DER (x5c, Kubernetes, MIME).
+    """Decode base64 anywhere in a text that may be PEM or DER (x5c, Kubernetes, MIME).
 
-    Something that is none may follow the end: the text does not always say where base64 ends.
+    Other bytes may follow the PEM or DER: the text does not always show where base64 ends.
     """
     for token in _TOKEN.finditer(text):
         yield decoded(b"".join(token[0].replace(b">", b"").split()))

@@ -282,7 +282,7 @@ def test_a_configuration_for_every_program_is_not_for_ours(board: Board, tmp_pat
     shell.environment["OPENSSL_CONF"] = str(configuration)
     done = shell("--simulate", "doctor", "--json")
     assert done.stderr == ""
-    found = {one["probe"]: one for one in json.loads(done.stdout)}
+    found = {one["probe"]: one for one in json.loads(done.stdout)["findings"]}
     assert str(configuration) in found["openssl.cnf"]["finding"]
     assert "OPENSSL_CONF" in found["environment"]["finding"]
     assert found["signature"]["state"] != "fail"

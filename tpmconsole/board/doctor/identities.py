@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from tpmconsole import clock
 from tpmconsole.board.doctor.examination import Examination
-from tpmconsole.board.open_key import open_key
+from tpmconsole.board.open_key import checked_source, open_key
 from tpmconsole.board.pins import KeyChangedError
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.finding import Finding, fail, ok, skipped, warn
+from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import algorithm_words
 
 if TYPE_CHECKING:
@@ -132,7 +133,9 @@ _HIERARCHY = 0x40  # TPM 2.0 Part 2, 7.4: TPM_HT_PERMANENT
 def _signature(examination: Examination, identity: Identity) -> Finding:
     board, started = examination.board, time.monotonic()
     try:
-        answer = board.tpm.check_key(board.source(identity))
+        # The record says that it has no password, of the key that it was written for.
+        auth = Auth(spend_last_attempt=False, try_empty=identity.pin is not None)
+        answer = board.tpm.check_key(checked_source(board, identity), auth)
     except ConsoleError as error:
         return fail(f"{identity.name}: {error}", error.remedy)
     evidence = (

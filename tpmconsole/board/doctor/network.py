@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from tpmconsole.board.doctor.examination import Examination
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.finding import Finding, fail, ok, skipped, warn
-from tpmconsole.inputs import address_text, parse_address
+from tpmconsole.inputs import address_text, parse_address, without_zone
 from tpmconsole.system.files import read_bounded
+from tpmconsole.system.zones import check_zone
 
 if TYPE_CHECKING:
     from tpmconsole.identity.store import Identity
@@ -86,7 +87,8 @@ def _each(
 
 
 def _explained(error: OSError | ConsoleError, server: Server) -> Finding:
-    from tpmconsole.session.tls.errors import Peer, explain
+    from tpmconsole.session.tls.errors import explain
+    from tpmconsole.session.tls.peer import Peer
 
     told = explain(error, Peer("the server", str(server)))
     return fail(told.cause, told.remedy, f"{type(error).__name__}: {error}")
@@ -109,6 +111,7 @@ def _name(server: Server) -> Finding:
 
 
 def _addresses(server: Server) -> list[str]:
+    check_zone(server.host)
     found = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(one[4][0]) for one in found))
 
@@ -149,6 +152,7 @@ def handshakes(examination: Examination) -> Iterator[Finding]:
 
 def _handshake(examination: Examination, server: Server) -> Finding:
     from tpmconsole.session.tls.context import bare_context
+    from tpmconsole.session.tls.refused import with_certificate
 
     anchors = _anchors(examination, server)
     if not anchors:
@@ -162,13 +166,13 @@ def _handshake(examination: Examination, server: Server) -> Finding:
     with (
         _connected(server) as connection,
         context.wrap_socket(
-            connection, server_hostname=server.host, do_handshake_on_connect=False
+            connection, server_hostname=without_zone(server.host), do_handshake_on_connect=False
         ) as tls,
     ):
         try:
             tls.do_handshake()
-        except ssl.SSLCertVerificationError:
-            raise
+        except ssl.SSLCertVerificationError as error:
+            raise with_certificate(error, context) from None
         except ssl.SSLError as error:
             # It comes after its certificate was accepted: up to TLS 1.2 the same flight asks for
             # ours, and we have none to show here.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 from tpmconsole import clock as board_clock
 from tpmconsole.board.doctor.examination import Examination, Surroundings
@@ -13,6 +12,7 @@ from tpmconsole.board.doctor.modes import wrong_modes
 from tpmconsole.board.root_hint import root_note, session_note
 from tpmconsole.errors import Action, NextStep
 from tpmconsole.finding import Finding, fail, ok, warn
+from tpmconsole.system.mounts import MOUNTS, file_system_of
 
 LOW_DISK = 16 * 1024 * 1024
 LOW_INODES = 100
@@ -79,7 +79,7 @@ def disk(examination: Examination) -> Finding:
     there = next(path for path in (state, *state.parents) if path.exists())
     free = shutil.disk_usage(there).free
     figures = os.statvfs(there)
-    kind = _file_system(examination.around, there)
+    kind = file_system_of(there, examination.around.at(str(MOUNTS)))
     text = f"{free // (1024 * 1024)} MB free for {state}"
     evidence = (f"{there} is on {kind or 'an unknown file system'}", f"{figures.f_favail} inodes")
     if figures.f_flag & os.ST_RDONLY:
@@ -106,24 +106,6 @@ def disk(examination: Examination) -> Finding:
             *evidence,
         )
     return ok(text, *evidence)
-
-
-def _file_system(around: Surroundings, path: Path) -> str:
-    """The type of the file system that a path is on (proc_pid_mountinfo(5))."""
-    try:
-        lines = around.at("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
-    best, kind = -1, ""
-    for line in lines.splitlines():
-        fields = line.split()
-        if "-" not in fields or len(fields) < 7:
-            continue
-        place = Path(fields[4].replace("\\040", " "))
-        depth = len(place.parts)
-        if path.resolve().is_relative_to(place) and depth >= best:
-            best, kind = depth, fields[fields.index("-") + 1]
-    return kind
 
 
 def files(examination: Examination) -> Finding:

@@ -1,4 +1,4 @@
-"""The tour: its steps in their order, done on a stage that nobody else uses."""
+"""The tour: runs its steps in a state directory that only it uses."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-# Leaving waits no longer for a step under way; the next start clears what it leaves.
+# How long closing waits for a running step; the next start clears what that leaves.
 END_S = 1.0
 
 
 class Tour:
-    """One walk through the steps; any thread may call any method.
+    """A run of the tour; any thread may call any method.
 
     Args:
-        board: the tour's own: what is in its state directory is thrown away, before and after.
-        keep: the state directory itself stays at the end, with its log.
+        board: the tour's own board: its state directory is cleared before and after.
+        keep: keep the state directory itself at the end, with its log.
     """
 
     def __init__(self, board: Board, *, keep: bool) -> None:
@@ -43,40 +43,40 @@ class Tour:
 
     @classmethod
     def beside(cls, settings: Settings) -> Tour:
-        """A tour on the same TPM as a console's or a command's, in a folder of its own.
+        """Make a tour with its own folder on the TPM of a console or a command.
 
-        Where that TPM is simulated, the tour gets a simulated one for itself.
+        If that TPM is simulated, the tour gets a simulated TPM of its own.
         """
         return cls(Board(settings.below(FOLDER)), keep=False)
 
     def do(self, index: int) -> Outcome:
-        """Do a step and whatever it needs that was not done before; it may be done again.
+        """Do a step, and first what it needs; a step may be repeated.
 
         Raises:
-            ConsoleError: what went wrong; the step may be tried again.
+            ConsoleError: the step failed; it may be tried again.
         """
         with self._turn:
             stage = self._entered()
             module, _, name = STEPS[index].act.partition(".")
-            # Imported now: the first paint does not wait for cryptography.
+            # Imported only now, so that the first screen does not wait for cryptography.
             act = getattr(import_module(f"tpmconsole.board.tour.{module}"), name)
             outcome: Outcome = act(stage)
             return outcome
 
     def enter(self) -> None:
-        """Make sure that nobody else plays here, and that nothing is left from last time.
+        """Lock the state directory, and remove what an earlier tour has left in it.
 
         Raises:
-            ConsoleError: another process is playing, or something left cannot be removed.
+            ConsoleError: another process uses it, or something cannot be removed.
         """
         with self._turn:
             self._entered()
 
     def reset(self) -> None:
-        """Begin anew: nothing made, and a simulated TPM as if it were new.
+        """Start again from an empty state directory and, if simulated, a new TPM.
 
         Raises:
-            ConsoleError: something does not end.
+            ConsoleError: a session or the simulator does not end.
         """
         from tpmconsole.board.tour.stage import clear
 
@@ -85,7 +85,7 @@ class Tour:
             clear(self.board.settings)
 
     def close(self) -> None:
-        """End it, in a hurry, and leave nothing behind."""
+        """End the tour quickly, and remove everything that it made."""
         from tpmconsole.board.tour.stage import clear
 
         self._closed = True
@@ -96,7 +96,7 @@ class Tour:
         ended = self._turn.acquire(timeout=END_S)
         try:
             self.board.close()
-            # Also under a step that does not end: the process does, and what it has started must.
+            # Even while a step is still running: this process ends, and what it started must, too.
             clear(self.board.settings)
             if not self._keep:
                 shutil.rmtree(self.board.settings.state, ignore_errors=True)
@@ -112,7 +112,7 @@ class Tour:
         from tpmconsole.board.tour.stage import Stage, clear
 
         if self._closed:
-            raise ConsoleError("Tour is over", "it is being left", "start it again")
+            raise ConsoleError("Tour is over", "it was closed", "start it again")
         if self._stage is None:
             self._lock = _locked(self.board.settings)
             try:
@@ -125,7 +125,7 @@ class Tour:
 
 
 def clear_leftovers(settings: Settings) -> None:
-    """Take away what a tour left that was killed; one that is being played stays as it is."""
+    """Remove what a killed tour has left; a tour that is running is left alone."""
     if not settings.below(FOLDER).state.is_dir():
         return
     tour = Tour.beside(settings)
@@ -138,17 +138,17 @@ def clear_leftovers(settings: Settings) -> None:
 
 
 def _locked(settings: Settings) -> FileLock:
-    """The state directory, locked; the kernel unlocks it whatever happens.
+    """Lock the state directory; the kernel unlocks it when the process ends in any way.
 
     Raises:
-        ConsoleError: another process has it.
+        ConsoleError: another process has locked it.
     """
     while True:
         folder = make_private_folder(settings.state)
         lock = FileLock.on_folder(folder)
         try:
             lock.take(_elsewhere(settings))
-            # Whoever had it before may have removed it while we waited for the descriptor.
+            # The last owner may have removed the folder while we opened it.
             if folder.exists() and os.fstat(lock.descriptor).st_ino == folder.stat().st_ino:
                 return lock
         except BaseException:
@@ -159,10 +159,10 @@ def _locked(settings: Settings) -> FileLock:
 
 def _elsewhere(settings: Settings) -> ConsoleError:
     return ConsoleError(
-        "Tour is on elsewhere",
+        "Tour is already running",
         f"another console or command is using {settings.state}",
         NextStep(
             Action.GIVE_STATE,
-            text="leave it there first, or use another state directory ({})",
+            text="end it there first, or use another state directory ({})",
         ),
     )

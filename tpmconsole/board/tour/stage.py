@@ -1,4 +1,4 @@
-"""Where the tour is played: identities, a CA, sessions and a thief, all thrown away afterwards."""
+"""What the tour works with: identities, a CA, sessions and a thief, all removed afterwards."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ if TYPE_CHECKING:
 
 DEVICE, SERVER, SOFTWARE_DEVICE = "sensor-17", "cloud", "sensor-18"
 HOST = "127.0.0.1"
-# What is the tour's in its folder; the rest (a log, a lock, settings) stays.
+# What the tour makes in its folder; the rest (a log, a lock, settings) is kept.
 _FOLDERS = ("identities", "sessions", "stage")
 _FILES = ("audit.jsonl", "selftest.json")
 
 
 class Stage:
-    """The things that the steps work on; each is made when it is first needed.
+    """The things that the steps work with; each is made when it is first needed.
 
     Args:
-        board: the tour's own: whatever is in its state directory is thrown away.
+        board: the tour's own board, whose state directory will be cleared.
     """
 
     def __init__(self, board: Board) -> None:
@@ -45,7 +45,7 @@ class Stage:
 
     @property
     def folder(self) -> Path:
-        """For what belongs to nobody's identity: the CA, the thief's board, the software key."""
+        """For what does not belong to an identity: the CA, the thief's board, the software key."""
         return make_private_folder(_stage(self.board.settings))
 
     @property
@@ -55,13 +55,13 @@ class Stage:
         return DemoCa(make_private_folder(self.folder / "ca"))
 
     def key(self, name: str) -> Identity:
-        """An identity with a key that the TPM made."""
+        """Return an identity with a key that the TPM made."""
         if name in self.board.identities.names():
             return self.board.identities.get(name)
         return create_key(self.board, name, Algorithm.EC_P256)
 
     def request(self, name: str) -> bytes:
-        """Its certificate request, PEM."""
+        """Return an identity's certificate request as PEM."""
         from tpmconsole.x509.request_spec import RequestSpec
 
         identity = self.key(name)
@@ -72,7 +72,7 @@ class Stage:
         return make_request(self.board, name, RequestSpec(f"CN={name},O=Demo", san, role))
 
     def certify(self, name: str) -> Judgement:
-        """Let the CA sign its request, and install what comes back."""
+        """Let the CA sign an identity's request, and install the certificate."""
         from cryptography import x509
 
         request = x509.load_pem_x509_csr(self.request(name))
@@ -82,13 +82,13 @@ class Stage:
         return judgement
 
     def certified(self, name: str) -> Identity:
-        """An identity that can be used."""
+        """Return an identity that has a certificate."""
         if not self.key(name).has_certificate:
             self.certify(name)
         return self.board.identities.get(name)
 
     def server(self) -> SessionStatus:
-        """The server, listening."""
+        """Return the server's session, which is listening."""
         from tpmconsole.session.spec import SessionSpec
 
         for one in self.board.sessions.list():
@@ -99,7 +99,7 @@ class Stage:
 
     @contextmanager
     def second_tpm(self) -> Iterator[Board]:
-        """The thief's board with a simulated TPM of its own, which runs only as long as this."""
+        """The thief's board, with its own simulated TPM, which runs only within this context."""
         settings = replace(_thief(self.board.settings), simulate=True, tcti=None)
         self.thief = Board(settings)
         try:
@@ -109,19 +109,19 @@ class Stage:
             self.thief = None
 
     def hurry(self) -> None:
-        """Let whatever waits for a TPM fail at once; nothing more can be done here afterwards."""
+        """Let everything that waits for a TPM fail at once; the stage cannot be used after this."""
         self.board.tpm.close()
         if self.thief is not None:
             self.thief.tpm.close()
 
 
 def clear(settings: Settings) -> None:
-    """End and take away what a tour has left in its state directory, and give its TPM a new life.
+    """End and remove what a tour has left in its state directory, and reset its simulated TPM.
 
-    A real TPM needs nothing: the tour keeps no key in it.
+    A real TPM needs no reset: the tour keeps no key in it.
 
     Raises:
-        ConsoleError: something does not end.
+        ConsoleError: a session or the simulator does not end, or a folder cannot be removed.
     """
     from tpmconsole.session.manager import SessionManager
     from tpmconsole.tpm.simulator import Simulator

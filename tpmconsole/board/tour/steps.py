@@ -1,6 +1,6 @@
-"""What the first steps of the tour really do: from the chip to the handshake.
+"""The functions of the tour's first steps, from the chip to the handshake.
 
-Each step answers with what came of it.
+Each returns what it has measured.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _CLIENT_S = 15.0
 
 
 def meet(stage: Stage) -> Outcome:
-    """The chip, and its self-test."""
+    """Show the chip and its self-test."""
     health = stage.board.status()
     begun = time.perf_counter()
     test, _ = stage.board.self_test(full=True)
@@ -51,18 +51,18 @@ def meet(stage: Stage) -> Outcome:
             Finding(
                 "Kind",
                 "SIMULATED" if health.simulated else "REAL",
-                "a program that answers as a chip does; it protects nothing"
+                "a program that answers like a chip; it protects nothing"
                 if health.simulated
                 else f"a chip on this board ({health.tcti})",
             ),
-            Finding("Self-test", SELF_TEST[test.result], f"by its own word, after {time_taken}"),
-            Finding("So", "", "go on: it works" if passed else f"it answers 0x{test.code:x}"),
+            Finding("Self-test", SELF_TEST[test.result], f"as the chip reports, in {time_taken}"),
+            Finding("Result", "", "the chip works" if passed else f"it answers 0x{test.code:x}"),
         )
     )
 
 
 def make_key(stage: Stage) -> Outcome:
-    """A key, made in the TPM."""
+    """Make a key in the TPM."""
     begun = time.perf_counter()
     device = stage.key(DEVICE)
     time_taken = took(begun)
@@ -72,14 +72,14 @@ def make_key(stage: Stage) -> Outcome:
         (
             Finding("New key", "OK", f"{key.algorithm}, for the device {DEVICE}, in {time_taken}"),
             Finding("Public half", "", f"SHA-256 {short(public)}"),
-            Finding("Private half", "INSIDE", "nobody has seen it, not even this program"),
+            Finding("Private half", "INSIDE", "no one has seen it, not even this program"),
             Finding("The chip says", "", ", ".join(one for one in key.attributes if "TPM" in one)),
         )
     )
 
 
 def read_file(stage: Stage) -> Outcome:
-    """What is in the key's file."""
+    """Show what the key's file contains."""
     pem = content(stage.key(DEVICE).folder / "key.pem")
     key = keyfile.parse(pem)
     first = pem.decode("ascii").splitlines()[0]
@@ -87,20 +87,20 @@ def read_file(stage: Stage) -> Outcome:
         (
             Finding("First line", "", first),
             Finding("Size", "", f"{len(pem)} bytes"),
-            Finding("Public half", "", f"{len(key.public)} bytes, for everybody"),
+            Finding("Public half", "", f"{len(key.public)} bytes, for everyone"),
             Finding(
                 "Private half",
                 "WRAPPED",
                 f"{len(key.private)} bytes, encrypted: ... {key.private[-10:].hex(' ')}",
             ),
             Finding("A key in it?", *key_in(pem)),
-            Finding("Good for", "", "this one chip: it can unwrap the key, and uses it inside"),
+            Finding("Works in", "", "only this chip: it unwraps the key and uses it inside"),
         )
     )
 
 
 def ask(stage: Stage) -> Outcome:
-    """The certificate request."""
+    """Make the certificate request."""
     stage.key(DEVICE)
     begun = time.perf_counter()
     pem = stage.request(DEVICE)
@@ -112,7 +112,7 @@ def ask(stage: Stage) -> Outcome:
             Finding("Name", "", name_text(request.subject)),
             Finding("Public half", "", f"SHA-256 {short(key_fingerprint(request.public_key()))}"),
             Finding("Signature", "", f"by the chip; the whole request took {time_taken}"),
-            Finding("Checked", "OK" if good else "NO", "with nothing but the public half"),
+            Finding("Checked", "OK" if good else "NO", "with only the public half"),
             Finding(
                 "Request",
                 "",
@@ -123,7 +123,7 @@ def ask(stage: Stage) -> Outcome:
 
 
 def certify(stage: Stage) -> Outcome:
-    """The certificate."""
+    """Certify the device and install the certificate."""
     judgement = stage.certify(DEVICE)
     leaf = judgement.leaf
     assert leaf is not None  # noqa: S101 - it has been installed
@@ -134,15 +134,13 @@ def certify(stage: Stage) -> Outcome:
             Finding("Issued by", "", name_text(leaf.issuer)),
             Finding("Valid until", "", f"{leaf.not_valid_after_utc:%Y-%m-%d %H:%M} UTC"),
             Finding("Fingerprint", "", f"SHA-256 {short(fingerprint(leaf))}"),
-            Finding(
-                "Installed", "OK", f"after {good} of {len(judgement.verdicts)} checks were good"
-            ),
+            Finding("Installed", "OK", f"after {good} of {len(judgement.verdicts)} checks passed"),
         )
     )
 
 
 def shake_hands(stage: Stage) -> Outcome:
-    """A mutual-TLS connection between two sessions."""
+    """Make a mutual-TLS connection between two sessions."""
     from tpmconsole.session.spec import SessionSpec
     from tpmconsole.session.status import State
     from tpmconsole.system.processes import wait_for
@@ -173,7 +171,7 @@ def shake_hands(stage: Stage) -> Outcome:
             Finding("Encryption", "", facts.cipher or "-"),
             Finding("Device saw", "", facts.peer.subject),
             Finding("They said", "", f"PING 1, PONG 1 ({facts.messages} message)"),
-            Finding("A signature", "", f"by the chip takes {signed}, with loading the key"),
+            Finding("A signature", "", f"by the chip takes {signed}, including key loading"),
         ),
         _HANDSHAKE,
     )
@@ -183,23 +181,23 @@ FILE_BYTES = 64 * 1024
 
 
 def took(begun: float) -> str:
-    """The time since ``begun``, a ``time.perf_counter()``."""
+    """Format the time since ``begun``, a ``time.perf_counter()``."""
     seconds = time.perf_counter() - begun
     return f"{seconds:.1f} s" if seconds >= 1 else f"{seconds * 1000:.0f} ms"
 
 
 def short(digest: str) -> str:
-    """The beginning of a fingerprint: enough to compare two at a glance."""
+    """Shorten a fingerprint, still long enough to compare two at a glance."""
     return f"{digest[:4]} {digest[4:8]} {digest[8:12]} {digest[12:16]} ..."
 
 
 def content(path: Path) -> bytes:
-    """A file's content."""
+    """Read a file."""
     return read_bounded(path, FILE_BYTES)
 
 
 def digest_of(path: Path) -> str:
-    """SHA-256 over a file, short."""
+    """The shortened SHA-256 of a file."""
     return short(hashlib.sha256(content(path)).hexdigest())
 
 
@@ -209,9 +207,9 @@ def source(path: Path) -> KeyRef:
 
 
 def key_in(pem: bytes) -> tuple[str, str]:
-    """Whether a file gives away a private key: tried with what every program reads keys with."""
+    """Check whether a file reveals a private key, as any program would try to read it."""
     try:
         load_pem_private_key(pem, None)
     except ValueError:
-        return "NOT FOUND", "a program that reads private keys finds none in it"
+        return "NOT FOUND", "a program that reads private keys finds no key"
     return "FOUND", "a program that reads private keys has it at once"

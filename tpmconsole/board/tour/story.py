@@ -1,4 +1,4 @@
-"""What the tour tells, step by step, in plain words; ``acts`` and ``thefts`` do it."""
+"""The texts of the tour, step by step; ``steps`` and ``thefts`` hold the functions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tpmconsole.finding import Finding
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What really happened in a step: all of it measured or answered just now.
+    """What happened in a step, as it was measured just now.
 
     Attributes:
-        shown: line by line.
+        shown: the lines to show.
         diagram: a drawing in ASCII, at most 76 columns wide.
     """
 
@@ -23,13 +23,13 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of the tour.
+    """A step of the tour.
 
     Attributes:
-        act: the function that does it, as ``module.name`` in this package.
+        act: its function, as ``module.name`` in this package.
         title: a few words.
         text: what is about to happen, and why it matters.
-        doing: the same while it happens, for a status line.
+        doing: what is happening, for the status line while it runs.
     """
 
     act: str
@@ -38,7 +38,7 @@ class Step:
     doing: str
 
     def to_json(self, number: int, outcome: Outcome) -> dict[str, Any]:
-        """The step and what happened, as ``tour --json`` prints it, one a line."""
+        """The step and its outcome, as ``tour --json`` prints it, one step a line."""
         return {
             "step": number,
             "title": self.title,
@@ -50,18 +50,18 @@ class Step:
         }
 
 
-# Below the state directory of whoever gives the tour.
+# Below the state directory of the console or command that runs the tour.
 FOLDER = "tour"
 
 TITLE = "The guided tour: a key that cannot be stolen"
 WELCOME = (
-    "Every device that talks to a server has to prove who it is. It does so with a private key, "
-    "and whoever has that key is the device, as far as anybody can tell.",
-    "Most devices keep the key in a file. A file can be copied: by somebody who breaks in over the "
-    "network, who unsolders the memory, or who once had a backup in his hands. An encrypted disk "
-    "helps while the device is off; while it runs, the key is in its memory.",
-    "A TPM changes that. In ten steps you see a key made in one, used, and then stolen. Nothing is "
-    "staged: every step is done here and now, and what you read is what came of it.",
+    "Every device that talks to a server must prove who it is. It does so with a private key, and "
+    "anyone who has that key can impersonate the device.",
+    "Most devices keep the key in a file. A file can be copied by anyone who breaks in over the "
+    "network, unsolders the memory or finds an old backup. An encrypted disk helps while the "
+    "device is off; while it runs, the key is in its memory.",
+    "A TPM changes that. In ten steps you see a key made in a TPM, used, and then stolen. Nothing "
+    "is staged: every step is done here and now, and you read its real results.",
 )
 
 STEPS = (
@@ -69,78 +69,78 @@ STEPS = (
         "steps.meet",
         "A chip that keeps secrets",
         "A Trusted Platform Module, TPM for short, is a small chip beside the processor. It makes "
-        "keys, guards them and uses them. You give it something to sign and get a signature back, "
-        "and never the key. First it is told to test itself, all of itself.",
+        "keys, protects them and uses them. You give it something to sign and get a signature "
+        "back, but never the key. The first step is a full self-test.",
         "the chip tests itself",
     ),
     Step(
         "steps.make_key",
-        "A key is born inside",
-        "Usually a program makes a private key and writes it to a disk. Here the chip does it, "
-        "from its own source of chance. Only the public half comes out: everybody may know that "
-        "one, it serves to check signatures and cannot make any.",
+        "The chip makes a key",
+        "Usually a program makes a private key and writes it to a disk. Here the chip makes it, "
+        "from its own random numbers. Only the public half comes out. Everyone may know that half: "
+        "it can check signatures but cannot make them.",
         "the chip makes a key",
     ),
     Step(
         "steps.read_file",
         "What the file holds, and what it does not",
-        "The chip has little memory. So it hands the new key out, but wrapped: encrypted for "
-        "itself, with a secret that never leaves it. The board keeps that as a file like any "
-        "other. Let us read it as a thief would.",
+        "The chip has little memory, so it hands out the new key, but wrapped: encrypted with a "
+        "secret that never leaves the chip. The board stores the wrapped key in an ordinary file. "
+        "Let us read it as a thief would.",
         "reading the file",
     ),
     Step(
         "steps.ask",
         "The device asks for a certificate",
-        "A public key does not say whose it is. So the device writes a request: its name and its "
-        "public key, signed by the chip. The signature proves that it has the private half. "
-        "Nothing secret is in it, so it may travel by any way.",
+        "A public key does not name its owner. So the device writes a request: its name and public "
+        "key, signed by the chip. The signature proves that it has the private half. The request "
+        "holds no secret, so any channel will do.",
         "the chip signs the request",
     ),
     Step(
         "steps.certify",
         "An authority answers",
-        "A certification authority (CA) looks at the request and signs a certificate: this name "
-        "belongs to this key. It never saw the private half and did not need to. The CA of this "
-        "tour was made for it a moment ago; nobody else trusts it.",
+        "A certification authority (CA) checks the request and signs a certificate: this name "
+        "belongs to this key. It has never seen the private half and does not need it. This CA "
+        "was made for the tour a moment ago; no one else trusts it.",
         "the CA signs",
     ),
     Step(
         "steps.shake_hands",
         "Both sides prove who they are",
-        "The device calls a server, by mutual TLS: each side shows its certificate and signs what "
-        "both have said so far.",
+        "The device connects to a server with mutual TLS: each side shows its certificate and "
+        "signs everything that both have sent so far.",
         "device and server shake hands",
     ),
     Step(
         "thefts.turn_away",
-        "A stranger knocks",
-        "Now somebody calls the same server who speaks TLS as well as the device does, but has no "
-        "certificate. Without one there is nothing to sign with, and nobody to be.",
-        "a stranger calls the server",
+        "A stranger connects",
+        "Now a stranger connects to the same server. The stranger speaks TLS as well as the device "
+        "does, but has no certificate, and so cannot prove any identity.",
+        "a stranger connects to the server",
     ),
     Step(
         "thefts.steal",
         "The theft",
         "A thief has copied the device's whole disk: the key file, byte for byte, and the "
-        "certificate. His own board has a TPM, too: a second one, simulated, with a life of its "
-        "own. He tells it to sign with the stolen key.",
+        "certificate. The thief's board has its own TPM: a second, simulated one. It is asked to "
+        "sign with the stolen key.",
         "the thief tries the key on a second TPM",
     ),
     Step(
         "thefts.steal_software",
         "The same with a key in a file",
-        "A second device was built the usual way: its private key lies in a file, and no chip is "
-        "behind it. Its certificate is from the same CA. The thief copies both files, goes home, "
-        "and calls the server.",
-        "the thief calls the server",
+        "A second device was built the usual way: its private key is in a file, without a chip. "
+        "Its certificate is from the same CA. The thief copies both files, goes home and connects "
+        "to the server.",
+        "the thief connects to the server",
     ),
     Step(
         "thefts.deliver",
         "How keys get onto a thousand devices",
-        "Whoever makes devices can give them keys in three ways. Each of them has just been used "
-        "once with this chip. They differ in who could have kept a copy, and so in whom the maker "
-        "has to trust.",
+        "There are three ways to give keys to devices. Each has just been used once with this "
+        "chip. They differ in who could have kept a copy, and therefore in the people that the "
+        "maker must trust.",
         "three ways into the chip",
     ),
 )

@@ -1,4 +1,4 @@
-"""Calling the tour's server as anybody could: with Python's ssl and no TPM."""
+"""Connect to the tour's server as anyone could: with Python's ssl and without a TPM."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError
 
 PATIENCE_S = 10.0
-# So long a server that turns a stranger away has time to say so before we speak.
+# How long to wait for the refusal of a server before anything is sent to it.
 REFUSAL_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What came of a call.
+    """The result of a connection.
 
     Attributes:
-        welcome: the server talks to us.
-        text: its answer, or OpenSSL's word for its refusal.
-        version: of TLS.
+        welcome: whether the server accepted the client.
+        text: its answer, or OpenSSL's reason for the refusal.
+        version: the version of TLS.
     """
 
     welcome: bool
@@ -30,15 +30,15 @@ class Answer:
 
 
 def knock(address: str, root: str, credentials: tuple[Path, Path] | None) -> Answer:
-    """Call a server, and say ``PING 1``.
+    """Connect to a server and send ``PING 1``.
 
     Args:
         address: ``HOST:PORT``.
-        root: the certificate that the server's is checked by, PEM.
-        credentials: certificate and private key; None for a caller without.
+        root: the trust anchor for the server's certificate, PEM.
+        credentials: certificate and private key; None for a client without a certificate.
 
     Raises:
-        ConsoleError: nobody answers there.
+        ConsoleError: the server does not answer.
     """
     from tpmconsole.session.tls.context import bare_context
 
@@ -54,19 +54,19 @@ def knock(address: str, root: str, credentials: tuple[Path, Path] | None) -> Ans
         ):
             return _talk(tls, refused_at_once=credentials is None)
     except ssl.SSLError as error:
-        return Answer(False, (error.reason or "it broke off").replace("_", " ").lower())
+        return Answer(False, (error.reason or "connection lost").replace("_", " ").lower())
     except OSError as error:
         raise ConsoleError(
             "Server not reached",
             f"{address}: {error.strerror or error}",
-            "start the tour over",
+            "start the tour again",
         ) from error
 
 
 def _talk(tls: ssl.SSLSocket, *, refused_at_once: bool) -> Answer:
     if refused_at_once:
-        # With TLS 1.3 a client without a certificate learns of its refusal only when it listens
-        # (RFC 8446, 4.4.2.4); what it sent meanwhile might make the connection break off first.
+        # With TLS 1.3, a client without a certificate learns of the refusal only when it reads
+        # (RFC 8446, 4.4.2.4). If it sent data before, the connection might be reset first.
         tls.settimeout(REFUSAL_S)
         try:
             if not tls.recv(1):

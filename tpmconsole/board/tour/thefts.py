@@ -1,4 +1,4 @@
-"""What the tour's later steps really do: strangers, thieves, and ways into the chip."""
+"""The functions of the tour's later steps: strangers, thieves, and ways into the chip."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SUBJECT = f"CN={SOFTWARE_DEVICE},O=Demo"
 
 
 def turn_away(stage: Stage) -> Outcome:
-    """A client without a certificate."""
+    """Connect without a certificate."""
     server = stage.server()
     begun = time.perf_counter()
     answer = knock(server.address, _root(stage), None)
@@ -42,24 +42,24 @@ def turn_away(stage: Stage) -> Outcome:
     return Outcome(
         (
             Finding("Stranger", "REFUSED", f"after {time_taken}"),
-            Finding("He was told", "", answer.text),
+            Finding("Reason given", "", answer.text),
             Finding(
-                "Server noted", "", f"{noted[-1]['title']}: {noted[-1]['cause']}" if noted else "-"
+                "Server log", "", f"{noted[-1]['title']}: {noted[-1]['cause']}" if noted else "-"
             ),
-            Finding("He got", "", "no answer: the server speaks to nobody it does not know"),
+            Finding("Data", "", "no answer: the server only talks to known clients"),
         )
     )
 
 
 def steal(stage: Stage) -> Outcome:
-    """The key file on a second TPM."""
+    """Try the key file on a second TPM."""
     original = stage.certified(DEVICE).folder / "key.pem"
     with stage.second_tpm() as thief:
         loot = _copied(original, thief.settings.state / "loot")
         try:
             health = thief.status()
-        except ConsoleError as error:  # a board with a chip need not have the simulator
-            none = Finding("His TPM", "NONE", f"{error.cause}; {error.remedy}")
+        except ConsoleError as error:  # a board with a chip might lack the simulator
+            none = Finding("Thief's TPM", "NONE", f"{error.cause}; {error.remedy}")
             return Outcome((_compared(original, loot), none))
         there = _signing(lambda: thief.tpm.sign(source(loot), bytes(32), "sha256", "ecdsa"))
     here = _signing(lambda: stage.board.tpm.sign(source(original), bytes(32), "sha256", "ecdsa"))
@@ -67,9 +67,9 @@ def steal(stage: Stage) -> Outcome:
         (
             _compared(original, loot),
             Finding(
-                "His TPM",
+                "Thief's TPM",
                 SELF_TEST[health.self_test.result],
-                f"{chip_words(health)}, as good a chip as the device's",
+                f"{chip_words(health)}, as good as the device's",
             ),
             Finding("Signs there?", *there),
             Finding("Signs here?", *here),
@@ -78,7 +78,7 @@ def steal(stage: Stage) -> Outcome:
 
 
 def steal_software(stage: Stage) -> Outcome:
-    """A key of software's, stolen."""
+    """Steal a key that is in a file, and use it."""
     certificate, key = _software_device(stage)
     home = stage.folder / "home"
     taken_certificate, taken_key = (_copied(one, home) for one in (certificate, key))
@@ -87,23 +87,23 @@ def steal_software(stage: Stage) -> Outcome:
     answer = knock(server.address, _root(stage), (taken_certificate, taken_key))
     time_taken = took(begun)
     met = (
-        ("WORKS", f"{answer.text} in {time_taken}: the server welcomes {_SUBJECT}")
+        ("WORKS", f"{answer.text} in {time_taken}: the server accepts {_SUBJECT}")
         if answer.welcome
         else ("REFUSED", answer.text)
     )
-    so = "it was the thief. The server cannot know, today or ever."
+    so = "it was the thief. The server can never know."
     return Outcome(
         (
             _compared(key, taken_key),
             Finding("A key in it?", *key_in(content(taken_key))),
-            Finding("He calls", *met),
-            Finding("But", "", so if answer.welcome else "the theft did not help him"),
+            Finding("Thief calls", *met),
+            Finding("But", "", so if answer.welcome else "the theft was useless"),
         )
     )
 
 
 def _software_device(stage: Stage) -> tuple[Path, Path]:
-    """Certificate and key of a device that keeps its key in a file."""
+    """Make the certificate and the key of a device that keeps its key in a file."""
     folder = make_private_folder(stage.folder / "software")
     certificate, key_file = folder / "certificate.pem", folder / "key.pem"
     if not certificate.exists():
@@ -133,7 +133,7 @@ def _copied(file: Path, folder: Path) -> Path:
 
 
 def _signing(sign: Callable[[], bytes]) -> tuple[str, str]:
-    """Whether a TPM signs, in words; also what it said where it refuses."""
+    """Sign with a TPM, and return the state and the text to show: its error if it refuses."""
     begun = time.perf_counter()
     try:
         signature = sign()
@@ -149,7 +149,7 @@ def _root(stage: Stage) -> str:
 
 
 def deliver(stage: Stage) -> Outcome:
-    """Three ways to get keys onto devices, each gone once."""
+    """Use each of the three ways to get keys onto devices once."""
     return Outcome((*_shared(stage), *_one_each(stage), *_born_inside(stage)))
 
 
@@ -161,7 +161,7 @@ def _shared(stage: Stage) -> tuple[Finding, ...]:
             "1 Shared",
             "1 KEY",
             f"2 devices, {len(devices)} key ({short(sorted(devices)[0])}): made in an office, put "
-            "into every device. Who leaks it leaks all of them. You trust everybody on its way.",
+            "into every device. One leak exposes them all. You trust everyone who handles it.",
         ),
     )
 
@@ -174,8 +174,8 @@ def _one_each(stage: Stage) -> tuple[Finding, ...]:
         Finding(
             "2 One each",
             "A COPY",
-            f"{short(fingerprint)}, made in the factory; the chip says '{origin}'. A leak costs "
-            "one device. The factory's copy signs as it: "
+            f"{short(fingerprint)}, made in the factory; the chip says '{origin}'. A leak exposes "
+            "one device. The factory's copy can sign: "
             f"{'yes' if copy_signs else 'no'}. You trust the factory, its disks and its people.",
         ),
     )
@@ -190,14 +190,14 @@ def _born_inside(stage: Stage) -> tuple[Finding, ...]:
             "3 In the chip",
             "NO COPY",
             f"{short(fingerprint)}, at the first start; the chip says "
-            f"'{_origin(key.area.origin)}'. Only the request left the device. You trust the "
-            "chip, and nobody else.",
+            f"'{_origin(key.area.origin)}'. Only the request left the device. You trust only the "
+            "chip.",
         ),
     )
 
 
 def _taken_in(stage: Stage, key: ec.EllipticCurvePrivateKey) -> tuple[str, str]:
-    """Import a key into the TPM; its fingerprint, and where the TPM says that it is from."""
+    """Import a key into the TPM; return its fingerprint, and its origin according to the TPM."""
     der = key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     made = keyfile.parse(stage.board.tpm.import_key(der, Algorithm.EC_P256))
     return key_fingerprint(made.public_key()), _origin(made.area.origin)

@@ -28,11 +28,12 @@ from tpmconsole.session.directory import (
     session_of,
     with_given,
 )
-from tpmconsole.session.events import QuietLog
+from tpmconsole.session.memory_folder import make_memory_folder
 from tpmconsole.session.ownership import hold_lock
 from tpmconsole.session.process.lifecycle import Session
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.system.processes import boot_id, start_time
+from tpmconsole.system.rates import QuietLog
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.worker import protocol
 
@@ -118,7 +119,10 @@ def _places(arguments: list[str]) -> tuple[str, Path, Path, SessionConfig]:
     """
     if arguments[0] != "--service":
         folder = Path(arguments[0])
-        return folder.name, folder, folder / STATE, read_order(folder)
+        order = read_order(folder)
+        if order.memory is not None and not make_memory_folder(order.memory):
+            order = replace(order, memory=None)
+        return folder.name, folder, folder / STATE, order
     told = Path(os.environ["CREDENTIALS_DIRECTORY"])
     order = with_given(read_order(told), Path(arguments[1]))
     return session_of(order.unit or ""), told, Path(os.environ["STATE_DIRECTORY"]), order

@@ -3,9 +3,11 @@
 What ends a session and what does not, before the first message was answered:
 
 - an unknown host name, a server that is not to be trusted, one that refuses our certificate or
-  answers something else, and trouble with our own key end it: trying again changes nothing;
-- no answer, or a refused or broken connection, ends a session with a count (whoever started it
-  waits for its messages), and is tried again for ever by one without.
+  request or answers something else, and trouble with our own key end it: trying again changes
+  nothing;
+- no answer, also of the name servers, a refused or broken connection, or a server in trouble (HTTP
+  5xx) ends a session with a count (whoever started it waits for its messages), and is tried again
+  for ever by one without.
 
 Once a message has been answered, everything is tried again: for ever, or with a count at most
 ``TRIES`` times in a row. Where a number of retries is asked for, it rules in both cases. The
@@ -24,12 +26,15 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.inputs import without_zone
+from tpmconsole.session.process.http_client import ServerTroubleError, check_status
 from tpmconsole.session.process.line_protocol import content_length, get_request, response_status
 from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import connect
 from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
-from tpmconsole.session.tls.errors import Peer, is_about_trust
+from tpmconsole.session.tls.errors import is_about_trust, renegotiation_refused
+from tpmconsole.session.tls.peer import Peer
 
 CONNECT_S = 10.0
 ANSWER_S = 15.0
@@ -52,6 +57,18 @@ def backoff_s(failures: int) -> float:
     # Not a secret: spreading only.
     spread = random.uniform(1 - SPREAD, 1)  # noqa: S311
     return float(min(longest, LONGEST_WAIT_S) * spread)
+
+
+def _is_hopeless(error: BaseException) -> bool:
+    """Whether trying again without a change on either side is useless."""
+    if isinstance(error, ServerTroubleError) or _is_answerless(error):
+        return False
+    return isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
+
+
+def _is_answerless(error: BaseException) -> bool:
+    """Whether no name server answers, as while the network comes up (EAI_AGAIN)."""
+    return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
 class Client:
@@ -99,11 +116,10 @@ class Client:
     def _is_final(self, error: BaseException) -> bool:
         self._failures += 1
         spec = self._spec
-        if self._sent == 0:
-            hopeless = isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
-            if hopeless or (spec.count is not None and spec.retries is None):
-                return True
-        limit = TRIES if spec.retries is None and spec.count is not None else spec.retries
+        is_counted = spec.count is not None and spec.retries is None
+        if self._sent == 0 and (is_counted or _is_hopeless(error)):
+            return True
+        limit = TRIES if is_counted else spec.retries
         return limit is not None and self._failures > limit
 
     async def _wait_after(self, trouble: ConsoleError) -> None:
@@ -123,7 +139,7 @@ class Client:
         self._live.event("connecting", address=spec.address)
         self._proved = False
         wire = await connect(spec.host, spec.port, CONNECT_S)
-        stream = TlsStream(wire, running.ready, running.thread, spec.host)
+        stream = TlsStream(wire, running.ready, running.thread, without_zone(spec.host))
         why = "by an error"
         try:
             await stream.handshake(HANDSHAKE_S)
@@ -135,6 +151,10 @@ class Client:
             why = "by us"
         except asyncio.CancelledError:
             why = "by us"
+            raise
+        except (OSError, EOFError, ConsoleError) as error:
+            if stream.is_asked_anew:
+                raise renegotiation_refused(self._peer()) from error
             raise
         finally:
             told = self._live.facts.connections
@@ -159,7 +179,8 @@ class Client:
                         "check that a line server listens there, or use {}",
                     ),
                 )
-            self._told(stream, text, line.decode("ascii"), start)
+            self._tell(stream, text, line.decode("ascii"), start)
+            self._succeeded()
             if self._done or self._spec.interval_s > KEEP_S:
                 return
             await self._pause()
@@ -170,7 +191,10 @@ class Client:
         async with asyncio.timeout(ANSWER_S):
             await stream.write(get_request(self._spec.address, self._spec.path))
             status = await self._response(stream)
-        self._told(stream, f"GET {self._spec.path}", f"HTTP {status}", start)
+        request = f"GET {self._spec.path}"
+        self._tell(stream, request, f"HTTP {status}", start)
+        check_status(status, request, self._peer())
+        self._succeeded()
 
     async def _response(self, stream: TlsStream) -> int:
         """Read a response to its end; returns its status."""
@@ -204,9 +228,11 @@ class Client:
         finally:
             waiting.cancel()
 
-    def _told(self, stream: TlsStream, text: str, answer: str, start: float) -> None:
+    def _succeeded(self) -> None:
         self._sent += 1
         self._failures = 0
+
+    def _tell(self, stream: TlsStream, text: str, answer: str, start: float) -> None:
         self._live.add(messages=1, bytes_in=stream.bytes_in, bytes_out=stream.bytes_out)
         stream.bytes_in = stream.bytes_out = 0
         elapsed = round((time.perf_counter() - start) * 1000, 2)

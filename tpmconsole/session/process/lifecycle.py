@@ -15,7 +15,9 @@ from tpmconsole.session.directory import LOG_FILE, SessionConfig
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.status import SessionStatus
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.peer import Peer
+from tpmconsole.system.rates import bound_log
 from tpmconsole.tpm.auth import Auth
 
 if TYPE_CHECKING:
@@ -57,7 +59,7 @@ class Session:
         self._hangs = False
         self._reload: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self.live = Recorder(state, order.boot, facts)
+        self.live = Recorder(state, order.boot, facts, order.memory)
 
     async def run(self) -> ExitCode:
         """Do the work until it is done, fails, or SIGTERM or SIGINT come."""
@@ -162,7 +164,7 @@ class Session:
             self.live.trouble(kept, reload=False)
             return
         self._take(ready)
-        self.live.keep()  # before the event: who waits for that reads the facts next
+        self.live.keep(at_once=True)  # before the event: who waits for that reads the facts next
         self.live.event(
             "reloaded",
             subject=ready.leaf.subject.rfc4514_string(),
@@ -198,7 +200,7 @@ class Session:
 
     async def _changed(self, ready: Ready) -> None:
         self._take(ready)
-        self.live.keep()
+        self.live.keep(at_once=True)
         self.live.event("engine", engine=ready.choice.name, why=ready.choice.why)
 
     async def _keep(self) -> None:
@@ -207,7 +209,7 @@ class Session:
             self._watch_tpm()
             self._tell_signer()
             self.live.keep()
-            _bound_log()
+            bound_log(2, LOG_BYTES)  # which the TSS writes to, as long as a session lasts
 
     def _watch_tpm(self) -> None:
         hangs = self._thread.busy_s > HANGS_S
@@ -241,9 +243,3 @@ def _exit_code(error: ConsoleError) -> ExitCode:
     one may begin again by itself, as after any other failure.
     """
     return ExitCode.NO if error.needs in (None, "consent") else ExitCode.REFUSED
-
-
-def _bound_log() -> None:
-    # The TSS writes to standard error, which is the log, as long as a session lasts.
-    if os.fstat(2).st_size > LOG_BYTES:
-        os.ftruncate(2, 0)

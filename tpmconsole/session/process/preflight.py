@@ -27,7 +27,10 @@ from tpmconsole import clock
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.session.tls.bridge import Bridge, PublicKey, unavailable
 from tpmconsole.session.tls.context import Engine, EngineFailedError, bare_context, mismatch
-from tpmconsole.session.tls.errors import Peer, explain, own_certificate_refused
+from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.peer import Peer
+from tpmconsole.session.tls.refused import with_certificate
+from tpmconsole.session.tls.verification import own_certificate_refused
 from tpmconsole.system.files import read_bounded
 from tpmconsole.system.sha2 import SHA2
 
@@ -135,6 +138,8 @@ def prove_handshake(spec: SessionSpec, engine: Engine, chain: list[x509.Certific
     _give_throw_away_identity(theirs)
     try:
         _shake(*((theirs, ours) if server else (ours, theirs)))
+    except ssl.SSLCertVerificationError as error:
+        raise _failure(with_certificate(error, theirs), engine, spec.role) from error
     except (ssl.SSLError, OSError) as error:
         raise _failure(error, engine, spec.role) from error
 

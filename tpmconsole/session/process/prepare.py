@@ -25,8 +25,9 @@ from tpmconsole.session.tls.context import (
     make_context,
 )
 from tpmconsole.session.tls.engine import BRIDGE, EngineChoice, instead_of_provider
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls.errors import explain
 from tpmconsole.session.tls.openssl import BridgeError, avoid_provider
+from tpmconsole.session.tls.peer import Peer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,13 +47,18 @@ class Ready:
         context: ours, with certificate and key.
         engine: what signs for it.
         choice: which engine that is, and why.
-        leaf: our certificate.
+        chain: our certificate, then its intermediates.
     """
 
     context: ssl.SSLContext
     engine: Engine
     choice: EngineChoice
-    leaf: x509.Certificate
+    chain: tuple[x509.Certificate, ...]
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """Our certificate."""
+        return self.chain[0]
 
 
 class Preparation:
@@ -165,5 +171,6 @@ class Preparation:
             crl=Path(spec.crl) if spec.crl else None,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
+            signs_late=spec.signs_late,
         )
-        return Ready(context, engine, self.choice, chain[0])
+        return Ready(context, engine, self.choice, tuple(chain))

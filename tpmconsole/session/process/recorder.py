@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +14,15 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import write_facts
 from tpmconsole.session.events import EventLog, now, plain
-from tpmconsole.session.status import HandshakeTimes, LastError, PeerInfo, SessionStatus, State
+from tpmconsole.session.memory_folder import clear_memory_folder
+from tpmconsole.session.status import (
+    FILE,
+    HandshakeTimes,
+    LastError,
+    PeerInfo,
+    SessionStatus,
+    State,
+)
 from tpmconsole.session.tls.group import negotiated_group
 
 if TYPE_CHECKING:
@@ -19,6 +30,9 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 TIMES_KEPT = 256
+# How often the facts go to the disk: where they are in memory too, and where they are not.
+DISK_EVERY_S = 600.0
+DISK_ALONE_EVERY_S = 120.0
 
 
 class Recorder:
@@ -28,12 +42,17 @@ class Recorder:
         folder: where the session says how it is.
         boot: the kernel's name for this boot.
         facts: what it begins with.
+        memory: its folder in memory; None for none.
     """
 
-    def __init__(self, folder: Path, boot: str, facts: SessionStatus) -> None:
+    def __init__(
+        self, folder: Path, boot: str, facts: SessionStatus, memory: Path | None = None
+    ) -> None:
         self._folder = folder
+        self._memory = memory
         self._boot = boot
-        self._events = EventLog(folder)
+        self._events = EventLog(folder, memory)
+        self._kept_at = -math.inf
         self._times: deque[float] = deque(maxlen=TIMES_KEPT)
         self._written = facts
         self.facts = facts
@@ -50,7 +69,7 @@ class Recorder:
         """Begin a new state, and write it at once; the last one outlasts a power cut."""
         if self.facts.state != state:
             self.change(state=state, since=now())
-        self.keep(durable=state.ended)
+        self.keep(durable=state.ended, at_once=True)
 
     def fail(self, error: ConsoleError) -> None:
         """Come to a bad end."""
@@ -65,15 +84,50 @@ class Recorder:
         self.change(connections=0, waiting_for=None, retry_at=None)
         self.enter(State.STOPPED)
 
-    def keep(self, *, durable: bool = False) -> None:
-        """Write the facts where they have changed; a full disk does not end the session."""
+    def keep(self, *, durable: bool = False, at_once: bool = False) -> None:
+        """Write the facts where they have changed; a full disk does not end the session.
+
+        They go into memory, and to the disk now and then.
+
+        Args:
+            durable: they are to outlast a power cut.
+            at_once: somebody waits for them.
+        """
         if self.facts == self._written and not durable:
             return
+        if self.facts.state.ended:
+            # First: whoever finds nothing in memory any more finds the end on the disk.
+            self._write_to_disk(durable=True)
+            clear_memory_folder(self._memory, self._folder)
+            self._memory = None
+            return
+        in_memory = self._write_to_memory()
+        if in_memory:
+            self._written = self.facts
+        due = self._kept_at + (DISK_EVERY_S if in_memory else DISK_ALONE_EVERY_S)
+        if durable or (at_once and not in_memory) or time.monotonic() >= due:
+            self._write_to_disk(durable=durable)
+
+    def _write_to_disk(self, *, durable: bool) -> None:
         try:
             write_facts(self._folder, self._boot, self.facts, durable=durable)
-            self._written = self.facts
         except ConsoleError as error:
             LOG.warning("facts not written: %s", error)
+            return
+        self._written = self.facts
+        self._kept_at = time.monotonic()
+
+    def _write_to_memory(self) -> bool:
+        if self._memory is None:
+            return False
+        try:
+            write_facts(self._memory, self._boot, self.facts)
+        except ConsoleError:
+            # No room, or the place is gone: what is there must not be taken for the newest.
+            with suppress(OSError):
+                (self._memory / FILE).unlink()
+            return False
+        return True
 
     def event(self, event: str, **facts: Any) -> None:
         """Append an event."""
@@ -86,7 +140,7 @@ class Recorder:
         if error.exit_code == ExitCode.NO_TPM:
             self.change(waiting_for="tpm")
         if "final" in facts or "retry_in_s" in facts:
-            self.keep()  # before the event: who waits for that reads these next
+            self.keep(at_once=True)  # before the event: who waits for that reads these next
         self.event("error", **error.to_json(), **facts)
 
     def handshake(self, stream: TlsStream, peer: PeerInfo, **facts: Any) -> None:

@@ -6,17 +6,17 @@ import ssl
 from dataclasses import dataclass
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
-from tpmconsole.session.events import plain
 from tpmconsole.session.process.prepare import Ready
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.tls.engine import PROVIDER
-from tpmconsole.session.tls.errors import Peer, explain
+from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.peer import Peer
 from tpmconsole.session.tls.provider import GOOD_SINCE, version_numbers
+from tpmconsole.session.tls.verification import BAD_SIGNATURE
 
 HANDSHAKE_S = 30.0  # a slow chip needs a second or two for an RSA signature, and others may wait
-BAD_SIGNATURE = 7  # X509_V_ERR_CERT_SIGNATURE_FAILURE
 
 
 @dataclass(slots=True)
@@ -35,7 +35,7 @@ class Running:
     def peer(self, address: str) -> Peer:
         """Whoever is at the other end of a connection."""
         who = "client" if self.spec.role == "server" else "server"
-        return Peer(who, address, plain(self.ready.leaf.issuer.rfc4514_string()))
+        return Peer(who, address, self.ready.chain)
 
     def explain(self, error: BaseException, peer: Peer) -> ConsoleError:
         """What went wrong with a peer, for people."""

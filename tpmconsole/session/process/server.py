@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import ssl
 import time
 from functools import partial
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.inputs import address_text
 from tpmconsole.session.process.line_protocol import (
     HEADER_LINES,
     LINE_BYTES,
@@ -23,7 +23,8 @@ from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import Wire, listen
 from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
 from tpmconsole.session.status import State
-from tpmconsole.session.tls.errors import Peer
+from tpmconsole.session.tls.peer import Peer
+from tpmconsole.system.zones import name_text
 
 CLIENTS = 256
 IDLE_S = 600.0
@@ -71,8 +72,7 @@ class Server:
             listeners = await listen(spec.host, spec.port, BACKLOG)
         except OSError as error:
             raise self._running.explain(error, Peer("address", spec.address)) from error
-        host, port = listeners[0].getsockname()[:2]
-        self._live.change(address=address_text(host, port))
+        self._live.change(address=name_text(listeners[0].getsockname()))
         self._live.enter(State.RUNNING)
         self._live.event("listening", address=self._live.facts.address)
         try:
@@ -95,7 +95,7 @@ class Server:
                 )
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
-            client = self._running.peer(address_text(*name[:2]))
+            client = self._running.peer(name_text(name))
             self._accept(Wire(connection), client, source_of(name))
 
     def _accept(self, wire: Wire, client: Peer, source: str) -> None:
@@ -125,8 +125,12 @@ class Server:
             greeted = True
             self._live.handshake(stream, peer_facts(stream), client=client.address)
             await self._talk(stream, client)
-        except EOFError as error:
-            if not greeted:
+        except (EOFError, ssl.SSLEOFError, ConnectionError) as error:
+            if stream.is_silent:
+                # A load balancer's or a monitor's look whether somebody listens.
+                self._live.add(probes=1)
+            elif not greeted or not isinstance(error, EOFError):
+                why = "by an error"
                 self._live.trouble(running.explain(error, client))
         except TimeoutError as error:
             why = "it said nothing for too long"

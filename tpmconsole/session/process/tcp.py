@@ -13,6 +13,8 @@ import os
 import socket
 from contextlib import suppress
 
+from tpmconsole.system.zones import check_zone
+
 CHUNK_BYTES = 32 * 1024
 SEND_S = 30.0
 SHORTEST_CONNECT_S = 2.0  # time for a first packet that was lost: the kernel sends it again after 1
@@ -114,6 +116,7 @@ async def connect(host: str, port: int, patience_s: float) -> Wire:
     loop = asyncio.get_running_loop()
     trouble: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
     async with asyncio.timeout(patience_s):
+        check_zone(host)
         found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     for family, kind, number, _, address in found:
         connection = socket.socket(family, kind, number)
@@ -138,6 +141,7 @@ async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     Raises:
         OSError: there is none, or another program has the port on one of them.
     """
+    check_zone(host)
     found = await asyncio.get_running_loop().getaddrinfo(
         host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
     )
@@ -146,7 +150,9 @@ async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     for family, _, _, _, address in found:
         try:
             listener = socket.create_server(
-                (str(address[0]), int(address[1])), family=family, backlog=backlog
+                address,  # with the interface of a link-local one
+                family=family,
+                backlog=backlog,
             )
         except OSError as error:
             trouble = error

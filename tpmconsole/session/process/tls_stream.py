@@ -10,17 +10,23 @@ import asyncio
 import ssl
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from tpmconsole.session.process.hello import Hello, asks_again
+from tpmconsole.session.process.records import Records
+from tpmconsole.session.tls.refused import with_certificate
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tpmconsole.session.process.prepare import Ready
     from tpmconsole.session.process.signing_thread import SigningThread
     from tpmconsole.session.process.tcp import Wire
 
 _CHUNK = 16 * 1024
 _FAREWELL_S = 0.5
+
+_Answer = TypeVar("_Answer")
 
 
 class LineTooLongError(Exception):
@@ -39,6 +45,7 @@ class TlsStream:
 
     Attributes:
         handshake_ms: how long it took.
+        is_silent: nothing has come from the peer, not even a byte that is no TLS.
     """
 
     def __init__(
@@ -59,11 +66,18 @@ class TlsStream:
         self.tls = ready.context.wrap_bio(
             self._incoming, self._outgoing, server_side=host is None, server_hostname=host
         )
+        self._records = Records()
         self._buffer = bytearray()
         self._is_lent = False
         self.bytes_in = 0
         self.bytes_out = 0
         self.handshake_ms = 0.0
+        self.is_silent = True
+
+    @property
+    def is_asked_anew(self) -> bool:
+        """Whether the peer wanted to renegotiate (TLS 1.2), which OpenSSL has refused for us."""
+        return self._records.ask_anew
 
     async def handshake(self, timeout_s: float, hello_timeout_s: float | None = None) -> None:
         """Shake hands.
@@ -86,7 +100,7 @@ class TlsStream:
                 self._hello_timeout_s = hello_timeout_s
                 self._await_hello()
                 await self._receive_flight()
-            while not await self._try():
+            while not await self._lend(self._step):
                 self._take_note(await self._flush())
                 await self._receive_flight()
             await self._flush()
@@ -112,11 +126,12 @@ class TlsStream:
         if self._hello is not None:
             raise _ended()
 
-    async def _try(self) -> bool:
+    async def _lend(self, job: Callable[[], _Answer]) -> _Answer:
+        """Do in the signing thread what may sign."""
         # Given up while it waits, the thread goes on: then nobody else may touch the connection.
         self._is_lent = True
         try:
-            done = await self._thread.run(self._step, self._owner)
+            done = await self._thread.run(job, self._owner)
         except asyncio.CancelledError:
             raise
         except BaseException:
@@ -133,11 +148,16 @@ class TlsStream:
         except ssl.SSLWantReadError:
             return False
         except ssl.SSLError as error:
-            failure = self._engine.cause_of(error)
-            if failure is not None:
-                raise failure from None
+            self._raise_cause(error)
+            if isinstance(error, ssl.SSLCertVerificationError):
+                raise with_certificate(error, self.tls.context) from None
             raise
         return True
+
+    def _raise_cause(self, error: ssl.SSLError) -> None:
+        failure = self._engine.cause_of(error)
+        if failure is not None:
+            raise failure from None
 
     def _check_peer(self) -> None:
         # Not in later steps: they sign nothing, and a peer that has gone may have said why.
@@ -216,23 +236,42 @@ class TlsStream:
         self._wire.drop()
 
     async def _fill(self) -> None:
+        # A client that lets itself be asked for its certificate later may sign here (RFC 8446,
+        # 4.6.2).
+        signs = self.tls.context.post_handshake_auth
+        data = await self._lend(self._read_and_sign) if signs else self._read()
+        # Reading can make TLS answer, also a key update (4.6.3).
+        await self._flush()
+        if data is None:
+            await self._receive()
+            return
+        self.bytes_in += len(data)
+        self._buffer += data
+
+    def _read(self) -> bytes | None:
+        """What has come; None for nothing yet."""
         try:
             data = self.tls.read(_CHUNK)
         except ssl.SSLWantReadError:
-            # Reading can make TLS answer (a key update, RFC 8446, 4.6.3).
-            await self._flush()
-            await self._receive()
-            return
+            return None
         except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
             raise EOFError from error
         if not data:
             raise EOFError
-        self.bytes_in += len(data)
-        self._buffer += data
+        return data
+
+    def _read_and_sign(self) -> bytes | None:
+        try:
+            return self._read()
+        except ssl.SSLError as error:
+            self._raise_cause(error)
+            raise
 
     async def _receive(self) -> bytes:
         data = await self._wire.receive()
         if data:
+            self.is_silent = False
+            self._records.feed(data)
             self._incoming.write(data)
         else:
             self._incoming.write_eof()

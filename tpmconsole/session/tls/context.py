@@ -13,8 +13,15 @@ from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.session.tls.bridge import Bridge
 from tpmconsole.session.tls.crl import demand_unrevoked
-from tpmconsole.session.tls.errors import Peer, explain, is_peers_doing
-from tpmconsole.session.tls.openssl import BridgeError, BridgeUnavailable, remember_no_sessions
+from tpmconsole.session.tls.errors import explain, is_peers_doing
+from tpmconsole.session.tls.openssl import (
+    BridgeError,
+    BridgeUnavailable,
+    name_accepted_cas,
+    remember_no_sessions,
+)
+from tpmconsole.session.tls.peer import Peer
+from tpmconsole.session.tls.refused import notice_refusals
 
 _VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
 
@@ -161,6 +168,7 @@ def make_context(
     crl: Path | None,
     min_tls: str | None,
     max_tls: str | None,
+    signs_late: bool = False,
 ) -> ssl.SSLContext:
     """A context that always demands the peer's certificate.
 
@@ -169,6 +177,8 @@ def make_context(
         crl: file with lists of revoked certificates, PEM or DER; None for none.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for no limit.
+        signs_late: a client shows its certificate also where it is asked for it only in the middle
+            of a connection (TLS 1.3): then reading signs.
 
     Raises:
         ConsoleError: trust anchors, revocation lists, certificate or key cannot be used.
@@ -183,10 +193,14 @@ def make_context(
             f"{trust} holds no certificate that OpenSSL can read ({_reason(error)})",
             NextStep(Action.ADD_TRUST, text="add them again: {}"),
         ) from error
+    if server:
+        with suppress(BridgeUnavailable):  # then clients choose by themselves
+            name_accepted_cas(context, trust)
     if crl is not None:
         demand_unrevoked(context, crl)
     context.verify_mode = ssl.CERT_REQUIRED
     context.check_hostname = not server
+    context.post_handshake_auth = signs_late
     engine.install(context)
     return context
 
@@ -204,6 +218,8 @@ def bare_context(*, server: bool, min_tls: str | None, max_tls: str | None) -> s
     # The common name counts for nothing, also beside names of other kinds (RFC 9525, 6.3).
     context.hostname_checks_common_name = False
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
+    with suppress(BridgeUnavailable):  # then a refusal does not name the certificate
+        notice_refusals(context)
     if server:
         context.num_tickets = 0
         with suppress(BridgeUnavailable):  # the server itself refuses whoever resumes

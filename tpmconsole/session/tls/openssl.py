@@ -8,6 +8,7 @@ one.
 from __future__ import annotations
 
 import ctypes
+import os
 import ssl
 import sys
 from ctypes import POINTER, c_char_p, c_int, c_long, c_size_t, c_ubyte, c_uint, c_uint64, c_void_p
@@ -26,6 +27,8 @@ EcSign = ctypes.CFUNCTYPE(
 )
 # int priv_enc(int length, const uchar *from, uchar *to, RSA *key, int padding)
 RsaPrivateEncrypt = ctypes.CFUNCTYPE(c_int, c_int, _Bytes, _Bytes, c_void_p, c_int)
+# int verify_callback(int accepted, X509_STORE_CTX *store)
+VerifyCallback = ctypes.CFUNCTYPE(c_int, c_int, c_void_p)
 
 # name: (what it returns, what it takes); OpenSSL 3.0 to 3.5
 _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
@@ -71,11 +74,24 @@ _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "SSL_CTX_use_certificate_chain_file": (c_int, (c_void_p, c_char_p)),
     "SSL_CTX_use_PrivateKey": (c_int, (c_void_p, c_void_p)),
     "SSL_CTX_check_private_key": (c_int, (c_void_p,)),
+    "SSL_load_client_CA_file": (c_void_p, (c_char_p,)),
+    "SSL_CTX_set_client_CA_list": (None, (c_void_p, c_void_p)),
+    "OPENSSL_sk_num": (c_int, (c_void_p,)),
+    "OPENSSL_sk_value": (c_void_p, (c_void_p, c_int)),
+    "i2d_X509_NAME": (c_int, (c_void_p, c_void_p)),
+    "i2d_X509": (c_int, (c_void_p, c_void_p)),
+    "SSL_CTX_set_verify": (None, (c_void_p, c_int, VerifyCallback)),
+    "X509_STORE_CTX_get_current_cert": (c_void_p, (c_void_p,)),
+    "X509_STORE_CTX_get_error_depth": (c_int, (c_void_p,)),
+    "X509_STORE_CTX_get0_untrusted": (c_void_p, (c_void_p,)),
 }
 
 # openssl/ssl.h: SSL_CTX_set_session_cache_mode(3ossl) is a macro for this.
 _SSL_CTRL_SET_SESS_CACHE_MODE = 44
 _SSL_SESS_CACHE_OFF = 0
+# RFC 8446, 4.2.4: the list's length has two bytes, and so has that of each name.
+_MOST_CA_NAMES_BYTES = (1 << 16) - 1 - 64
+_NAME_LENGTH_BYTES = 2
 
 # What Python's verify_mode is to SSL_CTX_set_verify.
 _VERIFY_FLAGS = {ssl.CERT_NONE: 0, ssl.CERT_OPTIONAL: 1, ssl.CERT_REQUIRED: 3}
@@ -182,6 +198,32 @@ def remember_no_sessions(context: ssl.SSLContext) -> None:
     functions().SSL_CTX_ctrl(
         context_pointer(context), _SSL_CTRL_SET_SESS_CACHE_MODE, _SSL_SESS_CACHE_OFF, None
     )
+
+
+def name_accepted_cas(context: ssl.SSLContext, trust: str | os.PathLike[str]) -> None:
+    """Let a server tell its clients which CAs it accepts (RFC 8446, 4.2.4; RFC 5246, 7.4.4).
+
+    A client with several certificates chooses by these names. Where there are more than fit into
+    TLS's list, none is named, which means any.
+
+    Args:
+        trust: PEM file with the certificates of those CAs.
+
+    Raises:
+        BridgeUnavailable: the context's inside is not as CPython's is known to be.
+    """
+    library, pointer = functions(), context_pointer(context)
+    names = library.SSL_load_client_CA_file(os.fsencode(trust))
+    if not names:
+        library.ERR_clear_error()  # who loads the anchors themselves has the words for it
+        return
+    library.SSL_CTX_set_client_CA_list(pointer, names)  # which owns the list now
+    size = sum(
+        library.i2d_X509_NAME(library.OPENSSL_sk_value(names, number), None) + _NAME_LENGTH_BYTES
+        for number in range(library.OPENSSL_sk_num(names))
+    )
+    if size > _MOST_CA_NAMES_BYTES:
+        library.SSL_CTX_set_client_CA_list(pointer, None)
 
 
 def context_pointer(context: ssl.SSLContext) -> c_void_p:

@@ -89,6 +89,11 @@ class PublicArea:
         return attribute_words(self.attributes)
 
     @property
+    def is_sealed(self) -> bool:
+        """It is data to be given out, not a key (Part 1, 27.4)."""
+        return self.type == KEYEDHASH and not self.attributes & (SIGN | DECRYPT)
+
+    @property
     def has_noda(self) -> bool:
         """A wrong password does not count towards the lock-out."""
         return bool(self.attributes & NO_DA)

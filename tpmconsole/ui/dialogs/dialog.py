@@ -13,6 +13,7 @@ from textual.widgets import Static
 
 from tpmconsole.text import short
 from tpmconsole.ui.command import key_name
+from tpmconsole.ui.console import console_of
 
 Result = TypeVar("Result")
 
@@ -23,7 +24,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     """A modal dialog over the page.
 
     Args:
-        title: on the upper border.
+        title: shown on the upper border.
     """
 
     def __init__(self, title: str) -> None:
@@ -31,11 +32,11 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         self.heading = title
 
     def keys(self) -> tuple[tuple[str, str], ...]:
-        """Key and meaning, for the line at the bottom."""
+        """The keys and their meanings, for the line at the bottom."""
         return (("escape", "Back"),)
 
     def body(self) -> ComposeResult:
-        """The widgets between title and keys."""
+        """The widgets between the title and the keys."""
         raise NotImplementedError
 
     def compose(self) -> ComposeResult:
@@ -45,7 +46,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
             yield Static(self._key_line(), classes="dialog-keys")
 
     def show_key_line(self) -> None:
-        """Show the keys again after what they mean has changed."""
+        """Show the keys again after their meanings have changed."""
         self.query_one(".dialog-keys", Static).update(self._key_line())
 
     def _key_line(self) -> Content:
@@ -58,8 +59,11 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         if event.key == "escape":
             event.stop()
             self.dismiss(None)
+        elif event.key == "ctrl+c":  # as everywhere, it quits the console
+            event.stop()
+            console_of(self).obey(event.key)
         else:
             self.pressed(event)
 
     def pressed(self, event: events.Key) -> None:
-        """A key that nothing in the dialog wanted."""
+        """Handle a key that no widget in the dialog has handled."""

@@ -1,4 +1,4 @@
-"""What happened in a session, and what happens: scrolled, followed, filtered."""
+"""A dialog with the events of a session, to scroll, follow and filter."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from tpmconsole.session.events import EventReader
 
 POLL_S = 1.0
-# A flood is shown less often: two rows a second, or a whole list every few seconds, are what a
-# slow line carries beside everything else.
+# Many events are shown less often: besides everything else, a slow line can carry two rows a second
+# or a whole list every few seconds.
 ROWS_A_POLL = 2
 LONGEST_REST = 4
 
@@ -31,9 +31,9 @@ class EventsDialog(Dialog[None]):
     """The events of a session.
 
     Args:
-        session: its id.
-        reader: reads them, in a thread; closed with this.
-        found: what it has read until now.
+        session: the id of the session.
+        reader: reads them, in a thread; closed with the dialog.
+        found: the events that it has read so far.
     """
 
     def __init__(self, session: str, reader: EventReader, found: Iterable[dict[str, Any]]) -> None:
@@ -102,10 +102,10 @@ class EventsDialog(Dialog[None]):
             f"{shown.filter.name}: {place}{follows}"
         )
 
-    # New ones
+    # New events
 
     def _poll(self) -> None:
-        """Once a second, and only while somebody can see it."""
+        """Read new events, but only while the dialog is the current screen."""
         if self._reading or self.app.screen is not self:
             return
         if self._rest:

@@ -1,4 +1,4 @@
-"""Chooses a file: removable disks first, then the folders that people keep files in."""
+"""A dialog to choose a file: removable disks first, then the usual folders."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from textual.widgets import Static
 
 from tpmconsole.board.phrases import disks_words, size_words
 from tpmconsole.errors import ConsoleError
-from tpmconsole.inputs import user_path
+from tpmconsole.inputs import home_folder, user_path
 from tpmconsole.system.browse import Listing, list_folder
 from tpmconsole.system.disks import Disks, disks_in_time
 from tpmconsole.text import printable
@@ -38,6 +38,10 @@ class Row:
 
     Attributes:
         path: what Enter opens or chooses; None for the list of places.
+        folder: whether it is a folder.
+        name: as shown.
+        size: as shown.
+        about: what to know about it.
     """
 
     path: Path | None
@@ -48,11 +52,11 @@ class Row:
 
 
 class FilesSheet(Sheet[Path]):
-    """Answers with the path of a regular file. Every folder is read by a job, never waited for.
+    """Returns the path of a regular file. Folders are read by jobs, so the screen never waits.
 
     Args:
-        title: what it is chosen for.
-        typed: a path that was no good, to be typed again.
+        title: what the file is for.
+        typed: a path that did not work, to correct.
     """
 
     def __init__(self, title: str, typed: str = "") -> None:
@@ -120,7 +124,7 @@ class FilesSheet(Sheet[Path]):
         field = Field("path", "File", start, "PEM, DER or PKCS #7", check=check)
         self.app.push_screen(FormDialog("Type its path", [field]), go)
 
-    # What is listed
+    # The list
 
     @property
     def _app_console(self) -> Console:
@@ -131,7 +135,7 @@ class FilesSheet(Sheet[Path]):
         asked = self._asked
 
         def done(found: Any) -> None:
-            if self.is_attached and asked == self._asked:  # else the next one is on its way
+            if self.is_attached and asked == self._asked:  # else a newer list is being read
                 self._listed(folder, *found)
 
         def failed(error: ConsoleError) -> None:
@@ -147,7 +151,7 @@ class FilesSheet(Sheet[Path]):
         table = self.query_one(Table)
         table.present([])
         table.present([(row.name, row.size, row.about) for row in rows])
-        # Coming up again, the cursor stands on where we came from.
+        # After going up, the cursor is on the folder that was left.
         paths = [row.path for row in rows]
         table.move_cursor(row=paths.index(before) if before in paths else 0)
         self._say(about)
@@ -157,13 +161,13 @@ class FilesSheet(Sheet[Path]):
 
 
 def _typed_path(text: str) -> Path:
-    """What was typed; a whole path behind the folder that stood there counts alone."""
+    """Read a typed path; an absolute path after the folder that was filled in replaces it."""
     _, begins, rest = text.rpartition("//")
     return user_path(f"/{rest}" if begins else text)
 
 
 def _look_into(folder: Path | None) -> tuple[list[Row], str]:
-    """What to list, and the line above it; runs in a thread."""
+    """Return the rows and the line above them; runs in a thread."""
     if folder is None:
         disks = disks_in_time()
         return place_rows(disks), disks_words(disks) or "Where is it?"
@@ -171,14 +175,14 @@ def _look_into(folder: Path | None) -> tuple[list[Row], str]:
 
 
 def place_rows(disks: Disks) -> list[Row]:
-    """Where to begin to look."""
+    """The rows of the list of places."""
     rows = [
         Row(one.path, True, f"{printable(str(one.path))}/", "disk", f"{one.device} {one.model}")
         for one in disks.mounted
     ]
     about = {}
-    for find, why in ((Path.home, "your home"), (Path.cwd, "where you started")):
-        with suppress(RuntimeError, OSError):  # this user has none; it has been removed
+    for find, why in ((home_folder, "your home"), (Path.cwd, "where you started")):
+        with suppress(RuntimeError, OSError):  # no home folder; the current folder was removed
             about[find()] = why
     about[Path("/tmp")] = ""  # noqa: S108
     rows += [
@@ -188,7 +192,7 @@ def place_rows(disks: Disks) -> list[Row]:
 
 
 def folder_rows(folder: Path, listing: Listing) -> list[Row]:
-    """A folder's entries, and the way up."""
+    """The rows for the entries of a folder, with its parent first."""
     rows = [Row(None if folder.parent == folder else folder.parent, True, "../", "", "up")]
     for one in listing.entries:
         name = printable(one.path.name)

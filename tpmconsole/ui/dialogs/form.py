@@ -1,4 +1,4 @@
-"""A form: named fields, a hint for the one in focus, and what is wrong where something is."""
+"""A form: named fields, with a hint or an error for the field in focus."""
 
 from __future__ import annotations
 
@@ -18,19 +18,25 @@ from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.password_input import Unseen
 
+_BARE_KEY = "ctrl+n"
+_DEMANDED = "a password was typed before; type it, or press ^N for none"
+
 
 @dataclass(frozen=True, slots=True)
 class Field:
     """One line of a form.
 
     Attributes:
-        name: its key in the answer.
-        label: what stands before it.
+        name: its key in the result.
+        label: the text before it.
+        value: its first value.
         hint: shown while it has the focus.
-        choices: where given, one of these; the first unless ``value`` says otherwise.
-        secret: typed unseen, and shown as stars.
-        with_: Enter passes it over while the field of that name is empty.
-        check: gets all values and raises a ConsoleError where this one cannot be right.
+        choices: if given, the allowed values; the first is chosen unless ``value`` is another.
+        secret: shown as stars while it is typed.
+        with_: Enter skips this field while the field of that name is empty.
+        demanded: for a secret: something was typed into it before, so it must not be empty until
+            the user chooses "no password".
+        check: gets all values, and raises a ConsoleError if this one is not valid.
     """
 
     name: str
@@ -40,11 +46,12 @@ class Field:
     choices: tuple[str, ...] = ()
     secret: bool = False
     with_: str = ""
+    demanded: bool = False
     check: Callable[[Mapping[str, str]], None] | None = None
 
 
 class Choice(Static, can_focus=True):
-    """One of a few values; left, right and space change it."""
+    """A field with a few values; left, right and space change it."""
 
     def __init__(self, choices: Sequence[str], value: str) -> None:
         super().__init__()
@@ -67,14 +74,14 @@ class Choice(Static, can_focus=True):
 
 
 class FormDialog(Dialog[Mapping[str, str]]):
-    """Asks for a few values; Enter goes on to the next field and, from the last, is done.
+    """Asks for a few values. Enter moves to the next field and, from the last, closes the form.
 
-    What cannot be right is told at its own field, when Enter leaves it and again at the end.
+    An error is shown at its own field, when Enter leaves the field and again at the end.
 
     Args:
         title: what the form is for.
         fields: its lines.
-        notice: what has to be known before it is filled in.
+        notice: what the user must know before filling it in.
     """
 
     def __init__(
@@ -88,9 +95,11 @@ class FormDialog(Dialog[Mapping[str, str]]):
         self.notice = notice
         self.fields = fields
         self._trouble: tuple[int, str] | None = None
+        self._demanded = {field.name for field in fields if field.demanded}
 
     def keys(self) -> tuple[tuple[str, str], ...]:
-        return (("tab", "Next"), ("enter", "Next, at the end: done"), ("escape", "Cancel"))
+        first = (_BARE_KEY, "No password") if self._demanded else ("tab", "Next")
+        return (first, ("enter", "Next, at the end: done"), ("escape", "Cancel"))
 
     def body(self) -> ComposeResult:
         if self.notice:
@@ -111,7 +120,7 @@ class FormDialog(Dialog[Mapping[str, str]]):
         elif field.secret:
             widget = Unseen()
         else:
-            # Typing replaces what stands there; the beginning of a path is gone on from.
+            # Typing replaces the value, but continues the beginning of a path.
             prefix = field.value.endswith("/")
             widget = Input(field.value, compact=True, select_on_focus=not prefix)
             widget.cursor_blink = False
@@ -132,6 +141,9 @@ class FormDialog(Dialog[Mapping[str, str]]):
         if event.key == "enter":
             event.stop()
             self._next()
+        elif event.key == _BARE_KEY and self._demanded:
+            event.stop()
+            self._without_password()
         elif event.key in ("down", "up"):
             event.stop()
             if event.key == "down":
@@ -149,7 +161,7 @@ class FormDialog(Dialog[Mapping[str, str]]):
         return None
 
     def _show_hint(self) -> None:
-        """What the field in focus is about, or what is wrong with it."""
+        """Show the hint or the error of the field in focus."""
         index = self._current()
         if index is None:
             return
@@ -173,32 +185,55 @@ class FormDialog(Dialog[Mapping[str, str]]):
             self.dismiss(values)
 
     def _right(self, values: Mapping[str, str], numbers: Iterable[int]) -> bool:
-        """Whether these fields can be right; the first that cannot gets the focus and says why."""
+        """Check some fields; the first that is not valid gets the focus and shows the error."""
         self._trouble = None
         for number in numbers:
-            check = self.fields[number].check
+            field = self.fields[number]
+            if field.name in self._demanded and not values[field.name]:
+                self._trouble = (number, _DEMANDED)
+                break
             try:
-                if check:
-                    check(values)
+                if field.check:
+                    field.check(values)
             except ConsoleError as error:
                 self._trouble = (self._again(number), f"{error.cause}; {say(error.remedy)}")
-                self._entry(self._trouble[0]).focus()
                 break
+        if self._trouble is not None:
+            self._entry(self._trouble[0]).focus()
         self._show_hint()
         return self._trouble is None
 
+    def _without_password(self) -> None:
+        """Accept an empty password, which the user has chosen, and continue after its fields."""
+        chosen, self._demanded = self._demanded, set()
+        self.show_key_line()
+        for index, field in enumerate(self.fields):
+            if field.secret:
+                self._clear(index)
+            if field.name in chosen:
+                self._entry(index).focus()
+        self._next()
+
     def _again(self, number: int) -> int:
-        """Where to type again; what nobody can see is emptied, with what it was to repeat."""
+        """The field to edit. A secret cannot be edited unseen, so it and its pair are cleared.
+
+        After that, Enter on the empty field must not mean "no password".
+        """
         field = self.fields[number]
         if not field.secret:
             return number
         for index, one in enumerate(self.fields):
             if one.secret and one.name in (field.name, field.with_):
-                entry = self._entry(index)
-                assert isinstance(entry, Unseen)  # noqa: S101  (what _widget makes)
-                entry.clear()
+                self._clear(index)
                 number = min(number, index)
+        self._demanded.add(self.fields[number].name)
+        self.show_key_line()
         return number
+
+    def _clear(self, index: int) -> None:
+        entry = self._entry(index)
+        assert isinstance(entry, Unseen)  # noqa: S101  (what _widget makes)
+        entry.clear()
 
     def _values(self) -> dict[str, str]:
         values = {}

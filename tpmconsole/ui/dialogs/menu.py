@@ -1,4 +1,4 @@
-"""A few ways to go on, of which one is chosen: by its key, or with the cursor and Enter."""
+"""A menu: an option is chosen by its key, or with the cursor and Enter."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ LABEL_WIDTH = 9
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One of the ways.
+    """An option of a menu.
 
     Attributes:
-        key: chooses it, and is the dialog's answer.
+        key: chooses it, and is the result of the dialog.
         label: a few words.
         text: what it means.
-        problem: why it cannot be chosen now; empty where it can.
+        problem: why it cannot be chosen now; empty if it can.
     """
 
     key: str
@@ -34,12 +34,12 @@ class Option:
 
 
 class MenuDialog(Dialog[str]):
-    """Answers with the key of an option; those with a problem say so instead.
+    """Returns the key of the chosen option. An option with a problem shows it instead.
 
     Args:
-        title: what is to be chosen.
+        title: what to choose.
         options: at least one.
-        about: a sentence above them.
+        about: a sentence above the options.
     """
 
     def __init__(self, title: str, options: Sequence[Option], about: str = "") -> None:
@@ -72,7 +72,7 @@ class MenuDialog(Dialog[str]):
         table.focus()
 
     def on_table_moved(self, event: Table.Moved) -> None:
-        """What does not fit into its row stands below."""
+        """Show the text of the current row below the list if it does not fit into the row."""
         event.stop()
         table = self.query_one(Table)
         one = self.options[table.cursor_row]

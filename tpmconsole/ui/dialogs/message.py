@@ -1,4 +1,4 @@
-"""Dialogs that say something or ask for a yes."""
+"""Dialogs that show a message or ask for confirmation."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
 from tpmconsole.ui.widgets.details import Details
 
 LONGEST = 2000
-# As app.tcss has them: the width of a dialog, and the most rows of its text.
+# The width of a dialog and the most rows of its text, as in app.tcss.
 FRAME, TALLEST = 72, 18
 
 
 class ErrorDialog(Dialog[None]):
-    """A failure: its title, cause and remedy."""
+    """Shows an error: its title, cause and remedy."""
 
     def __init__(self, error: ConsoleError) -> None:
         super().__init__(error.title)
@@ -51,7 +51,7 @@ class ErrorDialog(Dialog[None]):
 
 
 class ConfirmDialog(Dialog[bool]):
-    """Asks before something that cannot be undone; only ``y`` says yes."""
+    """Asks before something that cannot be undone; only ``y`` confirms it."""
 
     def __init__(self, title: str, loss: str, question: str) -> None:
         super().__init__(title)
@@ -74,7 +74,7 @@ class ConfirmDialog(Dialog[bool]):
 
 
 class TextDialog(Dialog[None]):
-    """Facts and a longer text to scroll through, such as a PEM or the help."""
+    """Shows facts and a longer text to scroll through, such as a PEM or the help."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class TextDialog(Dialog[None]):
                 yield Static(Content(harmless(self.text)))
 
     def _width(self) -> int:
-        """What the facts have: the dialog without its frame, and without a scroll bar if needed."""
+        """The width for the facts: that of the dialog without frame and, if needed, scroll bar."""
         width = min(FRAME, self.app.size.width) - 4
         rows = lay_out(self.facts, width, self.state_width).plain.count("\n") + 1
         rows += self.text.count("\n") + 1 if self.text else 0
@@ -116,12 +116,12 @@ class TextDialog(Dialog[None]):
 
 
 class ReviewDialog(Dialog[str]):
-    """Answers with the key that was pressed, or None for Escape.
+    """Returns the key that was pressed, or None for Escape.
 
     Args:
         title: what it is about.
-        facts: what to read; scrolled where there is more than fits.
-        answers: key and meaning.
+        facts: what to read; scrolled if they do not fit.
+        answers: the keys and their meanings.
     """
 
     def __init__(

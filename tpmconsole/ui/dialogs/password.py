@@ -1,4 +1,4 @@
-"""The one dialog that asks for a password, whoever's it is."""
+"""The dialog that asks for a password: of a key, of the TPM or of a file."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.password_input import Unseen
 
 _NOTHING_TYPED = "Nothing typed: Enter once more sends an empty password."
-_NEEDED = "Type it, or leave by Esc."
+_MAY_BE_EMPTY = "If there is none, press Enter twice."
+_NEEDED = "Type it, or press Esc."
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked for.
+    """The password to ask for.
 
     Attributes:
-        title: whose password it is.
-        guard: what a wrong one would cost.
-        why: why it is asked for, or why the last one was not taken.
-        refused: whether one was not taken.
-        may_be_empty: whether an empty one may be right.
+        title: says which password it is.
+        guard: what a wrong password would cost.
+        why: why it is needed, or why the last one was refused.
+        refused: whether the last one was refused.
+        may_be_empty: whether an empty password may be right.
     """
 
     title: str
@@ -42,9 +43,9 @@ class Question:
 
 
 class PasswordDialog(Dialog[Secret]):
-    """Asks for one password; dismissed with it, or None where it was not given.
+    """Asks for a password and returns it, or None if the user has cancelled.
 
-    The last try before the lock-out is asked about again.
+    Before the last attempt that the lock-out allows, the user must confirm it.
     """
 
     def __init__(self, question: Question) -> None:
@@ -67,7 +68,7 @@ class PasswordDialog(Dialog[Secret]):
         with Horizontal(classes="form-row"):
             yield Label("Password  ")
             yield Unseen()
-        yield Static("", classes="form-hint")
+        yield Static(_MAY_BE_EMPTY if one.may_be_empty else "", classes="form-hint")
 
     def on_mount(self) -> None:
         self.query_one(Unseen).focus()
@@ -97,7 +98,7 @@ class PasswordDialog(Dialog[Secret]):
             self.dismiss(Secret(self.query_one(Unseen).value.encode()) if sent else None)
 
     def _fits(self, typed: Secret) -> bool:
-        if self.question.guard.needs == "source":  # not a TPM's, so not limited by one
+        if self.question.guard.needs == "source":  # not for the TPM, which limits its passwords
             return True
         try:
             check_password(typed)

@@ -1,4 +1,4 @@
-"""Takes a pasted PEM, however the terminal delivers it."""
+"""A dialog that accepts a pasted PEM, however the terminal delivers it."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _COMPLETE = re.compile(r"-----END [A-Z0-9 #]+-----\s*\Z")
 
 
 class PasteDialog(Dialog[bytes]):
-    """Collects what is pasted until it is complete and somebody says so.
+    """Collects what is pasted until it is complete and the user confirms it.
 
-    A paste comes as one event, as several (a slow line pauses), or as single keys (a terminal
-    program that sends line by line); all of it is collected. So Enter is a line's end while text
-    is coming, and means "done" only in the quiet after the last line; Ctrl-D always does.
+    A paste arrives as one event, as several (a slow line pauses), or as single keys (a terminal
+    program that sends line by line); all of it is collected. So Enter is a line end while text is
+    arriving, and means "done" only in a pause after the last line. Ctrl-D always means "done".
 
     Args:
-        title: whose certificate it is.
+        title: says which certificate to paste.
     """
 
     def __init__(self, title: str) -> None:
@@ -35,16 +35,16 @@ class PasteDialog(Dialog[bytes]):
         self._last = 0.0
 
     def keys(self) -> tuple[tuple[str, str], ...]:
-        return (("ctrl+d", "Done"), ("ctrl+u", "Again from the start"), ("escape", "Cancel"))
+        return (("ctrl+d", "Done"), ("ctrl+u", "Start again"), ("escape", "Cancel"))
 
     def body(self) -> ComposeResult:
         yield Static(
             Content(
                 "Paste it now: every line from BEGIN to END, the chain too.\n"
-                "Then press Ctrl-D, or Enter when nothing comes any more.\n"
+                "Then press Ctrl-D, or Enter when the paste has ended.\n"
             )
         )
-        yield Static(Content("nothing has come yet"), classes="paste-state")
+        yield Static(Content("nothing received yet"), classes="paste-state")
         yield Static("")
 
     def on_paste(self, event: events.Paste) -> None:
@@ -70,14 +70,14 @@ class PasteDialog(Dialog[bytes]):
     def _take(self, text: str) -> None:
         self._last = time.monotonic()
         self._text = (self._text + text)[:LONGEST]
-        if "\n" in text or len(text) > 1:  # not for every letter: each would cost bytes
+        if "\n" in text or len(text) > 1:  # not for every letter: each update sends bytes
             self._present()
 
     def _done(self) -> None:
         if self._text.strip():
             self.dismiss(self._text.encode())
         else:
-            self._say("nothing has come yet: paste first", "bold $error")
+            self._say("nothing received yet: paste first", "bold $error")
 
     def _present(self) -> None:
         ends = self._text.count("-----END ")

@@ -1,4 +1,4 @@
-"""A request as a QR code, where the whole of it fits on the screen in one."""
+"""Shows a request as a QR code, if one code with all of it fits on the screen."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ _LIGHT, _DARK = "ansi_black on ansi_bright_white", "ansi_bright_white on ansi_bl
 
 @dataclass(frozen=True, slots=True)
 class QrCode:
-    """Rows of modules, the quiet zone among them; True is dark."""
+    """Rows of modules, including the quiet zone; True is dark."""
 
     rows: tuple[tuple[bool, ...], ...]
 
     def cells(self, *, blocks: bool) -> tuple[int, int]:
-        """Columns and lines that it takes.
+        """The number of columns and lines that the code takes.
 
         Args:
-            blocks: the line carries half blocks: two modules a cell; else a module is two blanks.
+            blocks: use half blocks, with two modules a cell; otherwise a module is two spaces.
         """
         size = len(self.rows)
         return (size, (size + 1) // 2) if blocks else (2 * size, size)
 
 
 def qr_code(data: bytes) -> QrCode | None:
-    """The smallest code that holds all of it; None where no code does.
+    """Make the smallest code that holds all the data; None if it is too long for any code.
 
     The error correction is the lowest: a screen has no scratches, and every module counts.
     """
@@ -49,7 +49,7 @@ def qr_code(data: bytes) -> QrCode | None:
 
 
 def drawn(code: QrCode, *, blocks: bool) -> Content:
-    """The code as a screen shows it: light on dark would not be read by every camera."""
+    """Draw the code dark on light: not every camera reads light on dark."""
     if blocks:
         return Content.styled("\n".join(_half_blocks(code)), _DARK)
     lines = []
@@ -61,7 +61,7 @@ def drawn(code: QrCode, *, blocks: bool) -> Content:
 
 
 def _half_blocks(code: QrCode) -> list[str]:
-    """Light is what is drawn: a cell shows two modules, one above the other."""
+    """Draw the light modules: a cell shows two modules, one above the other."""
     dark = (True,) * len(code.rows)
     rows = [*code.rows, dark] if len(code.rows) % 2 else list(code.rows)
     marks = {(True, True): " ", (True, False): "▄", (False, True): "▀", (False, False): "█"}
@@ -74,6 +74,7 @@ class QrSheet(Sheet[None]):
 
     Args:
         title: what to do with it.
+        code: the code.
         blocks: as in ``QrCode.cells``.
     """
 

@@ -1,4 +1,4 @@
-"""Dialogs that take the whole screen and have no frame: a mouse can copy what they show."""
+"""Dialogs that fill the screen without a frame, so that a mouse can copy their text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tpmconsole.ui.dialogs.dialog import Dialog, Result
 
 
 class Sheet(Dialog[Result], Generic[Result]):
-    """A title, a body and a line with the keys, from edge to edge."""
+    """A title, a body and a line with the keys, as wide as the screen."""
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="sheet"):
@@ -24,10 +24,10 @@ class Sheet(Dialog[Result], Generic[Result]):
 
 
 class PemSheet(Sheet[None]):
-    """A PEM from the first column on, so that nothing else is copied with it.
+    """Shows a PEM at the first column, so that nothing else is copied with it.
 
     Args:
-        title: whose it is.
+        title: says what it is and which identity it belongs to.
         pem: the text.
         then: what to do with it.
     """

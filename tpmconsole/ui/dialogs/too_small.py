@@ -1,4 +1,4 @@
-"""What is shown instead where the terminal is too small to show the console."""
+"""The screen that is shown while the terminal is too small for the console."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tpmconsole.system.terminal import LEAST, is_too_small
+from tpmconsole.ui.console import console_of
 from tpmconsole.ui.terminal.driver import repaint
 
 
 class TooSmall(ModalScreen[None]):
-    """Covers everything until the terminal has grown; nothing behind it is lost."""
+    """Covers everything until the terminal is large enough; what it covers is kept."""
 
     def compose(self) -> ComposeResult:
         yield Static(Content(""))
@@ -23,26 +24,31 @@ class TooSmall(ModalScreen[None]):
         self.app.call_later(self.uncover)
 
     def on_screen_resume(self) -> None:
-        """It has come to the front, perhaps from under a dialog: the size may be right by now."""
+        """Check the size again: a dialog above this screen may have hidden a change."""
         self.app.call_later(self.uncover)
 
     def on_key(self, event: events.Key) -> None:
         if event.key == "ctrl+l":
             repaint(self.app)
+        elif event.key in ("q", "ctrl+c"):
+            event.stop()
+            console_of(self).obey("q")
 
     def uncover(self) -> None:
-        """Go, where the terminal is large enough; a dialog above it goes first."""
+        """Close if the terminal is large enough; a dialog above this screen must close first."""
         size = self.app.size
         if self.app.screen is self and not is_too_small(size.width, size.height):
             self.app.pop_screen()
 
     def present(self) -> None:
-        """Say how large the terminal is and how large it has to be."""
+        """Show the size of the terminal and the size that the console needs."""
         size, (columns, lines) = self.app.size, LEAST
+        kiosk = console_of(self).board.settings.kiosk
+        leaves = "" if kiosk else ",\nor q to quit"
         self.query_one(Static).update(
             Content(
                 f"The terminal has {size.width}x{size.height};\n"
                 f"the console needs {columns}x{lines}.\n"
-                "Make it larger, or press ^L\nwhere that size is wrong."
+                f"Make it larger; press ^L\nif that size is wrong{leaves}."
             )
         )

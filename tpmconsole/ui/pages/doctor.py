@@ -22,7 +22,7 @@ from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
-from tpmconsole.ui.widgets.details import Details
+from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class DoctorPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=1)
-        yield Details(classes="detail", state_width=0)
+        yield DetailPane(state_width=0)
 
     def commands(self) -> tuple[Command, ...]:
         def idle() -> bool:
@@ -159,7 +159,7 @@ class DoctorPage(Page):
             facts.append(Fact("Seen", "", one.evidence[0]))
         if one.remedy:
             facts.append(Fact("Try", "", say(one.remedy)))
-        self.query_one(Details).present(facts)
+        self.query_one(DetailPane).present(facts)
 
     def _next(self) -> None:
         """Move the cursor to the next row that is not well; after the last comes the first."""

@@ -159,11 +159,16 @@ class OverviewPage(Page):
         if health:
             items = [*health_facts(health)]
         elif gone:
-            items = [*no_tpm_facts(gone)]
+            remedy = self.unless_kiosk(_remedy(gone), "tell whoever looks after this board")
+            items = [*no_tpm_facts(gone, remedy)]
         items += clock_facts(self._identities or [])
         if self._identities is not None and self._sessions is not None:
-            items += identity_facts(self._identities)
-            items += session_facts(self._sessions)
+            items += identity_facts(
+                self._identities, self.unless_kiosk("make the first one on page 3, Provision")
+            )
+            items += session_facts(
+                self._sessions, self.unless_kiosk("start one on page 4, Sessions")
+            )
         self.query_one(Details).present(items)
 
 
@@ -176,20 +181,20 @@ def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
     return [Fact("Clock", "NO CLOCK", text)]
 
 
-def identity_facts(identities: Sequence[Summary]) -> list[Fact | Heading]:
-    """The identities, each on a line."""
+def identity_facts(identities: Sequence[Summary], none: str) -> list[Fact | Heading]:
+    """The identities, each on a line; ``none`` where there is none."""
     rows = [
         Fact(one.name, one.state, f"{algorithm_words(one.algorithm):<9} {one.detail}")
         for one in identities
     ]
     return [
         Heading("Identities"),
-        *(rows or [Fact("", "NONE", "make the first one on page 3, Provision")]),
+        *(rows or [Fact("", "NONE", none)]),
     ]
 
 
-def session_facts(sessions: Sequence[SessionStatus]) -> list[Fact | Heading]:
-    """The sessions, each on a line."""
+def session_facts(sessions: Sequence[SessionStatus], none: str) -> list[Fact | Heading]:
+    """The sessions, each on a line; ``none`` where there is none."""
     rows = [
         Fact(
             one.id,
@@ -198,7 +203,7 @@ def session_facts(sessions: Sequence[SessionStatus]) -> list[Fact | Heading]:
         )
         for one in sessions
     ]
-    return [Heading("Sessions"), *(rows or [Fact("", "NONE", "start one on page 4, Sessions")])]
+    return [Heading("Sessions"), *(rows or [Fact("", "NONE", none)])]
 
 
 def health_facts(health: TpmHealth) -> list[Fact]:
@@ -236,13 +241,13 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     return [*facts, Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})")]
 
 
-def no_tpm_facts(error: ConsoleError) -> list[Fact]:
+def no_tpm_facts(error: ConsoleError, remedy: str) -> list[Fact]:
     """What was looked for, why each failed, and what to do."""
     first, *more = error.cause.split("; ")
     return [
         Fact("TPM", "NO TPM", first),
         *(Fact("", "", cause) for cause in more),
-        Fact("Try", "", _remedy(error)),
+        Fact("Try", "", remedy),
     ]
 
 

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from textual import on
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.content import Content
 from textual.widget import Widget
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.console import Console, console_of
-from tpmconsole.ui.widgets.details import Details
+from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -32,6 +31,10 @@ class Page(Vertical):
     @property
     def board(self) -> Board:
         return self.console.board
+
+    def unless_kiosk(self, words: str, instead: str = "the tour makes one: page 6") -> str:
+        """Words that name keys; in a kiosk, where these do nothing, others."""
+        return instead if self.board.settings.kiosk else words
 
     def compose(self) -> ComposeResult:
         raise NotImplementedError
@@ -59,7 +62,7 @@ class Page(Vertical):
         """Say where in its list the cursor is; a scroll bar would cost bytes at every move."""
         table = self.query_one(Table)
         text = self.position(table.cursor_row, table.row_count)
-        self.query_one(Details).border_title = Content(text)
+        self.query_one(DetailPane).place(text)
 
     def position(self, row: int, count: int) -> str:
         """What is said of it."""
@@ -69,6 +72,11 @@ class Page(Vertical):
     def obey_enter(self) -> None:
         """A table takes Enter for itself; it means here what it means everywhere."""
         self.console.obey("enter")
+
+    def turn(self) -> None:
+        """Show what does not fit: of the pane below a list."""
+        for pane in self.query(DetailPane):
+            pane.turn()
 
     def job(
         self,

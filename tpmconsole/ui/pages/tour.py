@@ -6,12 +6,14 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
+from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widget import Widget
 from textual.widgets import Static
 
 from tpmconsole.board.tour.story import STEPS, TITLE, WELCOME, Outcome
 from tpmconsole.errors import ConsoleError
+from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.page import Page
@@ -38,7 +40,8 @@ class TourPage(Page):
         self._busy = False
 
     def compose(self) -> ComposeResult:
-        yield Static(Content(""))
+        with VerticalScroll(can_focus=False):
+            yield Static(Content(""))
 
     @property
     def tour(self) -> Tour:
@@ -96,6 +99,8 @@ class TourPage(Page):
                 lambda: ready() and not self.at_cover,
                 kiosk=True,
             ),
+            Command("down", "", "scroll, on a low terminal", self._scroll_down, kiosk=True),
+            Command("up", "", "scroll back", self._scroll_up, kiosk=True),
             Command(
                 "s",
                 "Simulate",
@@ -104,6 +109,12 @@ class TourPage(Page):
                 lambda: ready() and self.console.no_tpm is not None,
             ),
         )
+
+    def _scroll_down(self) -> None:
+        self.query_one(VerticalScroll).scroll_down(animate=False)
+
+    def _scroll_up(self) -> None:
+        self.query_one(VerticalScroll).scroll_up(animate=False)
 
     def _next_label(self) -> str:
         if self.at_cover:
@@ -183,7 +194,11 @@ class TourPage(Page):
         """Back to the cover; what was made is thrown away."""
         self.rewind()
         self._busy = True
-        self.job("clearing the stage", self.tour.reset, self._cleared, self._failed)
+        # A kiosk's stage is the board that the other pages show.
+        label, alone = "clearing the stage", self.board.settings.kiosk
+        self.console.start_job(
+            Job(label, self.tour.reset, self._cleared, self._failed, alone=alone)
+        )
 
     def rewind(self) -> None:
         """Show the cover, as if nobody had been here."""

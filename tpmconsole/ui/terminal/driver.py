@@ -1,4 +1,4 @@
-"""Textual's driver for a line that is slow, or not to be trusted.
+"""A driver for Textual on a line that is slow or noisy.
 
 Give it to an app; nothing else in the app needs to change::
 
@@ -11,8 +11,8 @@ Give it to an app; nothing else in the app needs to change::
 An app binds `repaint` to a key (``ctrl+l``). The driver ends the app on SIGHUP, SIGTERM, SIGINT
 and when the line hangs up, with 128 plus the number of the signal as return code.
 
-Textual 8.2.8's own driver is ``drivers/linux_driver.py``; what this one needs of Textual beyond
-its documentation is listed in ``tests/line/test_textual_names.py``.
+Textual 8.2.8's own driver is ``drivers/linux_driver.py``. The undocumented names of Textual that
+this driver needs are listed in ``tests/terminal/test_textual_names.py``.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ from tpmconsole.ui.terminal.size import LineSize
 
 
 class LineDriver(Driver):
-    """A driver that sends only what changed, and reads whatever comes.
+    """A driver that sends only what changed, and survives any input.
 
     Attributes:
-        profile: the kind of line; None: found out when the app starts. See `line_driver`.
+        profile: the kind of line; None: detected when the app starts. See `line_driver`.
     """
 
     profile: ClassVar[LineProfile | None] = None
@@ -89,19 +89,19 @@ class LineDriver(Driver):
         self._active = False
         self._stopped = False
 
-    # What Textual calls.
+    # Called by Textual.
 
     @property
     def can_suspend(self) -> bool:
-        """Yes: SIGTSTP and ``App.suspend`` give the terminal back in between."""
+        """True: SIGTSTP and ``App.suspend`` give the terminal back for a while."""
         return True
 
     def write(self, data: str) -> None:
-        """Take a frame, a bell or a copy to the clipboard; never waits."""
+        """Accept a frame, a bell or a copy to the clipboard; never waits."""
         self._display.write(data)
 
     def start_application_mode(self) -> None:
-        """Take the terminal and paint."""
+        """Take the terminal over and show the first frame."""
         self._active = True
         self._signals.watch()
         self._raw.enter()
@@ -115,13 +115,13 @@ class LineDriver(Driver):
             self._size_timer = self._loop.call_later(line_size.PROBE_SECONDS, self._size_unanswered)
 
     def disable_input(self) -> None:
-        """Read no more."""
+        """Stop reading."""
         self._reader.stop()
         if self._size_timer is not None:
             self._size_timer.cancel()
 
     def stop_application_mode(self) -> None:
-        """Give the terminal back as it was."""
+        """Restore the terminal."""
         if self._active:
             self._active = False
             self.disable_input()
@@ -129,25 +129,25 @@ class LineDriver(Driver):
             self._raw.leave()
 
     def suspend_application_mode(self) -> None:
-        """Give the terminal back for a while."""
+        """Restore the terminal for a while."""
         self.stop_application_mode()
         self._signals.lend()
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Release everything."""
         self._signals.unwatch()
         self._display.close()
 
     def send_message(self, message: Message) -> None:
-        """Give an event to the app; here everything runs in its event loop."""
+        """Post an event to the app; everything here runs in its event loop."""
         self._app.post_message(message)
 
-    # What an app calls.
+    # Called by apps.
 
     def repaint(self) -> None:
-        """Set the terminal up anew, send the whole screen, and find out its size again.
+        """Set up the terminal again, send the whole screen, and ask for the size again.
 
-        It mends what noise, another program, or another terminal at the end of the line did.
+        This repairs what noise, another program, or a change of the terminal has done.
         """
         if not self._active:
             return
@@ -165,7 +165,7 @@ class LineDriver(Driver):
         self._display.ask(line_size.PROBE)
 
     def _answered(self, sequence: str) -> bool:
-        """Use a sequence that tells the size; True where it was one."""
+        """Use the size in a sequence; return True if the sequence reports a size."""
         size = line_size.parse_in_band(sequence)
         if size is None and self._size_asked:
             size = line_size.parse_reply(sequence)
@@ -199,7 +199,7 @@ class LineDriver(Driver):
             cells = Size(*size)
             self.send_message(events.Resize(cells, cells))
 
-    # Stopping, going on, ending.
+    # Stopping, continuing, ending.
 
     def _stop(self) -> None:
         self._stopped = True
@@ -211,7 +211,7 @@ class LineDriver(Driver):
             self.start_application_mode()
             self.send_message(self.SignalResume())
         else:
-            # Stopped by a signal nobody can catch; the shell has used the terminal since.
+            # It was stopped by SIGSTOP, which no program can catch; the shell used the terminal.
             self.repaint()
 
     def _hung_up(self) -> None:
@@ -219,26 +219,26 @@ class LineDriver(Driver):
             self._signals.end(signal.SIGHUP)
 
     def _end(self, code: int) -> None:
-        # As a message: an app that ends before it has mounted its screen would crash.
+        # Sent as a message: an app that exits before it has mounted its screen would crash.
         leave = partial(self._app.exit, return_code=code)
         self.send_message(events.Callback(callback=leave))
 
     def _overdue(self) -> None:
-        """The app did not end in time: give the terminal back without it."""
+        """Restore the terminal although the app has not ended in time."""
         if self._active:
             self._display.farewell_at_once(leave_sequence(self._line))
             self._raw.leave()
 
 
 def line_driver(profile: LineProfile) -> type[LineDriver]:
-    """The driver class for a line, for ``App(driver_class=…)``."""
+    """Return the driver class for a line, for ``App(driver_class=…)``."""
     return type("LineDriver", (LineDriver,), {"profile": profile})
 
 
 def repaint(app: App[Any]) -> None:
     """Send an app's whole screen again; see `LineDriver.repaint`.
 
-    Under another driver (tests, a browser) the app just refreshes.
+    With another driver (tests, a browser) the app just refreshes.
     """
     driver = app._driver
     if isinstance(driver, LineDriver):

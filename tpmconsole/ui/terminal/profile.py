@@ -1,6 +1,6 @@
-"""What kind of line this is, and what follows from it.
+"""Detect the kind of line, and derive the settings for it.
 
-Textual reads its settings from the environment while it is imported, so the order is::
+Textual reads its settings from the environment when it is imported, so the order is::
 
     profile = current(settings.line, mouse=settings.mouse)
     prepare_environment(profile)
@@ -22,11 +22,11 @@ from tpmconsole.errors import ConsoleError, usage_error
 from tpmconsole.system import terminal
 
 TRUECOLOUR = 1 << 24
-"""`LineProfile.colours` of a terminal that takes 24-bit colours."""
+"""`LineProfile.colours` of a terminal with 24-bit colours."""
 
 _PSEUDO = re.compile(r"(/dev/)?(pts/\d+|pty\w+)")
 _VIRTUAL_CONSOLE = re.compile(r"(/dev/)?tty\d*")
-# Hardware terminals and what pretends to be one; pictures of boxes and UTF-8 are lost on them.
+# Hardware terminals and their emulations, which cannot show UTF-8 or drawn boxes.
 _HARDWARE_TERM = re.compile(r"(vt[1-5]\d\d|ansi|wyse?\d+|adm\d+)\b")
 _SLOW_BAUD = 9600
 
@@ -37,13 +37,13 @@ class LineProfile:
 
     Attributes:
         name: ``serial`` or ``fast``.
-        ascii: nothing outside ASCII may be sent.
+        ascii: send only ASCII.
         colours: 0 (NO_COLOR), 16, 256 or `TRUECOLOUR`.
         mouse: ask the terminal to report the mouse.
-        fps: frames a second that are worth making.
-        baud: the line's speed in bits a second, where the line is a real one.
-        merge_s: how long to wait, after something changed, for more that belongs to it.
-        key_hold_s: how long a typed character is held to see whether it is part of a paste.
+        fps: the most frames a second.
+        baud: the speed of a real serial line in bits a second; otherwise None.
+        merge_s: how long to wait after a change for more changes to join it, in seconds.
+        key_hold_s: how long a typed character is held in case it is part of a paste, in seconds.
     """
 
     name: Literal["serial", "fast"]
@@ -57,7 +57,7 @@ class LineProfile:
 
     @property
     def serial(self) -> bool:
-        """Whether bytes are precious here."""
+        """Whether the line is slow, so that every byte counts."""
         return self.name == "serial"
 
 
@@ -70,13 +70,13 @@ def detect(
     *,
     mouse: bool = False,
 ) -> LineProfile:
-    """Judge the line by what is known about it.
+    """Choose the profile from what is known about the line.
 
     Args:
         line: ``serial``, ``fast`` or ``auto``.
-        environment: TERM, COLORTERM and NO_COLOR are looked at.
+        environment: TERM, COLORTERM and NO_COLOR are read.
         tty_name: the terminal's device, such as ``/dev/ttymxc0``.
-        speed: its speed in bits a second, None where it has none.
+        speed: its speed in bits a second; None if it does not have one.
         encoding: the character encoding of the locale.
         mouse: the user asked for the mouse; a serial line never gets it.
 
@@ -108,7 +108,7 @@ def detect(
 
 
 def current(line: str, *, mouse: bool = False) -> LineProfile:
-    """Judge the line this process runs on.
+    """Choose the profile for the line of this process.
 
     Args:
         line: ``serial``, ``fast`` or ``auto`` (`tpmconsole.settings.Settings.line`).
@@ -121,7 +121,7 @@ def current(line: str, *, mouse: bool = False) -> LineProfile:
     if descriptor is None or not os.isatty(0):
         raise usage_error(
             "No terminal",
-            "the console needs a terminal for its screen and its keys",
+            "the console needs a terminal for its screen and keys",
             "run it from a terminal, or use a command such as 'tpmconsole status'",
         )
     name = os.ttyname(descriptor)
@@ -134,9 +134,9 @@ def current(line: str, *, mouse: bool = False) -> LineProfile:
 def prepare_environment(
     profile: LineProfile, environment: MutableMapping[str, str] = os.environ
 ) -> None:
-    """Set what Textual reads while it is imported; call it before that.
+    """Set what Textual reads when it is imported; call this before the import.
 
-    COLUMNS and LINES go: exported by a shell they would beat the true size for ever.
+    COLUMNS and LINES are removed: exported by a shell, they would always override the true size.
     """
     for name in ("COLUMNS", "LINES"):
         environment.pop(name, None)
@@ -147,7 +147,7 @@ def prepare_environment(
     environment["TEXTUAL_COLOR_SYSTEM"] = {256: "256", TRUECOLOUR: "truecolor"}.get(
         profile.colours, "standard"
     )
-    # With 16 colours any other theme is rounded to near ones; this one uses them by name.
+    # With 16 colours, other themes are rounded to the nearest colours; this one uses their names.
     if profile.colours <= 16:
         environment["TEXTUAL_THEME"] = "ansi-dark"
 
@@ -156,7 +156,7 @@ def _no_screen(term: str) -> ConsoleError:
     shown = f"TERM is '{term}'" if term else "TERM is not set"
     return usage_error(
         "Terminal cannot show a screen",
-        f"{shown}, which has no cursor to move",
+        f"{shown}: it cannot move the cursor",
         "export TERM=vt220 (or what it is), or use a command such as 'tpmconsole status'",
     )
 
@@ -164,7 +164,7 @@ def _no_screen(term: str) -> ConsoleError:
 def _looks_serial(tty_name: str, term: str) -> bool:
     if _HARDWARE_TERM.match(term):
         return True
-    # Everything with a driver of its own (ttyS, ttymxc, ttyAMA, ttyLP, ttyUSB, hvc, console …).
+    # Every other device counts as serial (ttyS, ttymxc, ttyAMA, ttyLP, ttyUSB, hvc, console …).
     known_fast = _PSEUDO.fullmatch(tty_name) or _VIRTUAL_CONSOLE.fullmatch(tty_name)
     return bool(tty_name) and not known_fast
 
@@ -178,10 +178,10 @@ def _colours(colorterm: str, term: str) -> int:
 
 
 def _first_environment() -> Mapping[str, str]:
-    """The environment as it was given to us.
+    """The environment that this process was started with.
 
-    Python sets LC_CTYPE to a UTF-8 locale where none was set, which says nothing about the
-    terminal; the kernel remembers what was really there.
+    If no locale is set, Python sets LC_CTYPE to a UTF-8 locale, which says nothing about the
+    terminal. The kernel keeps the original environment.
     """
     try:
         block = Path("/proc/self/environ").read_bytes()

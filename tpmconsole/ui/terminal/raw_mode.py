@@ -1,8 +1,8 @@
-"""How a terminal is set up for a full screen, and put back.
+"""Set up a terminal for a full screen, and restore it.
 
-A VT220 ignores the private modes it does not know: the alternate screen (1049), bracketed paste
-(2004) and size reports (2048), which many a terminal at the far end of a serial line does know.
-Setting them asks for nothing. As the alternate screen may be missing, leaving clears the screen.
+A VT220 ignores the private modes that it does not know: the alternate screen (1049), bracketed
+paste (2004) and size reports (2048). Many terminals at the other end of a serial line do know them,
+and setting them needs no answer. As there may be no alternate screen, leaving clears the screen.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from tpmconsole.ui.terminal.profile import LineProfile
 
 _MOUSE = ("1000", "1002", "1006")  # buttons, drags, as SGR
 _PASTE = "2004"
-_SIZE_REPORTS = "2048"  # on a serial line no SIGWINCH tells of a new size
+_SIZE_REPORTS = "2048"  # a serial line has no SIGWINCH to report a new size
 
 
 def enter_sequence(profile: LineProfile) -> str:
-    """The alternate screen, set up."""
+    """Switch to the alternate screen and set it up."""
     return "\x1b[?1049h" + set_up_sequence(profile)
 
 
 def set_up_sequence(profile: LineProfile) -> str:
-    """No cursor, no wrapping, and what the line is to report; also sent to mend these.
+    """Hide the cursor, switch off wrapping, switch on reports. Also used to restore these modes.
 
-    Not the alternate screen: entered twice, some terminals take it for the one to come back to.
+    It does not enter the alternate screen: some terminals that enter it twice would return to it
+    instead of the normal screen.
     """
     return "\x1b[?25l\x1b[?7l" + "".join(f"\x1b[?{mode}h" for mode in _reports(profile))
 
 
 def leave_sequence(profile: LineProfile) -> str:
-    """All of that undone, and a blank screen where there was no other: at most 60 bytes."""
+    """Undo all of that, and clear the screen in case there is no other: at most 60 bytes."""
     off = "".join(f"\x1b[?{mode}l" for mode in _reports(profile))
     return f"\x1b[m\x1b[H\x1b[J{off}\x1b[?7h\x1b[?25h\x1b[?1049l"
 
@@ -43,10 +44,10 @@ def _reports(profile: LineProfile) -> tuple[str, ...]:
 
 
 class RawMode:
-    """A terminal's settings (termios) while we have it, and as they were.
+    """Sets the terminal's settings (termios) for a full screen, and restores them.
 
     Args:
-        descriptor: the terminal; anything else is left alone.
+        descriptor: the terminal; anything else is left unchanged.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -54,9 +55,9 @@ class RawMode:
         self._before: list[Any] | None = None
 
     def enter(self) -> None:
-        """Every key at once and as it is, no echo, no signals, no translation of what we send.
+        """Read every key at once and unchanged, without echo, signals or output translation.
 
-        In the background this stops the process until it is in the foreground again (SIGTTOU).
+        In the background, this stops the process until it is in the foreground again (SIGTTOU).
         """
         try:
             settings = termios.tcgetattr(self._descriptor)
@@ -68,7 +69,7 @@ class RawMode:
                 | termios.IGNCR
                 | termios.ISTRIP
                 | termios.PARMRK
-                | termios.BRKINT  # a BREAK, or a wrong speed, is no interrupt
+                | termios.BRKINT  # a BREAK, or a wrong speed, must not interrupt the program
                 | termios.IXON  # ctrl+s and ctrl+q arrive, and noise cannot stop the output
                 | termios.IXOFF
             )
@@ -81,9 +82,9 @@ class RawMode:
             return
 
     def leave(self) -> None:
-        """Restore the settings, and drop what was typed or answered for us.
+        """Restore the settings, and drop input that was meant for this program.
 
-        Late answers to a query would be typed to the shell.
+        Otherwise, late answers to a query would be typed into the shell.
         """
         before, self._before = self._before, None
         if before is None:

@@ -1,7 +1,7 @@
-"""Signals of a full-screen program: ending, stopping and going on.
+"""Handle the signals of a full-screen program: end, stop and continue.
 
-What is to be done is done in the event loop, where nothing is half done. The handlers themselves
-run between two steps of Python, so even an event loop that is stuck ends in time.
+The work is done in the event loop, where it interrupts nothing. The handlers themselves run between
+two instructions of Python, so the program ends in time even if the event loop is stuck.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from types import FrameType
 from typing import Any
 
 EXIT_SECONDS = 1.8
-"""After a signal an app has this long to end by itself; then the process ends at once."""
+"""After a signal, an app has this long to end; then the process ends at once."""
 
 _ENDING = (signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 
 
 class LineSignals:
-    """Calls back from the event loop when a signal comes.
+    """Calls back from the event loop when a signal arrives.
 
     Args:
-        on_end: called with the exit code to end with: 128 and the number of the signal.
+        on_end: called with the exit code: 128 plus the number of the signal.
         on_overdue: called just before the process ends at once; must not wait for anything.
         on_resize: called when the terminal has another size.
-        on_stop: called before the process stops (SIGTSTP), to give the terminal back.
-        on_continue: called when it goes on.
+        on_stop: called before the process stops (SIGTSTP), to restore the terminal.
+        on_continue: called when it continues.
     """
 
     def __init__(
@@ -49,7 +49,7 @@ class LineSignals:
         self._in_front = False
 
     def watch(self) -> None:
-        """Begin to listen; the terminal is ours."""
+        """Start to listen; this program has the terminal."""
         self._in_front = True
         for number in _ENDING:
             self._handle(number, self._signalled)
@@ -58,19 +58,19 @@ class LineSignals:
         self._handle(signal.SIGTSTP, self._tstp)
 
     def lend(self) -> None:
-        """The terminal is somebody else's for a while: an interrupt is meant for them."""
+        """Ignore interrupts while another program has the terminal: they are meant for it."""
         self._in_front = False
-        # A handler, as what is ignored would be ignored by the programs we start as well.
+        # Use a handler: the programs that we start would inherit an ignored signal.
         signal.signal(signal.SIGINT, lambda _number, _frame: None)
 
     def unwatch(self) -> None:
-        """Stop listening; a deadline that runs goes on."""
+        """Stop listening; a deadline that is running stays in force."""
         while self._before:
             number, before = self._before.popitem()
             signal.signal(number, before or signal.SIG_DFL)
 
     def end(self, number: signal.Signals) -> None:
-        """End the app, because of a signal or something that amounts to one; once is enough."""
+        """End the app because of a signal or an equivalent event; only the first call counts."""
         if self._code is not None:
             return
         self._code = 128 + number
@@ -95,7 +95,7 @@ class LineSignals:
         os._exit(self._code or 0)
 
     def _tstp(self, _number: int, _frame: FrameType | None) -> None:
-        # While another program has the terminal the loop may be waiting for just that program.
+        # While another program has the terminal, the event loop may be waiting for that program.
         if self._in_front:
             self._loop.call_soon_threadsafe(self._stop)
         else:

@@ -1,8 +1,8 @@
-"""The size of the line: what the kernel says, and asking the terminal where it says nothing.
+"""The size of the terminal: from the kernel or, if it does not know, from the terminal itself.
 
-A serial port has no idea how large the terminal at its other end is and reports 0x0. The terminal
-itself can tell: the cursor is sent to a corner that cannot exist, stops at the real one and is
-asked where it is. Nothing here waits; ``driver.py`` sends `PROBE` and hears the answer.
+A serial port does not know how large the terminal at its other end is and reports 0x0. The terminal
+can be asked: the cursor is sent far beyond the corner, stops in the corner and reports its
+position. Nothing here waits; ``driver.py`` sends `PROBE` and receives the answer.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import struct
 import termios
 from typing import NamedTuple
 
-from tpmconsole.system.terminal import LEAST
+from tpmconsole.system.terminal import USUAL
 
 # Save the cursor, go far right and down, report the position (CPR, ECMA-48 8.3.14), restore.
 PROBE = "\x1b7\x1b[999;999H\x1b[6n\x1b8"
 
 PROBE_SECONDS = 0.5
-"""How long a first frame waits for the answer."""
+"""How long the first frame waits for the answer."""
 
 _REPLY = re.compile(r"\x1b\[(\d{1,3});(\d{1,3})R")
 _IN_BAND = re.compile(r"\x1b\[48;(\d{1,4})[\d:]*;(\d{1,4})[\d:;]*t")
@@ -34,12 +34,12 @@ class LineSize(NamedTuple):
     rows: int
 
 
-FALLBACK = LineSize(*LEAST)
-"""The size of a terminal that does not say."""
+FALLBACK = LineSize(*USUAL)
+"""The size to assume if the terminal does not answer."""
 
 
 def read_size(descriptor: int) -> LineSize | None:
-    """The size the kernel knows, or None where it knows none (0x0) or this is no terminal."""
+    """The size according to the kernel; None if it is unknown (0x0) or this is not a terminal."""
     try:
         answer = fcntl.ioctl(descriptor, termios.TIOCGWINSZ, b"\0" * 8)
     except OSError:
@@ -49,9 +49,9 @@ def read_size(descriptor: int) -> LineSize | None:
 
 
 def store_size(descriptor: int, size: LineSize) -> None:
-    """Tell the kernel, so that programs started after us know as well.
+    """Store the size in the kernel, so that programs started later know it, too.
 
-    A change raises SIGWINCH. A line that cannot keep a size is left as it is.
+    A change raises SIGWINCH. A line that cannot store a size is left unchanged.
     """
     try:
         fcntl.ioctl(
@@ -62,15 +62,15 @@ def store_size(descriptor: int, size: LineSize) -> None:
 
 
 def parse_reply(sequence: str) -> LineSize | None:
-    """The size in an answer to `PROBE`; None where it is no such answer or not believable.
+    """The size in an answer to `PROBE`; None if it is another sequence or not plausible.
 
-    Shift+F3 looks like the answer "1;2", so tiny sizes are not believed.
+    Shift+F3 looks like the answer "1;2", so tiny sizes are not accepted.
     """
     return _believable(_REPLY.fullmatch(sequence))
 
 
 def parse_in_band(sequence: str) -> LineSize | None:
-    """The size in a report of in-band resize (private mode 2048), which terminals send unasked."""
+    """The size in a report of in-band resize (mode 2048), which terminals send on every change."""
     return _believable(_IN_BAND.fullmatch(sequence))
 
 

@@ -15,18 +15,18 @@ MORE = len(" +99")
 
 
 class Bar(Static):
-    """One line that never takes focus and shows text as it is."""
+    """A line that never takes the focus and shows text without markup."""
 
     can_focus = False
 
     def show(self, content: Content) -> None:
-        """Show new content; the same again costs nothing."""
+        """Show new content; unchanged content sends no bytes."""
         if content != self.content:
             self.update(content)
 
 
 class TitleBar(Bar):
-    """Host, chip, and on the right SIMULATED where it is no real TPM."""
+    """Host and chip, and SIMULATED on the right if the TPM is not a real one."""
 
     def present(self, host: str, chip: str, mark: str) -> None:
         room = max(0, self.app.size.width - len(mark) - 1)
@@ -35,7 +35,7 @@ class TitleBar(Bar):
 
 
 class PageBar(Bar):
-    """The names of the pages; brackets mark the one that is open, so that colour is not needed."""
+    """The names of the pages. Brackets mark the open page, so that no colour is needed."""
 
     def present(self, names: Iterable[str], current: int) -> None:
         parts = []
@@ -50,7 +50,7 @@ class PageBar(Bar):
 
 
 class StatusBar(Bar):
-    """The running job with its seconds, else the last message."""
+    """The running job and its time in seconds, or else the last message."""
 
     def present(self, job: str | None, since: float, message: str, bad: bool) -> None:
         if job:
@@ -63,23 +63,23 @@ class StatusBar(Bar):
 
 
 class KeyBar(Bar):
-    """The keys that do something now."""
+    """The keys that work now."""
 
     def present(self, of_page: Iterable[Command], everywhere: Iterable[Command]) -> None:
-        """Show the page's keys, as many as there is room for, and those that work everywhere.
+        """Show as many of the page's keys as fit, and the keys that work everywhere.
 
-        A number tells how many more the help shows.
+        A number says how many more keys the help lists.
         """
         last = [_key_parts(one) for one in everywhere if one.label and one.allowed()]
         room = self.app.size.width - sum(map(_width, last))
         first = [_key_parts(one) for one in of_page if one.label and one.allowed()]
         more = 0
-        while sum(map(_width, first)) > room - (MORE if more else 0):
+        while first and sum(map(_width, first)) > room - (MORE if more else 0):
             first.pop()
             more += 1
         if more:
             first.append([(f" +{more}", "")])
-        # What works everywhere stands at the right end and never moves.
+        # The keys that work everywhere are at the right end and never move.
         left = [part for parts in first for part in parts]
         right = [part for parts in last for part in parts]
         gap = self.app.size.width - _width(left) - _width(right)

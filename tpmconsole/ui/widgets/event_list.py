@@ -1,4 +1,4 @@
-"""A list of a session's events that grows at its end, a line each."""
+"""A list of a session's events, one a line, that grows at its end."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TIME = 8
 
 
 class Filter(NamedTuple):
-    """Which events are shown."""
+    """A filter on the kind of events."""
 
     name: str
     wants: Callable[[str], bool]
@@ -34,16 +34,16 @@ FILTERS = (
 
 
 class EventList(Static, can_focus=True):
-    """The events that the filter lets through; the cursor is a mark on one of them.
+    """The events that pass the filter; the cursor marks one of them.
 
-    While it follows, the cursor stays on the newest. Only the rows in sight are ever laid out.
+    While the list follows, the cursor stays on the newest event. Only visible rows are laid out.
 
     Args:
-        row: an event as a line of text.
+        row: formats an event as a line of text.
     """
 
     class Moved(Message):
-        """The cursor, the filter or the number of events is another one."""
+        """The cursor, the filter or the number of events has changed."""
 
     def __init__(self, row: Callable[[Event], str]) -> None:
         super().__init__("")
@@ -57,12 +57,12 @@ class EventList(Static, can_focus=True):
 
     @property
     def filter(self) -> Filter:
-        """What is shown now."""
+        """The current filter."""
         return FILTERS[self._filter]
 
     @property
     def count(self) -> int:
-        """How many events the filter lets through."""
+        """The number of events that pass the filter."""
         return len(self._shown)
 
     @property
@@ -71,10 +71,10 @@ class EventList(Static, can_focus=True):
         return self._shown[self.cursor] if self._shown else None
 
     def add(self, more: Iterable[Event]) -> int:
-        """Append events; the oldest are forgotten where there are too many.
+        """Append events; if there are too many, the oldest are dropped.
 
         Returns:
-            how many of the new ones the filter lets through.
+            The number of new events that pass the filter.
         """
         new = list(more)
         if not new:
@@ -88,18 +88,21 @@ class EventList(Static, can_focus=True):
         return sum(self.filter.wants(str(one.get("event"))) for one in new)
 
     def next_filter(self) -> None:
-        """Show the next kind of events, the cursor on the same one if that is shown."""
+        """Switch to the next filter; the cursor stays on its event if that is still shown."""
         chosen = self.chosen
         self._filter = (self._filter + 1) % len(FILTERS)
         self._sift()
         self._move_to(None if self.following else chosen)
 
     def follow(self) -> None:
-        """Go to the newest event, and with it."""
+        """Go to the newest event and follow new ones."""
         self._move_to(None)
 
     def to_last_error(self) -> bool:
-        """Put the cursor on the newest error, showing everything if need be; False without one."""
+        """Move the cursor to the newest error, changing the filter if necessary.
+
+        Returns False if there is no error.
+        """
         error = next((one for one in reversed(self._all) if one.get("event") == "error"), None)
         if error is None:
             return False
@@ -130,7 +133,7 @@ class EventList(Static, can_focus=True):
         self._shown = [one for one in self._all if wants(str(one.get("event")))]
 
     def _move_to(self, event: Event | None) -> None:
-        """To an event that is shown, or else to the newest, which is then followed."""
+        """Move the cursor to an event or, if it is not shown, to the newest, and follow that."""
         for index in range(len(self._shown) - 1, -1, -1):
             if self._shown[index] is event:
                 self._go(index)
@@ -148,14 +151,14 @@ class EventList(Static, can_focus=True):
         height, width = self.size.height, self.size.width
         if not height:
             return
-        # The window moves only where the cursor would leave it: that scrolls, for few bytes.
+        # Move the window only if the cursor would leave it: then it scrolls, which takes few bytes.
         self._top = min(self._top, self.cursor, max(0, len(self._shown) - height))
         self._top = max(self._top, self.cursor - height + 1)
         rows = [
             self._line(index, width)
             for index in range(self._top, min(self._top + height, len(self._shown)))
         ]
-        content = Content("\n").join(rows or [Content("nothing of this kind")])
+        content = Content("\n").join(rows or [Content("no such events")])
         if content != self.content:
             self.update(content)
 

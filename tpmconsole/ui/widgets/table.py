@@ -1,7 +1,7 @@
-"""A table whose cursor costs few bytes, and whose last column takes what width is left.
+"""A table that moves its cursor with few bytes, and whose last column takes the remaining width.
 
-Textual's DataTable keeps an object for every cell and measures each row: ten thousand of them keep
-the keyboard waiting for seconds. Here only the rows in sight are ever laid out.
+Textual's DataTable keeps an object for every cell and measures each row: with ten thousand rows,
+the keyboard waits for seconds. This table only lays out the visible rows.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from textual.widgets import Static
 from tpmconsole.text import cells, short
 from tpmconsole.ui.rows import state_style
 
-GAP = 2  # a blank on both sides of each cell
+GAP = 2  # a space on both sides of each cell
 WHEEL = 3
 
 
 class Table(Static, can_focus=True):
     """Rows of text; one column may hold state words.
 
-    The cursor is reverse video on the first cell only: a whole row in reverse would have to be sent
-    twice at every move.
+    The cursor is only the first cell in reverse video: if it were the whole row, every move would
+    have to send two whole rows.
 
     Args:
-        columns: title and width of each on 80 columns. Of what there is more, those before the last
-            get what they need, and the last one gets the rest.
+        columns: the title of each column and its width on 80 columns. On a wider screen, the
+            columns before the last get the width that they need, and the last one gets the rest.
         state_column: the column that holds state words.
         header: whether the columns' titles are shown.
 
@@ -39,10 +39,10 @@ class Table(Static, can_focus=True):
     ALLOW_SELECT = False
 
     class Moved(Message):
-        """The cursor is on another row, or there are more rows or fewer."""
+        """The cursor is on another row, or the number of rows has changed."""
 
     class Pressed(Message):
-        """Enter, or a click on the row under the cursor."""
+        """Enter was pressed, or the row under the cursor was clicked."""
 
     def __init__(
         self, columns: Sequence[tuple[str, int]], state_column: int, *, header: bool = True
@@ -66,10 +66,10 @@ class Table(Static, can_focus=True):
         return self.cursor_row if self._texts else None
 
     def present(self, rows: Sequence[Sequence[str]], chosen: int | None = None) -> None:
-        """Show rows, keeping the cursor where it is.
+        """Show other rows; the cursor stays where it is.
 
         Args:
-            chosen: where the cursor goes instead, because its row has moved.
+            chosen: the row for the cursor instead, because its row has moved.
         """
         before = (self.cursor_row, len(self._texts))
         self._texts = []
@@ -85,13 +85,13 @@ class Table(Static, can_focus=True):
         self.move_cursor(row=self.cursor_row)
 
     def change(self, row: int, texts: Sequence[str]) -> None:
-        """Show a row anew."""
+        """Replace the texts of a row."""
         self._texts[row] = tuple(texts)
         self._needs = list(map(max, self._needs, map(cells, texts)))
         self._lay_out()
 
     def move_cursor(self, *, row: int) -> None:
-        """Put the cursor on a row, or on the nearest that there is."""
+        """Move the cursor to a row, or to the nearest row that exists."""
         self._put_cursor(row)
         self.post_message(self.Moved())
 
@@ -136,7 +136,7 @@ class Table(Static, can_focus=True):
     def on_mouse_scroll_up(self) -> None:
         self.move_cursor(row=self.cursor_row - WHEEL)
 
-    # Laying it out
+    # Layout
 
     def on_resize(self, _: events.Resize) -> None:
         self._lay_out()
@@ -154,7 +154,7 @@ class Table(Static, can_focus=True):
         height = self.size.height - self._header
         if height < 1:
             return
-        # The window moves only where the cursor would leave it: that scrolls, for few bytes.
+        # Move the window only if the cursor would leave it: then it scrolls, which takes few bytes.
         self._top = min(self._top, self.cursor_row, max(0, len(self._texts) - height))
         self._top = max(self._top, self.cursor_row - height + 1)
         widths = self._widths()
@@ -174,7 +174,7 @@ class Table(Static, can_focus=True):
             more = max(0, min(spare, need - widths[index]))
             widths[index] += more
             spare -= more
-        # Never more than there is: a row that is wrapped would push others out of sight.
+        # Never wider than the screen: a wrapped row would push other rows out of sight.
         return [*widths[:-1], max(1, room - sum(widths[:-1]))]
 
     def _row(self, row: int, widths: Sequence[int]) -> Content:

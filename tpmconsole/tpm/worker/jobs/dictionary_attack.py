@@ -2,7 +2,8 @@
 
 Loading a key authorises its parent. A parent without the noDA attribute that has a password costs
 a try each time (response code 0x98e), and after the last one all protected keys are refused. So an
-empty password is tried once for such a parent, and never as the last try that is left.
+empty password is tried once for such a parent, and never as the last try that is left; and not at
+all where many keys are checked that nobody has named one by one.
 
 Resetting the lock-out takes the lockout authorisation, which must never be guessed. A wrong one is
 refused, and then every one, the right one too, for TPM2_PT_LOCKOUT_RECOVERY seconds (Part 1,
@@ -16,6 +17,7 @@ from contextlib import contextmanager
 
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TSS2_Exception
 
+from tpmconsole.errors import Action, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import check_password
 from tpmconsole.tpm.errors import KeyUnusableError
@@ -25,6 +27,10 @@ from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.salted import authorised
 
+# The second half: tpm2_encodeobject writes "has a password" into the files of keys that have none.
+GIVE_KEYS = NextStep(
+    Action.GIVE_NO_PASSWORD, text="give the key's password, or say that it has none ({})"
+)
 LOCKOUT_AUTH = 1 << 2  # TPMA_PERMANENT, Part 2, 8.6
 
 # Names of parents that refused the empty password, for the life of this process.
@@ -40,18 +46,33 @@ def left(esapi: ESAPI) -> int:
 
 
 def check_guess(
-    esapi: ESAPI, area: public_area.PublicArea, what: str, *, needs: str = "key"
+    esapi: ESAPI,
+    area: public_area.PublicArea,
+    what: str,
+    *,
+    needs: str = "key",
+    try_empty: bool = True,
 ) -> None:
-    """Refuse to try an empty password where it would be the last try.
+    """Refuse to try an empty password where nobody asked for that, or where it would be the last.
 
     Args:
         what: the key in words.
         needs: whose password would help, as in ``ConsoleError``.
+        try_empty: as in ``Auth``.
 
     Raises:
-        KeyUnusableError: it might lock the TPM.
+        KeyUnusableError: it might cost an attempt, or lock the TPM.
     """
-    if not area.has_noda and left(esapi) == 1:
+    if area.has_noda:
+        return
+    if not try_empty:
+        raise KeyUnusableError(
+            "needs-password",
+            f"{what} may have a password, and a wrong one counts: nothing was tried",
+            GIVE_KEYS if needs == "key" else "give the parent's password",
+            needs=needs,
+        )
+    if left(esapi) == 1:
         raise KeyUnusableError(
             "needs-password",
             f"{what} may have a password, and only one try is left before the TPM locks",
@@ -79,21 +100,25 @@ def check_last(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
 
 
 @contextmanager
-def sparing(esapi: ESAPI, area: public_area.PublicArea, handle: int) -> Iterator[None]:
+def sparing(
+    esapi: ESAPI, area: public_area.PublicArea, handle: int, *, try_empty: bool
+) -> Iterator[None]:
     """Use a persistent parent without its password, at most once in vain.
 
     Args:
         area: the parent's public area.
         handle: where the parent is.
+        try_empty: as in ``Auth``.
 
     Raises:
-        KeyUnusableError: the parent has a password, or might have and only one try is left.
+        KeyUnusableError: the parent has a password; or it might have one, and none shall be tried
+            or only one try is left.
     """
     name, what = area.name, f"the key's parent 0x{handle:08x}"
     if name in _REFUSED:
         raise _protected(what)
     if name not in _PROVEN:
-        check_guess(esapi, area, what, needs="parent")
+        check_guess(esapi, area, what, needs="parent", try_empty=try_empty)
     try:
         yield
     except TSS2_Exception as error:

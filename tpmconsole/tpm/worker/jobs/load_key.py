@@ -201,7 +201,8 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
                 with _unlocked(esapi, parent, key.parent, auth) as chip:
                     yield parent, chip
             else:
-                with dictionary_attack.sparing(esapi, area_of(esapi, parent), key.parent):
+                area = area_of(esapi, parent)
+                with dictionary_attack.sparing(esapi, area, key.parent, try_empty=auth.try_empty):
                     yield parent, esapi
     else:
         raise KeyUnusableError(

@@ -24,7 +24,7 @@ from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.model import KeyRef
-from tpmconsole.tpm.responses import explain, refuses_password
+from tpmconsole.tpm.responses import Code, base, explain, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack, salted
 from tpmconsole.tpm.worker.jobs.load_key import (
     area_of,
@@ -37,8 +37,6 @@ from tpmconsole.tpm.worker.jobs.salted import authorised
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-# Empty: tpm2_encodeobject writes "has a password" into the files of keys that have none.
-_GIVE_IT = "give the key's password, an empty one where you know of none"
 _SCHEMES = {
     "ecdsa": (TPM2_ALG.ECDSA, public_area.ECC),
     "rsassa": (TPM2_ALG.RSASSA, public_area.RSA),
@@ -76,7 +74,6 @@ class LoadedKey:
             ConsoleError: key, hash and scheme do not fit together.
             TSS2_Exception: the TPM refuses.
         """
-        check_can_sign(self.area)
         asked = TPMT_SIG_SCHEME()
         asked.scheme, asked.details.any.hashAlg = self._fitting(digest, hash_name, scheme)
         with self._authorised() as chip:
@@ -160,7 +157,11 @@ def _password_trouble(
     remedy: Remedy
     if not password:
         answer, cause = "needs-password", "the key has a password"
-        remedy = _GIVE_IT
+        if says_none:
+            cause += ", though its file says that it has none"
+        if base(int(error.rc)) == Code.AUTH_FAIL:
+            cause += "; the TPM counted the try towards the lock-out"
+        remedy = "give the key's password"
     elif says_none:
         answer, cause = "wrong-password", f"{words.cause}; the key's file says that it has none"
         remedy = "try without a password"
@@ -193,17 +194,26 @@ def public_key_of(area: public_area.PublicArea) -> ec.EllipticCurvePublicKey | r
 
 
 def check_can_sign(area: public_area.PublicArea) -> None:
-    """Refuse a key that can never sign what we give it.
+    """Refuse a key that can never sign what we give it, whatever its password.
 
     Raises:
-        ConsoleError: it does not sign, or only what the TPM itself has made.
+        KeyUnusableError: it does not sign, or only what the TPM itself has made, or only under its
+            policy (Part 1, 19.2: without userWithAuth no password authorises a signature).
     """
-    if not area.attributes & public_area.SIGN:
+    if area.is_sealed:
+        cause = "it is sealed data, no key"
+    elif not area.attributes & public_area.SIGN:
         cause = "it was made to decrypt or to store, not to sign"
     elif area.attributes & (public_area.RESTRICTED | public_area.X509_ONLY):
         cause = "it signs only what the TPM itself has made (an attestation key)"
     elif area.type not in (public_area.RSA, public_area.ECC):
         cause = f"{area.algorithm} does not sign for others"
+    elif not area.attributes & public_area.USER_WITH_AUTH:
+        raise KeyUnusableError(
+            "policy",
+            "it takes no password to sign, only its policy",
+            "use the program that knows the policy, or create a key with a password",
+        )
     else:
         return
     raise KeyUnusableError("cannot-sign", cause, "use a key made for signing")
@@ -225,14 +235,29 @@ class Access:
         """
         return cls(KeyRef(**data["source"]), Auth.of(data["auth"]))
 
-    def check_last(self, esapi: ESAPI, area: public_area.PublicArea) -> None:
-        """Stop before the password is sent as the last try, unless that is wanted.
+    def check_attempt(
+        self, esapi: ESAPI, area: public_area.PublicArea, *, says_password: bool = False
+    ) -> None:
+        """Stop before an attempt is spent that nobody asked for.
+
+        Args:
+            area: the key's public area, which alone tells whether a wrong password counts.
+            says_password: its file says that it has one.
 
         Raises:
-            KeyUnusableError: it would be the last try.
+            KeyUnusableError: a password is needed or may be, or a wrong one would lock the TPM.
         """
-        if self.auth.key is not None and not self.auth.spend_last_attempt:
-            dictionary_attack.check_last(esapi, area, "the key")
+        auth = self.auth
+        if auth.key is not None:
+            if not auth.spend_last_attempt:
+                dictionary_attack.check_last(esapi, area, "the key")
+        elif says_password and not area.has_noda:
+            cause = "the key's file says that it has a password"
+            raise KeyUnusableError(
+                "needs-password", cause, dictionary_attack.GIVE_KEYS, needs="key"
+            )
+        else:  # only trying would tell
+            dictionary_attack.check_guess(esapi, area, "the key", try_empty=auth.try_empty)
 
 
 @contextmanager
@@ -241,8 +266,8 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
 
     Raises:
         ConsoleError: the file is damaged.
-        KeyUnusableError: a password is needed or might be, and only one try is left; or the parent
-            cannot be used.
+        KeyUnusableError: it can never sign for us; or a password is needed or might be, and an
+            attempt would be spent that nobody asked for; or the parent cannot be used.
         TSS2_Exception: the TPM refuses.
     """
     source = access.source
@@ -250,21 +275,16 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
     with ExitStack() as stack:
         if source.pem is not None:
             key = keyfile.parse(source.pem)
-            says_none = key.empty_auth
-            if access.auth.key is None and not key.empty_auth and not key.has_noda:
-                raise KeyUnusableError(
-                    "needs-password", "the key has a password", _GIVE_IT, needs="key"
-                )
-            area = key.area
-            access.check_last(esapi, area)
+            area, says_none = key.area, key.empty_auth
+            check_can_sign(area)  # before a password is asked for that would not help
+            access.check_attempt(esapi, area, says_password=not key.empty_auth)
             handle = stack.enter_context(loaded(esapi, key, access.auth))
         else:
             assert source.handle is not None  # noqa: S101 - a source is one or the other
             handle = stack.enter_context(persistent(esapi, source.handle))
             area = area_of(esapi, handle)
-            if access.auth.key is None:  # whether it has one, only trying would tell
-                dictionary_attack.check_guess(esapi, area, "the key")
-            access.check_last(esapi, area)
+            check_can_sign(area)
+            access.check_attempt(esapi, area)
             if access.auth.key:
                 esapi.entity(handle, area.name)
                 salt_by_storage(esapi, access.auth.owner)

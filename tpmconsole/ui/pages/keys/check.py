@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.check_keys import check_all, check_key, guarded_parents, key_ref
@@ -10,7 +11,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import AttemptCost
 from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
-from tpmconsole.ui.ask_auth import Action, do
+from tpmconsole.ui.ask_auth import NOTHING_KNOWN, Action, do
 from tpmconsole.ui.background import Job, Progress
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
 from tpmconsole.ui.pages.keys.details import title
@@ -23,14 +24,14 @@ Answered = Callable[["Key", KeyCheck], None]
 
 
 def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered: Answered) -> None:
-    """Let the TPM sign with a key, after asking for the password where one may be needed.
+    """Let the TPM sign with a key, after asking for a password where an attempt would be spent.
 
     Args:
         persistent: the keys at the TPM's handles, among them perhaps its parent.
     """
-    needs = "key" if _may_have_password(key) else None
-    if needs is None and any(guarded_parents([key], persistent)):
-        needs = "parent"
+    # What the file says decides for one key that was asked for; of a key in the TPM, and of a
+    # parent that counts, nothing says it, and an empty password is no harmless way to find out.
+    hinted = key.auth == "none" and not any(guarded_parents([key], persistent))
     action = Action(
         "letting the TPM sign",
         title(key),
@@ -38,13 +39,7 @@ def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered:
         lambda answer: answered(key, answer),
         source=lambda: key_ref(key),
     )
-    do(page, action, needs)
-
-
-def _may_have_password(key: Key) -> bool:
-    """A key in the TPM does not tell; an empty password is no harmless way to find out."""
-    unknown = key.auth is None and isinstance(key, PersistentKey)
-    return key.auth == "password" or (unknown and key.counts_towards_lockout is True)
+    do(page, action, known=replace(NOTHING_KNOWN, try_empty=hinted))
 
 
 class TryingAll:
@@ -71,7 +66,6 @@ class TryingAll:
         self._done = done
         self._to_ask = list(guarded_parents(keys, persistent))
         self._parents: dict[str, Password] = {}
-        self._left_out: set[str] = set()
         self._count = 0
         self._job: Job | None = None
         self._progress = Progress(page.app, self._heard)
@@ -113,9 +107,7 @@ class TryingAll:
         )
 
     def _typed(self, parent: str, typed: Password | None) -> None:
-        if typed is None:
-            self._left_out.add(parent)
-        else:
+        if typed is not None:  # else its keys are left out
             self._parents[parent] = typed
         self.start()
 
@@ -126,7 +118,7 @@ class TryingAll:
         return f"trying keys, {self._count} of {len(self._keys)} (Esc stops)"
 
     def _work(self) -> None:
-        for answer in check_all(self._page.board, self._keys, self._parents, self._left_out):
+        for answer in check_all(self._page.board, self._keys, self._parents.get):
             self._progress.tell(answer)
             if self._progress.stopped:
                 return

@@ -49,9 +49,10 @@ def usable_word(key: Key, answer: KeyCheck | None) -> str:
     return "?" if answer is None else USABLE.get(answer.answer, "NO")
 
 
-def facts(key: Key, answer: KeyCheck | None) -> list[Fact]:
-    """The detail pane."""
-    reason = answer.reason if answer else _NOT_ASKED
+def facts(key: Key, answer: KeyCheck | None, *, kiosk: bool = False) -> list[Fact]:
+    """The detail pane; a visitor is not told of keys that do nothing for him."""
+    not_asked = "not asked yet" if kiosk else _NOT_ASKED
+    reason = answer.reason if answer else not_asked
     lines = []
     if isinstance(key, KeyFile):
         reason = key.reason or reason
@@ -65,7 +66,8 @@ def facts(key: Key, answer: KeyCheck | None) -> list[Fact]:
         Fact("Usable", usable_word(key, answer), reason),
     ]
     if isinstance(key, KeyFile) and (open_to_others := mode_words(key.mode)):
-        lines.append(Fact("File", "WARN", f"{open_to_others} (m does it)"))
+        by_key = "" if kiosk else " (m does it)"
+        lines.append(Fact("File", "WARN", f"{open_to_others}{by_key}"))
     return lines
 
 

@@ -71,8 +71,13 @@ def name_field(page: Page, value: str = "") -> Field:
     return Field("name", "Name", value, "of the identity: letters, digits, . _ -", check=check)
 
 
-def password_fields() -> tuple[Field, Field]:
-    """Ask for a new key's password, twice."""
+def password_fields(before: Mapping[str, str] = NOTHING) -> tuple[Field, Field]:
+    """Ask for a new key's password, twice.
+
+    Args:
+        before: what was typed the last time; whoever wanted a password then is not given a key
+            without one because the form has come back empty.
+    """
 
     def check(values: Mapping[str, str]) -> None:
         check_password(values["password"].encode())
@@ -83,7 +88,14 @@ def password_fields() -> tuple[Field, Field]:
 
     hint = "empty: none; at most 64 bytes"
     return (
-        Field("password", "Password", secret=True, hint=hint, check=check),
+        Field(
+            "password",
+            "Password",
+            secret=True,
+            hint=hint,
+            check=check,
+            demanded="protected" in before,
+        ),
         Field(
             *("again", "Again"),
             secret=True,
@@ -107,7 +119,7 @@ def ask_create(
     def go(values: Mapping[str, str] | None) -> None:
         if values:
             algorithm = {one.words: one for one in Algorithm}[values["algorithm"]]
-            again = partial(ask_create, page, done, _not_secret(values))
+            again = partial(ask_create, page, done, not_secret(values))
             label = f"making an {algorithm.words} key"
             _make(page, values, lambda _: algorithm, label, done, again)
 
@@ -151,7 +163,7 @@ def ask_import(
             lambda passwords: software_key(path, passwords.source),
             f"importing {path.name}",
             imported,
-            partial(ask_import, page, done, _not_secret(values)),
+            partial(ask_import, page, done, not_secret(values)),
         )
 
     hint = "PEM, DER or PKCS#12: EC or RSA; encrypted or not"
@@ -169,7 +181,7 @@ def ask_import(
 def _key_fields(before: Mapping[str, str]) -> list[Field]:
     """What every new key is asked about, after its name; passwords are typed anew."""
     return [
-        *password_fields(),
+        *password_fields(before),
         Field(
             "guard",
             "Wrong ones",
@@ -188,9 +200,10 @@ def _key_fields(before: Mapping[str, str]) -> list[Field]:
     ]
 
 
-def _not_secret(values: Mapping[str, str]) -> dict[str, str]:
-    """What a form may be filled with again."""
-    return {name: value for name, value in values.items() if name not in ("password", "again")}
+def not_secret(values: Mapping[str, str]) -> dict[str, str]:
+    """What a form may be filled with again; of a password only that there was one."""
+    kept = {name: value for name, value in values.items() if name not in ("password", "again")}
+    return kept | ({"protected": "yes"} if values.get("password") else {})
 
 
 def _make(

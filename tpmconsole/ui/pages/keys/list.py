@@ -18,7 +18,7 @@ from tpmconsole.ui.pages.keys.details import COLUMNS, facts, place, row
 from tpmconsole.ui.pages.keys.view import KeyView, read
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
-from tpmconsole.ui.widgets.details import Details
+from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class KeyListPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=4)
-        yield Details(classes="detail")
+        yield DetailPane()
 
     def focus_target(self) -> Widget:
         return self._table
@@ -137,14 +137,14 @@ class KeyListPage(Page):
     def _show_detail(self) -> None:
         key = self.chosen()
         if key is not None:
-            shown = facts(key, self.answers.get(place(key)))
+            shown = facts(key, self.answers.get(place(key)), kiosk=self.board.settings.kiosk)
             if self._table.cut:
                 shown = [Fact("Where", "", self._row(key)[0]), *shown]
         elif self.view.whole:
             shown = [Fact("", "NONE", "no key has that; Esc shows all")]
         else:
-            shown = [Fact("", "NONE", "c makes the first key")]
-        self.query_one(Details).present(shown)
+            shown = [Fact("", "NONE", self.unless_kiosk("c makes the first key"))]
+        self.query_one(DetailPane).present(shown)
 
     def position(self, row: int, count: int) -> str:
         parts = [super().position(row, count)]

@@ -24,7 +24,7 @@ from tpmconsole.ui.pages.provision.request import Renewing, Requesting
 from tpmconsole.ui.pages.provision.steps import step_facts, verdict_facts
 from tpmconsole.ui.pages.provision.trust import Trusting
 from tpmconsole.ui.rows import Fact
-from tpmconsole.ui.widgets.details import Details
+from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class ProvisionPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=2)
-        yield Details(classes="detail")
+        yield DetailPane()
 
     def commands(self) -> tuple[Command, ...]:
         one = self._chosen()
@@ -161,13 +161,13 @@ class ProvisionPage(Page):
 
     def _show_steps(self) -> None:
         one = self._chosen()
-        facts = [Fact("1 Key", "NEXT", "n: make a key in the TPM")]
+        facts = [Fact("1 Key", "NEXT", self.unless_kiosk("n: make a key in the TPM"))]
         if one is not None:
             kiosk = self.board.settings.kiosk
             facts = step_facts(one, simulated=self._simulated, kiosk=kiosk)
             if self._table.cut:
                 facts = [Fact("Identity", "", one.name), *facts]
-        self.query_one(Details).present(facts)
+        self.query_one(DetailPane).present(facts)
         self.console.show_keys()
 
     def health_changed(self) -> None:

@@ -30,14 +30,15 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
     asked = one.request_subject is not None
     answered = one.subject is not None and not one.renewing
     ready = one.subject is not None and one.has_trust
+    demo = simulated and asked and not kiosk
     hand = "h: hand it over, attested" if one.request_attested else "h: hand it over"
-    hand += "; d: the demo CA signs it" if simulated and asked else ""
+    hand += "; d: the demo CA signs it" if demo else ""
     steps = (
         ("1 Key", True, _key_text(one)),
-        ("2 Request", asked, _request_text(one, answered=answered)),
+        ("2 Request", asked, _request_text(one, answered=answered, kiosk=kiosk)),
         ("3 To the CA", answered, short(one.issuer or "", 24) if answered else hand),
         ("4 Import", answered, _import_text(one, answered=answered, kiosk=kiosk)),
-        ("5 Ready", ready, _ready_text(one)),
+        ("5 Ready", ready, "" if kiosk else _ready_text(one)),
     )
     lines = []
     next_found = False
@@ -60,9 +61,9 @@ def _key_text(one: Summary) -> str:
     return f"{algorithm_words(one.algorithm)} in {one.where}, {password}{made}"
 
 
-def _request_text(one: Summary, *, answered: bool) -> str:
+def _request_text(one: Summary, *, answered: bool, kiosk: bool) -> str:
     if one.request_subject is None:
-        return "r: subject, names and role"
+        return "" if kiosk else "r: subject, names and role"
     made = f", made {moment(one.requested)}" if one.requested and not answered else ""
     which = "renewal " if one.renewing else ""
     return f"{which}{one.request_subject}{made}"

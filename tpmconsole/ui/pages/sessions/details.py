@@ -121,6 +121,8 @@ def _traffic(one: SessionStatus) -> str:
     ]
     if one.role == "server":
         words.append(f"{one.connections} connected")
+        if one.probes:
+            words.append(f"{one.probes} health checks")
     else:
         words.append(f"{one.reconnects} reconnects")
     return ", ".join(words)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import usage_error
-from tpmconsole.inputs import parse_address, parse_number
+from tpmconsole.inputs import Target, parse_address, parse_number, parse_target
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 
 if TYPE_CHECKING:
@@ -28,8 +28,8 @@ def start_form(role: str, identities: Sequence[str]) -> FormDialog:
             "address",
             "Connect" if role == "client" else "Listen",
             TARGET,
-            "HOST:PORT",
-            check=_check_address,
+            "HOST:PORT or https://HOST:PORT/PATH" if role == "client" else "HOST:PORT",
+            check=lambda values: _check_address(role, values),
         ),
         Field("engine", "Engine", "auto", "auto takes the one that works here", ENGINES),
     ]
@@ -49,20 +49,26 @@ def session_spec(role: str, values: Mapping[str, str]) -> SessionSpec:
     """
     from tpmconsole.session.spec import SessionSpec
 
-    host, port = parse_address(values["address"])
+    target = _target(role, values)
     return SessionSpec(
         role=role,
         identity=values["identity"],
-        host=host,
-        port=port,
-        protocol=values.get("protocol", "line"),
+        host=target.host,
+        port=target.port,
+        protocol=target.protocol or values.get("protocol", "line"),
+        path=target.path or "/",
         count=_count(values.get("count", "")),
         engine=values["engine"],
     )
 
 
-def _check_address(values: Mapping[str, str]) -> None:
-    parse_address(values["address"])
+def _target(role: str, values: Mapping[str, str]) -> Target:
+    text = values["address"]
+    return parse_target(text) if role == "client" else Target(*parse_address(text))
+
+
+def _check_address(role: str, values: Mapping[str, str]) -> None:
+    _target(role, values)
 
 
 def _check_count(values: Mapping[str, str]) -> None:

@@ -35,7 +35,7 @@ from tpmconsole.ui.pages.sessions.details import (
 )
 from tpmconsole.ui.pages.sessions.form import session_spec, start_form
 from tpmconsole.ui.rows import Fact
-from tpmconsole.ui.widgets.details import Details
+from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ POLL_S = 1.0
 REST_S = 0.25
 # Looking for other users reads something of every process; they come and go rarely.
 USERS_EVERY = 10
-NOTHING = Fact("", "", "no sessions: s starts a server, c a client")
+NOTHING = "no sessions: s starts a server, c a client"
 
 
 class SessionsPage(Page):
@@ -69,7 +69,7 @@ class SessionsPage(Page):
 
     def compose(self) -> ComposeResult:
         yield Table(COLUMNS, state_column=1)
-        yield Details(classes="detail", state_width=0)
+        yield DetailPane(state_width=0)
 
     def on_mount(self) -> None:
         self.set_interval(POLL_S, self._poll)
@@ -195,13 +195,13 @@ class SessionsPage(Page):
 
     def _show_facts(self) -> None:
         session, user = self._session(), self._user()
-        facts = [NOTHING]
+        facts = [Fact("", "", self.unless_kiosk(NOTHING))]
         if session is not None:
             levels = BLOCK_LEVELS if self.app.has_class("unicode") else ASCII_LEVELS
             facts = session_facts(session, levels)
         elif user is not None:
             facts = user_facts(user)
-        self.query_one(Details).present(facts)
+        self.query_one(DetailPane).present(facts)
         self.console.show_keys()
 
     # What the keys do

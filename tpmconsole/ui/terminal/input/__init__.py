@@ -1,1 +1,1 @@
-"""From bytes on the line to events."""
+"""Turn bytes from the line into events."""

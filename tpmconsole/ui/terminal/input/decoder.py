@@ -1,8 +1,8 @@
-"""What comes up the line, cut into keys, sequences and pastes.
+"""Split the input from the line into keys, sequences and pastes.
 
-Pure: bytes in, tokens out; the driver keeps the clock. Whatever arrives, nothing raises. Dropped
-without a trace: bytes that are not UTF-8 (noise, a wrong speed, a BREAK), NUL, XON and XOFF, and
-strings such as the answers to OSC and DCS queries. Which sequences are keys is up to ``keys.py``.
+Pure: bytes in, tokens out; the driver measures the time. No input raises an exception. Silently
+dropped: bytes that are not UTF-8 (noise, a wrong speed, a BREAK), NUL, XON and XOFF, and strings
+such as the answers to OSC and DCS queries. ``keys.py`` decides which sequences are keys.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from tpmconsole.ui.terminal.input.paste import BurstGuard, Token, clean_paste
 
-# DEC terminals set to 8-bit controls send CSI and SS3 as one byte, which is no UTF-8.
+# DEC terminals with 8-bit controls send CSI and SS3 as one byte, which is not UTF-8.
 _CSI_BYTE, _SS3_BYTE = "\udc9b", "\udc8f"
 _NOISE = re.compile("[\udc80-\udcff\x80-\x9f\x00\x11\x13\ufffd]")
 
@@ -21,7 +21,7 @@ _STRING = r"[\]PX^_][^\x07\x18\x1a\x1b]*"  # OSC, DCS, SOS, PM, APC up to their 
 _COMPLETE = re.compile(
     r"(?P<key>\x1b\[\[[A-E]"  # F1 to F5 of the Linux console
     r"|\x1b\[\d+\$"  # rxvt with shift
-    r"|\x1b\[M[^\x1b]{3}"  # the mouse of terminals that know no better report
+    r"|\x1b\[M[^\x1b]{3}"  # the mouse, from terminals without a newer report
     r"|\x1b\[(?!M)[0-?]*[ -/]*[@-Z\\-~]"  # control sequences (CSI)
     r"|\x1bO[0-9;]*[A-Za-z])"  # keypad and function keys (SS3)
     rf"|\x1b{_STRING}(?:\x07|\x18|\x1a|\x1b\\)"
@@ -38,11 +38,11 @@ _LONGEST_PASTE = 1 << 20
 
 
 class Delays(NamedTuple):
-    """How long to wait for more, in seconds.
+    """How long to wait for more input, in seconds.
 
     Attributes:
-        escape: after ESC or part of a sequence, before it counts as it stands.
-        paste: inside a bracketed paste, before its end counts as lost.
+        escape: after ESC or part of a sequence, before it counts as complete.
+        paste: inside a bracketed paste, before the end mark counts as lost.
         hold: after a character, for a paste that is not bracketed.
     """
 
@@ -52,13 +52,13 @@ class Delays(NamedTuple):
 
 
 class InputDecoder:
-    """Cuts the input into tokens.
+    """Splits the input into tokens.
 
     Args:
-        delays: what `wait` answers.
+        delays: the values of `wait`.
 
-    Feed it what was read. Where `wait` is not None afterwards, call `timeout` when that long
-    nothing came.
+    Feed it what was read. If `wait` is not None afterwards, call `timeout` when no input has
+    arrived for that long.
     """
 
     def __init__(self, delays: Delays) -> None:
@@ -71,7 +71,7 @@ class InputDecoder:
 
     @property
     def wait(self) -> float | None:
-        """How long to wait for more before `timeout`, in seconds; None: nothing is held back."""
+        """How long to wait for more input before `timeout`, in seconds; None: nothing is held."""
         if self._paste is not None:
             return self._delays.paste
         if self._rest:
@@ -79,14 +79,14 @@ class InputDecoder:
         return self._guard.wait
 
     def feed(self, data: bytes) -> list[Token]:
-        """The tokens in what was read."""
+        """Return the tokens in what was read."""
         text = self._decode(data).replace(_CSI_BYTE, "\x1b[").replace(_SS3_BYTE, "\x1bO")
         tokens: list[Token] = []
         self._cut(self._rest + _NOISE.sub("", text), tokens)
         return self._guard.after_read(tokens)
 
     def timeout(self) -> list[Token]:
-        """The tokens in what was held back, as nothing more came."""
+        """Return the tokens in what was held back, as nothing else has arrived."""
         tokens: list[Token] = []
         rest, self._rest = self._rest, ""
         if self._paste is not None:
@@ -95,7 +95,7 @@ class InputDecoder:
         elif rest == "\x1b":
             tokens.append(Token("char", "\x1b"))
         elif len(rest) == 2:
-            # ESC [ and the like, and then nothing: Alt and that character.
+            # ESC and a character such as [, then nothing: Alt and that character.
             tokens.append(Token("alt", rest[1]))
         return self._guard.after_silence(tokens)
 
@@ -126,7 +126,7 @@ class InputDecoder:
             tokens.append(Token("alt", match["alt"]))
 
     def _cut_malformed(self, text: str, position: int, tokens: list[Token]) -> int:
-        """Leave out a sequence up to what cannot belong to it; ESC before ESC is the key."""
+        """Skip a malformed sequence as far as it can reach; ESC before ESC is the Escape key."""
         if text.startswith("\x1b\x1b", position):
             tokens.append(Token("char", "\x1b"))
             return position + 1
@@ -139,7 +139,7 @@ class InputDecoder:
             self._add_to_paste(text[position:end])
             self._end_paste(tokens)
             return end + len(_PASTE_END)
-        # The end may have come in part.
+        # Part of the end mark may have arrived.
         kept = next(n for n in range(len(_PASTE_END) - 1, -1, -1) if text.endswith(_PASTE_END[:n]))
         stop = max(position, len(text) - kept)
         self._add_to_paste(text[position:stop])
@@ -157,7 +157,7 @@ class InputDecoder:
 
 
 def _shortened(rest: str) -> str:
-    """An unfinished sequence: of strings only the ends matter, endless ones are let go."""
+    """Shorten an incomplete sequence: only the ends of a string matter, endless ones are cut."""
     if rest[1:2] and rest[1] in "]PX^_" and len(rest) > _LONGEST_SEQUENCE:
         return rest[:2] + "." + (rest[-1] if rest[-1] == "\x1b" else "")
     return rest[:_LONGEST_SEQUENCE]

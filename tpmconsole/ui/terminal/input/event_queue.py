@@ -1,9 +1,9 @@
-"""Hands events to a Textual app one after the other.
+"""Pass events to a Textual app one at a time.
 
-Textual gives a letter straight to the focused input, while Backspace first travels up to the app to
-find its binding. So of keys that come together, as they do when somebody types while the app is
-busy, the letters would overtake the others. Here an event is given to the app when the one before
-has been dealt with: a callback follows it on its way from node to node, and arrives after it.
+Textual gives a letter directly to the focused input, while Backspace first travels up to the app to
+find its binding. If several keys arrive together, as when the user types while the app is busy, the
+letters would overtake the other keys. Therefore an event is passed to the app only when the
+previous event has been handled: a callback follows it from node to node and arrives after it.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from textual.dom import DOMNode
 from textual.message import Message
 
 _PATIENCE_S = 0.5
-"""What takes longer than this to handle does not hold up the next event."""
+"""An event that takes longer than this to handle does not delay the next one."""
 _MANY = 32
 
 
 class InOrder:
-    """A queue of events before an app's own.
+    """A queue of events in front of the app's own queue.
 
     Args:
-        app: who gets them.
-        deliver: gives one event to the app.
+        app: the app that receives them.
+        deliver: passes one event to the app.
         on_room: called when a queue that was `full` is empty again.
     """
 
@@ -46,20 +46,20 @@ class InOrder:
 
     @property
     def full(self) -> bool:
-        """Whether the app should catch up first.
+        """Whether the app should catch up before more input is read.
 
-        So a storm of noise ends when it ends, and not minutes later.
+        Without this, the app would be busy with a burst of noise for minutes after its end.
         """
         return len(self._waiting) > _MANY
 
     def put(self, event: Message) -> None:
-        """Deliver an event when its turn has come."""
+        """Deliver an event when it is its turn."""
         self._waiting.append(event)
         self._was_full |= self.full
         self._next()
 
     def clear(self) -> None:
-        """Forget what has not been delivered."""
+        """Discard what has not been delivered."""
         self._waiting.clear()
         self._was_full = False
         if self._following is not None:
@@ -75,7 +75,7 @@ class InOrder:
             self._arrived()
 
     def _follow(self) -> None:
-        """Send a callback after the last event; it arrives when that was handled."""
+        """Send a callback after the last event; it arrives when that event has been handled."""
         timer = self._following = self._loop.call_later(_PATIENCE_S, self._arrived)
         way = self._way()
 
@@ -88,7 +88,7 @@ class InOrder:
         step()
 
     def _way(self) -> Iterator[DOMNode]:
-        """The nodes an event visits; the app once more, for what its binding asked to be called."""
+        """The nodes that an event visits, and the app again for what its binding calls later."""
         try:
             target: DOMNode = self._app.focused or self._app.screen
         except ScreenStackError:

@@ -1,8 +1,8 @@
-"""Pastes from terminals that do not bracket them.
+"""Recognize pastes from terminals that do not bracket them.
 
-Such a paste comes as plain keys, and every letter of a PEM block might be somebody's command. But
-no hand types like that: many characters without a pause, with an end of line among them. A serial
-line delivers them a few at a time, so a character is held for a moment to see what follows it.
+Such a paste arrives as plain keys, and each letter of a PEM block might be a command. But nobody
+types many characters without a pause and with an end of line among them. A serial line delivers a
+few characters at a time, so each is held for a moment to see what follows.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import re
 from typing import Literal, NamedTuple
 
 _PAUSE_IN_PASTE = 0.15
-"""A paste goes on after a pause this long, in seconds (flow control, a busy USB adapter)."""
+"""A paste may pause for this long, in seconds (flow control, a busy USB adapter)."""
 _LINES_FROM = 8
-"""With an end of line among them, more characters than this were pasted."""
+"""More characters than this, with an end of line among them, are a paste."""
 _WORDS_FROM = 32
-"""Without one, more than this, unless all are the same (a key held down)."""
+"""So are more than this without an end of line, unless all are the same (a key held down)."""
 
 _NOT_TEXT = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 class Token(NamedTuple):
-    """One thing that came up the line.
+    """A unit of input from the line.
 
     Attributes:
         kind: ``char`` (a character or control character), ``alt`` (one typed with Alt),
             ``sequence`` (a whole control sequence), ``paste``.
-        text: what it is made of.
+        text: its characters.
     """
 
     kind: Literal["char", "alt", "sequence", "paste"]
@@ -34,7 +34,7 @@ class Token(NamedTuple):
 
 
 def clean_paste(text: str) -> str:
-    """A paste with line feeds for line ends and without control characters."""
+    """Convert the line ends of a paste to line feeds, and remove control characters."""
     return _NOT_TEXT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
@@ -42,7 +42,7 @@ class BurstGuard:
     """Turns bursts of characters into pastes.
 
     Args:
-        hold: how long a character is held, in seconds; 0: only a burst within one read counts.
+        hold: how long a character is held, in seconds; 0: only detect a burst within one read.
     """
 
     def __init__(self, hold: float) -> None:
@@ -51,7 +51,7 @@ class BurstGuard:
 
     @property
     def wait(self) -> float | None:
-        """How long to wait for more before `after_silence`, in seconds."""
+        """How long to wait for more input before `after_silence`, in seconds."""
         if not self._held:
             return None
         if self._is_paste():
@@ -59,7 +59,7 @@ class BurstGuard:
         return self._hold if len(self._held) == 1 else 3 * self._hold
 
     def after_read(self, tokens: list[Token]) -> list[Token]:
-        """The tokens that are certain, after one read."""
+        """Return the tokens that are certain after one read."""
         passed: list[Token] = []
         for token in tokens:
             if token.kind == "char" and (token.text.isprintable() or self._goes_on(token.text)):
@@ -72,7 +72,7 @@ class BurstGuard:
         return passed
 
     def after_silence(self, tokens: list[Token]) -> list[Token]:
-        """What was held, and then the tokens, as nothing more came."""
+        """Return what was held, then the tokens, as nothing else has arrived."""
         return [*self._release(), *tokens]
 
     def _goes_on(self, character: str) -> bool:

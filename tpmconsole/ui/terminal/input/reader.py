@@ -1,4 +1,4 @@
-"""Reads the line in the event loop, no faster than the app takes what comes."""
+"""Read the line in the event loop, not faster than the app handles the input."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ _READ_BYTES = 1024
 
 
 class LineReader:
-    """Turns what comes up the line into events.
+    """Turns input from the line into events.
 
     Args:
-        app: who gets the events.
+        app: the app that receives the events.
         descriptor: the terminal.
-        delays: how long to wait for the rest of things.
-        mouse: whether mouse reports are wanted.
-        deliver: gives an event to the app.
-        on_sequence: called with each control sequence first; True where it was an answer to us.
-        on_hangup: called when the line is gone or at its end.
+        delays: how long to wait for the rest of incomplete input.
+        mouse: whether to translate mouse reports.
+        deliver: passes an event to the app.
+        on_sequence: called first with each control sequence; True if it was an answer to a query.
+        on_hangup: called when the line has hung up or reached its end.
     """
 
     def __init__(
@@ -53,12 +53,12 @@ class LineReader:
         self._open = False
 
     def start(self) -> None:
-        """Begin, or go on, to read."""
+        """Start or resume reading."""
         self._open = True
         self._watch()
 
     def stop(self) -> None:
-        """Read no more; what is not complete yet is forgotten."""
+        """Stop reading, and discard incomplete input."""
         self._open = False
         self._loop.remove_reader(self._descriptor)
         self._wait(None)
@@ -69,7 +69,7 @@ class LineReader:
             return
         try:
             self._loop.add_reader(self._descriptor, self._read)
-        except PermissionError:  # a file or /dev/null: nothing will ever come
+        except PermissionError:  # a file or /dev/null: no input will ever arrive
             self._hang_up()
 
     def _read(self) -> None:
@@ -91,7 +91,7 @@ class LineReader:
         self._on_hangup()
 
     def _silence(self) -> None:
-        """Nothing more came in time."""
+        """Decode what was held back, as nothing else has arrived in time."""
         self._hand_on(self._decoder.timeout())
 
     def _hand_on(self, tokens: list[Token]) -> None:

@@ -1,1 +1,1 @@
-"""From Textual's cells to bytes on the line."""
+"""Turn Textual's output into bytes on the line."""

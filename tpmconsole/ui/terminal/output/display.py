@@ -1,8 +1,8 @@
-"""From what Textual paints to what goes down the line, and when.
+"""Decide what is sent down the line, and when.
 
-Textual writes whenever it likes; what it writes is painted into the wanted grid at once. The line
-gets the difference to what it shows when Textual has paused for a moment and the line has nothing
-left to carry. So a busy line skips frames: it is never given an old one while a newer is known.
+Textual may write at any time; its output is painted into the wanted grid at once. The difference to
+what the terminal shows is sent when Textual has paused for a moment and the line has sent
+everything else. So a busy line skips frames: it never gets an old frame if there is a newer one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tpmconsole.ui.terminal.output.writer import Outlet, Pace
 from tpmconsole.ui.terminal.profile import LineProfile
 from tpmconsole.ui.terminal.size import LineSize
 
-# A first change waits at most this many times as long as a last one for others to join it.
+# The first change of a frame waits for others at most this many times as long as the last one.
 _LONGEST_MERGE = 4
 _LAST_FRAME_SECONDS = 0.5
 _FAREWELL_SECONDS = 0.5
@@ -26,7 +26,7 @@ _LAST_CHANCE_SECONDS = 0.1
 
 
 class Display:
-    """A terminal that shows what is painted.
+    """Shows on a terminal what Textual writes.
 
     Args:
         descriptor: the terminal.
@@ -61,11 +61,11 @@ class Display:
         self._held = False
 
     def start(self, modes: str, *, held: bool = False) -> None:
-        """Begin to show what is painted, on a cleared screen.
+        """Clear the screen and start to show frames.
 
         Args:
             modes: sequences to send first.
-            held: send nothing more until `release`.
+            held: send only these until `release`.
         """
         self._encoder.forget()
         self._held = held
@@ -73,15 +73,15 @@ class Display:
         self._send(modes)
 
     def release(self) -> None:
-        """End what `start` held back."""
+        """Start to send what ``held`` has kept back."""
         self._held = False
         self._changed()
 
     def stop(self, modes: str) -> None:
-        """Show no more.
+        """Stop showing frames.
 
         Args:
-            modes: sequences to send last. A line that takes nothing any more delays us a second.
+            modes: sequences to send last. If the line is blocked, this takes a second.
         """
         self._open = False
         self._direct.clear()
@@ -94,15 +94,15 @@ class Display:
         self._outlet.drain(_FAREWELL_SECONDS)
 
     def farewell_at_once(self, modes: str) -> None:
-        """Send a last thing; callable wherever the program was interrupted."""
+        """Send the last sequences; may be called from a signal handler."""
         self._outlet.send_last(modes.encode("ascii"), _LAST_CHANCE_SECONDS)
 
     def close(self) -> None:
-        """Let go of the terminal."""
+        """Release the terminal."""
         self._outlet.close()
 
     def write(self, data: str) -> None:
-        """Take one write of Textual's."""
+        """Handle one write from Textual."""
         if is_direct(data):
             self._direct.append(data)
         else:
@@ -110,7 +110,7 @@ class Display:
         self._changed()
 
     def resize(self, size: LineSize) -> None:
-        """The terminal has a new size; it is cleared before the next frame."""
+        """Use a new size; the terminal is cleared before the next frame."""
         self._grid.resize(*size)
         self._encoder.resize(*size)
 
@@ -118,19 +118,19 @@ class Display:
         """Send everything again.
 
         Args:
-            first: sequences to send before that.
+            first: sequences to send before it.
         """
         self._encoder.forget()
         self._direct.append(first)
         self._changed()
 
     def ask(self, query: str) -> None:
-        """Send a query, and with it nothing that waits."""
+        """Send a query without the changes that are waiting."""
         self._encoder.lost_cursor()
         self._send(query)
 
     def _changed(self) -> None:
-        """Plan a frame, and wait a little for more that belongs to it."""
+        """Schedule a frame, a little later so that more changes can join it."""
         if not self._open or self._held:
             return
         now = self._loop.time()
@@ -145,7 +145,7 @@ class Display:
         self._timer = self._loop.call_at(when, self._emit)
 
     def _emit(self) -> None:
-        """Send the difference, or as much of it as the line carries in a moment."""
+        """Send the difference, or as much of it as the line can carry in a moment."""
         self._timer = None
         if self._outlet.busy:
             return  # `_next` follows
@@ -159,12 +159,12 @@ class Display:
         self._send(text + self._cursor())
 
     def _next(self) -> None:
-        """The last piece is with the kernel: go on where more is wanted by now."""
+        """Send more changes, if there are any: the kernel has accepted the last piece."""
         if self._open and not self._held and self._timer is None:
             self._emit()
 
     def _cursor(self) -> str:
-        """Where input methods look for the cursor; serial lines have no bytes for that."""
+        """Place the cursor for input methods; on a serial line this is not worth the bytes."""
         if self._profile.serial:
             return ""
         x, y = self._painter.x, self._painter.y

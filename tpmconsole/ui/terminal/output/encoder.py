@@ -1,6 +1,6 @@
-"""The fewest bytes that turn what a terminal shows into what it should show.
+"""Find the fewest bytes that turn what a terminal shows into what it should show.
 
-Pure: give it the wanted grid, send what it returns. ``row.py`` says which sequences it uses.
+Pure: give it the wanted grid and send what it returns. ``row.py`` lists the sequences that it uses.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from tpmconsole.ui.terminal.output.scroll import find_scroll
 from tpmconsole.ui.terminal.output.style import PLAIN, blank_of, sgr_between
 
 CLEAR = "\x1b[m\x1b[H\x1b[J"
-"""Everything plain and blank, the cursor at home. (ED 0 from home: one byte less than ED 2.)"""
+"""Clear the screen and send the cursor home (ED 0 from there is one byte less than ED 2)."""
 
-# In a frame of fewer bytes than this, moving rows saves nothing.
+# In a frame of fewer bytes than this, moving rows does not save bytes.
 _WORTH_SCROLLING = 100
 
 
 class _RowBytes(NamedTuple):
-    """What to send for row ``y``, and where that leaves the pen."""
+    """What to send for row ``y``, and the state of the pen after it."""
 
     y: int
     text: str
@@ -29,14 +29,14 @@ class _RowBytes(NamedTuple):
 
 
 class Encoder:
-    """Knows what one terminal shows, and makes the bytes that change it.
+    """Keeps track of what a terminal shows, and makes the bytes that change it.
 
     Args:
         columns: the terminal's width.
         rows: its height.
-        may_clear: a frame may start from a cleared screen where that needs fewer bytes.
+        may_clear: a frame may start with a cleared screen if that needs fewer bytes.
 
-    After construction, `forget` and `resize` the next frame starts with `CLEAR`.
+    After construction, `forget` or `resize`, the next frame starts with `CLEAR`.
     """
 
     def __init__(self, columns: int, rows: int, *, may_clear: bool = False) -> None:
@@ -47,32 +47,32 @@ class Encoder:
         self._first_row = 0
 
     def forget(self) -> None:
-        """Nothing is known any more about what the terminal shows."""
+        """Forget what the terminal shows."""
         self.shown.clear()
         self._pen = Pen()
         self._unknown = True
         self._first_row = 0
 
     def resize(self, columns: int, rows: int) -> None:
-        """The terminal has another size, and did as it liked with what it showed."""
+        """Use a new size, and forget what the terminal shows: terminals reflow differently."""
         self.shown.resize(columns, rows)
         self.forget()
 
     def lost_cursor(self) -> None:
-        """Something else moved the cursor."""
+        """Forget where the cursor is: something else has moved it."""
         self._pen = Pen(look=self._pen.look)
 
     def encode(self, wanted: Grid, limit: int | None = None) -> str:
-        """What to send so that the terminal shows the wanted grid.
+        """Return what to send so that the terminal shows the wanted grid.
 
         Args:
             wanted: a grid of the terminal's size.
-            limit: stop after the row that reaches this many characters; the next call goes on
-                from there, with whatever is wanted then. None: the whole frame.
+            limit: stop after the row that reaches this many characters; the next call continues
+                from there, with the grid that is wanted then. None: the whole frame.
 
         Returns:
-            The characters to send, and to be sent: from now on they count as shown. Empty where
-            the terminal shows all that is wanted.
+            The characters to send. The caller must send them: from now on they count as shown.
+            Empty if the terminal already shows the wanted grid.
         """
         prefix, rows = self._cheapest(wanted)
         parts, length = [prefix], len(prefix)
@@ -89,15 +89,15 @@ class Encoder:
         return "".join(parts)
 
     def place_cursor(self, x: int, y: int) -> str:
-        """What to send so that the cursor stands in a cell."""
+        """Return what to send to place the cursor in a cell."""
         text = move(self._pen, x, y)
         self._pen = Pen(x, y, self._pen.look)
         return text
 
     def _cheapest(self, wanted: Grid) -> tuple[str, list[_RowBytes]]:
-        """Something to send first, after which `shown` and the pen are up to date; and the rows.
+        """Return a prefix to send first, and the rows; updates `shown` and the pen for the prefix.
 
-        First may come: nothing, moving rows that only moved, or clearing the screen.
+        The prefix is empty, or moves rows that have only moved, or clears the screen.
         """
         if self._unknown:
             self._unknown = False
@@ -112,10 +112,10 @@ class Encoder:
         return self._start_with(*best, wanted) if best else ("", rows)
 
     def _alternatives(self, wanted: Grid, length: int) -> Iterator[tuple[str, Grid, Pen]]:
-        """Ways to start a frame of that length, and what the terminal shows then, and its pen."""
+        """Yield prefixes for a frame of a length, with the grid and the pen after each."""
         if length >= _WORTH_SCROLLING and (scroll := find_scroll(wanted, self.shown)):
             plain = sgr_between(self._pen.look, PLAIN)
-            # Not every terminal moves the cursor home when the region goes.
+            # Not every terminal moves the cursor home when the region is reset.
             yield plain + scroll.sequence(), scroll.apply(self.shown), Pen()
         if self._may_clear and length >= wanted.columns * wanted.rows // 4:
             yield CLEAR, Grid(wanted.columns, wanted.rows), Pen(0, 0)
@@ -127,7 +127,7 @@ class Encoder:
         return prefix, self._rows(wanted, shown, pen)
 
     def _rows(self, wanted: Grid, shown: Grid, pen: Pen) -> list[_RowBytes]:
-        """What to send for each row that differs, from `_first_row` on and round."""
+        """Return what to send for each row that differs, starting at `_first_row`."""
         rows: list[_RowBytes] = []
         first = self._first_row
         for y in (*range(first, wanted.rows), *range(first)):
@@ -146,7 +146,7 @@ def _length(rows: list[_RowBytes]) -> int:
 
 
 def _changed_columns(wanted: Grid, shown: Grid, y: int) -> list[int]:
-    """The columns where a row looks different; colours of the text do not show on a blank."""
+    """The columns where a row looks different. A space does not show the colour of the text."""
     text, looks = wanted.text[y], wanted.looks[y]
     old_text, old_looks = shown.text[y], shown.looks[y]
     return [

@@ -1,8 +1,8 @@
 """A grid of cells: what a terminal shows, or should show.
 
-Pure: no Textual, no descriptor. A cell holds one character with its combining marks, and how it
-looks. A wide character stands in its left cell; its right cell holds the empty string. No half of
-a wide character is ever left alone, as terminals disagree on what it looks like.
+Pure: no Textual, no descriptor. A cell holds one character with its combining marks, and its look.
+A wide character is in its left cell; its right cell holds the empty string. Half a wide character
+is never left alone, because terminals disagree on its look.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from rich.cells import split_graphemes
 
 from tpmconsole.ui.terminal.output.style import PLAIN, Look
 
-# Characters that take one cell on every terminal: the fast path, and safe to move beside.
+# Characters that take one cell on every terminal: fast to handle, and the cursor stays known.
 NARROW = re.compile("[ -~\xa0-\xac\xae-\u02ff\u2500-\u25fc\u2800-\u28ff]*")
 
-# Room for a family of emoji; a longer heap of marks is nobody's name.
+# Long enough for a family of emoji; no real name has more combining marks.
 _LONGEST_CELL = 16
 
 _ASCII = str.maketrans(
@@ -63,12 +63,12 @@ class Grid:
         self.clear()
 
     def clear(self) -> None:
-        """Make every cell a plain blank."""
+        """Fill every cell with a plain space."""
         self.text = [[" "] * self.columns for _ in range(self.rows)]
         self.looks = [[PLAIN] * self.columns for _ in range(self.rows)]
 
     def resize(self, columns: int, rows: int) -> None:
-        """Change the size; what fits stays where it is, the new cells are plain blanks."""
+        """Change the size. What fits stays in place; the new cells hold plain spaces."""
         old_text, old_looks = self.text, self.looks
         kept = min(columns, self.columns)
         self.columns, self.rows = columns, rows
@@ -86,10 +86,10 @@ class Grid:
             x: the first column.
             y: the row; nothing happens outside the grid.
             text: printable characters only.
-            look: how they look.
+            look: their look.
 
         Returns:
-            The column after the last character, also where that is outside the grid.
+            The column after the last character, even if it is outside the grid.
         """
         if not (text.isascii() or NARROW.fullmatch(text)):
             return self._put_graphemes(x, y, text, look)
@@ -102,7 +102,7 @@ class Grid:
         return end
 
     def blank(self, x: int, stop: int, y: int, look: Look = PLAIN) -> None:
-        """Blank the cells of a row from column ``x`` up to ``stop``."""
+        """Fill the cells of a row from column ``x`` up to ``stop`` with spaces."""
         self.put(x, y, " " * (stop - x), look)
 
     def take(self, other: Grid, y: int) -> None:
@@ -125,7 +125,7 @@ class Grid:
                 self.text[y][x : x + width] = [piece, *[""] * (width - 1)]
                 self.looks[y][x : x + width] = [look] * width
             elif 0 <= y < self.rows and x < self.columns:
-                # A wide character that no longer fits: its place is blank.
+                # A wide character that does not fit into the last column: leave that empty.
                 self.blank(x, self.columns, y, look)
             x += width
         return x
@@ -139,7 +139,7 @@ class Grid:
         row[x] = (row[x] + marks)[:_LONGEST_CELL]
 
     def _free(self, x: int, stop: int, y: int) -> None:
-        """Blank the outer halves of wide characters that a write to ``x``…``stop`` cuts in two."""
+        """Clear the outer halves of wide characters that a write to ``x``…``stop`` cuts in two."""
         row = self.text[y]
         if row[x] == "" and x:
             row[x - 1] = " "
@@ -149,7 +149,7 @@ class Grid:
 
 @lru_cache(maxsize=1024)
 def to_ascii(text: str) -> str:
-    """The text in ASCII, in as many cells: letters lose their accents, the rest is ?."""
+    """Convert a text to ASCII of the same width: letters lose their accents, the rest become ?."""
     if text.isascii():
         return text
     return "".join(

@@ -1,8 +1,8 @@
-"""The little language Textual paints in, read into a grid.
+"""Read Textual's output into a grid.
 
 Textual (8.2.8, ``_compositor.py`` and ``strip.py``) writes runs of text wrapped in SGR codes and
-positions them with CUP. That is all that is understood. Everything else is left out, so an escape
-code inside a certificate's subject never reaches the terminal.
+positions them with CUP. Only these are interpreted. Everything else is left out, so an escape code
+inside a certificate's subject never reaches the terminal.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from tpmconsole.ui.terminal.output.grid import Grid, to_ascii
 from tpmconsole.ui.terminal.output.style import ALL_FLAGS, PLAIN, Look, apply_sgr
 
-# Characters that take no cell and change the order of others, or nothing: not for a terminal.
+# Zero-width characters, which at most reorder the text around them: not sent to a terminal.
 _INVISIBLE = "\u200b\u200c\u200e\u200f\u202a-\u202e\u2060-\u206f\ufeff"
 _CONTROL = r"\x00-\x1f\x7f-\x9f" + _INVISIBLE
 _TOKEN = re.compile(
@@ -23,13 +23,13 @@ _TOKEN = re.compile(
     rf"|([{_CONTROL}])"  # 4: a control character
 )
 
-# Written alone they are meant; inside a frame they would come from what is shown there.
+# Sent only if they are written alone: inside a frame they would come from the text shown in it.
 _BELL = "\x07"
 _CLIPBOARD = re.compile(r"\x1b\]52;[a-z]*;[A-Za-z0-9+/=]*(?:\x07|\x1b\\)")
 
 
 def is_direct(data: str) -> bool:
-    """Whether a write is a bell or a copy to the clipboard (OSC 52), which go out as they are."""
+    """Whether a write is a bell or a copy to the clipboard (OSC 52), which are sent unchanged."""
     return data == _BELL or _CLIPBOARD.fullmatch(data) is not None
 
 
@@ -37,9 +37,9 @@ class Painter:
     """Paints what Textual writes into a grid.
 
     Args:
-        grid: where to paint.
+        grid: the grid to paint into.
         ascii_only: replace what is not ASCII.
-        flags: the attributes worth keeping (`tpmconsole.ui.terminal.output.style`).
+        flags: the attributes to keep (`tpmconsole.ui.terminal.output.style`).
 
     Attributes:
         x: the cursor's column; may be outside the grid.
@@ -55,7 +55,7 @@ class Painter:
         self._flags = flags
 
     def feed(self, data: str) -> None:
-        """Paint one write of Textual's; sequences are never split over two."""
+        """Paint one write from Textual; a sequence is never split between two writes."""
         grid = self.grid
         for token in _TOKEN.finditer(data):
             kind = token.lastindex
@@ -84,5 +84,5 @@ class Painter:
 
 
 def _count(parameter: str) -> int:
-    """A numeric parameter: missing and 0 count as 1."""
+    """Parse a numeric parameter: missing and 0 count as 1."""
     return max(1, int(parameter)) if parameter.isdecimal() else 1

@@ -1,9 +1,9 @@
-"""One row of a screen as bytes: cursor moves, looks, characters, erasing.
+"""Encode a row of the screen as bytes: cursor moves, looks, characters, erasing.
 
-It uses nothing a VT220 does not know: CUP, CUU, CUD, CUF, CUB, EL, ECH, CR, LF, BS and SGR. It
-does not use REP, HPA, VPA (not VT220) or tabs (somebody may have moved the stops). LF only follows
-CR, so a terminal program that adds one to the other does no harm. Blanks are erased only where
-they have the default background, as only some terminals erase to a colour.
+It uses only what a VT220 knows: CUP, CUU, CUD, CUF, CUB, EL, ECH, CR, LF, BS and SGR. It does not
+use REP, HPA, VPA (not VT220) or tabs (the tab stops may have been moved). LF only follows CR, so a
+terminal program that adds one to the other does no harm. Spaces are erased only if they have the
+default background, because only some terminals erase with a colour.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from tpmconsole.ui.terminal.output.grid import NARROW, Grid
 from tpmconsole.ui.terminal.output.style import PLAIN, Look, blank_of, sgr_between
 
 _NOWHERE = -1
-# A blank run in the middle of a row costs about this much to erase and to go on behind it.
+# To erase spaces in the middle of a row and continue after them takes about this many bytes.
 _ERASE_AND_MOVE = 10
 _LONGEST_OVERPRINT = 9
 
 
 class Pen:
-    """Where the terminal's cursor is and how it writes; a column or row may be `_NOWHERE`."""
+    """The terminal's cursor and the look it writes with; column or row may be `_NOWHERE`."""
 
     __slots__ = ("look", "x", "y")
 
@@ -34,10 +34,10 @@ class Pen:
 
 
 class RowEncoder:
-    """Makes the bytes for one row.
+    """Makes the bytes for a row.
 
     Attributes:
-        pen: where the bytes leave the cursor.
+        pen: the cursor and the look after these bytes.
     """
 
     def __init__(self, wanted: Grid, y: int, changed: list[int], pen: Pen) -> None:
@@ -51,7 +51,7 @@ class RowEncoder:
         self.pen = pen.copy()
 
     def encode(self) -> str:
-        """The bytes."""
+        """Return the bytes."""
         changed, index = self._changed, 0
         while index < len(changed):
             x = changed[index]
@@ -67,7 +67,7 @@ class RowEncoder:
         return "".join(self._parts)
 
     def _look_for(self, x: int) -> Look:
-        """The look to write a cell with: for a blank, one that saves a change later on."""
+        """The look to write a cell with: for a space, one that avoids a change later on."""
         if self._text[x] != " ":
             return self._looks[x]
         blank = blank_of(self._looks[x])
@@ -81,7 +81,7 @@ class RowEncoder:
         return blank
 
     def _go(self, x: int, look: Look) -> None:
-        """Move to a column: by a cursor sequence, or by printing again what stands between."""
+        """Move to a column by a cursor sequence, or by printing again what is in between."""
         pen = self.pen
         way = move(pen, x, self._y)
         if pen.y == self._y and _NOWHERE < pen.x < x <= pen.x + min(len(way), _LONGEST_OVERPRINT):
@@ -90,7 +90,7 @@ class RowEncoder:
         pen.x, pen.y = x, self._y
 
     def _overprint(self, x: int, stop: int, look: Look) -> str:
-        """The characters of a gap, where they can be printed without one more change of look."""
+        """The characters of a gap, if they can be printed without another change of look."""
         text = "".join(self._text[x:stop])
         if len(text) == stop - x and text.isascii():
             if all(self._suits(self.pen.look, at) for at in range(x, stop)):
@@ -111,7 +111,7 @@ class RowEncoder:
             self.pen.look = look
 
     def _erasable(self, x: int) -> int:
-        """Where a run of blanks from ``x`` ends, if erasing it is cheaper than printing; else 0."""
+        """The end of a run of spaces at ``x`` if it is cheaper to erase than to print; else 0."""
         stop = self._blank_runs()[x]
         if not stop:
             return 0
@@ -123,7 +123,7 @@ class RowEncoder:
         return x + needed if needed > least else 0
 
     def _blank_runs(self) -> list[int]:
-        """For each column: where the run of plain blanks it is in ends, or 0."""
+        """For each column, the end of the run of plain spaces that it is in, or 0."""
         if self._runs is None:
             self._runs = [0] * self._columns
             stop = 0
@@ -136,7 +136,7 @@ class RowEncoder:
         return self._runs
 
     def _print(self, index: int) -> int:
-        """Print a changed cell and those after it that need nothing in between.
+        """Print a changed cell, and those after it that can follow directly.
 
         Returns:
             The column after the last one.
@@ -158,7 +158,7 @@ class RowEncoder:
         return stop
 
     def _print_unsure(self, x: int, at: int) -> int:
-        """Print up to and with a character whose width terminals disagree on."""
+        """Print up to and including a character on whose width terminals disagree."""
         stop = at + 1
         while stop < self._columns and self._text[stop] == "":
             stop += 1
@@ -168,7 +168,7 @@ class RowEncoder:
 
 
 def move(pen: Pen, x: int, y: int) -> str:
-    """The shortest way to a cell; an absolute one where it is no longer than the others."""
+    """Return the shortest move to a cell; an absolute one unless another is shorter."""
     if (pen.x, pen.y) == (x, y):
         return ""
     ways = [_absolute(x, y)]

@@ -1,7 +1,7 @@
-"""Finding out that a frame is the last one with some rows moved up or down.
+"""Detect that a frame is the previous one with some rows moved up or down.
 
-The terminal can move them itself, in a scrolling region (DECSTBM, of VT100s already): a table that
-scrolls by a row needs a fifth of the bytes.
+The terminal can move them itself in a scrolling region (DECSTBM, known since the VT100): a table
+that scrolls by a row then needs a fifth of the bytes.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ class Scroll(NamedTuple):
     distance: int
 
     def sequence(self) -> str:
-        """What does it on a terminal whose look is plain; the cursor ends anywhere.
+        """Return the sequence for a terminal with a plain look; the cursor may end anywhere.
 
-        Line feeds come at column 0, where it does not matter if something adds a CR.
+        Line feeds are sent at column 0 because an added CR does no harm there.
         """
         region = f"\x1b[{self.top + 1};{self.bottom + 1}r"
         if self.distance > 0:
@@ -41,7 +41,7 @@ class Scroll(NamedTuple):
         return f"{region}{start}{feeds}\x1b[r"
 
     def apply(self, grid: Grid) -> Grid:
-        """A grid as it is after that."""
+        """Return the grid after the move."""
         moved = Grid(grid.columns, grid.rows)
         for y in range(grid.rows):
             source = y + self.distance if self.top <= y <= self.bottom else y
@@ -52,7 +52,7 @@ class Scroll(NamedTuple):
 
 
 def find_scroll(wanted: Grid, shown: Grid) -> Scroll | None:
-    """The move that explains most of the rows whose text changed, if it explains a few."""
+    """Find the move that explains most of the changed rows, if it explains enough of them."""
     changed = [y for y in range(wanted.rows) if wanted.text[y] != shown.text[y]]
     if len(changed) < _FEWEST_ROWS:
         return None

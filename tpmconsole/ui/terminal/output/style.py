@@ -1,6 +1,6 @@
-"""How a character looks: colours and attributes, and the SGR codes (ECMA-48 8.3.117) between two.
+"""Looks of characters: colours, attributes, and the SGR codes (ECMA-48 8.3.117) to change them.
 
-Looks are interned: the same look is the same object, so comparing two is cheap.
+Looks are interned: equal looks are the same object, so comparing two is cheap.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ BOLD, DIM, ITALIC, UNDERLINE, BLINK, REVERSE, CONCEAL, STRIKE, OVERLINE = (
 )
 
 SERIAL_FLAGS = BOLD | DIM | UNDERLINE | REVERSE
-"""What is worth sending on a serial line: no blinking, and nothing a VT220 would not show."""
+"""The attributes to send on a serial line: no blinking, and only what a VT220 shows."""
 ALL_FLAGS = (1 << 9) - 1
 
-# Attributes that can be seen on a blank as well.
+# Attributes that are visible on a space.
 _SEEN_ON_BLANK = UNDERLINE | REVERSE | STRIKE | OVERLINE
 
 _ON = {
@@ -69,19 +69,19 @@ def _intern(look: Look) -> Look:
 
 @lru_cache(maxsize=4096)
 def blank_of(look: Look) -> Look:
-    """What a blank shows of a look: two looks with the same one are alike where nothing stands."""
+    """The part of a look that is visible on a space."""
     flags = look.flags & _SEEN_ON_BLANK
     return _intern(Look(look.foreground if flags else "", look.background, flags))
 
 
 @lru_cache(maxsize=4096)
 def apply_sgr(look: Look, parameters: str, kept: int = ALL_FLAGS) -> Look:
-    """The look after an SGR sequence.
+    """Return the look after an SGR sequence.
 
     Args:
-        look: the look before.
-        parameters: what stands between ``ESC [`` and ``m``.
-        kept: the attributes that are wanted; the others are ignored.
+        look: the look before it.
+        parameters: the text between ``ESC [`` and ``m``.
+        kept: the attributes to keep; the others are ignored.
     """
     foreground, background, flags = look
     codes = [_number(part) for part in parameters.replace(":", ";").split(";")]
@@ -119,7 +119,7 @@ def _number(part: str) -> int:
 
 
 def _extended_colour(codes: list[int]) -> tuple[str, int]:
-    """The parameters of a 256-colour or 24-bit colour, and how many of the codes they are."""
+    """The parameters of a 256-colour or 24-bit colour, and the number of codes they use."""
     length = {5: 3, 2: 5}.get(codes[1] if len(codes) > 1 else 0, 1)
     if length == 1 or len(codes) < length:
         return "", len(codes)
@@ -128,7 +128,7 @@ def _extended_colour(codes: list[int]) -> tuple[str, int]:
 
 @lru_cache(maxsize=4096)
 def sgr_between(old: Look, new: Look) -> str:
-    """The shortest SGR sequence that turns one look into another; empty where they are the same."""
+    """The shortest SGR sequence that turns one look into another; empty if they are the same."""
     if old == new:
         return ""
     # An empty first parameter counts as 0: reset.

@@ -1,4 +1,4 @@
-"""The way out: a terminal's descriptor that is never waited for, and says how far behind it is."""
+"""Write to a terminal without ever waiting for it, and know how much is still unsent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Pace(NamedTuple):
     Attributes:
         slice: about how many bytes to hand over at once.
         low: hand over more when no more bytes than this are waiting in the kernel.
-        rate: bytes a second the line carries, where that is known.
+        rate: bytes a second that the line carries; None if unknown.
     """
 
     slice: int
@@ -30,14 +30,14 @@ class Pace(NamedTuple):
 
     @classmethod
     def of(cls, baud: int | None) -> Pace:
-        """The pace of a line: a tenth of a second at a time (8N1: ten bits for a byte)."""
+        """Return the pace for a line: a tenth of a second at a time (8N1: ten bits a byte)."""
         if baud is None:
             return cls(16384, 256, None)
         part = max(256, baud // 100)
         return cls(part, part // 4, baud / 10)
 
     def seconds(self, waiting: int) -> float:
-        """How long until ``waiting`` bytes are down to `low`, at a guess."""
+        """Estimate how many seconds it takes until ``waiting`` bytes are down to `low`."""
         if self.rate is None:
             return 0.01
         return min(max((waiting - self.low) / self.rate, 0.005), 0.5)
@@ -46,9 +46,9 @@ class Pace(NamedTuple):
 class Outlet:
     """Writes to a terminal from a thread of its own, one piece at a time.
 
-    The descriptor stays as it is: making it non-blocking would do the same to the shell, which
-    shares it. Bytes are handed over only when the last ones are with the kernel, so nothing but
-    the newest frame ever waits.
+    The descriptor is left unchanged: making it non-blocking would also affect the shell, which
+    shares it. Bytes are handed over only when the kernel has accepted the last ones, so only the
+    newest frame ever waits.
 
     Args:
         descriptor: the terminal.
@@ -72,16 +72,16 @@ class Outlet:
         self._unwritten = 0
         self._changed = threading.Condition()
         self._failed = False
-        # A daemon: a line that hangs for ever must not keep the program from ending.
+        # A daemon thread: a line that hangs must not stop the program from ending.
         threading.Thread(target=self._run, name="line-output", daemon=True).start()
 
     @property
     def busy(self) -> bool:
-        """Whether bytes handed over are not with the kernel yet."""
+        """Whether the kernel has not accepted all bytes yet."""
         return self._unwritten > 0
 
     def waiting(self) -> int:
-        """How many bytes the kernel holds for the line (0 where it does not say, as for a pty)."""
+        """The number of bytes that the kernel holds for the line (0 if unknown, as for a pty)."""
         try:
             answer = fcntl.ioctl(self._descriptor, termios.TIOCOUTQ, b"\0" * 4)
         except OSError:
@@ -89,7 +89,7 @@ class Outlet:
         return int(struct.unpack("i", answer)[0])
 
     def send(self, data: bytes) -> None:
-        """Hand bytes over. Nothing happens after a failure."""
+        """Hand bytes over to the thread. After a failure, do nothing."""
         if self._failed or not data:
             return
         with self._changed:
@@ -97,28 +97,28 @@ class Outlet:
         self._pieces.put(data)
 
     def drain(self, seconds: float) -> bool:
-        """Wait until the kernel has everything; False where it did not take it in that time."""
+        """Wait until the kernel has everything; return False if that takes longer."""
         with self._changed:
             return self._changed.wait_for(lambda: not self._unwritten, seconds)
 
     def send_last(self, data: bytes, seconds: float) -> None:
-        """Hand bytes over and give the thread a moment, without taking a lock.
+        """Hand bytes over and give the thread a moment, without taking the lock.
 
-        For signal handlers: the interrupted code may hold it. The process ends afterwards.
+        For signal handlers: the interrupted code may hold the lock. The process ends after this.
         """
         self.discard()
         self._pieces.put(data)
         time.sleep(seconds)
 
     def discard(self) -> None:
-        """Drop what waits in the kernel, for a line that carries nothing any more."""
+        """Drop what waits in the kernel, for a line that is blocked."""
         try:
             termios.tcflush(self._descriptor, termios.TCOFLUSH)
         except termios.error:
             return
 
     def close(self) -> None:
-        """End the thread when it has written what it was given."""
+        """End the thread after it has written everything that was handed over."""
         self._pieces.put(None)
 
     def _run(self) -> None:
@@ -146,5 +146,5 @@ class Outlet:
     def _tell(self, callback: Callable[[], None]) -> None:
         try:
             self._loop.call_soon_threadsafe(callback)
-        except RuntimeError:  # the loop has ended; nobody wants to know any more
+        except RuntimeError:  # the event loop has ended: there is nothing left to notify
             return

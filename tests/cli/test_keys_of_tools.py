@@ -1,0 +1,148 @@
+"""Key files of tpm2-tools: their flag about a password may say the opposite of what is true."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from support.passwords import write_password
+from support.shell import QuickShell
+from support.swtpm import SwtpmAlone
+from support.tools import PARENT, STORAGE, KeyMaker, needs_tools
+
+from tpmconsole.tpm.keyfile import inspect
+
+pytestmark = needs_tools
+
+
+class Bench:
+    """A command line and other people's tools on one TPM."""
+
+    def __init__(self, swtpm: SwtpmAlone, state: Path, folder: Path) -> None:
+        self.shell = QuickShell(state)
+        self.tools = KeyMaker(swtpm.connection, folder)
+        self._tpm = ("--tcti", swtpm.connection.tcti)
+
+    def __call__(self, *arguments: str) -> tuple[int, Any]:
+        """Run a command; its exit code and its JSON."""
+        done = self.shell(*self._tpm, *arguments, "--json")
+        assert "Traceback" not in done.stdout + done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def text(self, *arguments: str) -> str:
+        """What a command prints for people."""
+        return self.shell(*self._tpm, *arguments).stdout
+
+    @property
+    def used(self) -> int:
+        """The lock-out counter."""
+        return int(self("status")[1]["lockout"]["failed_tries"])
+
+
+@pytest.fixture
+def bench(alone: SwtpmAlone, state: Path, tmp_path: Path) -> Bench:
+    return Bench(alone, state, tmp_path)
+
+
+def test_many_keys_whose_files_say_that_they_have_no_password_cost_no_attempt(
+    bench: Bench,
+) -> None:
+    folder = bench.tools.four_inverted()
+    found = inspect(folder / "a.pem")
+    assert (found.auth, found.counts_towards_lockout) == ("none", True)
+    code, answer = bench("keys", str(folder), "--prove")
+    assert code == 0
+    assert [one["usable"] for one in answer["files"]] == [None] * 4
+    assert all("may have a password" in one["reason"] for one in answer["files"])
+    assert bench.used == 0
+    # Named all at once, they are many as well.
+    bench("keys", *(str(folder / f"{name}.pem") for name in "abcd"), "--prove", "--last-try")
+    assert bench.used == 0
+
+
+def test_one_key_alone_is_tried_but_never_as_the_last_attempt(bench: Bench) -> None:
+    file = str(bench.tools.four_inverted() / "a.pem")
+    for used in (1, 2):
+        code, answer = bench("keys", file, "--prove")
+        (found,) = answer["files"]
+        assert (code, found["usable"], bench.used) == (1, None, used)
+        assert "though its file says that it has none" in found["reason"]
+        assert "counted the try" in found["reason"]
+    for more in ((), ("--last-try",)):
+        code, answer = bench("keys", file, "--prove", *more)
+        assert (code, bench.used) == (1, 2)
+        assert "only one try is left" in answer["files"][0]["reason"]
+    assert not bench("status")[1]["lockout"]["locked"]
+
+
+def test_a_key_without_a_password_whose_file_says_that_it_has_one(bench: Bench) -> None:
+    bench.tools.persist_primary(PARENT, "-a", STORAGE)  # as it comes, its wrong passwords count
+    file = bench.tools.key("plain.pem")
+    assert inspect(file).auth == "password"
+    code, answer = bench("keys", str(file), "--prove")
+    (found,) = answer["files"]
+    assert (code, found["usable"], bench.used) == (1, None, 0)
+    assert "--no-password says that it has none" in found["reason"]
+    code, answer = bench("keys", str(file), "--prove", "--no-password")
+    (found,) = answer["files"]
+    assert (code, found["usable"], bench.used) == (0, True, 0)
+    # An empty file is a mistake, but no way round it leads back to it.
+    empty = bench.shell.state / "empty"
+    write_password(empty, "\n")
+    code, answer = bench("keys", str(file), "--prove", "--password-file", str(empty))
+    assert code == 2
+    assert "--no-password" in answer["error"]["remedy"]
+    code, _ = bench("keys", str(file), "--prove", "--password-file", str(empty), "--no-password")
+    assert code == 2
+
+
+def test_no_password_for_a_key_that_has_one_is_never_the_last_attempt_unasked(
+    bench: Bench,
+) -> None:
+    bench.tools.persist_primary(PARENT, "-a", f"{STORAGE}|noda")
+    file = str(bench.tools.key("locked.pem", "-p", "abc"))
+    prove = ("keys", file, "--prove", "--no-password")
+    for used in (1, 2):
+        code, answer = bench(*prove)
+        assert (code, answer["files"][0]["usable"], bench.used) == (1, None, used)
+    assert "--last-try" in bench(*prove)[1]["files"][0]["reason"]
+    assert bench.used == 2
+    bench(*prove, "--last-try")
+    assert bench("status")[1]["lockout"]["locked"]
+
+
+@pytest.mark.parametrize(
+    ("options", "attributes", "answer"),
+    [
+        (("-G", "aes128cfb"), "decrypt|sign", "does not sign for others"),
+        (("-G", "hmac"), "sign", "does not sign for others"),
+        (("-i", "secret.txt"), "", "sealed data"),
+        ((), "decrypt", "made to decrypt"),
+        ((), "sign|restricted", "attestation key"),
+        (("-L", "policy.bin"), "sign", "only its policy"),
+    ],
+    ids=["aes", "hmac", "sealed", "decrypt", "attestation", "policy"],
+)
+def test_no_password_is_asked_for_where_none_helps(
+    bench: Bench, options: tuple[str, ...], attributes: str, answer: str
+) -> None:
+    bench.tools.persist_primary(PARENT, "-a", f"{STORAGE}|noda")
+    (bench.tools.folder / "secret.txt").write_text("sealed")
+    (bench.tools.folder / "policy.bin").write_bytes(hashlib.sha256(b"").digest())
+    which = "fixedtpm|fixedparent" + (f"|{attributes}" if attributes else "")
+    if "-i" not in options:
+        which += "|sensitivedataorigin"
+    if "-L" not in options:
+        which += "|userwithauth"
+    scheme = ("-G", "ecc:ecdsa:null") if "restricted" in attributes else ()
+    file = bench.tools.key("odd.pem", *options, *scheme, "-p", "abc", attributes=which)
+    assert inspect(file).counts_towards_lockout
+    for more in ((), ("--no-password",)):
+        _, found = bench("keys", str(file), "--prove", *more)
+        (found,) = found["files"]
+        assert (found["usable"], bench.used) == (False, 0)
+        assert answer in found["reason"]
+        assert "--password-file" not in found["reason"]

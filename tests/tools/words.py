@@ -1,0 +1,236 @@
+"""Finds banned phrases in documents, docstrings, comments and strings: ``python -m tools.words``.
+
+``words.tsv`` lists them, each with what to say instead. Documents fail the check, and the code that
+``STRICT`` names; in other code they are counted, and ``--list`` prints them with file and line.
+
+Quoted code is not checked: what is in backticks, and the code blocks of a document. A line of code
+with the comment ``words: quoted`` is left out, for text that another program prints.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parents[2]
+LIST = Path(__file__).with_name("words.tsv")
+# What must be free of the phrases, apart from documents: folders whose code is done, such as
+# "tpmconsole/x509". ("tpmconsole", "tests") is everything.
+STRICT: tuple[str, ...] = ()
+
+DOCUMENTS = (
+    "*.md",
+    "tpmconsole/fleet/*.md",
+    "tpmconsole/share/manual/*.md",
+    "Makefile",
+    "pyproject.toml",
+    ".ci/*",
+)
+CODE = ("tpmconsole/**/*.py", "tests/**/*.py")
+# The list and its test name what is banned; what is generated is checked at its source.
+_LEFT_OUT = {
+    LIST,
+    Path(__file__),
+    ROOT / "tests/contract/test_words.py",
+    ROOT / "tpmconsole/share/manual/commands.md",
+    ROOT / "tpmconsole/share/manual/keys.md",
+}
+_QUOTED = "words: quoted"
+_FENCED = re.compile(r"^( *)```.*?^\1```$", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"(`{1,2})(?!`).+?\1", re.DOTALL)
+
+
+class Phrase(NamedTuple):
+    """A banned phrase.
+
+    Attributes:
+        pattern: finds it.
+        instead: what to say.
+        example: a sentence in which it is found.
+    """
+
+    pattern: re.Pattern[str]
+    instead: str
+    example: str
+
+
+class Text(NamedTuple):
+    """A piece of prose: where it begins, where it ends at the latest, and what it says."""
+
+    line: int
+    last: int
+    text: str
+
+
+class Found(NamedTuple):
+    """A banned phrase in a file."""
+
+    path: Path
+    line: int
+    words: str
+    instead: str
+
+    def __str__(self) -> str:
+        return f"{self.path.relative_to(ROOT)}:{self.line}: '{self.words}': {self.instead}"
+
+
+@cache
+def phrases() -> tuple[Phrase, ...]:
+    """The list of banned phrases, as ``words.tsv`` has it."""
+    rows = [line.split("\t") for line in LIST.read_text("utf-8").splitlines() if line]
+    return tuple(
+        Phrase(re.compile(pattern.replace(" ", r"\s+"), re.IGNORECASE), instead, example)
+        for pattern, instead, example in rows
+        if not pattern.startswith("#")
+    )
+
+
+def search(text: str) -> Iterator[tuple[int, str, str]]:
+    """Find the banned phrases in a text.
+
+    Returns:
+        For each: its offset, its words, and what to say instead.
+    """
+    prose = _CODE.sub(lambda code: re.sub(r"\S", "_", code[0]), text)
+    for phrase in phrases():
+        for match in phrase.pattern.finditer(prose):
+            yield match.start(), " ".join(match[0].split()), phrase.instead
+
+
+def check(path: Path) -> list[Found]:
+    """Find the banned phrases in a file, in the order of its lines."""
+    found = []
+    for piece in _pieces(path):
+        for offset, words, instead in search(piece.text):
+            line = min(piece.line + piece.text.count("\n", 0, offset), piece.last)
+            found.append(Found(path, line, words, instead))
+    return sorted(found)
+
+
+def files(patterns: Iterable[str]) -> list[Path]:
+    """The project's files that match one of some patterns, without those that quote the list."""
+    paths = {path for pattern in patterns for path in ROOT.glob(pattern) if path.is_file()}
+    return sorted(paths - _LEFT_OUT)
+
+
+def _pieces(path: Path) -> Iterator[Text]:
+    source = path.read_text("utf-8")
+    if path.suffix == ".py":
+        return _python(source)
+    if path.suffix == ".md":
+        source = _FENCED.sub(lambda block: "\n" * block[0].count("\n"), source)
+        return iter([Text(1, source.count("\n") + 1, source)])
+    numbered = enumerate(source.splitlines(), 1)
+    return _comments((line, text[1:]) for line, text in numbered if text.startswith("#"))
+
+
+def _python(source: str) -> Iterator[Text]:
+    lines = source.splitlines()
+    quoted = {number for number, line in enumerate(lines, 1) if _QUOTED in line}
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = [token for token in tokens if token.type == tokenize.COMMENT]
+    alone = [one for one in comments if one.line.lstrip().startswith("#")]
+    yield from _comments((one.start[0], one.string) for one in alone)
+    for one in comments:
+        if one not in alone:
+            yield Text(one.start[0], one.start[0], one.string)
+    for piece in _strings(ast.parse(source)):
+        if not quoted & set(range(piece.line, piece.last + 1)):
+            yield piece
+
+
+def _comments(comments: Iterable[tuple[int, str]]) -> Iterator[Text]:
+    """Comments on lines that follow each other are one text."""
+    block: list[str] = []
+    first = last = 0
+    for line, comment in comments:
+        if block and line != last + 1:
+            yield Text(first, last, "\n".join(block))
+            block = []
+        if not block:
+            first = line
+        block.append(comment.lstrip("#").strip())
+        last = line
+    if block:
+        yield Text(first, last, "\n".join(block))
+
+
+def _strings(tree: ast.AST) -> Iterator[Text]:
+    """Every string with a space in it; what an f-string fills in is ``{}``."""
+    parts = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in node.values
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "{}" for part in node.values
+            )
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if id(node) in parts:
+                continue
+            text = node.value
+        else:
+            continue
+        if " " in text:
+            yield Text(node.lineno, node.end_lineno or node.lineno, text)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check the project. Returns 1 if a file that must be free of the phrases is not."""
+    parser = argparse.ArgumentParser(prog="tools.words")
+    parser.add_argument("--list", action="store_true", help="also list what is found in code")
+    parser.add_argument("--count", action="store_true", help="count each phrase, and nothing else")
+    parser.add_argument("path", nargs="*", type=Path, help="list these files or folders alone")
+    args = parser.parse_args(arguments)
+    if args.path:
+        return _report([one for path in args.path for one in _below(path.resolve())])
+    documents = [one for path in files(DOCUMENTS) for one in check(path)]
+    code = [one for path in files(CODE) for one in check(path)]
+    if args.count:
+        return _count(documents + code)
+    done = [one for one in code if is_strict(one.path)]
+    _report([*documents, *(code if args.list else done)])
+    for kind, some in (("documents", documents), ("code", code), ("code that is done", done)):
+        print(f"banned phrases in {kind}: {len(some)} in {len({one.path for one in some})} files")
+    return int(bool(documents or done))
+
+
+def is_strict(path: Path) -> bool:
+    """Whether a file of code must be free of the phrases."""
+    return any(path.is_relative_to(ROOT / folder) for folder in STRICT)
+
+
+def _below(path: Path) -> list[Found]:
+    paths = [path] if path.is_file() else sorted({*path.rglob("*.py"), *path.rglob("*.md")})
+    return [one for file in paths if file not in _LEFT_OUT for one in check(file)]
+
+
+def _report(found: Iterable[Found]) -> int:
+    some = list(found)
+    for one in some:
+        print(one)
+    return int(bool(some))
+
+
+def _count(found: Iterable[Found]) -> int:
+    counts: dict[str, int] = {}
+    for one in found:
+        counts[one.instead] = counts.get(one.instead, 0) + 1
+    for instead, number in sorted(counts.items(), key=lambda pair: -pair[1]):
+        print(f"{number:5}  {instead}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,77 @@
+"""Page 2 with key files of tpm2-tools, whose flag about a password may be wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from support.swtpm import SwtpmAlone
+from support.technician import Technician, console
+from support.tools import PARENT, STORAGE, KeyMaker, needs_tools
+
+from tpmconsole.settings import Settings
+
+Make = Callable[..., Settings]
+pytestmark = needs_tools
+
+
+def failed_tries(technician: Technician) -> int:
+    lockout = technician.app.board.status().lockout
+    assert lockout is not None
+    return lockout.failed_tries
+
+
+async def opened(technician: Technician, folder: Path) -> None:
+    """Page 2 with a folder's key files."""
+    await technician.idle()
+    await technician.press("2", "o")
+    await technician.type(str(folder))
+    await technician.press("enter")
+    await technician.idle()
+
+
+async def test_trying_all_costs_no_attempt(
+    settings: Make, alone: SwtpmAlone, tmp_path: Path
+) -> None:
+    folder = KeyMaker(alone.connection, tmp_path).four_inverted()
+    async with console(settings(tcti=alone.connection.tcti, tcti_source="--tcti")) as technician:
+        await opened(technician, folder)
+        await technician.sees("d.pem")
+        for _ in range(2):
+            await technician.press("a")
+            await technician.sees("5 keys tried")
+            await technician.idle()
+            assert failed_tries(technician) == 0
+        await technician.sees("may have a password")
+        # One alone is tried as its file says, and no more than once in vain.
+        await technician.press("u")
+        await technician.sees("though its file says that it has none")
+        await technician.sees("tries left: 2 of 3")
+        await technician.type("abc")
+        await technician.press("enter")
+        await technician.sees("the signature is good")
+        assert failed_tries(technician) == 1
+
+
+async def test_a_password_is_asked_for_only_where_it_may_help(
+    settings: Make, alone: SwtpmAlone, tmp_path: Path
+) -> None:
+    maker = KeyMaker(alone.connection, tmp_path)
+    maker.persist_primary(PARENT, "-a", f"{STORAGE}|noda")
+    which = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|decrypt|sign"
+    maker.key("aes.pem", "-G", "aes128cfb", "-p", "abc", attributes=which)
+    maker.key("plain.pem")
+    async with console(settings(tcti=alone.connection.tcti, tcti_source="--tcti")) as technician:
+        await opened(technician, tmp_path)
+        await technician.sees("plain.pem")
+        await technician.press("u")
+        await technician.sees("does not sign for others")
+        await technician.idle()
+        assert len(technician.app.screen_stack) == 1
+        # Its file says that it has one, and it has none.
+        await technician.press("down", "u")
+        await technician.sees("the key's file says that it has a password")
+        await technician.sees("If there is none, press Enter twice.")
+        await technician.press("enter", "enter")
+        await technician.sees("the signature is good")
+        assert failed_tries(technician) == 0
