@@ -33,6 +33,7 @@ words: $(VENV)/.test
 
 .PHONY: walk
 walk: $(VENV)/.test
+	@sh .ci/packages test
 	@cd tests && ../$(BIN)/python -m tools.walk
 
 # An emulated board of Debian 13, or 12 (RELEASE=bookworm); Ctrl-] leaves it.

@@ -76,8 +76,13 @@ def test_the_way_to_the_ca_and_back(quick: Shell, attested: Path, tmp_path: Path
     answer = quick.simulate("import", "gateway", str(sealed), "--trust", str(root))
     assert answer["installed"]
     assert answer["verdicts"][0]["check"] == "sealed"
-    record = (quick.state / "identities" / "gateway" / "identity.toml").read_text()
-    assert 'attested_chip = "SIMULATED TPM' in record
+    [reported] = quick.simulate("report")["certificates"]
+    assert reported["attested"]["chip"].startswith("SIMULATED TPM")
+    # It says nothing of another certificate, which anybody could have handed in.
+    other, _ = issued(attested, tmp_path)
+    assert quick.simulate("import", "gateway", str(other))["changed"]
+    [reported] = quick.simulate("report")["certificates"]
+    assert "attested" not in reported
 
 
 def issued(attested: Path, folder: Path) -> tuple[Path, Path]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
@@ -47,6 +48,7 @@ from tpmconsole.x509.names import key_fingerprint
 from tpmconsole.x509.request_spec import RequestSpec
 
 Seen = Callable[[str], None]
+More = dict[str, Any]
 SIGNS = public_area.SIGN | public_area.USER_WITH_AUTH | public_area.NO_DA
 
 
@@ -169,6 +171,26 @@ def _policy_session(esapi: ESAPI) -> ESYS_TR:
     nonce, empty = TPM2B_NONCE(), TPM2B_DIGEST()
     esapi.policy_secret(ESYS_TR.ENDORSEMENT, session, nonce, empty, TPM2B_NONCE(), 0)
     return session
+
+
+POLICIES: dict[str, More] = {
+    "a key that others use by a policy": {"policy": bytes(32)},
+    "a key whose Name can be forged (SHA-1)": {"name_hash": 0x0004},
+    "a key that its policy's owner can exchange (adminWithPolicy)": {},
+}
+
+
+@pytest.mark.parametrize("lie", POLICIES)
+@pytest.mark.lies("{lie}", "CA")
+def test_a_key_that_is_not_the_board_s_alone(
+    chip: Chip, authority: Authority, seen: Seen, lie: str
+) -> None:
+    key, attributes = ec_key(), SIGNS | NEVER_OUTSIDE
+    if not POLICIES[lie]:
+        attributes |= 1 << 7
+    area = area_of(key.public_key(), attributes, **POLICIES[lie])
+    told = replace(chip.attested("honest"), request=software_request(key), area=area)
+    refused(seen, authority, told, "policy")
 
 
 # The key is in a TPM, but was outside before

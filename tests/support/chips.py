@@ -149,13 +149,15 @@ def software_request(
     return builder.add_extension(names, critical=False).sign(key, hashes.SHA256())
 
 
-def area_of(key: ec.EllipticCurvePublicKey, attributes: int) -> PublicArea:
+def area_of(
+    key: ec.EllipticCurvePublicKey, attributes: int, *, name_hash: int = 0x000B, policy: bytes = b""
+) -> PublicArea:
     """A public area of a P-256 key, with attributes as one likes."""
     numbers = key.public_numbers()
     point = b"".join(
         struct.pack(">H", 32) + number.to_bytes(32, "big") for number in (numbers.x, numbers.y)
     )
-    head = struct.pack(">HHIH", public_area.ECC, 0x000B, attributes, 0)
+    head = struct.pack(">HHIH", public_area.ECC, name_hash, attributes, len(policy)) + policy
     return public_area.decode(head + struct.pack(">HHHH", 0x10, 0x10, 3, 0x10) + point)
 
 

@@ -28,7 +28,12 @@ _REFUSE = "give it no certificate; find out where this request is from"
 _NEW_KEY = "let the board make a new key in its TPM, and send an attested request for that"
 # What swtpm says of itself (its manufacturer is not in the TCG's registry).
 _SIMULATED = "id:00001014"
-_ADMIN_WITH_POLICY, _ENCRYPTED_DUPLICATION = 1 << 7, 1 << 11  # TPMA_OBJECT, Part 2, 8.3
+_ADMIN_WITH_POLICY = 1 << 7  # TPMA_OBJECT, Part 2, 8.3
+# By the Name, a chip knows the key again: two keys of one SHA-1 could be made.
+_NAME_HASHES = frozenset(
+    tcg.HASH_NUMBERS[name]
+    for name in ("sha256", "sha384", "sha512", "sha3_256", "sha3_384", "sha3_512")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +161,11 @@ def _check_policy(area: PublicArea) -> Finding:
     if area.policy:
         text = f"others may use it by a policy: {area.policy.hex()}"
         return fail(text, _NEW_KEY, name="policy")
-    if area.attributes & _ENCRYPTED_DUPLICATION or not area.name:
-        return fail("its public area is of a kind that is not known here", _NEW_KEY, name="policy")
+    if area.name_algorithm not in _NAME_HASHES:
+        text = (
+            f"its Name is made with {tcg.algorithm(area.name_algorithm)}: another key may bear it"
+        )
+        return fail(text, _NEW_KEY, name="policy")
     return ok("no policy: it works only with its own password, in the TPM", name="policy")
 
 
