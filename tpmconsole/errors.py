@@ -26,6 +26,7 @@ class Action(StrEnum):
     """
 
     ADD_TRUST = "add a trust anchor"  # an identity
+    ADOPT = "adopt the key"
     ALLOW_TLS = "allow an older TLS"  # a version
     ATTEST = "make an attested request"  # an identity
     ASK_FOR_NAMES = "ask for alternative names"
@@ -44,6 +45,7 @@ class Action(StrEnum):
     GIVE_TRUST = "give a trust anchor along with the certificate"
     HAND_OVER = "hand the request over"  # an identity
     IMPORT = "import the certificate"  # an identity
+    IMPORT_KEY = "import a key made elsewhere"
     INSTALL_SERVICE = "make the session a service"  # a session
     LIST_ALGORITHMS = "list the algorithms"
     LIST_KEYS = "list the keys"
@@ -58,6 +60,7 @@ class Action(StrEnum):
     SELF_TEST = "test the TPM"
     SHOW_SESSION = "show the session"  # a session
     SHOW_STATUS = "show the TPM's status"
+    START = "start a session"
     STOP = "stop the session"  # a session
     USE_ENGINE = "choose the engine"  # an engine
     USE_PROTOCOL = "choose the protocol"  # a protocol

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tpmconsole.board import tpm_users as usage_module
-from tpmconsole.board.lines import session_lines
+from tpmconsole.board.lines import event_line, session_lines
 from tpmconsole.board.tpm_users import Link, foreign_users
 from tpmconsole.cli.sessions import session_facts_lines
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
@@ -378,3 +378,9 @@ def test_what_a_process_has_started_is_its_family_and_costs_too() -> None:
         assert both is not None
         assert both > alone
         other.communicate()
+
+
+def test_a_long_reason_is_told_whole() -> None:
+    cause = "because " * 60 + "of that"
+    event = {"event": "error", "title": "Failed", "cause": cause, "remedy": "do this"}
+    assert event_line(event).endswith(f"Failed: {cause}; try: do this")

@@ -121,6 +121,13 @@ def plan_forget(board: Board, name: str) -> Plan[None]:
     Raises:
         ConsoleError: there is none of that name, or a session runs with it.
     """
+    names = board.identities.names()
+    if name not in names:
+        raise ConsoleError(
+            "Unknown identity",
+            f"there is no identity '{name}'",
+            f"use one that is there: {', '.join(names[:8])}" if names else "nothing is to be done",
+        )
     _refuse_in_use(board, name)
     return Plan(
         title=f"Forget {name}",

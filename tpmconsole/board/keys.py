@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.check_keys import AnyKey, check_all, check_key, with_answer
+from tpmconsole.board.check_keys import AnyKey, check_all, with_answer
 from tpmconsole.board.open_key import checked_source
+from tpmconsole.board.parents import check_with_parent, name_parents
 from tpmconsole.board.phrases import MOVED_FOR_GOOD
 from tpmconsole.board.pins import pin_of_key
 from tpmconsole.board.plan import Plan
@@ -88,7 +89,7 @@ def list_keys(
         )
     alone = len(files) == 1 and (auth.key is not None or _is_file_alone(paths))
     if prove and alone:
-        files = (with_answer(files[0], check_key(board, files[0], auth), describe),)
+        files = (with_answer(files[0], check_with_parent(board, files[0], auth), describe),)
     elif prove:
         files = _checked(board, files, auth, describe)
     inside = keys_inside(board)
@@ -112,8 +113,9 @@ def _checked(
 ) -> tuple[AnyKey, ...]:
     """Many keys with the TPM's answer in each."""
     answers = check_all(board, keys, lambda _: auth.parent, auth)
+    found = name_parents(board, answers, auth)
     return tuple(
-        with_answer(key, answer, describe) for key, (_, answer) in zip(keys, answers, strict=True)
+        with_answer(key, answer, describe) for key, (_, answer) in zip(keys, found, strict=True)
     )
 
 
@@ -354,7 +356,14 @@ def plan_persist(board: Board, name: str, handle: int) -> Plan[Identity]:
     identity = board.identities.get(name)
     return Plan(
         title=f"Persist {name}",
-        losses=(f"key.pem of '{name}': {MOVED_FOR_GOOD}",),
+        losses=(
+            f"key.pem of '{name}': {MOVED_FOR_GOOD}",
+            *(
+                f"session {one.id} runs with it: it goes on, and uses the handle when restarted"
+                for one in board.sessions.list()
+                if one.identity == name and not one.state.ended
+            ),
+        ),
         question=f"Move the key to {where}?",
         doing="moving the key into the TPM",
         apply=lambda auth: persist(board, name, handle, auth),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.board.phrases import (
     auth_word,
     chip_words,
+    encryption_words,
     hierarchy_words,
     lockout_words,
     mode_words,
@@ -37,6 +38,7 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
         ("Self-test", self_test_words(health.self_test)),
         ("Lock-out", lockout_words(health.lockout)),
         ("Hierarchies", hierarchy_words(health.hierarchies)),
+        ("Encryption", encryption_words(health.encrypted_sessions)),
         ("Persistent", room_words(health.persistent)),
         ("Transient", room_words(health.transient)),
         ("Algorithms", ", ".join(health.algorithms)),
@@ -82,6 +84,10 @@ def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:
         yield f"persistent handles: {keys.no_tpm} (try: {say(keys.no_tpm.remedy)})"
 
 
+# An error says its title, cause and remedy, each as long as a session may write it.
+EVENT_CHARACTERS = 2000
+
+
 def session_lines(sessions: Sequence[SessionStatus]) -> Iterator[str]:
     """Sessions in a table."""
     if not sessions:
@@ -125,13 +131,13 @@ def event_words(event: Mapping[str, Any], say: Say = str) -> str:
     if known:
         try:
             more = {"subject": peer or event.get("subject"), "remedy": say(remedy_from_json(event))}
-            return printable(known.format(**{**event, **more}))
+            return printable(known.format(**{**event, **more}), EVENT_CHARACTERS)
         except KeyError:  # written by another release: told as it is
             pass
     facts = (
         f"{name}={value}" for name, value in event.items() if name not in ("time", "event", "next")
     )
-    return printable(" ".join(facts))
+    return printable(" ".join(facts), EVENT_CHARACTERS)
 
 
 def doctor_lines(

@@ -16,6 +16,9 @@ SELF_TEST = {
     SelfTestResult.NOT_RUN: "NOT RUN",
 }
 
+# How a session's list of revoked certificates is, by the state of a finding.
+CRL_STATES = {"ok": "", "warn": "CRL ENDS", "fail": "CRL ENDED"}
+
 BETTER_MADE_HERE = (
     "a key from a file existed outside the TPM: whoever has a copy can pose as this board; a key "
     "made in the TPM has never been anywhere else"
@@ -30,6 +33,7 @@ USABLE = {
     "yes": "YES",
     "not-this-tpm": "NOT HERE",
     "parent-missing": "NO PARENT",
+    "other-parent": "PARENT",
     "needs-password": "PASSWORD",
     "wrong-password": "WRONG",
     "last-try": "LAST TRY",
@@ -166,6 +170,15 @@ def _hierarchy_state(hierarchy: Hierarchy) -> str:
     if hierarchy.auth_set is None:
         return "not told"
     return "password set" if hierarchy.auth_set else "no password"
+
+
+def encryption_words(has_sessions: bool | None) -> str:
+    """Whether passwords are hidden on their way to the TPM."""
+    if has_sessions is None:
+        return "not told"
+    if has_sessions:
+        return "passwords are used in encrypted sessions"
+    return "this TPM lacks encrypted sessions (AES-128-CFB, SHA-256): no password is sent to it"
 
 
 def room_words(room: Room | None) -> str:

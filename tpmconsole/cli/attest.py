@@ -12,11 +12,11 @@ from tpmconsole.cli.common import Answer, certificate_file, out_file, read_auth
 from tpmconsole.cli.identities import verdict_json
 from tpmconsole.cli.next_steps import say
 from tpmconsole.cli.parser import (
-    Parser,
     add_command,
     endorsement_password_option,
     key_password_options,
     other_password_options,
+    subcommands,
 )
 from tpmconsole.errors import ExitCode
 
@@ -112,7 +112,7 @@ def _lines(verdicts: Iterable[Finding], end: str) -> Iterator[str]:
 
 def add_commands(commands: Any) -> None:
     attest = commands.add_parser("attest", help="is a request's key in a TPM: a CA's questions")
-    actions = attest.add_subparsers(dest="action", required=True, parser_class=Parser)
+    actions = subcommands(attest)
     check = add_command(
         actions,
         "check",

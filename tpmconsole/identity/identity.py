@@ -108,10 +108,13 @@ class Identity:
         """The TSS2 key file's content; None where the key is at a handle.
 
         Raises:
-            ConsoleError: the file is missing or cannot be read.
+            ConsoleError: the file is missing or cannot be read, or key.handle is damaged.
         """
         if self.handle is not None:
             return None
+        if (self.folder / "key.handle").exists():  # it counts, and a key.pem beside it does not
+            remedy = NextStep(Action.FORGET, self.name, "restore its backup; else forget it: {}")
+            raise ConsoleError("Identity damaged", f"'{self.name}': {self.problem}", remedy)
         return read_bounded(self.folder / "key.pem", _SMALL_FILE_BYTES)
 
     @property

@@ -50,8 +50,10 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
         return _broken(first_facts(folder.name, order), damage, process)
     if facts.state.ended:
         return facts
-    silence = ended_without_a_word(folder, log, facts.unit)
-    return facts.ended(State.FAILED, facts.since, LastError.of(silence))
+    silence = LastError.of(ended_without_a_word(folder, log, facts.unit))
+    if facts.damage:
+        silence = replace(silence, cause=f"{silence.cause}; {facts.damage}")
+    return facts.ended(State.FAILED, facts.since, silence)
 
 
 def _as_said(folder: Path, order: SessionConfig) -> tuple[SessionStatus, bool]:

@@ -326,9 +326,11 @@ class SessionManager:
     def _known(self, session: str) -> Path:
         folder = self._folder / session
         if not ID.fullmatch(session) or not folder.is_dir():
-            known = ", ".join(sorted(names(self._folder))) or "there are none"
+            known = ", ".join(sorted(names(self._folder)))
             raise ConsoleError(
-                "Unknown session", f"there is no session '{session[:40]}'", f"use one of: {known}"
+                "Unknown session",
+                f"there is no session '{session[:40]}'" + ("" if known else ", nor any other"),
+                f"use one of: {known}" if known else NextStep(Action.START, text="start one: {}"),
             )
         return folder
 

@@ -18,6 +18,8 @@ RECENT = 24
 # What a session was told to be; from its own mouth it counts for nothing.
 _OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit")
 
+_DAMAGED = "Session file damaged"
+
 
 class State(StrEnum):
     """Where a session is in its life; ``session show`` has these words."""
@@ -45,6 +47,20 @@ class PeerInfo:
     issuer: str
     not_after: str
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrlInfo:
+    """A list of revoked certificates (CRL) that a session judges its peers by.
+
+    Attributes:
+        this_update: when it was made, ISO 8601 UTC.
+        next_update: its end: from then on every peer is refused.
+    """
+
+    issuer: str
+    this_update: str
+    next_update: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +145,7 @@ class SessionStatus:
         retry_at: when a client tries to connect again, ISO 8601 UTC; None where it does not wait.
         last_error: title, cause, remedy and time of the last thing that went wrong.
         unit: the systemd unit that runs it; None for none.
+        crl: of its lists of revoked certificates the one that ends first; None for none.
     """
 
     id: str
@@ -164,6 +181,7 @@ class SessionStatus:
     retry_at: str | None = None
     last_error: LastError | None = None
     unit: str | None = None
+    crl: CrlInfo | None = None
 
     @property
     def word(self) -> str:
@@ -187,12 +205,18 @@ class SessionStatus:
         """
         good, bad = values_of(SessionStatus, data)
         good["last_error"], wrong = _error_of(data.get("last_error"))
-        bad = [name for name in bad if name not in (*_OF_THE_ORDER, "last_error")] + wrong
+        bad = [name for name in bad if name != "last_error"] + wrong
         if "state" not in good:
             raise ValueError("no state of a session")
         said = {name: value for name, value in good.items() if name not in _OF_THE_ORDER}
         facts = replace(self, **said)
         return replace(facts, last_error=_damage(bad)) if bad else facts
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with its file, in words; empty where nothing is."""
+        damaged = self.last_error is not None and self.last_error.title == _DAMAGED
+        return self.last_error.cause if damaged and self.last_error else ""
 
     def begun(self, pid: int, start_time: int, address: str) -> SessionStatus:
         """The same session as its process begins, for the first time or again."""
@@ -240,7 +264,7 @@ def _error_of(data: Any) -> tuple[LastError | None, list[str]]:
 
 def _damage(bad: Sequence[str]) -> LastError:
     return LastError(
-        "Session file damaged",
+        _DAMAGED,
         f"what the session says of itself has no good {', '.join(bad)}",
         "start the session again; where it comes again, the session may have been taken over",
     )

@@ -146,6 +146,8 @@ class TpmHealth:
         hierarchies: by name: owner, endorsement, lockout, platform.
         pcrs: bank to index to digest in hex.
         persistent_handles: those in use, as ``0x81000001``; None where the TPM did not tell.
+        encrypted_sessions: whether it has what passwords are hidden with on their way to it; None
+            where it did not tell.
     """
 
     tcti: str
@@ -168,6 +170,7 @@ class TpmHealth:
     pcrs: Mapping[str, Mapping[int, str]]
     clock: Clock | None
     persistent_handles: tuple[str, ...] | None = None
+    encrypted_sessions: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``status --json`` (contract)."""
@@ -276,7 +279,8 @@ class KeyCheck:
         answer: one of ``yes``, ``not-this-tpm`` (or damaged: the TPM cannot tell them apart),
             ``parent-missing``, ``needs-password``, ``wrong-password``, ``last-try`` (not sent: a
             wrong password would lock the TPM), ``locked-out``, ``policy``, ``unsupported``,
-            ``no-room``, ``cannot-sign``.
+            ``no-room``, ``cannot-sign``, ``other-parent`` (this TPM made it, below another parent
+            than its file says).
         reason: the same in a sentence, with the remedy where there is one.
         needs: whose password would help, as in ``ConsoleError``.
     """

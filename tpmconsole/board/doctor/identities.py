@@ -193,6 +193,7 @@ def _of_verdicts(identity: Identity, verdicts: Sequence[Finding], *, chain: bool
 
 
 def _verdicts(examination: Examination, identity: Identity) -> Sequence[Finding]:
+    from tpmconsole.board.addresses import reached_at
     from tpmconsole.identity.identity import kept_chain
     from tpmconsole.x509.judge import judge
 
@@ -206,6 +207,7 @@ def _verdicts(examination: Examination, identity: Identity) -> Sequence[Finding]
         now=clock.now(),
         soon=timedelta(days=board.settings.warn_days),
         made=identity.made,
+        reached=reached_at(board, identity.name),
     ).verdicts
     return [
         _swapped(examination, identity, bundle) or one

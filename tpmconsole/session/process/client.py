@@ -1,4 +1,4 @@
-"""The client: connects, says its messages, and comes back when the connection is lost.
+"""The client: connects, says its messages, if any, and comes back when the connection is lost.
 
 What ends a session and what does not, before the first message was answered:
 
@@ -20,6 +20,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+import sys
 import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime, timedelta
@@ -61,7 +62,7 @@ def backoff_s(failures: int) -> float:
 
 def _is_hopeless(error: BaseException) -> bool:
     """Whether trying again without a change on either side is useless."""
-    if isinstance(error, ServerTroubleError) or _is_answerless(error):
+    if isinstance(error, (ServerTroubleError, UnansweredError)) or _is_answerless(error):
         return False
     return isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
 
@@ -69,6 +70,10 @@ def _is_hopeless(error: BaseException) -> bool:
 def _is_answerless(error: BaseException) -> bool:
     """Whether no name server answers, as while the network comes up (EAI_AGAIN)."""
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+
+
+class UnansweredError(ConsoleError):
+    """TLS works, and the server did not answer what was sent; it may do so later."""
 
 
 class Client:
@@ -85,6 +90,7 @@ class Client:
         self._sent = 0
         self._failures = 0
         self._proved = False
+        self._short = 0  # connections in a row that the server ended soon
 
     async def run(self) -> None:
         """Connect and talk.
@@ -132,7 +138,8 @@ class Client:
         self._live.add(reconnects=1)
 
     async def _pause(self) -> None:
-        await asyncio.sleep(self._spec.interval_s)
+        shortest = backoff_s(self._short) if self._short else 0.0
+        await asyncio.sleep(max(self._spec.interval_s, shortest))
 
     async def _connection(self) -> None:
         spec, running = self._spec, self._running
@@ -144,17 +151,22 @@ class Client:
         try:
             await stream.handshake(HANDSHAKE_S)
             self._live.change(connections=1)
-            if spec.protocol == "https":
+            if spec.protocol == "tls":
+                why = await self._hold(stream)
+            elif spec.protocol == "https":
                 await self._fetch(stream)
+                why = "by us"
             else:
                 await self._ping(stream)
-            why = "by us"
+                why = "by us"
         except asyncio.CancelledError:
             why = "by us"
             raise
         except (OSError, EOFError, ConsoleError) as error:
             if stream.is_asked_anew:
                 raise renegotiation_refused(self._peer()) from error
+            if isinstance(error, TimeoutError) and self._live.facts.connections:
+                raise self._unanswered() from error
             raise
         finally:
             told = self._live.facts.connections
@@ -162,6 +174,38 @@ class Client:
             await stream.close()
             if told:
                 self._live.event("closed", why=why)
+
+    def _unanswered(self) -> ConsoleError:
+        return UnansweredError(
+            "No answer inside TLS",
+            f"TLS with {self._peer()} works, but nothing was answered in {ANSWER_S:.0f} s",
+            NextStep(Action.USE_PROTOCOL, "tls", "check what it speaks; {} sends nothing"),
+        )
+
+    async def _hold(self, stream: TlsStream) -> str:
+        """Keep a connection on which nothing is said: the handshake proves both sides.
+
+        With a count, each handshake is one, and its connection ends when it is proved.
+
+        Returns:
+            Who ended it.
+        """
+        start, peer = time.monotonic(), peer_facts(stream)  # before it may be closed
+        ended = asyncio.ensure_future(stream.read_up_to(sys.maxsize))
+        try:
+            await asyncio.wait({ended}, timeout=PROOF_S)
+            if ended.done():
+                ended.result()  # a refusal comes out here
+            self._live.handshake(stream, peer)
+            self._succeeded()
+            if self._spec.count is not None:
+                return "by us"
+            await ended
+            soon = time.monotonic() - start < LONGEST_WAIT_S
+            self._short = self._short + 1 if soon else 0
+            return "by the server"
+        finally:
+            ended.cancel()
 
     async def _ping(self, stream: TlsStream) -> None:
         while True:

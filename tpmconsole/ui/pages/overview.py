@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -11,14 +12,17 @@ from textual.widget import Widget
 
 from tpmconsole import clock
 from tpmconsole.board.phrases import (
+    CRL_STATES,
     SELF_TEST,
     chip_words,
+    encryption_words,
     lockout_details,
     lockout_state,
     persistent_words,
     self_test_details,
     self_test_words,
 )
+from tpmconsole.board.sessions import crl_state
 from tpmconsole.board.status import plan_reset_lockout, why_it_failed
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
@@ -30,6 +34,7 @@ from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.widgets.details import Details
 
 if TYPE_CHECKING:
+    from tpmconsole.finding import Finding
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.status import SessionStatus
 
@@ -167,7 +172,9 @@ class OverviewPage(Page):
                 self._identities, self.unless_kiosk("make the first one on page 3, Provision")
             )
             items += session_facts(
-                self._sessions, self.unless_kiosk("start one on page 4, Sessions")
+                self._sessions,
+                self.unless_kiosk("start one on page 4, Sessions"),
+                partial(crl_state, self.board),
             )
         self.query_one(Details).present(items)
 
@@ -193,16 +200,26 @@ def identity_facts(identities: Sequence[Summary], none: str) -> list[Fact | Head
     ]
 
 
-def session_facts(sessions: Sequence[SessionStatus], none: str) -> list[Fact | Heading]:
-    """The sessions, each on a line; ``none`` where there is none."""
-    rows = [
-        Fact(
-            one.id,
-            one.word.upper(),
-            f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip(),
-        )
-        for one in sessions
-    ]
+def session_facts(
+    sessions: Sequence[SessionStatus],
+    none: str,
+    crl_of: Callable[[SessionStatus], Finding | None] = lambda _: None,
+) -> list[Fact | Heading]:
+    """The sessions, each on a line; a list of revoked certificates that ends has its own.
+
+    Args:
+        none: what to say if there are no sessions.
+        crl_of: what there is to say of a session's list.
+    """
+    rows = []
+    for one in sessions:
+        text = f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip()
+        crl = crl_of(one)
+        if crl is not None and crl.state == "ok" and one.crl is not None:
+            text += f", CRL until {one.crl.next_update[:10]}"
+        rows.append(Fact(one.id, one.word.upper(), text))
+        if crl is not None and crl.state != "ok":
+            rows.append(Fact("", CRL_STATES[crl.state], crl.text))
     return [Heading("Sessions"), *(rows or [Fact("", "NONE", none)])]
 
 
@@ -238,6 +255,8 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     if health.hierarchies:  # not told in failure mode
         names = [name for name, one in health.hierarchies.items() if one.auth_set]
         facts.append(Fact("Passwords", "", f"set for: {', '.join(names)}" if names else "none set"))
+    if health.encrypted_sessions is False:
+        facts.append(Fact("Encryption", "NONE", encryption_words(health.encrypted_sessions)))
     return [*facts, Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})")]
 
 

@@ -18,6 +18,7 @@ from tpmconsole.tpm.tcti import is_simulator_tcti
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.dictionary_attack import LOCKOUT_AUTH
+from tpmconsole.tpm.worker.jobs.hmac_session import NEEDED
 from tpmconsole.tpm.worker.jobs.selftest import read_result, run_test
 
 _TRANSIENT_FIRST = 0x80000000
@@ -103,8 +104,10 @@ def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
     """What only a working TPM tells."""
     state = capability.properties(esapi, TPM2_PT.VAR)
     if "algorithms" not in context.constant:
+        numbers = capability.algorithms(esapi)
         context.constant |= {
-            "algorithms": tuple(tcg.algorithm(one) for one in capability.algorithms(esapi)),
+            "encrypted_sessions": set(NEEDED).issubset(numbers),
+            "algorithms": tuple(tcg.algorithm(one) for one in numbers),
             "curves": tuple(tcg.curve(one) for one in capability.curves(esapi)),
         }
     return {
@@ -115,6 +118,7 @@ def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
             len(capability.handles(esapi, _TRANSIENT_FIRST)),
             state.get(TPM2_PT_HR.TRANSIENT_AVAIL, 0),
         ),
+        "encrypted_sessions": context.constant["encrypted_sessions"],
         "algorithms": context.constant["algorithms"],
         "curves": context.constant["curves"],
         "pcrs": {} if brief else _pcrs(esapi),

@@ -26,6 +26,7 @@ from tpmconsole.tpm.handles import PERSISTENT_FIRST, PERSISTENT_LAST, check_pers
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import KeyKind
+from tpmconsole.tpm.primaries import primary_of
 from tpmconsole.tpm.responses import Code, base, is_from_tpm, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack, salted
 from tpmconsole.tpm.worker.jobs.primary_keys import (
@@ -149,23 +150,24 @@ def primary(
     hierarchy: ESYS_TR = ESYS_TR.OWNER,
     password: Password | None = None,
     *,
-    rsa: bool = False,
+    template: TPM2B_PUBLIC | None = None,
 ) -> Iterator[ESYS_TR]:
     """A hierarchy's primary key, made again from the hierarchy's seed.
 
     Args:
         password: the hierarchy's.
-        rsa: RSA's primary key also where the TPM has elliptic curves.
+        template: which one; the storage key where not given.
 
     Raises:
         KeyUnusableError: the hierarchy's password is needed.
     """
-    rsa = rsa or storage_is_rsa(esapi)
+    if template is None:
+        template = storage_key(rsa=storage_is_rsa(esapi))
     with hierarchy_password(esapi, hierarchy, password) as chip:
         if password:
-            handle = chip.create_primary(hierarchy, storage_key(rsa=rsa))
+            handle = chip.create_primary(hierarchy, template)
         else:
-            handle = make_primary(esapi, hierarchy, rsa=rsa)
+            handle = make_primary(esapi, hierarchy, template)
     with flushed(esapi, handle):
         yield handle
 
@@ -193,7 +195,7 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
     """
     hierarchy = HIERARCHIES.get(key.parent)
     if hierarchy is not None:
-        with primary(esapi, hierarchy, auth.owner, rsa=key.rsa_parent) as parent:
+        with primary(esapi, hierarchy, auth.owner, template=template_of(esapi, key)) as parent:
             yield parent, esapi
     elif PERSISTENT_FIRST <= key.parent <= PERSISTENT_LAST:
         with persistent(esapi, key.parent) as parent:
@@ -210,6 +212,13 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
             f"the key's parent 0x{key.parent:08x} lasted only until the TPM's last restart",
             "make the key again under the owner hierarchy or a persistent parent",
         )
+
+
+def template_of(esapi: ESAPI, key: TssKey) -> TPM2B_PUBLIC:
+    """The template of the primary key that a key file means by a hierarchy."""
+    meant = primary_of(key.parent, rsa=key.rsa_parent, mark=key.mark)
+    rsa = meant.rsa or (not key.mark and storage_is_rsa(esapi))
+    return storage_key(rsa=rsa, zeros=meant.zeros, noda=meant.noda)
 
 
 @contextmanager
@@ -252,13 +261,23 @@ def loaded(esapi: ESAPI, key: TssKey, auth: Auth = NO_AUTH) -> Iterator[ESYS_TR]
         )
     with ExitStack() as stack:
         with parent_of(esapi, key, auth) as (parent, chip):
-            handle = chip.load(parent, _private(chip, key, parent), public_of(key))
+            handle = load_below(chip, parent, key)
             # Registered before the parent goes: that may fail too.
             stack.enter_context(flushed(esapi, handle))
-            is_storage = key.parent == OWNER and not key.rsa_parent
+            is_storage = key.parent == OWNER and not (key.rsa_parent or key.mark)
             if is_storage and (auth.key or auth.owner):
                 salted.salt_with(esapi, parent)  # now, or it would have to be made again
         yield handle
+
+
+def load_below(chip: Any, parent: ESYS_TR, key: TssKey) -> ESYS_TR:
+    """TPM2_Load (Part 3, 12.2); an importable key is imported first.
+
+    Args:
+        chip: has the commands that use the parent.
+    """
+    loaded_key: ESYS_TR = chip.load(parent, _private(chip, key, parent), public_of(key))
+    return loaded_key
 
 
 def public_of(key: TssKey) -> TPM2B_PUBLIC:

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.dependents import fingerprint
+from tpmconsole.board.parents import way_out
 from tpmconsole.board.phrases import USABLE, auth_word, guard_words, mode_words
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
@@ -42,17 +44,28 @@ def row(key: Key, answer: KeyCheck | None, folder: Path) -> list[str]:
     ]
 
 
+def is_key(key: Key) -> bool:
+    """Whether it is a key at all: a file may hold something else, or be damaged."""
+    return not isinstance(key, KeyFile) or key.kind in (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
+
+
 def usable_word(key: Key, answer: KeyCheck | None) -> str:
     """The answer in a word; ``?`` where nobody asked."""
-    if isinstance(key, KeyFile) and key.kind not in (KeyKind.LOADABLE, KeyKind.IMPORTABLE):
+    if not is_key(key):
         return "NO"
     return "?" if answer is None else USABLE.get(answer.answer, "NO")
+
+
+def answer_words(answer: KeyCheck) -> str:
+    """What the TPM said of a key, and what helps."""
+    step = way_out(answer)
+    return f"{answer.reason}; {say(step)}" if step else answer.reason
 
 
 def facts(key: Key, answer: KeyCheck | None, *, kiosk: bool = False) -> list[Fact]:
     """The detail pane; a visitor is not told of keys that do nothing for him."""
     not_asked = "not asked yet" if kiosk else _NOT_ASKED
-    reason = answer.reason if answer else not_asked
+    reason = answer_words(answer) if answer else not_asked
     lines = []
     if isinstance(key, KeyFile):
         reason = key.reason or reason
