@@ -116,7 +116,7 @@ def _walk(steps: Walk, board: Path, thief: Path) -> dict[str, Any]:
     client = steps.run(
         board,
         *("session", "start", "client", "pump", "--connect", address),
-        *("--count", "5", "--interval", "0.1"),
+        *("--protocol", "line", "--count", "5", "--interval", "0.1"),
     )["id"]
 
     def ended() -> bool:

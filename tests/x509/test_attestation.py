@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import subprocess
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ def problem(
     chain: list[x509.Certificate],
     makers: list[x509.Certificate],
 ) -> str:
-    found = judge_endorsement(certificate, chain, makers, NOW).problem
+    found = judge_endorsement(certificate, chain, makers, datetime.now(UTC)).problem
     if found is None:
         return ""
     assert found.remedy
