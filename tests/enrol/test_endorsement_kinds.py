@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_public_key
+from faults.proxy import PassOn, Proxy
 from support.chips import endorsement_certificate, own_maker
 from support.swtpm import SwtpmAlone
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_ALG, TPM2B_NV_PUBLIC, TPMA_NV, TPMS_NV_PUBLIC
@@ -18,7 +19,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.client import Tpm
-from tpmconsole.tpm.model import Algorithm, KeyRef
+from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 from tpmconsole.tpm.worker.jobs import capability
 
 KINDS = {
@@ -129,6 +130,46 @@ def test_an_endorsement_password(alone: SwtpmAlone, tpm: Tpm, index: int) -> Non
     assert caught.value.needs == "endorsement"
     assert opened(tpm, pem, index, sealed, auth) == b"s" * 32
     assert nothing_loaded(alone)
+
+
+@pytest.mark.parametrize("index", [0x01C00002, 0x01C00016])
+@pytest.mark.attacks("a reader of the bus: what a CA sealed, and the passwords", "not in any byte")
+def test_nothing_secret_crosses_the_bus(alone: SwtpmAlone, tmp_path: Path, index: int) -> None:
+    """With a password on the key and both hierarchies; the key in a file, and at a handle."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    certify(alone, index)
+    with ESAPI(alone.connection.tcti) as esapi:
+        esapi.hierarchy_change_auth(ESYS_TR.ENDORSEMENT, b"eNd-7f3a9")
+        esapi.hierarchy_change_auth(ESYS_TR.OWNER, b"oWn-7f3a9")
+    seen = bytearray()
+
+    def read(command: bytes, pass_on: PassOn) -> bytes:
+        response = pass_on(command)
+        seen.extend(command + response)
+        return response
+
+    proxy = Proxy(alone.folder / "between", alone.folder / "sock")
+    proxy.spoil(read)
+    tpm = Tpm(lambda: Connection(proxy.tcti, "the test's own"), tmp_path / "log")
+    try:
+        auth = Auth(b"kEy-7f3a9", owner=b"oWn-7f3a9", endorsement=b"eNd-7f3a9")
+        [found] = tpm.endorsement(auth, prove=True).certificates
+        assert not found.problem
+        key = load_der_x509_certificate(found.der).public_key()
+        pem = tpm.create(Algorithm.EC_P256, auth)
+        tpm.persist(pem, 0x81000020, auth)
+        secret = os.urandom(32)
+        name = keyfile.parse(pem).area.name
+        for ref in (KeyRef(pem), KeyRef(handle=0x81000020)):
+            sealed = make_credential(key, name, secret)  # type: ignore[arg-type]
+            assert tpm.activate(ref, index, sealed.blob, sealed.secret, auth) == secret
+    finally:
+        tpm.close()
+        proxy.close()
+    for one in (secret, b"kEy-7f3a9", b"oWn-7f3a9", b"eNd-7f3a9"):
+        assert one not in seen
+    assert name in seen  # it was read
 
 
 def test_a_certificate_of_another_chip(alone: SwtpmAlone, tpm: Tpm) -> None:
