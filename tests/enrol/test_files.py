@@ -18,6 +18,8 @@ from support.chips import (
     endorsement_certificate,
     own_maker,
     software_request,
+    turned_over,
+    unsorted_name,
 )
 from support.pki import ec_key
 
@@ -26,6 +28,7 @@ from tpmconsole.enrol.files import AttestedRequest
 from tpmconsole.enrol.inventory import read_inventory
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.keyfile import public_area
+from tpmconsole.x509.as_signed import read_certificate
 
 KEY = ec_key()
 MAKER, ROOT = own_maker()
@@ -207,3 +210,13 @@ def test_who_only_looks_for_it_finds_it() -> None:
     assert not files.is_attested(SEALED)
     assert files.is_sealed(SEALED)
     assert not files.is_sealed(PEM)
+
+
+def test_a_certificate_whose_names_are_in_another_order_stays_as_it_is() -> None:
+    """Its maker has signed it so, and the CA at the other end verifies that."""
+    name = unsorted_name("Root")
+    der = turned_over(endorsement_certificate(ENDORSEMENT.public_key(), MAKER, name), MAKER, [name])
+    attested = replace(ATTESTED, certificates=(read_certificate(der),))
+    pem = attested.to_pem()
+    assert (files.CERTIFICATE, der) in files.blocks(pem)
+    assert files.read_attested(pem) == attested

@@ -35,6 +35,7 @@ from tpmconsole.tpm.model import Algorithm
 from tpmconsole.tpm.simulator import Simulator
 from tpmconsole.x509.attestation import ENDORSEMENT_USE
 from tpmconsole.x509.demo_ca import DemoCa
+from tpmconsole.x509.der import elements
 from tpmconsole.x509.request_spec import RequestSpec
 
 NEVER_OUTSIDE = public_area.FIXED_TPM | public_area.FIXED_PARENT | public_area.MADE_IN_TPM
@@ -201,6 +202,34 @@ def endorsement_certificate(
         .add_extension(x509.ExtendedKeyUsage([use]), critical=False)
     )
     return change(builder).sign(issuer, hashes.SHA256())
+
+
+def unsorted_name(common: str) -> x509.Name:
+    """All of a name in one SET, as cryptography writes it: sorted."""
+    attributes = [
+        x509.NameAttribute(NameOID.COMMON_NAME, common),
+        x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Maker"),
+        x509.NameAttribute(NameOID.COUNTRY_NAME, "TW"),
+    ]
+    return x509.Name([x509.RelativeDistinguishedName(attributes)])
+
+
+def turned_over(
+    certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey, names: list[x509.Name]
+) -> bytes:
+    """The same with the SETs of its names turned over, and signed so."""
+    signed = certificate.tbs_certificate_bytes
+    for one in names:
+        (whole,) = elements(one.public_bytes())
+        (part,) = elements(whole.content)
+        turned = b"".join(each.whole for each in reversed(elements(part.content)))
+        signed = signed.replace(part.content, turned)
+    assert signed != certificate.tbs_certificate_bytes
+    (all_of_it,) = elements(certificate.public_bytes(Encoding.DER))
+    algorithm = elements(all_of_it.content)[1].whole
+    signature = b"\0" + key.sign(signed, ec.ECDSA(hashes.SHA256()))
+    body = signed + algorithm + bytes([0x03, len(signature)]) + signature
+    return b"\x30\x82" + len(body).to_bytes(2, "big") + body
 
 
 def own_maker(

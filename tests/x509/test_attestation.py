@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,13 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from support.chips import endorsement_certificate, own_maker
+from hypothesis import given
+from hypothesis import strategies as st
+from support.chips import endorsement_certificate, own_maker, turned_over, unsorted_name
 from support.pki import NOW, ec_key
 
+from tpmconsole.system.der_order import with_sorted_sets
+from tpmconsole.x509.as_signed import read_certificate, written
 from tpmconsole.x509.attestation import chip_of, judge_endorsement
 
 KEY = ec_key().public_key()
@@ -134,3 +139,50 @@ def test_the_maker_s_own_ca_is_no_chip() -> None:
     key, root = own_maker()
     _, middle = intermediate(key, root)
     assert "extended key usage" in problem(middle, [], [root])
+
+
+# Names in another order than DER's, as Nuvoton writes them
+
+
+def test_a_maker_whose_names_are_in_another_order() -> None:
+    key = ec_key()
+    name = unsorted_name("Root")
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(7)
+        .not_valid_before(NOW - timedelta(days=1))
+        .not_valid_after(NOW + timedelta(days=9))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    )
+    root_der = turned_over(builder.sign(key, hashes.SHA256()), key, [name])
+    chip_der = turned_over(endorsement_certificate(KEY, key, name), key, [name])
+    for der in (root_der, chip_der):
+        with pytest.raises(ValueError, match="SetOrdering"):
+            x509.load_der_x509_certificate(der)
+    root, chip = map(read_certificate, (root_der, chip_der))
+    assert written(chip) == chip_der
+    assert problem(chip, [], [root]) == ""
+    other_key = ec_key()
+    forged = read_certificate(
+        turned_over(endorsement_certificate(KEY, other_key, name), other_key, [name])
+    )
+    assert "not named" in problem(forged, [], [root])
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x30", b"\x30\x05\x31", b"\x31\x84\xff\xff\xff\xff", b"\x30\x80" * 5000]
+)
+def test_what_is_no_der_is_told(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_certificate(data)
+
+
+@given(st.binary(max_size=200))
+def test_sorting_keeps_the_length(data: bytes) -> None:
+    with suppress(ValueError):
+        again = with_sorted_sets(data)
+        assert len(again) == len(data)
+        assert with_sorted_sets(again) == again

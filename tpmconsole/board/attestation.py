@@ -219,13 +219,28 @@ def _walk(place: Path) -> Iterator[Path]:
 
 
 def _authorities(path: Path) -> list[x509.Certificate]:
-    from tpmconsole.x509.bundle import read_bundle
+    from tpmconsole.x509.as_signed import read_certificate
+    from tpmconsole.x509.bundle import look_inside, read_bundle
     from tpmconsole.x509.chain import is_ca
 
     try:
-        return [one for one in read_bundle(read_bounded(path, _MAKER_BYTES)) if is_ca(one)]
-    except ConsoleError:
+        data = read_bounded(path, _MAKER_BYTES)
+        try:
+            found = read_bundle(data)
+        except ConsoleError:  # alone in its file, its names may be in another order
+            found = [read_certificate(_der(data))]
+            look_inside(found[0], path.name)
+    except (ConsoleError, ValueError):
         return []
+    return [one for one in found if is_ca(one)]
+
+
+def _der(data: bytes) -> bytes:
+    """The first certificate in a PEM file; anything else as it is."""
+    from tpmconsole.enrol.files import CERTIFICATE, blocks
+
+    found = (body for label, body in blocks(data) if label == CERTIFICATE)
+    return next(found, data)
 
 
 def _chain_pem(attested: AttestedRequest, files: Sequence[bytes]) -> bytes:

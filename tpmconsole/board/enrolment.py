@@ -136,11 +136,11 @@ def _good_certificates(endorsement: Endorsement) -> tuple[x509.Certificate, ...]
     Raises:
         ConsoleError: there are none.
     """
-    from cryptography import x509
+    from tpmconsole.x509.as_signed import read_certificate
 
     good = [one.der for one in endorsement.certificates if not one.problem]
     if good:
-        return tuple(map(x509.load_der_x509_certificate, good))
+        return tuple(map(read_certificate, good))
     plain = "hand the plain request over; your CA has to know the board in another way"
     if not endorsement.certificates:
         raise ConsoleError(
@@ -160,12 +160,12 @@ def _good_certificates(endorsement: Endorsement) -> tuple[x509.Certificate, ...]
 
 def _chain(endorsement: Endorsement) -> tuple[x509.Certificate, ...]:
     """The maker's CAs that can be read; a CA that trusts the maker has them anyway."""
-    from cryptography import x509
+    from tpmconsole.x509.as_signed import read_certificate
 
     found = []
     for der in endorsement.chain:
         try:
-            found.append(x509.load_der_x509_certificate(der))
+            found.append(read_certificate(der))
         except ValueError:
             continue
     return tuple(found)
@@ -273,10 +273,9 @@ def _open_envelope(
     Whether it is for this key and this chip, the envelope says itself: so nothing is made of it
     that would be refused, and where it lies, the TPM refuses.
     """
-    from cryptography import x509
-
     from tpmconsole.enrol.judge import chip_words
     from tpmconsole.identity.attestation import Attestation
+    from tpmconsole.x509.as_signed import read_certificate
     from tpmconsole.x509.attestation import chip_of
     from tpmconsole.x509.names import key_fingerprint
 
@@ -286,7 +285,7 @@ def _open_envelope(
     for one in board.tpm.endorsement(auth, prove=False).certificates:
         if one.problem:
             continue
-        certificate = x509.load_der_x509_certificate(one.der)
+        certificate = read_certificate(one.der)
         fingerprint = key_fingerprint(certificate.public_key())
         if bytes.fromhex(fingerprint) == envelope.endorsement:
             credential = envelope.credential

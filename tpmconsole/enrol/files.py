@@ -21,6 +21,7 @@ from tpmconsole.enrol.credential import Credential
 from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.public_area import PublicArea, PublicAreaError
+from tpmconsole.x509.as_signed import read_certificate, written
 from tpmconsole.x509.bundle import look_inside
 from tpmconsole.x509.chain import is_ca
 
@@ -72,7 +73,7 @@ class AttestedRequest:
         key = struct.pack(">HH", VERSION, len(self.area.encoded)) + self.area.encoded
         blocks = [(REQUEST, self.request.public_bytes(Encoding.DER)), (KEY, key)]
         certificates = (*self.certificates, *self.chain)
-        blocks += [(CERTIFICATE, one.public_bytes(Encoding.DER)) for one in certificates]
+        blocks += [(CERTIFICATE, written(one)) for one in certificates]
         return b"".join(armour(*block) for block in blocks)
 
     @property
@@ -313,7 +314,7 @@ def _check_end(reader: public_area.Reader, label: str) -> None:
 
 def _certificate(der: bytes) -> x509.Certificate:
     try:
-        found = x509.load_der_x509_certificate(der)
+        found = read_certificate(der)
     except ValueError as error:
         raise _damaged(CERTIFICATE, "its ASN.1 does not decode") from error
     look_inside(found, "the endorsement certificate")

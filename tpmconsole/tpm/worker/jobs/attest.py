@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpm2_pytss import (
     ESAPI,
@@ -27,6 +28,7 @@ from tpm2_pytss import (
 from tpm2_pytss.utils import NoSuchIndex, create_ek_template
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
+from tpmconsole.system.der_order import with_sorted_sets
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.handles import ENDORSEMENT_FIRST, ENDORSEMENT_LAST
 from tpmconsole.tpm.keyfile import public_area
@@ -118,8 +120,8 @@ def _certificate(memory: _Memory, index: int) -> tuple[bytes, str]:
         return b"", f"the TPM does not give it out (0x{int(error.rc):x})"
     der = _first_der(data)
     try:
-        x509.load_der_x509_certificate(der).public_key()
-    except ValueError:
+        _parsed(der).public_key()
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
         return b"", f"the {len(data)} bytes there are no certificate"
     return der, ""
 
@@ -158,9 +160,17 @@ def _problem(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> str:
         if not is_from_tpm(int(error.rc)) or base(int(error.rc)) not in (Code.VALUE, Code.CURVE):
             raise
         return f"this TPM does not make such a key (0x{int(error.rc):x})"
-    theirs = x509.load_der_x509_certificate(der).public_key()
+    theirs = _parsed(der).public_key()
     same = _spki(made) == _spki(theirs)
     return "" if same else _OTHER
+
+
+def _parsed(der: bytes) -> x509.Certificate:
+    """A certificate; some makers leave the parts of a name in an order that is not DER's."""
+    try:
+        return x509.load_der_x509_certificate(der)
+    except ValueError:
+        return x509.load_der_x509_certificate(with_sorted_sets(der))
 
 
 def _spki(key: Any) -> bytes:
