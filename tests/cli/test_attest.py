@@ -131,6 +131,14 @@ def test_a_folder_without_makers(quick: Shell, attested: Path, tmp_path: Path) -
         "No makers"
     )
     quick.refuse(1, "attest", "check", str(attested), "--makers", str(tmp_path / "missing"))
+    # One bad file ends nothing, and is named.
+    for path in Path(makers(quick)).glob("*cert.pem"):
+        (empty / path.name).write_bytes(path.read_bytes())
+    done = quick("attest", "check", str(attested), "--makers", str(empty), "--json")
+    assert done.returncode == 0
+    last = json.loads(done.stdout)["verdicts"][-1]
+    assert (last["check"], last["verdict"]) == ("makers", "warn")
+    assert "README.pem" in last["text"]
 
 
 def test_a_challenge(quick: Shell, attested: Path, tmp_path: Path) -> None:

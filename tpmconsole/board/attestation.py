@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError, usage_error
-from tpmconsole.finding import Finding, fail, ok
+from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.system.files import PUBLIC_FILE, read_bounded, remove, write_out
+from tpmconsole.text import printable
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -172,19 +173,39 @@ def _judged(evidence: Evidence) -> tuple[AttestedRequest, Judgement]:
     boards = None
     if evidence.inventory is not None:
         boards = read_inventory(read_bounded(evidence.inventory, MAX_BYTES))
-    makers = read_makers(evidence.makers)
-    return attested, judge_attested(attested, makers, boards, datetime.now(UTC))
+    makers, left_out = read_makers(evidence.makers)
+    judgement = judge_attested(attested, makers, boards, datetime.now(UTC))
+    if left_out:
+        judgement = replace(judgement, verdicts=(*judgement.verdicts, _not_read(left_out)))
+    return attested, judgement
 
 
-def read_makers(place: Path) -> list[x509.Certificate]:
+def _not_read(left_out: Sequence[Path]) -> Finding:
+    count, first = len(left_out), printable(left_out[0].name, 80)
+    return warn(
+        f"{count} files in the folder of makers hold no certificate of a CA that can be read, such "
+        f"as {first}",
+        "replace or remove them; chips of those makers are not believed",
+        name="makers",
+    )
+
+
+def read_makers(place: Path) -> tuple[list[x509.Certificate], list[Path]]:
     """The CAs of makers of chips in a folder and the folders below it, or in one file.
 
-    What is no certificate, and what is no CA's, is left out: such folders have a README as well.
+    Returns:
+        the CAs, and the files named as certificates are that hold none.
 
     Raises:
         ConsoleError: there is no such place, or no CA in it.
     """
-    found = [one for path in _files(place) for one in _authorities(path)]
+    found: list[x509.Certificate] = []
+    left_out: list[Path] = []
+    for path in _files(place):
+        authorities = _authorities(path)
+        found += authorities
+        if not authorities:
+            left_out.append(path)
     if not found:
         raise usage_error(
             "No makers",
@@ -192,7 +213,7 @@ def read_makers(place: Path) -> list[x509.Certificate]:
             "put the root certificates of the makers that you trust there, as PEM or DER "
             "(Debian's ruby-tpm-key-attestation has those of the well-known ones)",
         )
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(found)), left_out
 
 
 def _files(place: Path) -> list[Path]:

@@ -34,7 +34,7 @@ _DAYS = 20 * 365
 # theirs when they are needed, and the room stays free.
 ENDORSEMENT_HANDLES = (0x81010001, 0x81010016)
 # swtpm_localca(8): the root has this name beside the issuer.
-_ROOT, _ISSUER, _KEY = "swtpm-localca-rootca-cert.pem", "issuercert.pem", "signkey.pem"
+_ROOT, _ISSUER, _KEY = "swtpm-localca-rootca-cert.pem", "issuercert.pem", "signkey"
 _LOCK = ".lock.swtpm-localca"
 _PRIVATE_UMASK = 0o077
 _OPTIONS = "--platform-manufacturer tpmconsole\n--platform-version 1\n--platform-model simulator\n"
