@@ -238,7 +238,7 @@ def test_a_host_keeps_its_first_key_until_the_operator_names_another(pretended: 
     assert failed.keys() == {"posing", *known}
     assert f"SHA-256 {other} (tpmconsole_accept_new_key)" in failed["posing"]["msg"]
     assert f"SHA-256 {old} ({record('mistaken')}) or SHA-256 {new}" in failed["mistaken"]["msg"]
-    assert "no SHA-256" in failed["mistyped"]["msg"]
+    assert "not a SHA-256" in failed["mistyped"]["msg"]
     assert [record(board).read_text() for board in known] == list(known.values())
     for board, pem in first.items():
         assert record(board).read_text() == f"{key_of(pem)}\n"

@@ -52,8 +52,12 @@ def keep(alone: SwtpmAlone, index: int, data: bytes) -> None:
             esapi.nv_write(handle, data[at : at + 512], at, auth_handle=ESYS_TR.OWNER)
 
 
-def certify(alone: SwtpmAlone, index: int) -> None:
-    """What a maker does with a chip before it sells it."""
+def certify(alone: SwtpmAlone, index: int, at: int | None = None) -> None:
+    """What a maker does with a chip before it sells it.
+
+    Args:
+        at: also leave the key at this handle.
+    """
 
     def nothing(at: int) -> bytes:
         if at == index:
@@ -63,6 +67,8 @@ def certify(alone: SwtpmAlone, index: int) -> None:
     _, template = create_ek_template(KINDS[index], nothing)
     with ESAPI(alone.connection.tcti) as esapi:
         handle, public, *_ = esapi.create_primary(None, template, ESYS_TR.ENDORSEMENT)
+        if at is not None:
+            esapi.evict_control(ESYS_TR.OWNER, handle, at)
         esapi.flush_context(handle)
     key, root = own_maker()
     made = endorsement_certificate(load_pem_public_key(public.to_pem()), key, root.subject)
@@ -130,6 +136,22 @@ def test_an_endorsement_password(alone: SwtpmAlone, tpm: Tpm, index: int) -> Non
     assert caught.value.needs == "endorsement"
     assert opened(tpm, pem, index, sealed, auth) == b"s" * 32
     assert nothing_loaded(alone)
+
+
+def test_a_key_that_is_at_a_handle_is_not_made_again(alone: SwtpmAlone, tpm: Tpm) -> None:
+    """Making one takes the endorsement password, and a slow chip many seconds."""
+    from cryptography.x509 import load_der_x509_certificate
+
+    index = 0x01C00016
+    certify(alone, index, at=0x81010016)
+    with ESAPI(alone.connection.tcti) as esapi:
+        esapi.hierarchy_change_auth(ESYS_TR.ENDORSEMENT, b"endorser")
+    [found] = tpm.endorsement(prove=True).certificates
+    assert not found.problem
+    key = load_der_x509_certificate(found.der).public_key()
+    pem = tpm.create(Algorithm.EC_P256)
+    sealed = make_credential(key, keyfile.parse(pem).area.name, b"s" * 32)  # type: ignore[arg-type]
+    assert opened(tpm, pem, index, sealed) == b"s" * 32
 
 
 @pytest.mark.parametrize("index", [0x01C00002, 0x01C00016])

@@ -45,6 +45,15 @@ def test_a_session_that_waits_is_shown_as_it_is_listed() -> None:
     assert facts.to_json()["state"] == "starting"
 
 
+def test_what_helps_a_session_is_shown_as_a_command() -> None:
+    """Seen: the last error of ``session show`` ended in ``next {'action': ...}``."""
+    error = LastError("No TPM", "gone", NextStep(Action.START, text="start one: {}"), "")
+    facts = SessionStatus("client-1", "client", "pump", "broker:8443", last_error=error)
+    shown = next(line for line in session_facts_lines(facts) if line.startswith("last_error "))
+    assert "remedy start one: tpmconsole session start" in shown
+    assert "action" not in shown
+
+
 # Protocol
 
 
@@ -67,18 +76,14 @@ def test_answers(line: bytes, answer: str) -> None:
     assert line_protocol.answer(line, "OK") == answer
 
 
-def test_http_requests_and_responses() -> None:
-    assert line_protocol.http_request(b"GET /a?b HTTP/1.1") == ("GET", "/a?b")
-    for line in (b"PING 1", b"GET /", b"GET / HTTP/2", b"get / HTTP/1.1", b"GET  HTTP/1.1"):
-        assert line_protocol.http_request(line) is None
-    status, response = line_protocol.http_response("GET", "/?x", "page\n")
-    head, _, body = response.partition(b"\r\n\r\n")
-    assert (status, body) == (200, b"page\n")
-    assert line_protocol.response_status(head.split(b"\r\n")[0]) == 200
-    assert [line_protocol.content_length(one) for one in head.split(b"\r\n")].count(5) == 1
-    assert line_protocol.http_response("HEAD", "/", "page\n")[1].endswith(b"\r\n\r\n")
-    assert line_protocol.response_status(b"SSH-2.0-OpenSSH") is None
-    assert line_protocol.get_request("h:1", "/x").startswith(b"GET /x HTTP/1.1\r\nHost: h:1\r\n")
+def test_what_begins_http() -> None:
+    for line in (b"GET /a?b HTTP/1.1", b"GET / HTTP/2", b"get / HTTP/1.0", b"GET  / HTTP/1.1 "):
+        assert line_protocol.begins_http(line)
+    for line in (b"PING 1", b"GET /", b"HTTP/1.1 200 OK", b"STATUS HTTP/"):
+        assert not line_protocol.begins_http(line)
+    for start in (b"GET /" + b"x" * 2000, b"POST https://x/", b"OPTIONS *"):
+        assert line_protocol.may_be_http(start)
+    assert not line_protocol.may_be_http(b"PING " + b"1" * 2000)
 
 
 # Causes

@@ -259,3 +259,13 @@ def test_a_digest_that_does_not_fit_is_broken_between_groups() -> None:
     words = lay_out([fact], 80).plain.replace(")", "").split()
     assert words[-8:] == ["01234567", "89abcdef"] * 4
     assert digest in lay_out([Fact("SHA-256", "", digest)], 80, 0).plain
+
+
+async def test_identities_that_cannot_be_read_hide_nothing_else(settings: Make) -> None:
+    known = settings(simulate=True)
+    known.identities.parent.mkdir(parents=True, exist_ok=True)
+    known.identities.write_text("no folder")
+    async with console(known) as technician:
+        await technician.sees("Not a directory")
+        await technician.sees("persistent keys, room for")
+        await technician.sees("start one on page 4, Sessions")

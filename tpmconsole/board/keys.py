@@ -138,7 +138,7 @@ def key_files(board: Board, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
     from tpmconsole.tpm.keyfile.scan import scan
 
     identities = board.settings.identities
-    ours = [identities] if identities.is_dir() else []  # before the first one is made
+    ours = [identities] if _is_there(identities) else []  # before the first one is made
     for key in scan(paths) if paths else scan(ours, depth=1):
         yield replace(key, identity=_owner(board, Path(key.path)))
 
@@ -152,7 +152,22 @@ def _owner(board: Board, path: Path) -> str | None:
         folder.parent, board.settings.identities
     )
     # Both are there after a power cut while the key was moved: the handle counts.
-    return folder.name if ours and not (folder / "key.handle").exists() else None
+    return folder.name if ours and not _is_there(folder / "key.handle", closed=False) else None
+
+
+def _is_there(path: Path, *, closed: bool = True) -> bool:
+    """Whether something is there.
+
+    Args:
+        closed: what to answer where we may not look.
+    """
+    try:
+        path.stat()
+    except PermissionError:
+        return closed
+    except OSError:
+        return False
+    return True
 
 
 def _is_same(folder: Path, identities: Path) -> bool:
@@ -164,12 +179,15 @@ def _is_same(folder: Path, identities: Path) -> bool:
 
 
 def persistent_keys(board: Board) -> tuple[PersistentKey, ...]:
-    """The keys kept inside the TPM, each with the identity that lives on it."""
-    owners = {
-        f"0x{identity.handle:08x}": identity
-        for identity in board.identities.all()
-        if identity.handle is not None
-    }
+    """The keys kept inside the TPM, each with the identity that lives on it.
+
+    Where the identities may not be read, the TPM still tells what it has.
+    """
+    try:
+        identities = board.identities.all()
+    except ConsoleError:
+        identities = []
+    owners = {f"0x{one.handle:08x}": one for one in identities if one.handle is not None}
 
     def owned(key: PersistentKey) -> PersistentKey:
         owner = owners.get(key.handle)

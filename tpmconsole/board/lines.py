@@ -49,7 +49,7 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
         clock = health.clock
         rows.append(("Resets", f"{clock.reset_count}, restarts {clock.restart_count}"))
     for label, text in rows:
-        yield f"{label:<12} {text}"
+        yield f"{label:<12} {text or '-'}"
 
 
 def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:
@@ -76,7 +76,9 @@ def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:
     for key in keys.persistent:
         what = f"{key.purpose}; {key.reason}" if key.reason else key.purpose
         what += "; IMPORTED" if key.origin == "imported" else ""
-        rows.append((key.handle, key.algorithm, auth_word(key.auth), key.identity or "-", what))
+        rows.append(
+            (key.handle, key.algorithm or "-", auth_word(key.auth), key.identity or "-", what)
+        )
     yield from table(rows)
     if keys.room:
         yield f"persistent keys: {room_words(keys.room)}"

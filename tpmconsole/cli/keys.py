@@ -79,7 +79,9 @@ def _create(board: Board, args: Namespace) -> Answer:
     )
     data = _created(identity)
     what, where = f"{algorithm_words(identity.algorithm)} key", data["key"]
-    guard = guard_words(password=bool(auth.key), noda=args.no_lockout)
+    counts = bool(auth.key) and not args.no_lockout
+    lockout = board.status(brief=True).lockout if counts else None
+    guard = guard_words(password=bool(auth.key), noda=args.no_lockout, lockout=lockout)
     if isinstance(kind, Algorithm):
         made = f"{identity.name}: {what} made in the TPM, {where}"
         return Answer(data, [made, guard], changed=True)

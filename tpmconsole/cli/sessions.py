@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer, read_auth
-from tpmconsole.cli.next_steps import say
+from tpmconsole.cli.next_steps import say, worded
 from tpmconsole.cli.parser import (
     add_command,
     if_missing_option,
@@ -59,10 +59,10 @@ def _session_start(board: Board, args: Namespace) -> Answer:
 
 
 def _target(args: Namespace) -> Target:
-    """A client's server; what its URL says, the options must not say otherwise.
+    """A client's server, and what its URL or the options say about protocol and path.
 
     Raises:
-        ConsoleError: it is none, or they do.
+        ConsoleError: it is not an address, or URL and options differ.
     """
     target = parse_target(args.connect)
     for option in ("protocol", "path"):
@@ -154,8 +154,8 @@ def _session_events(board: Board, args: Namespace) -> Answer:
 
 
 def session_facts_lines(facts: SessionStatus) -> Iterator[str]:
-    """``tpmconsole session show``; the state is told as in the list."""
-    for label, value in (facts.to_json() | {"state": facts.word}).items():
+    """``tpmconsole session show``; the state is named as in the list."""
+    for label, value in worded(facts.to_json() | {"state": facts.word}).items():
         if isinstance(value, Mapping):
             known = ((name, _fact_words(one)) for name, one in value.items())
             text = ", ".join(f"{name} {one}" for name, one in known if one != "-") or "-"
@@ -176,7 +176,7 @@ def _fact_words(value: Any) -> str:
 def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
     """``tpmconsole session users``."""
     from tpmconsole.board.lines import table
-    from tpmconsole.board.phrases import seconds_words
+    from tpmconsole.text import seconds_words
 
     if not users:
         yield "no other program uses the TPM"

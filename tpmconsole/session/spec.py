@@ -63,7 +63,7 @@ class SessionSpec:
 
     @property
     def signs_late(self) -> bool:
-        """Whether it may be asked for its certificate after the handshake: for a single path."""
+        """Whether a server may ask for the certificate after the handshake, for a single path."""
         return self.role == "client" and self.protocol == "https"
 
     def check(self) -> None:

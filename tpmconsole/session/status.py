@@ -16,7 +16,8 @@ from tpmconsole.session.said import remedy_of, shown, values_of
 FILE = "status.json"
 RECENT = 24
 # What a session was told to be; from its own mouth it counts for nothing.
-_OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit")
+_OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit", "unseen")
+UNKNOWN = "unknown"
 
 _DAMAGED = "Session file damaged"
 
@@ -146,6 +147,8 @@ class SessionStatus:
         last_error: title, cause, remedy and time of the last thing that went wrong.
         unit: the systemd unit that runs it; None for none.
         crl: of its lists of revoked certificates the one that ends first; None for none.
+        unseen: we may not look how it is, and ``last_error`` says why; for others the state is then
+            ``unknown``. No session says that of itself.
     """
 
     id: str
@@ -182,15 +185,20 @@ class SessionStatus:
     last_error: LastError | None = None
     unit: str | None = None
     crl: CrlInfo | None = None
+    unseen: bool = False
 
     @property
     def word(self) -> str:
         """The state in one word: ``waiting`` for one that runs and cannot go on just now."""
+        if self.unseen:
+            return UNKNOWN
         return "waiting" if self.waiting_for and not self.state.ended else self.state.value
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``session show --json``."""
         data = asdict(self)
+        if data.pop("unseen"):
+            data["state"] = UNKNOWN
         if self.last_error is not None:
             data["last_error"] = self.last_error.to_json()
         return data

@@ -27,7 +27,8 @@ GOOD = frozenset(
 )
 WARN = frozenset(
     {
-        *("NOT RUN", "SIMULATED", "EXPIRES", "CRL ENDS", "WARN", "STARTING", "NO TRUST"),
+        *("NOT RUN", "NOT TOLD", "UNKNOWN", "OFF", "SIMULATED", "EXPIRES", "CRL ENDS", "WARN"),
+        *("STARTING", "NO TRUST"),
         *("WAITING", "NEXT", "SKIPPED", "NONE"),
         *("PASSWORD", "LAST TRY", "POLICY"),  # a key's
     }

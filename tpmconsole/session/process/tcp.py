@@ -72,6 +72,16 @@ class Wire:
             raise OSError(number, os.strerror(number))
         raise EOFError
 
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to receive, and the peer has not closed its end."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
     async def send(self, data: bytes) -> None:
         """Send; where the connection is broken nothing happens, and ``receive`` tells.
 

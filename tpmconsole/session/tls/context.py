@@ -177,8 +177,8 @@ def make_context(
         crl: lists of revoked certificates; None for none.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for no limit.
-        signs_late: a client shows its certificate also where it is asked for it only in the middle
-            of a connection (TLS 1.3): then reading signs.
+        signs_late: a client also shows its certificate if a server asks for it in the middle of a
+            connection (TLS 1.3): then reading signs.
 
     Raises:
         ConsoleError: trust anchors, revocation lists, certificate or key cannot be used.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -47,8 +47,8 @@ class OverviewPage(Page):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         # Not read yet: "none" would be a claim.
-        self._identities: list[Summary] | None = None
-        self._sessions: list[SessionStatus] | None = None
+        self._identities: list[Summary] | ConsoleError | None = None
+        self._sessions: list[SessionStatus] | ConsoleError | None = None
 
     def on_mount(self) -> None:
         self._present()
@@ -151,8 +151,10 @@ class OverviewPage(Page):
 
     # The lists
 
-    def _read_lists(self) -> tuple[list[Summary], list[SessionStatus]]:
-        return self.board.summaries(), self.board.sessions.list()
+    def _read_lists(
+        self,
+    ) -> tuple[list[Summary] | ConsoleError, list[SessionStatus] | ConsoleError]:
+        return unless_refused(self.board.summaries), unless_refused(self.board.sessions.list)
 
     def _lists_read(self, lists: Any) -> None:
         self._identities, self._sessions = lists
@@ -166,25 +168,46 @@ class OverviewPage(Page):
         elif gone:
             remedy = self.unless_kiosk(_remedy(gone), "tell whoever looks after this board")
             items = [*no_tpm_facts(gone, remedy)]
-        items += clock_facts(self._identities or [])
-        if self._identities is not None and self._sessions is not None:
-            items += identity_facts(
-                self._identities, self.unless_kiosk("make the first one on page 3, Provision")
-            )
-            items += session_facts(
-                self._sessions,
-                self.unless_kiosk("start one on page 4, Sessions"),
-                partial(crl_state, self.board),
+        identities, sessions = self._identities, self._sessions
+        items += clock_facts(identities if isinstance(identities, list) else [])
+        if identities is not None and sessions is not None:
+            first = self.unless_kiosk("make the first one on page 3, Provision")
+            start = self.unless_kiosk("start one on page 4, Sessions")
+            state = partial(crl_state, self.board)
+            items += _unless_refused("Identities", identities, partial(identity_facts, none=first))
+            items += _unless_refused(
+                "Sessions", sessions, partial(session_facts, none=start, crl_of=state)
             )
         self.query_one(Details).present(items)
 
 
+Listed = TypeVar("Listed")
+
+
+def unless_refused(read: Callable[[], list[Listed]]) -> list[Listed] | ConsoleError:
+    """A list, or why it may not be read: neither list hides the other."""
+    try:
+        return read()
+    except ConsoleError as error:
+        return error
+
+
+def _unless_refused(
+    title: str,
+    found: list[Listed] | ConsoleError,
+    facts: Callable[[list[Listed]], list[Fact | Heading]],
+) -> list[Fact | Heading]:
+    if isinstance(found, ConsoleError):
+        return [Heading(title), Fact("", "ERROR", f"{found.cause}; {say(found.remedy)}")]
+    return facts(found)
+
+
 def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
-    """The board's clock, only where it cannot be believed."""
+    """The board's clock, shown only if it is not plausible."""
     now = clock.now()
     if not clock.fault(now) and all(one.state != "NO CLOCK" for one in identities):
         return []
-    text = f"{clock.moment(now)}, not believable: no certificate can be judged; {clock.SET_IT}"
+    text = f"{clock.moment(now)}, not plausible: no certificate can be judged; {clock.SET_IT}"
     return [Fact("Clock", "NO CLOCK", text)]
 
 
@@ -242,7 +265,7 @@ def health_facts(health: TpmHealth) -> list[Fact]:
         facts += [Fact("Why", "", error.cause), Fact("Try", "", say(error.remedy))]
     if health.lockout:
         details = lockout_details(health.lockout)
-        if health.lockout.locked:
+        if health.lockout.locked and health.lockout.max_tries:
             details += "; protected keys are refused until then, or until it is reset (l)"
         facts.append(Fact("Lock-out", lockout_state(health.lockout), details))
     if health.persistent and health.transient:

@@ -33,10 +33,10 @@ from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.handles import ENDORSEMENT_FIRST, ENDORSEMENT_LAST
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
-from tpmconsole.tpm.worker.jobs import capability, salted
+from tpmconsole.tpm.worker.jobs import capability, public, salted
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.hmac_session import HEADER, sized
-from tpmconsole.tpm.worker.jobs.load_key import area_of, hierarchy_password, persistent
+from tpmconsole.tpm.worker.jobs.load_key import Persistent, hierarchy_password, persistent
 from tpmconsole.tpm.worker.jobs.open_key import Access, LoadedKey, open_key, public_key_of
 from tpmconsole.tpm.worker.jobs.primary_keys import flushed, released
 
@@ -85,8 +85,8 @@ class _Memory:
             raise NoSuchIndex(int(index))
         handle = self._esapi.tr_from_tpmpublic(int(index))
         with released(lambda: self._esapi.tr_close(handle)):
-            public, _ = self._esapi.nv_read_public(handle)
-            size, data = int(public.nvPublic.dataSize), b""
+            about, _ = self._esapi.nv_read_public(handle)
+            size, data = int(about.nvPublic.dataSize), b""
             while len(data) < size:
                 more = min(self._at_once, size - len(data))
                 data += bytes(self._esapi.nv_read(handle, more, len(data), auth_handle=handle))
@@ -154,8 +154,8 @@ def _problem(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> str:
     """Why a certificate proves nothing for this TPM; empty where it does."""
     der, _ = _certificate(memory, index)
     try:
-        with _endorsement_key(esapi, memory, index, auth) as handle:
-            made = public_key_of(area_of(esapi, handle))
+        with _endorsement_key(esapi, memory, index, auth) as key:
+            made = public_key_of(key.area)
     except TSS2_Exception as error:
         if not is_from_tpm(int(error.rc)) or base(int(error.rc)) not in (Code.VALUE, Code.CURVE):
             raise
@@ -179,7 +179,7 @@ def _spki(key: Any) -> bytes:
 
 
 @contextmanager
-def _endorsement_key(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> Iterator[ESYS_TR]:
+def _endorsement_key(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> Iterator[Persistent]:
     """The endorsement key of a certificate: at a handle where it is there, or made.
 
     Raises:
@@ -205,28 +205,30 @@ def _endorsement_key(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> I
                 creation_pcr=TPML_PCR_SELECTION(),
             )
     with flushed(esapi, handle):
-        yield handle
+        yield Persistent(handle, public.area_at(esapi, esapi.entity(handle).handle))
 
 
 def _handle_of(esapi: ESAPI, template: TPM2B_PUBLIC) -> int | None:
     """Where a key of just this template is kept: making an RSA key takes a chip many seconds."""
-    wanted = _without_key(template)
+    wanted = _head(template)
     for handle in capability.handles(esapi, ENDORSEMENT_FIRST):
         if handle > ENDORSEMENT_LAST:
             break
-        with persistent(esapi, handle) as found:
-            public, _, _ = esapi.read_public(found)
-            if _without_key(public) == wanted:
-                return handle
+        try:
+            area, _ = public.read(esapi, handle)
+        except ConsoleError:  # which concerns nobody here
+            continue
+        if area.startswith(wanted):
+            return handle
     return None
 
 
-def _without_key(public: TPM2B_PUBLIC) -> bytes:
-    """A public area's kind, attributes, policy and parameters."""
-    area = public.publicArea
-    parts = area.parameters.rsaDetail if area.type == public_area.RSA else area.parameters.eccDetail
-    head = f"{int(area.type)} {int(area.nameAlg)} {int(area.objectAttributes)} "
-    return head.encode() + bytes(area.authPolicy) + bytes(parts.marshal())
+def _head(template: TPM2B_PUBLIC) -> bytes:
+    """A public area but for the key: its kind, attributes, policy and parameters."""
+    area = template.publicArea
+    encoded = bytes(area.marshal())
+    unique = area.unique.rsa if area.type == public_area.RSA else area.unique.ecc
+    return encoded[: len(encoded) - len(unique.marshal())]
 
 
 def activate(
@@ -241,10 +243,10 @@ def activate(
         # The key first: its parent is out of the TPM again before the endorsement key comes.
         with (
             open_key(esapi, access) as opened,
-            _endorsement_key(esapi, memory, index, access.auth) as handle,
-            _authorisation(esapi, area_of(esapi, handle), access.auth) as second,
+            _endorsement_key(esapi, memory, index, access.auth) as endorser,
+            _authorisation(esapi, endorser.area, access.auth) as second,
         ):
-            return _activated(esapi, opened, handle, credential, secret, second)
+            return _activated(esapi, opened, endorser.handle, credential, secret, second)
 
     return context.run(work)
 

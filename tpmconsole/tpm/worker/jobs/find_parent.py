@@ -27,7 +27,6 @@ from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.load_key import (
     HIERARCHIES,
-    area_of,
     load_below,
     persistent,
     primary,
@@ -102,7 +101,10 @@ def _is_closed(esapi: ESAPI, number: int) -> bool:
 
 
 def handles_above(context: Context, keys: Sequence[bytes]) -> list[int]:
-    """The persistent handle of each key's parent, 0 where there is none that is free to try."""
+    """The persistent handle of each key's parent, 0 if there is none that may be tried freely.
+
+    If the parent is at more than one handle, the one that the key's file names comes first.
+    """
     parsed = [keyfile.parse(pem) for pem in keys]
 
     def work(esapi: ESAPI) -> list[int]:
@@ -110,7 +112,8 @@ def handles_above(context: Context, keys: Sequence[bytes]) -> list[int]:
         handles = capability.handles(esapi, PERSISTENT_FIRST)
         for handle in sorted(handles, key=lambda one: one != SRK):
             for number, fits in enumerate(_at(esapi, handle, parsed)):
-                found[number] = found[number] or (handle if fits else 0)
+                if fits and (not found[number] or handle == parsed[number].parent):
+                    found[number] = handle
         return found
 
     return context.run(work)
@@ -120,9 +123,8 @@ def _at(esapi: ESAPI, handle: int, keys: Sequence[TssKey]) -> list[bool]:
     """Whether keys load below what is at a handle; not tried where that is free to refuse it."""
     try:
         with persistent(esapi, handle) as above:
-            area = area_of(esapi, above)
-            if area.attributes & _STORES == _STORES and area.has_noda:
-                return [_loads(esapi, above, key) for key in keys]
+            if above.area.attributes & _STORES == _STORES and above.area.has_noda:
+                return [_loads(esapi, above.handle, key) for key in keys]
     except ConsoleError as error:  # it is gone by now, or of a kind that nothing is below
         LOG.info("not tried as a parent: %s", error)
     except TSS2_Exception as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from tpm2_pytss import (
     ESAPI,
@@ -18,7 +18,6 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.errors import KeyUnusableError
@@ -27,8 +26,8 @@ from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import KeyKind
 from tpmconsole.tpm.primaries import primary_of
-from tpmconsole.tpm.responses import Code, base, is_from_tpm, refuses_password
-from tpmconsole.tpm.worker.jobs import dictionary_attack, salted
+from tpmconsole.tpm.responses import Code, base, refuses_password
+from tpmconsole.tpm.worker.jobs import dictionary_attack, public, salted
 from tpmconsole.tpm.worker.jobs.primary_keys import (
     flushed,
     make_primary,
@@ -57,29 +56,31 @@ HIERARCHY_NAMES = {
 }
 
 
+class Persistent(NamedTuple):
+    """A persistent key.
+
+    Attributes:
+        handle: what the TSS calls it.
+        area: its public area.
+    """
+
+    handle: ESYS_TR
+    area: public_area.PublicArea
+
+
 @contextmanager
-def persistent(esapi: ESAPI, handle: int) -> Iterator[ESYS_TR]:
+def persistent(esapi: ESAPI, handle: int) -> Iterator[Persistent]:
     """A persistent key as the TSS knows it, until the end.
 
     Raises:
-        ConsoleError: the handle is none of a persistent key, or there is nothing there.
+        ConsoleError: the handle is none of a persistent key, there is nothing there or nothing
+            that is given out, or its kind is not known here.
     """
     check_persistent(handle)
-    try:
-        found = esapi.tr_from_tpmpublic(handle)
-    except TSS2_Exception as error:
-        rc = int(error.rc)
-        if not is_from_tpm(rc) or base(rc) != Code.HANDLE:
-            raise
-        raise ConsoleError(
-            "No such key",
-            f"there is nothing at 0x{handle:08x}",
-            NextStep(Action.LIST_KEYS, text="look at the handles in use: {}"),
-            ExitCode.REFUSED,
-            response_code=rc,
-        ) from error
+    area = public.area_at(esapi, handle)
+    found = esapi.tr_from_tpmpublic(handle)
     with released(lambda: _forget(esapi, found)):
-        yield found
+        yield Persistent(found, area)
 
 
 def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
@@ -126,21 +127,6 @@ def hierarchy_password(
             f"give the {name} password",
             response_code=int(error.rc),
             needs=needs,
-        ) from error
-
-
-def area_of(esapi: ESAPI, handle: ESYS_TR) -> public_area.PublicArea:
-    """The public area of an object in the TPM.
-
-    Raises:
-        ConsoleError: its kind is not known here.
-    """
-    public, _, _ = esapi.read_public(handle)
-    try:
-        return public_area.decode(public.publicArea.marshal())
-    except public_area.PublicAreaError as error:
-        raise ConsoleError(
-            "Key not understood", str(error), "use another key", ExitCode.REFUSED
         ) from error
 
 
@@ -201,11 +187,12 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
         with persistent(esapi, key.parent) as parent:
             if auth.parent is not None:
                 with _unlocked(esapi, parent, key.parent, auth) as chip:
-                    yield parent, chip
+                    yield parent.handle, chip
             else:
-                area = area_of(esapi, parent)
-                with dictionary_attack.sparing(esapi, area, key.parent, try_empty=auth.try_empty):
-                    yield parent, esapi
+                with dictionary_attack.sparing(
+                    esapi, parent.area, key.parent, try_empty=auth.try_empty
+                ):
+                    yield parent.handle, esapi
     else:
         raise KeyUnusableError(
             "parent-missing",
@@ -222,7 +209,7 @@ def template_of(esapi: ESAPI, key: TssKey) -> TPM2B_PUBLIC:
 
 
 @contextmanager
-def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterator[Any]:
+def _unlocked(esapi: ESAPI, parent: Persistent, handle: int, auth: Auth) -> Iterator[Any]:
     """Use a persistent parent with its password, by what this yields.
 
     Raises:
@@ -230,7 +217,7 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterato
     """
     what = f"the key's parent 0x{handle:08x}"
     if not auth.spend_last_attempt:
-        dictionary_attack.check_last(esapi, area_of(esapi, parent), what)
+        dictionary_attack.check_last(esapi, parent.area, what)
     try:
         yield authorised(esapi, auth.parent)
     except TSS2_Exception as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.board.adopt import adopt_key
 from tpmconsole.board.check_keys import key_ref
 from tpmconsole.board.keys import create_key, software_key
-from tpmconsole.board.phrases import BETTER_MADE_HERE, import_warning
+from tpmconsole.board.phrases import BETTER_MADE_HERE, guard_words, import_warning
 from tpmconsole.errors import usage_error
 from tpmconsole.inputs import user_path
 from tpmconsole.tpm.auth import Auth, check_password, secret
@@ -135,7 +135,16 @@ def ask_create(
         hint="left and right change it; RSA may take a chip a minute",
     )
     fields = [name_field(page, before.get("name", "")), algorithm, *_key_fields(before)]
-    page.app.push_screen(FormDialog("New key in the TPM", fields), go)
+    page.app.push_screen(FormDialog("New key in the TPM", fields, notice=_guessing(page)), go)
+
+
+def _guessing(page: Page) -> str:
+    """What to know before a password is chosen; empty where the TPM limits guessing."""
+    lockout = page.console.health.lockout if page.console.health else None
+    if lockout is None or not lockout.off:
+        return ""
+    words = guard_words(password=True, noda=False, lockout=lockout)
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def ask_import(
@@ -176,7 +185,7 @@ def ask_import(
         FormDialog(
             "Import a key made elsewhere",
             [name_field(page, before.get("name", "")), source, *_key_fields(before)],
-            notice=f"WARNING: {BETTER_MADE_HERE}.",
+            notice=f"WARNING: {BETTER_MADE_HERE}. {_guessing(page)}".rstrip(),
         ),
         go,
     )

@@ -186,7 +186,7 @@ class KeysPage(KeyListPage):
                 lambda used_by: self.console.show_text(
                     title(key),
                     key.public_pem or "",
-                    all_facts(key, self.answers.get(place(key)), used_by),
+                    all_facts(key, self.answers.get(place(key)), used_by, self.lockout),
                 ),
             )
 

@@ -7,10 +7,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.lines import event_words
-from tpmconsole.board.phrases import CRL_STATES, seconds_words, size_words
+from tpmconsole.board.phrases import CRL_STATES, size_words
 from tpmconsole.board.root_hint import session_note
 from tpmconsole.errors import remedy_from_json
-from tpmconsole.text import printable
+from tpmconsole.text import printable, seconds_words
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact
 
