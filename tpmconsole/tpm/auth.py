@@ -26,6 +26,7 @@ class Auth:
             that counts is spent on a key that says it has one; empty to try all the same.
         parent: its parent's, where that is a persistent key.
         owner: the owner hierarchy's; of a key file below another hierarchy, that hierarchy's.
+        endorsement: the endorsement hierarchy's, for what proves that a key is in this TPM.
         lockout: the lockout authorisation, which resets the lock-out and does nothing else.
         source: what a file made elsewhere is encrypted with; the TPM never sees it.
         spend_last_attempt: send them also where a wrong one would lock the TPM.
@@ -37,6 +38,7 @@ class Auth:
     key: Password | None = field(default=None, repr=False)
     parent: Password | None = field(default=None, repr=False)
     owner: Password | None = field(default=None, repr=False)
+    endorsement: Password | None = field(default=None, repr=False)
     lockout: Password | None = field(default=None, repr=False)
     source: Password | None = field(default=None, repr=False)
     spend_last_attempt: bool = True
@@ -58,6 +60,7 @@ class Auth:
             "key": secret(self.key),
             "parent": secret(self.parent),
             "owner": secret(self.owner),
+            "endorsement": secret(self.endorsement),
             "spend_last_attempt": self.spend_last_attempt,
             "try_empty": self.try_empty,
         }
@@ -79,7 +82,7 @@ class Auth:
         Raises:
             ConsoleError: one is too long.
         """
-        for one in (self.key, self.parent, self.owner):
+        for one in (self.key, self.parent, self.owner, self.endorsement):
             check_password(one)
 
 

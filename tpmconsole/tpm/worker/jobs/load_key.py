@@ -94,9 +94,12 @@ def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
 
 @contextmanager
 def hierarchy_password(
-    esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None
+    esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None, needs: str = "hierarchy"
 ) -> Iterator[Any]:
     """A hierarchy's password for some commands; a refusal of it in words.
+
+    Args:
+        needs: what a refusal calls it, as in ``ConsoleError``.
 
     Yields:
         what has these commands, as ``authorised``.
@@ -116,14 +119,14 @@ def hierarchy_password(
                 f"the TPM refused the password of its {name} hierarchy",
                 "check the password and try again",
                 response_code=int(error.rc),
-                needs="hierarchy",
+                needs=needs,
             ) from error
         raise KeyUnusableError(
             "needs-password",
             f"the TPM's {name} hierarchy has a password",
             f"give the {name} password",
             response_code=int(error.rc),
-            needs="hierarchy",
+            needs=needs,
         ) from error
 
 
