@@ -15,7 +15,7 @@ from tpmconsole.tpm.tcg import algorithm
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 
-NOT_TOLD = "the TPM does not tell"
+NOT_TOLD = "the TPM does not tell"  # words: quoted - a value in JSON
 _LOOK_S = 0.1
 # How long to wait for a test in the background; then the answer is that it still runs.
 _WATCH_S = 100.0
