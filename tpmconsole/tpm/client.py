@@ -257,7 +257,9 @@ class Tpm:
             ConsoleError: there is no such key, or its file is damaged.
         """
         if key.pem is not None:
-            return _public_of_file(key.pem)
+            from tpmconsole.tpm import keyfile
+
+            return keyfile.parse(key.pem).public_pem()
         pem: bytes = self._ask("public_pem", "read", "reading a public key", handle=key.handle)
         return pem
 
@@ -375,12 +377,3 @@ class Tpm:
 
 def _access(key: KeyRef, auth: Auth) -> dict[str, Any]:
     return {"source": asdict(key), "auth": auth.to_wire()}
-
-
-def _public_of_file(pem: bytes) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    from tpmconsole.tpm import keyfile
-
-    key = keyfile.parse(pem).public_key()
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from tpm2_pytss import ESAPI, TSS2_Exception
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.keyfile.pem import public_key_pem
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.open_key import Access, LoadedKey, open_key
@@ -93,10 +94,7 @@ def _use(context: Context, key: Mapping[str, Any], work: Callable[[LoadedKey], A
 
 def public_key(context: Context, key: Mapping[str, Any]) -> bytes:
     """Load the key and keep it loaded; the answer is its public half, PEM."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    public = _use(context, key, LoadedKey.public_key)
-    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public_key_pem(_use(context, key, LoadedKey.public_key))
 
 
 def sign(

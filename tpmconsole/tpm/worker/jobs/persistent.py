@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
@@ -23,6 +22,7 @@ from tpmconsole.tpm.handles import (
 )
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.key import TssKey
+from tpmconsole.tpm.keyfile.pem import public_key_pem
 from tpmconsole.tpm.model import PersistentKey
 from tpmconsole.tpm.worker.jobs import capability, public
 from tpmconsole.tpm.worker.jobs.context import Context
@@ -91,8 +91,7 @@ def _purpose(handle: int, area: public_area.PublicArea) -> str:
 
 
 def _pem(area: public_area.PublicArea) -> bytes:
-    key = public_key_of(area)
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public_key_pem(public_key_of(area))
 
 
 def public_pem(context: Context, handle: int) -> bytes:
