@@ -72,6 +72,22 @@ def test_a_key_without_a_password_whose_file_says_that_it_has_one(bench: Bench) 
     assert code == 2
 
 
+def test_an_identity_of_a_key_without_a_password_never_asks_for_one(bench: Bench) -> None:
+    """Its copy of the file says what the TPM proved, so --no-password is needed only once."""
+    bench.tools.persist_primary(PARENT, "-a", f"{STORAGE}|noda")
+    file = bench.tools.key("plain.pem")
+    assert inspect(file).auth == "password"
+    adopt = ("create", "gw", "--from-file", str(file))
+    code, answer = bench(*adopt)
+    assert (code, "--no-password" in answer["error"]["remedy"]) == (4, True)
+    assert bench(*adopt, "--no-password")[0] == 0
+    copy = bench.shell.state / "identities/gw/key.pem"
+    assert (inspect(copy).auth, inspect(file).auth) == ("none", "password")
+    code, answer = bench("keys", str(copy), "--prove")
+    assert (code, answer["files"][0]["usable"], bench.used) == (0, True, 0)
+    assert bench("request", "gw", "--subject", "CN=gw", "--san", "dns:gw.local")[0] == 0
+
+
 def test_no_password_for_a_key_that_has_one_is_never_the_last_attempt_unasked(
     bench: Bench,
 ) -> None:
