@@ -113,7 +113,7 @@ def _walk(steps: Walk, board: Path, thief: Path) -> dict[str, Any]:
     client = steps.run(
         board,
         *("session", "start", "client", "pump", "--connect", address),
-        *("--count", "5", "--interval", "0.1"),
+        *("--protocol", "line", "--count", "5", "--interval", "0.1"),
     )["id"]
 
     def ended() -> bool:
@@ -131,7 +131,7 @@ def _walk(steps: Walk, board: Path, thief: Path) -> dict[str, Any]:
     steps.run(thief, "create", "own")
     stolen = thief / "identities" / "own" / "key.pem"
     stolen.write_bytes((board / "identities" / "pump" / "key.pem").read_bytes())
-    theft = steps.run(thief, "keys", "--prove")["files"][0]
+    theft = steps.run(thief, "keys", "--prove", code=1)["files"][0]
     steps.say(f"  usable there: {theft['usable']}, {theft['reason']}")
     refused = steps.run(thief, "request", "own", "--subject", "CN=pump", code=4)["error"]
     steps.say(f"  a request with it: {refused['title']}: {refused['cause']}")

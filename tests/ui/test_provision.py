@@ -347,7 +347,7 @@ async def _files(technician: Technician, stick: Path) -> None:
     assert table.cursor_row == 1  # where we came from
     folder.rename(stick / "gone")
     await technician.press("enter")
-    await technician.sees("still there")
+    await technician.sees("still exists")
     await technician.press("backspace")
     await technician.sees("/dev/sdz1 Cruzer")
     await technician.press("enter", "down")
