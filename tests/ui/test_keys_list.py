@@ -81,7 +81,7 @@ async def test_fifty_keys_below_a_guarded_parent_cost_no_try(
         # Asked for, still nothing is tried before somebody has said so.
         await technician.press("u")
         await technician.sees("Password of the parent")
-        await technician.sees("tries left: 3 of 3")
+        await technician.sees("attempts left: 3 of 3")
         await technician.press("escape", "a")
         await technician.sees("Esc leaves these keys out")
         await technician.press("escape")

@@ -46,7 +46,7 @@ async def test_trying_all_costs_no_attempt(
         # One alone is tried as its file says, and no more than once in vain.
         await technician.press("u")
         await technician.sees("though its file says that it has none")
-        await technician.sees("tries left: 2 of 3")
+        await technician.sees("attempts left: 2 of 3")
         await technician.type("abc")
         await technician.press("enter")
         await technician.sees("the signature is good")
