@@ -221,7 +221,7 @@ ROWS = (
     Row(
         "url-and-another-protocol",
         2,
-        "Two answers",
+        "Contradictory options",
         f"{_SESSION} client ready --connect https://localhost:1/a --protocol line",
     ),
     Row("url-of-http", 2, "Not an address", f"{_SESSION} client ready --connect http://localhost"),

@@ -93,7 +93,7 @@ async def test_a_handle_that_cannot_be_read_is_a_row_with_its_reason(
         await technician.press("a")
         await technician.sees("2 keys tried")
         await technician.press("enter")
-        await technician.sees("nothing that is known here")
+        await technician.sees("nothing known")
         await technician.press("escape", "e")
         await technician.sees("belongs to the platform")
 

@@ -91,7 +91,7 @@ async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
         await technician.sees("has read its certificate again")
         assert board.sessions.show(client.id).handshakes == 1
         await technician.press("3", "d")
-        await technician.sees(f"{server.id} still uses what was there before: l on page 4")
+        await technician.sees(f"{server.id} still uses the old files: l on page 4")
         await technician.press("escape", "escape", "4")
         await technician.sees("2 of 2")
         await technician.press("r")
