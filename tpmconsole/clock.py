@@ -42,7 +42,7 @@ def fault(when: datetime) -> str | None:
         return None
     made = f"when this program was made ({BUILT:%Y-%m-%d})"
     than = f"earlier than {made}" if when < BUILT else f"more than {_YEARS} years after {made}"
-    return f"clock not believable: the board's clock says {moment(when)}, {than}"
+    return f"clock not plausible: the board's clock says {moment(when)}, {than}"
 
 
 def contradicted(when: datetime, made: datetime | None) -> str | None:

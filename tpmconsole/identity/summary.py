@@ -89,7 +89,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
     except ConsoleError as error:
         return replace(known, state="ERROR", detail=str(error))
     if clock.fault(now):
-        state, detail = "NO CLOCK", f"clock not believable; until {facts.not_after:%Y-%m-%d}"
+        state, detail = "NO CLOCK", f"clock not plausible; until {facts.not_after:%Y-%m-%d}"
     else:
         state, detail = _validity(facts.not_after, now, warn_days)
     if not known.has_trust and state not in ("EXPIRED", "NO CLOCK"):

@@ -217,7 +217,7 @@ def test_a_clock_that_was_never_set(look: Look, monkeypatch: pytest.MonkeyPatch)
     assert look("clock").state == "ok"
     monkeypatch.setattr(clock, "now", lambda: datetime(1970, 1, 1, tzinfo=UTC))
     found = look("clock")
-    assert (found.state, "not believable" in found.text) == ("fail", True)
+    assert (found.state, "not plausible" in found.text) == ("fail", True)
     assert "no real-time clock" in found.evidence[0]
 
 

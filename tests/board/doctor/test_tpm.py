@@ -145,7 +145,7 @@ def test_a_clock_of_1970_is_named_and_no_date_is(board: Board, monkeypatch: Any)
     monkeypatch.setattr(clock, "now", lambda: datetime(1970, 1, 1, tzinfo=UTC))
     found = look(board, "certificate", "clock")
     assert {one.state for one in found} == {"fail"}
-    assert all("clock not believable" in one.text for one in found)
+    assert all("clock not plausible" in one.text for one in found)
     assert not any("not valid before" in one.text for one in found)
 
 
