@@ -176,7 +176,7 @@ def test_wrong_passwords_until_lock_out_and_back(shell: Shell) -> None:
     assert "too many wrong passwords" in prove(*right, "--last-try")[1]
     assert shell.simulate("status")["lockout"]["locked"]
     error = shell.refuse(2, "--simulate", "lockout", "reset")
-    assert "guessing" in error["cause"]
+    assert "who guesses passwords" in error["cause"]
     refused = shell.refuse(4, "--simulate", "lockout", "reset", "--yes", *wrong)
     assert "nothing was tried" in refused["cause"]
     answer = shell.simulate("lockout", "reset", "--yes")

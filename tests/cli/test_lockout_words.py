@@ -88,7 +88,7 @@ def test_a_protection_that_is_off_is_told_where_it_matters(bench: Bench, tries: 
 def test_no_tries_at_all_is_told(bench: Bench) -> None:
     # tpm2_dictionarylockout takes 0 for "leave it as it is".
     bench.tools.python("esapi.dictionary_attack_parameters(0, 100, 100)")
-    assert "LOCKED  set to allow no tries: keys that count are refused" in _line(bench)
+    assert "LOCKED  set to allow no attempts: keys that count are refused" in _line(bench)
     state, _, remedy = _doctor(bench)
     assert state == "fail"
     assert "tpm2_dictionarylockout" in remedy

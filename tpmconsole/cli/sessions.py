@@ -216,8 +216,8 @@ def add_commands(commands: Any) -> None:
     client.add_argument(
         "--protocol",
         choices=("tls", "line", "https"),
-        help="tls: only the handshake, nothing is sent; line: PING n, for tpmconsole's own "
-        "server; https: GET (default: tls)",
+        help="tls: the handshake authenticates both sides, nothing is sent; line: PING n, for our "
+        "own server; https: GET (default: tls)",
     )
     client.add_argument("--path", help="what https fetches (default: /)")
     client.add_argument(

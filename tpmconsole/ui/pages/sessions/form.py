@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 ENGINES = ("auto", "provider", "bridge")
 TARGET = "localhost:8443"
 PROTOCOLS = {
-    "tls": "only the handshake; the connection is kept and nothing is sent",
+    "tls": "the handshake authenticates both sides; the connection stays, nothing is sent",
     "line": "sends PING n, which a server of tpmconsole answers",
     "https": "fetches a path; in the address, https://HOST:PORT/PATH names one",
 }
