@@ -278,7 +278,7 @@ def _start_pinging(walker: Place) -> None:
 
 def _await_the_doctor(walker: Place) -> None:
     """The server hears of his last knock a moment after he has gone."""
-    walker.wait_for("server-2", "it showed no certificate")
+    walker.wait_for("server-2", "it sent no certificate")
 
 
 def _visit(walker: Place) -> None:

@@ -54,7 +54,7 @@ RANDOM = "from tpm2_pytss import ESAPI; print(len(ESAPI(ADDRESS).get_random(8)))
 
 
 def in_tpm(connection: Connection, code: str) -> subprocess.Popen[str]:
-    """Start a program that talks to the simulated TPM; GLib keeps one bus per process for good."""
+    """Start a program that uses the simulated TPM; GLib keeps one bus for a process's life."""
     environment = {**os.environ, **connection.environment, "TSS2_LOG": "all+none"}
     return python(f"ADDRESS = {connection.tcti!r}\n{code}", environment)
 
