@@ -26,7 +26,7 @@ from tpmconsole.board.attestation import Evidence
 from tpmconsole.board.enrolment import attest_request
 from tpmconsole.board.keys import create_key
 from tpmconsole.board.requests import make_request
-from tpmconsole.enrol.files import AttestedRequest, SealedCertificate, armour, read_attested
+from tpmconsole.enrol.files import AttestedRequest, SealedCertificate, read_attested
 from tpmconsole.settings import Settings
 from tpmconsole.system.files import make_private_folder
 from tpmconsole.tpm.keyfile import public_area
@@ -267,8 +267,3 @@ def bus_of(board: Board) -> Iterator[str]:
             os.environ.pop("DBUS_SESSION_BUS_ADDRESS", None)
         else:
             os.environ["DBUS_SESSION_BUS_ADDRESS"] = before
-
-
-def unknown_block(pem: bytes) -> bytes:
-    """The same file with a block that nobody knows."""
-    return armour("SOMETHING NEW", b"new") + pem

@@ -193,8 +193,8 @@ class IdentityStore:
         Args:
             chain_pem: leaf first, then intermediates.
             trust_pem: the trust anchors; None keeps the present ones.
-            attested: how the key proved itself for it, and the certificate's fingerprint: it says
-                nothing about another certificate.
+            attested: how the key proved for it that it is in a TPM, and the certificate's
+                fingerprint: the proof says nothing about another certificate.
 
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be written.

@@ -355,7 +355,7 @@ class Tpm:
         """The certificates that the TPM's maker left in it.
 
         Args:
-            auth: the endorsement hierarchy's, where it has a password.
+            auth: the endorsement hierarchy's, if it has a password.
             prove: make each endorsement key, and see whether it is the certificate's; that takes
                 long on a slow chip. Otherwise they are only read.
 

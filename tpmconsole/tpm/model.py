@@ -318,8 +318,8 @@ class EndorsementCertificate:
     Attributes:
         index: the NV index that it is kept at.
         der: the certificate.
-        problem: why it proves nothing for this TPM, a sentence; empty where it does, or where that
-            was not asked.
+        problem: why it proves nothing for this TPM, a sentence; empty if it does prove it, or
+            if that was not asked.
     """
 
     index: int
@@ -333,7 +333,7 @@ class Endorsement:
 
     Attributes:
         certificates: of its endorsement keys; in the order of their indices.
-        chain: the maker's CAs, DER; empty where it left none.
+        chain: the maker's CAs, DER; empty if it left none.
     """
 
     certificates: tuple[EndorsementCertificate, ...]

@@ -2,8 +2,8 @@
 
 A maker certifies the endorsement keys of its chips before it sells them (TCG EK Credential
 Profile). swtpm_setup does so for swtpm; the CA is one of our own, below the simulator's folder, and
-not the system's. Without swtpm_setup, and for a TPM that is there already, there is no maker: such
-a chip works, but cannot prove to a CA that it is one.
+not the system's. Without swtpm_setup, and for a TPM that already exists, there is no maker: such a
+chip works, but cannot prove to a CA that it is one.
 """
 
 from __future__ import annotations
@@ -53,11 +53,10 @@ class Maker:
         self._search_path = search_path
 
     def make_chip(self, state: Path) -> bool:
-        """Make a new TPM with endorsement certificates; False where that cannot be done here.
+        """Make a new TPM with endorsement certificates, and return whether that worked.
 
         Args:
-            state: the folder that is to hold it; nothing is there yet, and nothing is where this
-                answers False.
+            state: the folder for it, which must not exist yet, and does not if this returns False.
         """
         setup, ca_program = (
             shutil.which(name, path=self._search_path) for name in (SETUP, _CA_PROGRAM)
@@ -78,7 +77,7 @@ class Maker:
         return True
 
     def certificates(self) -> list[Path]:
-        """What a CA may be given of this maker: its root and its issuer, where it has them."""
+        """The certificates of this maker for a CA: its root and its issuer, if they were made."""
         names = (self.folder / _ROOT, self.folder / _ISSUER)
         return [path for path in names if path.is_file()]
 

@@ -1,7 +1,7 @@
 """What proves that a key is in this TPM: its maker's certificates, and what only it can open.
 
 The maker leaves a certificate of each endorsement key in NV memory, and the template that makes the
-key, where it is not the usual one (TCG EK Credential Profile, 2.2.1.4 and 2.2.1.5).
+key, if it is not the usual one (TCG EK Credential Profile, 2.2.1.4 and 2.2.1.5).
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ _KINDS = {
     0x01C0001C: "EK-HIGH-RSA3072",
     0x01C0001E: "EK-HIGH-RSA4096",
 }
-# Where a maker leaves its CAs' certificates, one after the other (section 2.2.1.5.2).
+# The indices for the maker's CA certificates, one after the other (section 2.2.1.5.2).
 _CHAIN = range(0x01C00100, 0x01C00200)
 _CHAIN_CERTIFICATES = 8
-_NV_BYTES = 1024  # to read at once where the TPM does not say; it takes at most so many
+_NV_BYTES = 1024  # to read at once if the TPM does not say; it takes at most so many
 _START_AUTH_SESSION, _RH_NULL, _SE_POLICY, _NULL = 0x176, 0x40000007, b"\1", bytes.fromhex("0010")
 _EMPTY_PASSWORD = bytes.fromhex("400000090000010000")
 _NONCE_BYTES = 16
@@ -66,7 +66,7 @@ _OTHER = (
 
 
 class _Memory:
-    """The TPM's NV memory; reads what is there, and sends nothing for what is not."""
+    """The TPM's NV memory; for indices that do not exist it sends no command."""
 
     def __init__(self, esapi: ESAPI) -> None:
         self._esapi = esapi
@@ -111,7 +111,7 @@ def endorsement(context: Context, auth: Mapping[str, Any], prove: bool) -> dict[
 
 
 def _certificate(memory: _Memory, index: int) -> tuple[bytes, str]:
-    """A certificate, and why it is none."""
+    """A certificate, and why it is not one."""
     try:
         data = memory(index)
     except TSS2_Exception as error:
@@ -127,7 +127,7 @@ def _certificate(memory: _Memory, index: int) -> tuple[bytes, str]:
 
 
 def _chain(memory: _Memory) -> list[bytes]:
-    """The maker's CAs; they may go on from one index to the next."""
+    """The maker's CAs; they may continue from one index to the next."""
     data, found = b"", list[bytes]()
     for index in sorted(memory.indices.intersection(_CHAIN)):
         try:
@@ -151,7 +151,7 @@ def _first_der(data: bytes) -> bytes:
 
 
 def _problem(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> str:
-    """Why a certificate proves nothing for this TPM; empty where it does."""
+    """Why a certificate proves nothing for this TPM; empty if it does."""
     der, _ = _certificate(memory, index)
     try:
         with _endorsement_key(esapi, memory, index, auth) as key:
@@ -180,7 +180,7 @@ def _spki(key: Any) -> bytes:
 
 @contextmanager
 def _endorsement_key(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> Iterator[Persistent]:
-    """The endorsement key of a certificate: at a handle where it is there, or made.
+    """The endorsement key of a certificate: at a handle if it is kept there, or made.
 
     Raises:
         KeyUnusableError: the endorsement hierarchy has a password that is not the one given.
@@ -224,7 +224,7 @@ def _handle_of(esapi: ESAPI, template: TPM2B_PUBLIC) -> int | None:
 
 
 def _head(template: TPM2B_PUBLIC) -> bytes:
-    """A public area but for the key: its kind, attributes, policy and parameters."""
+    """A public area except for the key: its kind, attributes, policy and parameters."""
     area = template.publicArea
     encoded = bytes(area.marshal())
     unique = area.unique.rsa if area.type == public_area.RSA else area.unique.ecc
@@ -267,7 +267,7 @@ def _activated(
             raise
         if base(rc) == Code.AUTH_UNAVAILABLE:
             raise ConsoleError(
-                "Key cannot prove itself",
+                "Key cannot prove where it is",
                 "it was made so that its password does not do for this (adminWithPolicy)",
                 NextStep(Action.CREATE, text="make a new key: {}"),
                 ExitCode.REFUSED,
@@ -300,7 +300,7 @@ def _for_another(rc: int) -> ConsoleError:
 def _authorisation(esapi: ESAPI, area: public_area.PublicArea, auth: Auth) -> Iterator[bytes]:
     """What lets an endorsement key be used, as it is sent.
 
-    Those of the low range take nothing but a policy session that knows the endorsement password;
+    Those of the low range take only a policy session that knows the endorsement password;
     the others have a password of their own as well, which is empty.
     """
     if area.attributes & public_area.USER_WITH_AUTH:
@@ -321,7 +321,7 @@ def _authorisation(esapi: ESAPI, area: public_area.PublicArea, auth: Auth) -> It
     with released(lambda: _flush(esapi, number)):
         with hierarchy_password(esapi, ESYS_TR.ENDORSEMENT, auth.endorsement, "endorsement"):
             salted.commands(esapi, auth.endorsement).policy_secret(ESYS_TR.ENDORSEMENT, number)
-        # No nonce of ours, and no HMAC: the policy asks for none (Part 1, 19.6.5).
+        # No nonce from us, and no HMAC: the policy asks for none (Part 1, 19.6.5).
         yield number.to_bytes(4, "big") + sized(b"") + b"\1" + sized(b"")
 
 

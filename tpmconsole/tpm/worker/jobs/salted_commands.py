@@ -139,7 +139,7 @@ class SaltedCommands:
         self._run(_GET_RANDOM, [], b"\0\x08", hides=HIDES_ANSWER)
 
     def policy_secret(self, hierarchy: ESYS_TR, policy: int) -> None:
-        """TPM2_PolicySecret (Part 3, 23.4): whoever has the policy session knows the password.
+        """TPM2_PolicySecret (Part 3, 23.4): a policy session learns that the password is known.
 
         Args:
             policy: the policy session's handle, which is its name as well.

@@ -274,7 +274,7 @@ def chip_lines(chips: Iterable[str], subject: x509.Name, names: Iterable[x509.Ge
     """The inventory of one host's chip, as `tpmconsole attest check` reads it.
 
     Raises:
-        Refused: there is no chip, or what the inventory says is no SHA-256.
+        Refused: there is no chip, or what the inventory says is not a SHA-256.
     """
     prints = [one.strip().lower().replace(":", "") for one in chips]
     common = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
@@ -285,7 +285,7 @@ def chip_lines(chips: Iterable[str], subject: x509.Name, names: Iterable[x509.Ge
         )
     for one in prints:
         if not re.fullmatch(r"[0-9a-f]{64}", one):
-            raise Refused(f"tpmconsole_chip is '{one}', and no SHA-256 in hexadecimal")
+            raise Refused(f"tpmconsole_chip is '{one}', which is not a SHA-256 in hexadecimal")
     if len(common) != 1:
         raise Refused("tpmconsole_subject needs one CN: a chip is known by it")
     text = io.StringIO()
