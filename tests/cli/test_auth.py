@@ -1,4 +1,4 @@
-"""Every command times what a TPM may ask for: given in a file, or on standard input."""
+"""Every command with every password that a TPM may need: from a file or standard input."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ OPTIONS = {
     # Of a key file below another hierarchy it is that hierarchy's.
     "endorsement": "--owner-password-file",
 }
-# What else a TPM may refuse a command without: each with the password that is its own name.
+# Other passwords that a TPM may require for a command: each has its own name as password.
 ASKED = [(), ("key",), ("owner",), ("parent",), ("key", "parent"), ("endorsement",)]
 
 
 def _tools(shell: Shell, *commands: str) -> None:
-    """Run tpm2-tools on the simulated TPM, as whoever set the board up may have done."""
+    """Run tpm2-tools on the simulated TPM, as the person who set up the board may have done."""
     connection = Simulator(shell.state / "simulator").ensure()
     environment = {**os.environ, **connection.environment, "TPM2TOOLS_TCTI": connection.tcti}
     for command in commands:
@@ -76,7 +76,7 @@ def _adopt(shell: Shell, above: str, password: str) -> None:
         f" -a {STORAGE}|sign",
         f"tpm2_encodeobject -C {parent} {given} -u key.pub -r key.priv -o key.pem",
     )
-    # tpm2-tools 5 writes the opposite of what it was told of the key's password.
+    # tpm2-tools 5 writes the opposite of what it is given about the key's password.
     key = keyfile.parse((shell.state / "key.pem").read_bytes())
     where = ENDORSEMENT if above == "endorsement" else key.parent
     key = replace(key, empty_auth=not password, parent=where)
@@ -154,7 +154,7 @@ def test_the_lockout_password_gives_the_tries_back(shell: Shell, stdin: bool) ->
     assert (answer["forgiven"], answer["lockout"]["failed_tries"]) == (1, 0)
     refused = shell.refuse(4, *reset, "--password-file", str(shell.state / "wrong"))
     assert "--password-file" not in refused["remedy"]
-    # Now not even the right one is taken, which is said.
+    # Now even the right one is refused, with an error that says so.
     assert "17 min" in str(shell.refuse(4, *reset, "--password-file", str(shell.state / "lockout")))
 
 

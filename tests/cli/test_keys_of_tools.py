@@ -1,4 +1,4 @@
-"""What other people's tools leave: files that say the opposite of the truth, keys out of reach."""
+"""What tools of other projects leave: files that say the opposite, unreachable keys."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_a_hierarchy_that_is_off_hides_its_own_keys_alone(bench: Bench) -> None:
     assert (hidden["handle"], hidden["algorithm"]) == (firmware, None)
     assert hidden["reason"] == "the platform hierarchy is switched off"
     assert f"{firmware}  " in bench.text("keys")
-    # All that goes through the list goes on.
+    # Everything that reads the list continues.
     assert bench("create", "inside", "--handle", "0x81000010")[0] == 0
     assert bench("create", "file")[0] == 0
     assert bench("persist", "file", "0x81000011", "--yes")[0] == 0

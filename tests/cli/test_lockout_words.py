@@ -73,7 +73,7 @@ def test_a_protection_that_is_off_is_told_where_it_matters(bench: Bench, tries: 
     assert _doctor(bench)[:2] == ("warn", f"{off}, so whoever has the board may guess without end")
     made = bench.text("create", "gw", *_password(bench))
     assert f"the TPM's {off}" in made
-    # No try is the last one then, and none is told as counted.
+    # Then no attempt is the last one, and no attempt is shown as counted.
     key = str(bench.shell.state / "identities/gw/key.pem")
     wrong = bench.shell.state / "wrong"
     write_password(wrong, "wrong\n")

@@ -1,4 +1,4 @@
-"""Who may read a password file, and what is said of one that others may."""
+"""Who can read a password file, and the warning if other users can."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 def _refused(path: Path, read: Callable[[Path], object] = read_password) -> str:
-    """The command that mends it."""
+    """The command that fixes it."""
     with pytest.raises(ConsoleError, match="Password file not private") as caught:
         read(path)
     return str(caught.value.remedy).removeprefix("run: ").partition(";")[0]

@@ -29,7 +29,7 @@ BROKEN = [
     {"closed": ERRORS},
     {"full": ERRORS},
 ]
-# Every command with what it needs, on a board that has nothing and no TPM.
+# Every command with its arguments, on an empty board without a TPM.
 ARGUMENTS = {
     "create": "x",
     "persist": "x 0x81000010 --yes",
@@ -70,7 +70,7 @@ def commands(parser: argparse.ArgumentParser, words: str = "") -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def named() -> Iterator[Path]:
-    """A state directory with a request whose name is no ASCII."""
+    """A state directory with a request whose name is not ASCII."""
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as folder:
         board = Board(Settings(state=Path(folder), simulate=True))
         try:
@@ -87,7 +87,7 @@ COMMANDS = [one for one in commands(build_parser()) if one]
 
 @pytest.mark.parametrize("command", [*COMMANDS, "--help", "--version"])
 def test_no_stream_changes_what_a_command_says_of_itself(tmp_path: Path, command: str) -> None:
-    """A broken output costs the answer and never more; the other streams cost nothing."""
+    """A broken output loses only the answer; the other streams lose nothing."""
     shell = QuickShell(tmp_path / "state")
     tcti = () if command.startswith("-") else ("--tcti", "device:/nowhere")
     line = [*tcti, *command.split(), *ARGUMENTS.get(command, "").split()]
@@ -135,7 +135,7 @@ def test_an_error_in_json_that_cannot_be_written_is_said_in_words(
 
 
 def test_python_started_without_streams(tmp_path: Path) -> None:
-    """As a service manager of old starts programs: no file of ours may get their numbers."""
+    """As an old service manager starts programs: none of our files may get their numbers."""
     line = f"{sys.executable} -m tpmconsole --state {tmp_path}/s session list"
     for closed, code in (("<&- 2>&-", 0), ("<&- >&- 2>&-", 5), (">/dev/full", 5)):
         done = subprocess.run(

@@ -1,4 +1,4 @@
-"""Removable disks as sysfs tells of them, and what is on them."""
+"""Removable disks according to sysfs, and their content."""
 
 from __future__ import annotations
 
