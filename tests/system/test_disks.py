@@ -1,4 +1,4 @@
-"""Removable disks according to sysfs, and their content."""
+"""Removable disks as sysfs shows them, and what is on them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The console never waits for the line, and only the newest frame is kept for it."""
+"""Nothing waits for the line, and only the newest frame waits for it."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ async def test_the_overview_shows_the_chip_and_its_health(settings: Make) -> Non
     async with console(settings(simulate=True)) as technician:
         await technician.sees("Self-test   PASSED")
         await technician.sees("SIMULATED")
-        await technician.sees("Lock-out    OPEN       0 of 3 tries used")
+        await technician.sees("Lock-out    OPEN       0 of 3 attempts used")
         await technician.press("t")
         await technician.sees("full, 20")
 
@@ -131,7 +131,7 @@ async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) ->
         await technician.type("/nowhere/pump.pem")
         await technician.press("enter")
         await technician.sees("/nowhere/pump.pem: No such file")
-        # What was typed is there again, to be mended.
+        # The form still has the typed text, so that it can be corrected.
         await technician.press("enter")
         await technician.sees("File  /nowhere/pump.pem")
         await technician.press("escape", "escape")

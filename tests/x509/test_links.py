@@ -1,4 +1,4 @@
-"""Which certificate issued which: compared by name and key identifier, as OpenSSL does."""
+"""Which certificate issued which: names and key identifiers, compared as OpenSSL does it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ NAMED: dict[str, tuple[Callable[[], Given], str]] = {
         lambda: Given(leaf(odd := ca("Odd", ROOT, _key_id(STRANGER))), [odd]),
         "fail",
     ),
-    # Trusted directly with -partial_chain; it is not a root, and is not called one.
+    # Trusted as it is by -partial_chain; and reported as not a root.
     "another key, by the anchor itself": (
         lambda: Given(leaf(odd := ca("Odd", None, _key_id(STRANGER))), trust=[odd]),
         "ok",

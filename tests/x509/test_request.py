@@ -114,7 +114,7 @@ def test_subjects(text: str, same: str) -> None:
     try:
         assert parse_subject(text).rfc4514_string(names) == same
     except ConsoleError:
-        # A space before a comma is not RFC 4514: report it, do not guess.
+        # A space before a comma is not RFC 4514: it must be reported, not guessed at.
         assert " ," in same
 
 
