@@ -1,4 +1,4 @@
-"""Fixtures that every room's tests share."""
+"""Fixtures that the tests of all packages share."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from support.waiting import assert_nothing_left
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.simulator import Simulator
 
-# What each file took when it was measured, in seconds. Begun last, a long one would run on alone.
+# The measured time of each file, in seconds. If a long one started last, it would run alone.
 DURATIONS = Path(__file__).parents[1] / ".ci" / "durations.json"
 _taken: dict[str, float] = {}
 
@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; those of which nothing is known follow as they are."""
+    """Put the longest files first; unmeasured ones follow in their order."""
     known = _durations()
     items.sort(key=lambda item: -known.get(_file(item.nodeid), 0.0))
 
@@ -41,7 +41,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Keep what was measured, where that is wanted; files that did not run keep what they had."""
+    """Store the measured times, if wanted; files that did not run keep their earlier ones."""
     if session.config.getoption("--measure") and not hasattr(session.config, "workerinput"):
         whole = {name: round(took) for name, took in (_durations() | _taken).items()}
         there = {
@@ -128,7 +128,7 @@ def alone() -> Iterator[SwtpmAlone]:
 
 @pytest.fixture
 def seen(request: pytest.FixtureRequest) -> Callable[[str], None]:
-    """Notes what was seen, for the table; the test's mark has the rest: see ``support.table``."""
+    """Records what was seen, for the table; the test's mark has the rest: see ``support.table``."""
     for name, (_, _, notes) in request.node.user_properties:
         if name in table.KINDS:
             note: Callable[[str], None] = notes.append

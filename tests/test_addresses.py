@@ -1,4 +1,4 @@
-"""A host with several addresses, the first of which are silent: who connects gets to the last."""
+"""A host with several addresses, the first of which are silent: a client reaches the last."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SILENT, ALIVE = "127.0.0.2", "127.0.0.1"
 
 @pytest.fixture
 def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """Where the host listens; the name ``host`` has three addresses."""
+    """The address the host listens on; the name ``host`` has three addresses."""
     real = socket.getaddrinfo
 
     def resolve(host: str, port: int, *args: object, **options: object) -> list[object]:
@@ -28,7 +28,7 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     with socket.create_server((ALIVE, 0)) as alive:
         address = (SILENT, alive.getsockname()[1])
-        # A listener with a full backlog drops what comes, without a word.
+        # A listener with a full backlog silently drops what comes.
         with socket.create_server(address, backlog=0), socket.create_connection(address):
             yield address[1]
 

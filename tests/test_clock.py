@@ -1,4 +1,4 @@
-"""A board whose clock was never set: said, and no date is judged by it."""
+"""A board whose clock was never set: that is reported, and no date is compared with it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_which_clock_is_believed(
     when: datetime, believable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert (clock.fault(when) is None) is believable
-    # The kernel's word counts for the time that the kernel tells, and for no other.
+    # The kernel's flag counts only for the kernel's own time.
     monkeypatch.setattr(clock, "synchronised_time", lambda: when + timedelta(hours=20))
     assert clock.fault(when) is None
     monkeypatch.setattr(clock, "synchronised_time", lambda: when + timedelta(days=9))
@@ -64,7 +64,7 @@ def test_the_release_is_no_day_to_come() -> None:
 def test_what_was_made_in_the_future_is_told_and_takes_nothing_back(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A key made while the clock said 2036: the right clock judges all the same."""
+    """A key made while the clock said 2036: with the right clock, dates are still judged."""
     made = datetime(2036, 5, 5, tzinfo=UTC)
     root = ca("root", begin=TODAY - timedelta(days=99))
     good = leaf(root, begin=TODAY - timedelta(days=9), end=TODAY + timedelta(days=9)).certificate

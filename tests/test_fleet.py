@@ -27,7 +27,7 @@ PRETENDER_SAN = "dns:{{ inventory_hostname }}.example.com"
 
 @pytest.fixture
 def fleet(state: Path) -> Iterator[Fleet]:
-    """Two boards that nobody has touched."""
+    """Two new boards."""
     boards = Fleet(state, 2)
     yield boards
     boards.stop()
@@ -40,7 +40,7 @@ def pretended(state: Path) -> Fleet:
 
 
 def honest(name: str) -> str:
-    """The request that a board of this name is to hand in."""
+    """The request that a board of this name should send."""
     spec = RequestSpec(f"CN={name},O=Example", (f"dns:{name}.example.com",), "server")
     return _pem(build(_key(), spec))
 
@@ -59,7 +59,7 @@ def request(
 
 
 def forged(name: str) -> str:
-    """A board's request whose signature is of no key."""
+    """A board's request with a signature that no key has made."""
     der = bytearray(x509.load_pem_x509_csr(honest(name).encode()).public_bytes(Encoding.DER))
     der[-1] ^= 1
     body = base64.encodebytes(bytes(der)).decode()
@@ -223,11 +223,11 @@ def test_a_host_keeps_its_first_key_until_the_operator_names_another(pretended: 
     first = {board: honest(board) for board in ("swapped", "accepted", "named")}
     show("swapped", first["swapped"])
     show("accepted", first["accepted"])
-    # Who names a host's key before its first run trusts nothing on sight.
+    # An operator who names a host's key before its first run trusts nothing on first use.
     show("named", first["named"], key_of(first["named"]))
     show("posing", honest("posing"), other)
-    # Hosts that had another key, where the operator named a third one, or none that can be; and one
-    # whose record is damaged: it lets no key in.
+    # Hosts that had another key, while the operator named a third or an impossible one; and
+    # one whose record is damaged: it accepts no key.
     known = {"mistaken": old, "mistyped": old, "damaged": ""}
     record("any").parent.mkdir()
     for (board, sha256), accept in zip(known.items(), (new, new[:-1], ""), strict=True):
@@ -259,11 +259,11 @@ def test_a_host_keeps_its_first_key_until_the_operator_names_another(pretended: 
     assert one["asked"] in failed["swapped"]["msg"]
     assert one["inventory"] in failed["swapped"]["msg"]
     assert len(certificates(pretended, "swapped")) == 1
-    # The request and its certificate; nothing of the others.
+    # Only this host's request and certificate.
     assert (recap["accepted"]["changed"], recap["named"]["changed"]) == (2, 0)
     assert len(certificates(pretended, "accepted")) == 2
 
-    # The new key needs no word of the operator again, and the first one would.
+    # The new key does not need the operator's approval again; the first one would.
     show("accepted", second["accepted"])
     show("swapped", first["swapped"])
     show("named", honest("named"))

@@ -1,4 +1,4 @@
-"""What others may put in our way: names, descriptions, subjects, events. Shown, and harmless."""
+"""Hostile names, descriptions, subjects and events: they are shown, and harmless."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from tpmconsole.board.doctor.probes import PROBES
 from tpmconsole.settings import Settings
 from tpmconsole.text import harmless
 
-# Clears the screen, sets the title, paints markup, turns the reading direction round, rings.
+# Clears the screen, sets the title, uses markup, reverses the reading direction, rings.
 EVIL = "\x1b[2J\x1b]0;owned\x07[bold red]\u202egpj.exe\u2066\x9b31m\r\n\x00"
-NO_SUCH_COMMAND = EVIL.rstrip("\0")  # which no argument can hold
+NO_SUCH_COMMAND = EVIL.rstrip("\0")  # no argument can contain this
 TEN_MEGABYTES = 10_000_000
 
 
 def assert_harmless(text: str, most: int = 40_000) -> None:
-    """No character that steers a terminal but the end of a line, and no endless text."""
+    """No control character except the end of a line, and no endless text."""
     assert len(text) <= most
     bad = [one for line in text.split("\n") for one in line if not one.isprintable()]
     assert not bad, f"{bad[:5]!a}"
@@ -57,7 +57,7 @@ def subject() -> x509.Name:
 
 @pytest.fixture
 def hostile(state: Path, subject: x509.Name) -> Settings:
-    """A state directory that somebody else has written, as far as files can be."""
+    """A state directory that another user has written, as far as files can be."""
     settings = Settings(state=state, tcti="device:/nowhere", tcti_source="--tcti")
     key = replace(full_key(), description=EVIL * 50).to_pem()
     board = Board(settings)
@@ -148,7 +148,7 @@ async def test_no_screen_passes_it_on(hostile: Settings) -> None:
 
 @contextmanager
 def served(signer: Signer, folder: Path) -> Iterator[int]:
-    """A TLS server with a certificate of ours, for one connection."""
+    """A TLS server with one of our certificates, for one connection."""
     chain = folder / "server.pem"
     chain.write_bytes(signer.pem + key_pem(signer.key))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)

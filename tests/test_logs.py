@@ -1,4 +1,4 @@
-"""What a log may not say."""
+"""What a log must not contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Passwords that can be recognised go through every path; then they are looked for everywhere."""
+"""Recognisable passwords go through every path; then the tests search for them everywhere."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from tpmconsole.board import Board
 from tpmconsole.cli import main
 from tpmconsole.settings import Settings
 
-# The key's, one that is wrong, a key file's passphrase, and what is typed at the screen.
+# The key's, a wrong one, a key file's passphrase, and the one typed on the screen.
 KEY, WRONG, SOURCE, TYPED = "kEy7f3a9", "wRoNg51bd", "sOuRcEc0f", "tYpEd90ab"
 SECRETS = (KEY, WRONG, SOURCE, TYPED)
 
 
 def disguises(secret: str) -> Iterator[bytes]:
-    """The secret as it is, and as JSON between processes, a dump or a wide string would have it."""
+    """The secret itself, and its forms in JSON between processes, a dump and a wide string."""
     plain = secret.encode()
     yield plain
     yield plain.hex().encode()
@@ -50,7 +50,7 @@ def assert_clean(where: str, data: bytes) -> None:
 
 
 def search_files(*folders: Path) -> int:
-    """Search every file; only the simulated TPM itself may know a key's password."""
+    """Search every file; only the simulated TPM itself may contain a key's password."""
     count = 0
     for folder in folders:
         for path in folder.rglob("*"):
@@ -62,7 +62,7 @@ def search_files(*folders: Path) -> int:
 
 
 def search_processes() -> int:
-    """Search arguments and environment of every process of this machine that we may look at."""
+    """Search arguments and environment of every process that we are allowed to read."""
     count = 0
     for process in psutil.process_iter():
         for part in ("cmdline", "environ"):
@@ -77,7 +77,7 @@ def search_processes() -> int:
 
 
 def core_limits(pids: list[int]) -> set[str]:
-    """How large a core dump each process may leave."""
+    """The largest core dump that each process may leave."""
     lines = [Path(f"/proc/{pid}/limits").read_text().splitlines() for pid in pids]
     return {
         " ".join(line.split()[4:6])
@@ -88,7 +88,7 @@ def core_limits(pids: list[int]) -> set[str]:
 
 
 def workers() -> list[int]:
-    """Our TPM workers; the simulator's parts are started by this process, which may leave one."""
+    """Our TPM workers; the simulator's parts come from this process, which may leave a dump."""
     found = [
         child.pid
         for child in psutil.Process().children()
@@ -103,7 +103,7 @@ Run = Callable[..., int]
 
 @pytest.fixture
 def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where temporary files go, of this process and of those that it starts."""
+    """The folder for temporary files of this process and of those that it starts."""
     folder = tmp_path / "tmp"
     folder.mkdir()
     monkeypatch.setenv("TMPDIR", str(folder))
@@ -250,7 +250,7 @@ def test_no_process_of_ours_leaves_a_core_dump(tmp_path: Path) -> None:
 
 
 def test_the_search_finds_what_is_there(tmp_path: Path) -> None:
-    """Or the tests above could not fail."""
+    """The search works; otherwise the tests above could not fail."""
     for disguise in LOOKED_FOR:
         (tmp_path / "leak").write_bytes(b"before " + disguise + b" after")
         with pytest.raises(AssertionError, match="leak"):

@@ -1,4 +1,4 @@
-"""The closing proof: from a new state directory to mutual TLS, and the theft that fails."""
+"""The whole path: from a new state directory to mutual TLS, and the theft that fails."""
 
 from __future__ import annotations
 

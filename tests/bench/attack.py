@@ -28,7 +28,7 @@ SILENT_AGAIN_S = 1.0
 HELLOS_A_SECOND = 10
 STAYING = 64
 MOST = 3.0
-# An address each, so that none of them takes away the others' places.
+# One address each, so that none of them uses up the places of another.
 SILENT_FROM, ABORTED_FROM, STAYING_FROM = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 
@@ -169,7 +169,7 @@ class Attack:
 
 
 def _stays(plain: socket.socket) -> bool:
-    """Whether the server has kept a connection; closes it where it has not."""
+    """Whether the server has kept a connection; closes it if not."""
     try:
         while plain.recv(4096):
             pass

@@ -27,7 +27,7 @@ DISK = Path("/var/tmp")
 
 
 def bench(board: Board) -> None:
-    """Print a row for each session: with a place in memory, and on a system that has none."""
+    """Print a row for each session: with a place in memory, and on a system without one."""
     with tempfile.TemporaryDirectory(prefix="bench", dir=DISK) as name:
         folder = Path(name)
         print_heading(

@@ -187,7 +187,7 @@ class Watch:
         self._taken: list[tuple[float, float]] = []
 
     def during(self, work: Callable[[], object]) -> list[tuple[float, float]]:
-        """Begin and end of each handshake while somebody worked, without the first: it warms up."""
+        """Begin and end of each handshake under load, without the first, which warms up."""
         self._taken.clear()
         work()
         return self._taken[1:]

@@ -49,7 +49,7 @@ def print_heading(text: str) -> None:
 
 
 def verdict(value: float, most: float) -> str:
-    """Whether the aim is reached, in words."""
+    """Describe whether the aim is reached."""
     return f"aim: at most {most:g}: {'reached' if value <= most else 'MISSED'}"
 
 

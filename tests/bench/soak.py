@@ -38,7 +38,7 @@ from tpmconsole.tpm.signer import Signer
 SOAK_S = float(os.environ.get("SOAK_S", "600"))
 HANDSHAKES = int(os.environ.get("HANDSHAKES", "10000"))
 SAMPLES = 60
-# A connection holds some 30 kB of OpenSSL's; one lost a second for nine minutes would be 16 MB.
+# A connection holds some 30 kB in OpenSSL; one lost per second for nine minutes would be 16 MB.
 MOST_MEMORY = 1_500_000
 # Those of connections that are open just now come and go.
 MOST_DESCRIPTORS = 3
@@ -58,7 +58,7 @@ FREED = ("FlushContext", "SequenceComplete")
 
 
 def main() -> int:
-    """Soak; 0 where nothing grew."""
+    """Soak; return 0 if nothing grew."""
     with tempfile.TemporaryDirectory(prefix="soak") as name:
         folder = Path(name)
         board = Board(Settings(state=folder / "state", simulate=True))

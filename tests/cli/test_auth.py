@@ -1,4 +1,4 @@
-"""Every command times what a TPM may ask for: given in a file, or on standard input."""
+"""Every command with every password that a TPM may need: from a file or standard input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OPTIONS = {
     # Of a key file below another hierarchy it is that hierarchy's.
     "endorsement": "--owner-password-file",
 }
-# What else a TPM may refuse a command without: each with the password that is its own name.
+# Other passwords that a TPM may require for a command: each has its own name as password.
 ASKED = [(), ("key",), ("owner",), ("parent",), ("key", "parent"), ("endorsement",)]
 
 
@@ -154,7 +154,7 @@ def test_the_lockout_password_gives_the_tries_back(shell: Shell, stdin: bool) ->
     assert (answer["forgiven"], answer["lockout"]["failed_tries"]) == (1, 0)
     refused = shell.refuse(4, *reset, "--password-file", str(shell.state / "wrong"))
     assert "--password-file" not in refused["remedy"]
-    # Now not even the right one is taken, which is said.
+    # Now even the right one is refused, with an error that says so.
     assert "17 min" in str(shell.refuse(4, *reset, "--password-file", str(shell.state / "lockout")))
 
 

@@ -125,7 +125,7 @@ def test_a_key_file_is_adopted_and_a_copy_of_it_kept(board: Shell) -> None:
     assert (made["origin"], made["adopted_from"]) == ("adopted", str(path))
     assert board.simulate(*adopt, "--if-missing")["changed"] is False
     assert path.exists()
-    # Each of the two options for a file names the other for the other kind of file.
+    # Each of the two file options names the other one for the other kind of file.
     error = board.refuse(2, "--simulate", "create", "other", "--from", str(path))
     assert error["remedy"].endswith("tpmconsole create NAME --from-file FILE")
     soft = software_key(board.state / "soft.pem")

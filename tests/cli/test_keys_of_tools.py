@@ -1,4 +1,4 @@
-"""What other people's tools leave: files that say the opposite of the truth, keys out of reach."""
+"""What tools of other projects leave: files that say the opposite, unreachable keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How every command ends, and what it says where it fails."""
+"""How every command ends, and what it says if it fails."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Row:
     Attributes:
         name: of the row; its error is kept under it.
         code: the exit code.
-        title: the error's, or empty where the command answers as always.
+        title: the error's, or empty if the command succeeds.
         command: without ``--state`` and ``--json``.
         before: makes what it needs.
         alone: whether it waits for the rows above it; one with ``before`` always does.
@@ -114,7 +114,7 @@ def _kill_the_server(made: Place) -> None:
     wait_until(lambda: made.run("session show server-1").returncode, "the server is gone")
 
 
-# Sets the owner hierarchy's password, as whoever set the board up may have done.
+# Sets the owner hierarchy's password, as the person who set up the board may have done.
 _OWN = """
 import sys
 from tpm2_pytss import ESAPI, ESYS_TR
@@ -147,7 +147,7 @@ ROWS = (
     Row("request-of-nobody", 1, "Unknown identity", "--simulate request nobody --subject CN=x"),
     Row("import-for-nobody", 1, "Unknown identity", "--simulate import nobody {certificate}"),
     Row("renewal-of-nobody", 1, "Unknown identity", "--simulate renew nobody"),
-    Row("trust-of-nobody", 1, "Unknown identity", "trust nobody"),
+    Row("trust-of-nobody", 1, "Unknown identity", "trust nobody"),  # words: quoted
     Row("handle-for-nobody", 1, "Unknown identity", "--simulate persist nobody 0x81000012"),
     Row("signature-for-nobody", 1, "Unknown identity", "--simulate demo-ca sign nobody"),
     Row("session-of-nobody", 1, "Unknown identity", f"{_SESSION} server nobody --listen [::1]:0"),

@@ -60,7 +60,7 @@ TYPES = {
 }
 # An import that is meant although the table above forbids it, with the reason.
 EXCEPTIONS: dict[tuple[str, str], str] = {
-    ("logs", "system.files"): "the log file is made private and bounded as every file of ours is",
+    ("logs", "system.files"): "the log file is private and bounded like each of our files",
     ("logs", "system.rates"): "its lines have the rate limits that a session's have",
     ("settings", "system.owners"): "root takes no settings that another user could have written",
 }

@@ -28,7 +28,7 @@ def answers() -> dict[str, Taken]:
 
 
 def _data(step: Step, output: str) -> object:
-    """What was printed, as data; where it cannot be understood, as it is."""
+    """Parse what was printed; if it is not valid, return it unchanged."""
     try:
         if step.follows:
             return [json.loads(line) for line in output.splitlines()]
@@ -85,7 +85,7 @@ def test_every_command_has_a_schema() -> None:
         "$: pids is missing",
         "$: tcti is missing",
         "$: bus is missing",
-        "$.simulated: 1 is no boolean",
+        "$.simulated: 1 is not of type boolean",
     ]
 
 

@@ -1,4 +1,4 @@
-"""What to do next in the words of each front end; none stand below them."""
+"""Next steps in the words of each front end; the layers below contain no such words."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ COMMANDS = (
 
 
 def _texts() -> Iterator[tuple[str, str]]:
-    """Every text below the front ends that is no docstring, with its module."""
+    """Every text below the front ends, except docstrings, with its module."""
     for path in sorted(PACKAGE.rglob("*.py")):
         name = str(path.relative_to(PACKAGE))
         if name.startswith(("cli/", "ui/")):

@@ -63,7 +63,7 @@ def _tree(state: Path) -> list[str]:
 def _line(path: Path, state: Path) -> str:
     mode = path.lstat().st_mode
     kind = KINDS.get(stat.S_IFMT(mode), "other")
-    # Whoever may enter the folder may use a socket; its own mode depends on the umask.
+    # Access to a socket follows from access to the folder; its own mode depends on the umask.
     shown = "-" if kind == "socket" else f"{stat.S_IMODE(mode):04o}"
     return f"{shown} {kind} {path.relative_to(state)}"
 

@@ -1,4 +1,4 @@
-"""Time-outs that must be in a certain order, so that whoever knows more speaks first."""
+"""Time-outs whose order matters, so that the part that knows most reports first."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tpmconsole.tpm import signer
 
 
 def test_a_slow_start_is_explained_by_the_part_nearest_to_the_tpm() -> None:
-    """The signer names the TPM's trouble, the pre-flight the TPM; the console only that it waits.
+    """The signer names the TPM's problem, the pre-flight the TPM; the console only says it waits.
 
     Were an outer one shorter, the user would read its vague words instead of the inner one's.
     """

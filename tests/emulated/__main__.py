@@ -1,4 +1,4 @@
-"""``make board``: build the board, switch it on, and be its serial terminal until Ctrl-]."""
+"""``make board``: build the board, switch it on, and act as its serial terminal until Ctrl-]."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def main(release: str) -> int:
 
 
 def prepared(release: str) -> Disk:
-    """The board's disk; built first where it is missing or old, as root.
+    """Return the board's disk; build it first, as root, if it is missing or old.
 
     Raises:
-        SystemExit: a program is missing, or it could not be built; why has been said.
+        SystemExit: a program is missing, or it could not be built; the reason has been printed.
     """
     disk = Disk(release)
     if missing := [name for name in PROGRAMS if shutil.which(name, path=_PATH) is None]:
@@ -54,7 +54,7 @@ def prepared(release: str) -> Disk:
 
 
 def be_its_terminal(machine: Machine) -> None:
-    """Pass keys and output on until Ctrl-], the end of our input, or the board's end."""
+    """Forward keys and output until Ctrl-], the end of our input, or the board's end."""
     inputs = [sys.stdin.fileno(), machine.line.fileno()]
     before = termios.tcgetattr(0) if sys.stdin.isatty() else None
     if before:

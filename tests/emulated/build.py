@@ -1,7 +1,7 @@
-"""Builds the board's disk: Debian, then what README.md tells a user to do, to the letter.
+"""Build the board's disk: Debian, then exactly what README.md tells a user to do.
 
-``python -m emulated.build RELEASE`` as root. What is there already is used again: the base as long
-as the packages and the README's commands stay the same, the image as long as the project does.
+``python -m emulated.build RELEASE`` as root. Existing parts are reused: the base as long as the
+packages and the README's commands stay the same, the image as long as the project does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SOURCES = "/root/tpmconsole"
 USERS = ("technician", "visitor")
 _NO_SOURCES = (".*", "*.egg-info", "__pycache__", "build", "dist", "screenshots", "tests")
 _APT = ("apt-get", "install", "-qq", "--no-install-recommends")
-# Processes of its own, and /proc: systemctl asks there whether the system it works on is running.
+# Processes of its own, and /proc: systemctl looks there whether its system is running.
 _AS_A_SYSTEM = (
     *("unshare", "--mount", "--pid", "--fork", "sh", "-c"),
     'root=$1; shift; mount -t proc proc "$root/proc" && chroot "$root" "$@"; exit $?',
@@ -44,7 +44,7 @@ class Disk:
 
     Args:
         release: ``trixie`` or ``bookworm``.
-        folder: where boards are kept; ``.board`` in the project by default.
+        folder: the folder of all boards; ``.board`` in the project by default.
     """
 
     def __init__(self, release: str, folder: Path = PROJECT / ".board") -> None:
@@ -62,21 +62,21 @@ class Disk:
         self._image_stamp = self.folder / "image.sha256"
 
     def ready(self) -> bool:
-        """Whether the image is that of the lists, the project and ``rootfs/`` as they are now."""
+        """Whether the image matches the lists, the project and ``rootfs/`` as they are now."""
         return self._base_ready() and _read(self._image_stamp) == self._image_digest()
 
     def build(self) -> None:
-        """Make what is missing or old.
+        """Build what is missing or old.
 
         Raises:
-            subprocess.CalledProcessError: a tool failed; it has said why.
+            subprocess.CalledProcessError: a tool failed; it has printed the reason.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         if not self._base_ready():
             self._build_base()
         if not self.ready():
             self._build_image()
-        # Built through sudo: what the board keeps beside its disk is its user's.
+        # Built through sudo: the files beside the disk belong to the calling user.
         if "SUDO_UID" in os.environ:
             os.chown(self.folder, int(os.environ["SUDO_UID"]), int(os.environ["SUDO_GID"]))
 
@@ -97,7 +97,7 @@ class Disk:
         return digest.hexdigest()
 
     def _build_base(self) -> None:
-        """Debian, the README's installation on it, and what only the tests use."""
+        """Install Debian, then the project as the README says, then what only the tests use."""
         _say(f"building Debian {self.release} in {self.root} (some minutes, once)")
         self._base_stamp.unlink(missing_ok=True)
         shutil.rmtree(self.root, ignore_errors=True)
@@ -110,7 +110,7 @@ class Disk:
         shutil.copy("/etc/resolv.conf", self.root / "etc/resolv.conf")
         if CERTIFICATES.exists():
             shutil.copy(CERTIFICATES, self.root / CERTIFICATES.relative_to("/"))
-        # Whoever follows the README answers by hand.
+        # A user who follows the README answers by hand.
         (self.root / "etc/apt/apt.conf.d/yes").write_text('APT::Get::Assume-Yes "true";\n')
         for user in USERS:
             self._inside("useradd", "-M", "-s", "/bin/bash", user)
@@ -126,7 +126,7 @@ class Disk:
         self._base_stamp.write_text(self._base_digest())
 
     def _install(self) -> None:
-        """The README's commands, in a copy of the project."""
+        """Run the README's commands, in a copy of the project."""
         self._copy_project()
         self._do(self._commands)
         self._inside("runuser", "-u", USERS[0], "--", "tpmconsole", "--help")
@@ -136,12 +136,12 @@ class Disk:
         self._inside("sh", "-exc", "\n".join((f"cd {SOURCES}", *commands)))
 
     def _megabytes(self) -> int:
-        """What the folder takes, without what apt fetched."""
+        """The size of the folder, without what apt fetched."""
         self._inside("apt-get", "clean")
         return sum(path.lstat().st_blocks for path in self.root.rglob("*")) >> 11
 
     def _build_image(self) -> None:
-        """The project as it is now into the folder, and the folder into a disk image."""
+        """Copy the present project to the folder, and the folder to a disk image."""
         _say("installing the project, making the disk")
         self._image_stamp.unlink(missing_ok=True)
         digest = self._image_digest()
@@ -152,7 +152,7 @@ class Disk:
         self._inside(*pip, SOURCES)
         self._do(line for line in self._commands if line.startswith("tpmconsole "))
         self._inside("update-initramfs", "-u")
-        self._inside("touch", "/etc/.updated", "/var/.updated")  # nothing left to do at each boot
+        self._inside("touch", "/etc/.updated", "/var/.updated")  # no work at each boot
         (kernel,) = (self.root / "boot").glob("vmlinuz-*")
         (initrd,) = (self.root / "boot").glob("initrd.img-*")
         shutil.copy(kernel, self.kernel)
@@ -164,13 +164,13 @@ class Disk:
         self._image_stamp.write_text(digest)
 
     def _copy_project(self) -> None:
-        """A copy without what was built before in the project: pip would take that for sources."""
+        """Copy the project without earlier build results, which pip would take as sources."""
         copy = self.root / SOURCES.lstrip("/")
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(PROJECT, copy, ignore=shutil.ignore_patterns(*_NO_SOURCES))
 
     def _inside(self, *command: str) -> None:
-        """Run a command in the folder as its root, with none of our environment but the proxies."""
+        """Run a command with the folder as its root; of our environment it gets the proxies."""
         environment = {
             "HOME": "/root",
             "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -186,10 +186,10 @@ class Disk:
 
 
 def make_disk(path: Path, megabytes: int, content: Path | None = None) -> None:
-    """Make an ext4 disk image, with a folder's files where one is given.
+    """Make an ext4 disk image, with the files of a folder if one is given.
 
     Raises:
-        subprocess.CalledProcessError: mkfs failed; it has said why.
+        subprocess.CalledProcessError: mkfs failed; it has printed the reason.
     """
     with path.open("wb") as file:
         file.truncate(megabytes << 20)
@@ -242,7 +242,7 @@ def main(release: str) -> int:
     """Build one board.
 
     Returns:
-        The exit code; what went wrong has been said.
+        The exit code; errors have been printed.
     """
     try:
         Disk(release).build()

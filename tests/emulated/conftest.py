@@ -16,7 +16,7 @@ from emulated.technician import Technician
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Say at once what failed on the board: its tests take minutes."""
+    """Report at once what failed on the board: its tests take minutes."""
     if report.failed and "board" in report.keywords:
         print(f"\n{report.longreprtext}", flush=True)
 
@@ -29,7 +29,7 @@ def release() -> str:
 
 @pytest.fixture(scope="session")
 def technician(release: str) -> Iterator[Technician]:
-    """A technician logged in on the serial line of a new board."""
+    """A technician who is logged in on the serial line of a new board."""
     disk = prepared(release)
     with tempfile.TemporaryDirectory(prefix="board-") as folder:
         one = Technician(disk, Path(folder))
@@ -42,7 +42,7 @@ def technician(release: str) -> Iterator[Technician]:
 
 @pytest.fixture(autouse=True)
 def prompt(request: pytest.FixtureRequest) -> None:
-    """A test that failed may have left its console open: each begins at the prompt."""
+    """Begin each test at the prompt: a failed test may have left its console open."""
     if request.node.get_closest_marker("board") is None:
         return
     technician: Technician = request.getfixturevalue("technician")
@@ -52,10 +52,10 @@ def prompt(request: pytest.FixtureRequest) -> None:
 
 @pytest.fixture(scope="session")
 def figures(technician: Technician) -> Iterator[dict[str, str]]:
-    """What was measured, by name: kept for the rows of ``make bench``, and printed."""
+    """The measured figures by name: kept for the rows of ``make bench``, and printed."""
     folder = technician.machine.disk.folder
     path = folder / "figures.json"
-    # What this run does not measure, for it is only a part of them all, stays.
+    # Figures that this run does not measure, as it is only a part of all tests, are kept.
     rows: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
     on_disk = json.loads((folder / "megabytes.json").read_text())
     rows |= {name: f"{megabytes} MB" for name, megabytes in on_disk.items()}

@@ -1,4 +1,4 @@
-"""Imports without end, for the board: a power cut is sure to come in the middle of one.
+"""Imports without end, for the board: a power cut always comes in the middle of one.
 
 ``python import_for_ever.py IDENTITIES FIRST SECOND TRUST COUNTER``: two certificates in turn.
 """

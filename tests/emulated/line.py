@@ -19,7 +19,7 @@ _ESCAPES = re.compile(rb"\x1b(\[[0-9;?]*[ -/]*[@-~]|[()][A-Z0-9]|[=>78])")
 
 
 class Line:
-    """Reads all the time, as fast as the line is; types what it is told to.
+    """Reads all the time, as fast as the line is; types what a test asks for.
 
     Args:
         connection: our end of the serial port.
@@ -77,7 +77,7 @@ class Line:
                 self._changed.wait(min(left, 0.5))
 
     def settle(self, quiet: float = 0.5) -> None:
-        """Wait until nothing came for a while."""
+        """Wait until nothing comes for a while."""
         with self._changed:
             while self._changed.wait(quiet):
                 pass
@@ -88,10 +88,10 @@ class Line:
         self.until(condition)
 
     def shell(self, command: str, seconds: float = PATIENCE_S) -> tuple[int, str]:
-        """Type a command at the shell's prompt; its exit code and what it wrote."""
+        """Type a command at the shell's prompt; return its exit code and what it wrote."""
         number = next(self._numbers)
         start = len(self.output)
-        # The marks are not in the line that is typed, so its echo is not taken for the answer.
+        # The typed line does not contain the marks, so its echo cannot be mistaken for the answer.
         self.send(f" echo 'begin'-{number}; {command}; echo 'end'-{number}-$?\r")
         end = re.compile(rf"begin-{number}\r\n(.*)end-{number}-(\d+)".encode(), re.DOTALL)
         self.until(lambda: end.search(self.output, start), seconds)

@@ -18,15 +18,15 @@ from emulated.build import Disk, make_disk
 from emulated.line import PATIENCE_S
 
 CPU, KVM = Path("/proc/cpuinfo"), Path("/dev/kvm")
-# An older one costs a quarter less to emulate than all that QEMU knows: without wide vectors.
+# An older processor, without wide vectors, costs a quarter less to emulate than QEMU's maximum.
 EMULATED_CPU = "Nehalem,rdrand=on"
 HOME_MB = 96
 MEMORY_MB = 1024
 _HELD_BACK_S, _LET_GO_S = 0.045, 0.005
-# An emulated processor pays dearly for what guards a real one.
+# Mitigations of real processors are expensive on an emulated one.
 _KERNEL = "console=ttyS0,115200 root=/dev/vda rw mitigations=off lsm=yama"
 _KERNEL += " quiet loglevel=3 systemd.show_status=false"
-# What a board that lives for minutes, on a disk that is thrown away, need not do in them.
+# Unneeded on a board that runs for minutes, on a temporary disk.
 _MASKED = (
     *("systemd-timesyncd.service", "systemd-journal-flush.service", "systemd-binfmt.service"),
     *("apt-daily.timer", "apt-daily-upgrade.timer", "dpkg-db-backup.timer", "e2scrub_all.timer"),
@@ -38,14 +38,14 @@ _PATH = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", "TMPDI
 
 
 class CommandFailed(AssertionError):
-    """A command on the board ended with another code than 0."""
+    """A command on the board ended with a code other than 0."""
 
 
 class Machine:
     """One board. What it writes below /home stays in its folder, and so does the chip's memory.
 
     Args:
-        disk: what it boots from; only read.
+        disk: the image it boots from; only read.
         folder: for ``home.img``, the chip's memory and the logs; a short path, for it has a socket.
 
     Attributes:
@@ -83,7 +83,7 @@ class Machine:
             )
 
     def _pair(self, *, narrow: bool = False) -> tuple[socket.socket, socket.socket]:
-        """Two ends of a connection, ours first; a narrow one holds next to nothing, as a UART."""
+        """Both ends of a connection, ours first; a narrow one has almost no buffer, as a UART."""
         ours, theirs = socket.socketpair()
         self._running.callback(ours.close)
         if narrow:
@@ -132,7 +132,7 @@ class Machine:
             *("-kernel", str(self.disk.kernel), "-initrd", str(self.disk.initrd)),
             *("-append", f"{_KERNEL} {masked}"),
             *("-drive", f"file={self.disk.image},if=virtio,format=raw,snapshot=on"),
-            # What the board has not flushed is in its own memory: lost when QEMU is killed.
+            # Data that the board has not flushed is in its own memory: lost when QEMU is killed.
             *("-drive", f"file={home},if=virtio,format=raw,cache=unsafe"),
             *("-chardev", f"socket,id=line,fd={line}", "-serial", "chardev:line"),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=hands,fd={hands}"),
@@ -142,10 +142,10 @@ class Machine:
         ]
 
     def root(self, command: str, seconds: float = PATIENCE_S) -> str:
-        """Run a shell command on the board as root; what it wrote.
+        """Run a shell command on the board as root; return what it wrote.
 
         Raises:
-            CommandFailed: it ended with another code than 0.
+            CommandFailed: it ended with a code other than 0.
             TimeoutError: no answer in time.
         """
         self._hands.sendall(base64.b64encode(command.encode()) + b"\n")
@@ -165,10 +165,10 @@ class Machine:
         return output
 
     def as_user(self, command: str, user: str = "technician", seconds: float = PATIENCE_S) -> str:
-        """Run a shell command as a user who has just logged in; what it wrote.
+        """Run a shell command as a user who has just logged in; return what it wrote.
 
         Raises:
-            CommandFailed: it ended with another code than 0.
+            CommandFailed: it ended with a code other than 0.
             TimeoutError: no answer in time.
         """
         quoted = command.replace("'", "'\\''")
@@ -205,31 +205,31 @@ class Machine:
             thread.join()
 
     def memory_mb(self) -> float:
-        """What the board's kernel says is in use, in MB."""
+        """The memory in use according to the board's kernel, in MB."""
         facts = dict(line.split(":") for line in self.root("cat /proc/meminfo").splitlines())
         used = int(facts["MemTotal"].split()[0]) - int(facts["MemAvailable"].split()[0])
         return used / 1024
 
     def cut_power(self) -> None:
-        """Kill it: what was not on its disk is lost."""
+        """Kill it: data that is not on its disk is lost."""
         self._running.close()
         self._running = ExitStack()
         self._qemu = None
 
     def switch_off(self) -> None:
-        """Let it write what it has, then the same."""
+        """Let it write its data to the disk, then kill it."""
         if self.running:
-            # A board that does not answer is switched off all the same.
+            # A board that does not answer is switched off anyway.
             with suppress(OSError, TimeoutError, CommandFailed):
                 self.root("sync", 20)
         self.cut_power()
 
 
 def chosen_accelerator() -> str:
-    """What runs the board's instructions: the processor where it can, else QEMU.
+    """What runs the board's instructions: the processor if it can, else QEMU.
 
-    There may be a /dev/kvm without a processor that can: what stands behind it emulates, runs no
-    kernel but its own, and does not fail when QEMU starts. BOARD_ACCELERATOR overrules.
+    /dev/kvm may exist although the processor cannot: it is then itself emulated, runs no kernel
+    except its own, and does not fail when QEMU starts. BOARD_ACCELERATOR overrides this.
     """
     can = {"vmx", "svm"} & set(CPU.read_text().split()) and os.access(KVM, os.R_OK | os.W_OK)
     return os.environ.get("BOARD_ACCELERATOR", "kvm:tcg" if can else "tcg")

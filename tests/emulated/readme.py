@@ -1,4 +1,4 @@
-"""README.md, "Install on a board": the board is built by doing what it says, to the letter."""
+"""README.md, "Install on a board": the board is built by doing exactly what it says."""
 
 from __future__ import annotations
 
@@ -26,5 +26,5 @@ def installation(release: str) -> list[str]:
 
 def _section() -> str:
     found = _SECTION.search(README.read_text())
-    assert found, f"{README} has no such heading"
+    assert found, f"{README} does not have the heading"
     return found[1]

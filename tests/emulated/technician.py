@@ -1,4 +1,4 @@
-"""What a technician does on the board: logs in on the serial line, types, reads the screen."""
+"""A technician on the board: logs in on the serial line, types, and reads the screen."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from emulated.build import Disk
 from emulated.line import PATIENCE_S, Line
 from emulated.machine import Machine
 
-BOOT_S = 400.0  # half a minute, on a machine that does nothing else
+BOOT_S = 400.0  # half a minute, on an otherwise idle machine
 PROMPT = b"technician@board"
 STATE = "/home/technician/.local/state/tpmconsole"
 
-# A certificate authority as a technician makes one: by the openssl command.
+# A certificate authority, made with the openssl command as a technician would.
 _MAKE_CA = (
     "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout ca.key"
     " -out ca.pem -days 365 -subj /CN=Board-CA -addext keyUsage=critical,keyCertSign,cRLSign"
@@ -25,7 +25,7 @@ _MAKE_CA = (
 )
 
 
-# What the kernel does where a modem's carrier goes: QEMU's port has no carrier to take away.
+# What the kernel does when a modem loses its carrier: QEMU's port has no carrier to drop.
 _HANG_UP = (
     "python3 -c 'import fcntl, os; "
     'fcntl.ioctl(os.open("/dev/ttyS0", os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK), 0x5437)\''
@@ -41,11 +41,11 @@ class Program(NamedTuple):
 
 
 class Technician:
-    """A board and the person at its serial line.
+    """A board and the technician at its serial line.
 
     Args:
-        disk: what the board boots from.
-        folder: for what it keeps.
+        disk: the image the board boots from.
+        folder: for its files.
     """
 
     def __init__(self, disk: Disk, folder: Path) -> None:
@@ -66,7 +66,7 @@ class Technician:
         self.line.settle()
 
     def hang_up(self) -> None:
-        """Close the line under whatever uses it, and log in again."""
+        """Close the line under the program that uses it, and log in again."""
         position = len(self.line.output)
         self.machine.root(_HANG_UP)
         self.logged_in_after(position)
@@ -89,7 +89,7 @@ class Technician:
         return bool(words) and words[-1].startswith(PROMPT.decode())
 
     def open_console(self, arguments: str = "") -> float:
-        """Open the console; seconds to its first screen."""
+        """Open the console; return the seconds to its first screen."""
         began = time.monotonic()
         self.line.send(f"clear; tpmconsole {arguments}\r")
         self.line.until("[1 Overview]")
@@ -101,8 +101,8 @@ class Technician:
         """Press Enter, from field to field, until a text is on the screen or the form is done.
 
         Args:
-            text: what is waited for, then, too.
-            form: its title; Enter may mean something else where it is not on the screen.
+            text: the text to wait for, also after the form is done.
+            form: its title; without the form on the screen, Enter may mean something else.
 
         Raises:
             AssertionError: the text never came, or the form does not end.
@@ -113,13 +113,13 @@ class Technician:
             if text in self.line.text or not before:
                 break
             self.line.send("\r")
-            # Each field has a hint of its own: something in the form changes with each Enter.
+            # Each field has its own hint, so something in the form changes with each Enter.
             self.line.until(partial(self._form_changed, form, before))
             self.line.settle(0.25)
         self.line.until(text)
 
     def _form(self, title: str) -> str:
-        """What is on the screen from a form's title to its lower edge; nothing until both are."""
+        """The screen from a form's title to its lower edge; empty until both are shown."""
         rest = self.line.text.partition(title)[2]
         return rest[: rest.find("--+\n", 80) + 1]
 
@@ -127,16 +127,16 @@ class Technician:
         return self._form(title) != before
 
     def leave_console(self) -> None:
-        """Leave it, back to the prompt."""
+        """Quit the console, back to the prompt."""
         position = len(self.line.output)
         self.line.send("q")
         self.logged_in_after(position)
 
     def command(self, arguments: str, code: int = 0, tcti: str = "") -> Any:
-        """Type a command of the console's at the prompt; its JSON answer.
+        """Type a command of the console at the prompt; return its JSON.
 
         Args:
-            code: what it is to end with.
+            code: the expected exit code.
             tcti: the TPM to use; the console's own choice by default.
 
         Raises:
@@ -162,7 +162,7 @@ class Technician:
         assert code == 0, text
 
     def provision(self, name: str, create: str = "") -> None:
-        """Key, request, certificate and import by commands; what is there already is kept."""
+        """Make key, request and certificate by commands, and import it; existing ones are kept."""
         folder = f"{STATE}/identities/{name}"
         if self.line.shell(f"[ -e {folder}/certificate.pem ]")[0] == 0:
             return
@@ -175,17 +175,17 @@ class Technician:
         assert self.command(f"import {name} {name}.pem --trust ca.pem")["installed"]
 
     def session(self, session: str) -> dict[str, Any]:
-        """One session's facts."""
+        """Return the status of a session."""
         facts: dict[str, Any] = self.command(f"session show {session}")
         return facts
 
     def session_until(
         self, session: str, holds: Callable[[dict[str, Any]], object], seconds: float = PATIENCE_S
     ) -> dict[str, Any]:
-        """One session's facts, as soon as something holds of them.
+        """Return the status of a session as soon as a condition holds for it.
 
         Raises:
-            AssertionError: it did not in time; the message has the facts.
+            AssertionError: it did not in time; the message has the status.
         """
         deadline = time.monotonic() + seconds
         while not holds(facts := self.session(session)):
@@ -193,7 +193,7 @@ class Technician:
         return facts
 
     def start_server(self, name: str, port: int, options: str = "", tcti: str = "") -> str:
-        """Start a server; its session."""
+        """Start a server; return its session."""
         arguments = f"session start server {name} --listen localhost:{port} {options}"
         return str(self.command(arguments, tcti=tcti)["id"])
 
@@ -210,7 +210,7 @@ class Technician:
     def talk(
         self, name: str, port: int, options: str = "", tcti: str = "", count: int = 3
     ) -> dict[str, Any]:
-        """A client that sends some messages; its facts when it has ended well."""
+        """Start a client with some messages; return its status after it has ended successfully."""
         started = self.start_client(name, port, f"--count {count} {options}", tcti)
         self.machine.root(f"while [ -e /proc/{started['pid']} ]; do sleep 0.2; done")
         facts = self.session(started["id"])
@@ -219,7 +219,7 @@ class Technician:
         return facts
 
     def stop(self, session: str) -> dict[str, Any]:
-        """Stop a session; its facts at the end."""
+        """Stop a session; return its last status."""
         facts: dict[str, Any] = self.command(f"session stop {session}")
         assert facts["state"] == "stopped", facts
         return facts

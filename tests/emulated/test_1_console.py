@@ -1,4 +1,4 @@
-"""From a new board to mutual TLS, over the serial line. The tests build on one another."""
+"""From a new board to mutual TLS, over the serial line. Each test builds on those before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What goes wrong on a board: the line, the permissions, the driver, the power."""
+"""Faults of a board: of the line, the permissions, the driver, the power."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.board
 ENTER, RIGHT = "\r", "\x1b[C"
 GETTY = "/etc/systemd/system/serial-getty@ttyS0.service.d/zz-board.conf"
 
-# The driver that the chip's device belongs to, remembered where the device goes.
+# The driver of the chip's device, stored because the device disappears.
 DEVICE = "d=$(readlink -f /sys/class/tpm/tpm*/device)"
 UNBIND = f"{DEVICE}; basename $d >/run/chip; readlink -f $d/driver >/run/driver"
 UNBIND += "; cat /run/chip >$(cat /run/driver)/unbind; udevadm settle"
@@ -33,7 +33,7 @@ done"""
 
 
 class TestWhileSessionsRun:
-    """A server with an EC key and a client with an RSA key, talking all the time."""
+    """A server with an EC key and a client with an RSA key that exchange messages all the time."""
 
     @pytest.fixture(scope="class")
     def sessions(self, technician: Technician) -> Iterator[tuple[str, str]]:
@@ -72,7 +72,7 @@ class TestWhileSessionsRun:
             assert "unfinished" not in machine.root(f"ls -A {STATE}/identities")
 
         goes_on(technician, sessions[1])
-        # A worker inside the driver ends when the chip has answered, killed or not.
+        # A worker inside the driver ends only when the chip has answered, even if it was killed.
         line.until(lambda: not workers_of_consoles(technician))
         assert len(technician.programs("session.process")) == 2, technician.programs("")
         assert not technician.programs("bin/tpmconsole"), technician.programs("")
@@ -91,7 +91,7 @@ def goes_on(technician: Technician, client: str) -> None:
 
 
 def workers_of_consoles(technician: Technician) -> list[Program]:
-    """The processes that hold the TPM and are no session's."""
+    """The processes that hold the TPM and do not belong to a session."""
     sessions = [one.pid for one in technician.programs("session.process")]
     workers = technician.programs("tpmconsole.tpm.worker")
     return [one for one in workers if one.parent not in sessions and one.pid not in sessions]
@@ -121,12 +121,12 @@ def test_a_user_outside_the_group_is_told_the_group(technician: Technician) -> N
 
 def test_a_driver_that_goes_and_comes_back_is_named_and_recovered(technician: Technician) -> None:
     machine = technician.machine
-    machine.root("systemctl start tpm2-abrmd")  # keeps the device that goes
+    machine.root("systemctl start tpm2-abrmd")  # holds the device that disappears
     technician.open_console()
     unbound(technician, "driver has lost")
     # As long as somebody keeps that, the chip has another number.
     assert machine.root("ls /dev | grep tpmrm").strip() == "tpmrm1"
-    # With nobody to stand in for the driver; the number is the kernel's affair: IMA may keep one.
+    # Without a substitute for the driver; the kernel chooses the number: IMA may hold one.
     machine.root("systemctl stop tpm2-abrmd")
     unbound(technician, "not there")
     technician.leave_console()
@@ -135,7 +135,7 @@ def test_a_driver_that_goes_and_comes_back_is_named_and_recovered(technician: Te
 
 
 def unbound(technician: Technician, words: str) -> None:
-    """Take the driver away under an open console, and bring it back."""
+    """Unbind the driver under an open console, and bind it again."""
     line, machine = technician.line, technician.machine
     machine.root(UNBIND)
     assert machine.root("ls /dev | grep -c tpm || true").strip() == "0"

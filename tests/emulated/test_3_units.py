@@ -1,6 +1,6 @@
 """Under the board's systemd: a session as a service, a serial line's login, the kiosk, the clock.
 
-Root installs, and logs in on the serial line by name and password. The tests build on one another.
+Root installs, and logs in on the serial line by name and password. Each test needs those before.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ DROP_INS = f"/etc/systemd/system/{GETTY}.d"
 AUTOLOGIN = f"{DROP_INS}/zz-board.conf"
 PASSWORD = "of-the-board"
 
-# A list of what the authority has revoked, as `openssl ca` keeps it.
+# The authority's list of revoked certificates, as `openssl ca` keeps it.
 REVOCATION = (
     "printf '[ca]\\ndefault_ca=d\\n[d]\\ndatabase=index.txt\\ndefault_md=sha256\\n"
     "default_crl_days=30\\ncrlnumber=crlnumber\\n' >crl.cnf; : >index.txt; echo 01 >crlnumber"
@@ -43,29 +43,29 @@ F3, F8, F10 = "\x1bOR", "\x1b[19~", "\x1b[21~"
 SECRET = F8 + F8 + "x" + F3 + "x"
 LEAVE = json.dumps(["f8", "f8", "x", "f3", "x"])
 COVER = "Press Enter to begin"
-ALTERNATE_SCREEN = b"\x1b[?1049h"  # where a full-screen program begins (xterm's control sequences)
-# What is on each of the first pages when its act is over; each needs another part of the simulator.
+ALTERNATE_SCREEN = b"\x1b[?1049h"  # the start of a full-screen program (xterm's control sequences)
+# A text of each of the first pages when its act is over; each needs another part of the simulator.
 ACTS = ("as the chip reports", "INSIDE", "only this chip", "by the chip")
-# Quit in all its ways, suspend, interrupt, end of input, the palette, and what a getty would hear.
+# All ways to quit, suspend, interrupt, end of input, the palette, and keys that a getty handles.
 NO_WAY_OUT = "q" + "\x03\x04\x11\x1a\x1c\x10" + F10 + "root"
 
 
 def root(technician: Technician, arguments: str) -> Any:
-    """Run a command of the console's as root; its JSON answer, be it a yes or a no."""
+    """Run a command of the console as root; return its JSON, whether it succeeds or fails."""
     command = f"tpmconsole {arguments} --json 2>/run/said || [ $? = 1 ]"
     return json.loads(technician.machine.root(command))
 
 
 def facts(technician: Technician) -> dict[str, Any]:
-    """The installed session's."""
+    """The id of the installed session."""
     found: dict[str, Any] = root(technician, "session show server-1")
     return found
 
 
 def until_running(technician: Technician, but: int | None = None) -> dict[str, Any]:
-    """The installed session's facts when it runs, as another process than ``but``."""
+    """Wait until the installed session runs in a process other than ``but``; return its status."""
     deadline = time.monotonic() + PATIENCE_S
-    # Not by waiting on the line: who waits there keeps others from reading it.
+    # Not by waiting on the line: a program that waits there blocks all other readers.
     while (found := facts(technician))["state"] != "running" or found["pid"] == but:
         assert time.monotonic() < deadline, found
     return found
@@ -82,7 +82,7 @@ def sign(technician: Technician) -> None:
 
 
 def show(technician: Technician, unit: str, *names: str) -> list[str]:
-    """Properties of a unit."""
+    """Return properties of a unit."""
     wanted = " ".join(f"-p {name}" for name in names)
     lines = technician.machine.root(f"systemctl show {wanted} {unit}").splitlines()
     told = dict(line.split("=", 1) for line in lines)
@@ -91,7 +91,7 @@ def show(technician: Technician, unit: str, *names: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def service(technician: Technician) -> dict[str, Any]:
-    """Root's server, which systemd has started; what installing it answered."""
+    """A server of root, which systemd has started; the answer of its installation."""
     technician.machine.root("systemctl stop tpm2-abrmd")
     technician.provision("pump", "--algorithm rsa-2048")
     technician.machine.root(f"cd {HOME}; {REVOCATION}; {CRL}; chmod 600 /etc/tpmconsole.crl")
@@ -121,7 +121,7 @@ def test_a_session_of_systemds_talks_is_reloaded_and_comes_back(
     old = technician.talk("pump", PORT)["peer"]["fingerprint"]
     open_one = technician.start_client("pump", PORT)["id"]
 
-    # A renewed certificate, and a list that has the client's on it.
+    # A renewed certificate, and a list with the client's certificate.
     sign(technician)
     machine.root(f"cd {HOME}; {CA} -revoke pump.pem; {CRL}; systemctl reload {SESSION}")
     machine.root(f"until grep '\"reloaded\"' {EVENTS}; do sleep 0.2; done")
@@ -146,7 +146,7 @@ def test_a_session_of_systemds_talks_is_reloaded_and_comes_back(
 
 
 def exposure_in(text: str) -> str:
-    """What systemd thinks of a unit: from 0, nothing is allowed, to 10, everything is."""
+    """systemd's exposure rating of a unit: from 0, nothing is allowed, to 10, everything is."""
     found = re.search(r": (\d+\.\d) ", text)
     assert found, text
     return found[1]
@@ -154,7 +154,7 @@ def exposure_in(text: str) -> str:
 
 @pytest.fixture
 def by_name(technician: Technician) -> Iterator[int]:
-    """The login as the README sets it up, which asks for a name; after which output it comes."""
+    """Set up the login as the README says; return the output's position before its prompt."""
     machine = technician.machine
     change = f"systemctl daemon-reload; systemctl restart {GETTY}"
     position = len(technician.line.output)
@@ -170,7 +170,7 @@ def _asked(line: Line, words: bytes, position: int) -> bool:
 
 
 def log_in(line: Line, position: int) -> None:
-    """Log root in where the line asks for it after a position in its output."""
+    """Log in as root at the prompt after a position in the line's output."""
     for asked, answer in ((b"login:", "root"), (b"Password:", PASSWORD)):
         line.until(partial(_asked, line, asked, position))
         line.send(f"{answer}\r")
@@ -191,7 +191,7 @@ def test_the_installed_login_leads_to_the_console_and_the_session_on_it(
     line.press("4", lambda: re.search(r"server-1 .*RUNNING", line.text))
     line.send("q")
     line.settle()
-    # Undone: Debian's own login is there again.
+    # After this is undone, Debian's own login is back.
     machine.root(installed["undo"])
     assert "--keep-baud" in machine.root(f"systemctl show -p ExecStart {GETTY}")
     position = len(line.output)
@@ -203,7 +203,7 @@ def test_the_installed_login_leads_to_the_console_and_the_session_on_it(
 
 @pytest.fixture
 def kiosk(technician: Technician) -> Iterator[dict[str, Any]]:
-    """The kiosk on the serial line, which systemd has started; what installing it answered."""
+    """The kiosk on the serial line, which systemd has started; the answer of its installation."""
     machine = technician.machine
     rules = f"[kiosk]\nquiet_s = 600\nleave = {LEAVE}\n"
     machine.root(f"mkdir {KIOSK_STATE}; printf '{rules}' >{KIOSK_STATE}/tpmconsole.toml")
@@ -219,9 +219,9 @@ def kiosk_pid(technician: Technician) -> int:
 
 
 def begun(line: Line, position: int) -> bool:
-    """Whether a kiosk has begun after a position in the line's output, and painted its first page.
+    """Whether a kiosk has started after a position in the line's output, and drawn its first page.
 
-    One that ends paints, too: systemd wakes up (SIGCONT) what it has told to end.
+    A kiosk that ends draws as well: systemd wakes it (SIGCONT) after it has told it to end.
     """
     entered = line.output.find(ALTERNATE_SCREEN, position)
     return entered >= 0 and COVER.encode() in line.output[entered:] and COVER in line.text
@@ -266,7 +266,7 @@ def test_the_kiosk_keeps_its_line_through_a_kill_and_a_restart_until_its_keys_co
 
 
 def a_visitor_has_no_way_out(line: Line) -> None:
-    """Press what ends other programs, then see the tour go on."""
+    """Press keys that end other programs, then check that the tour continues."""
     for key in NO_WAY_OUT:
         line.send(key)
     line.press("1", "Self-test")
@@ -287,7 +287,7 @@ def test_a_clock_that_was_lost_is_told_and_keys_are_answered(
         machine.root("date -s 1970-01-02")
         began = time.monotonic()
         line.until("not plausible")
-        figures["a lost clock is told within"] = f"{time.monotonic() - began:.1f} s"
+        figures["a lost clock is shown within"] = f"{time.monotonic() - began:.1f} s"
         after = seconds_to_turn_a_page(line)
         figures["a key answered, with the clock right and lost"] = f"{before:.2f}, {after:.2f} s"
         arguments = f"import gateway {HOME}/gateway.pem --check --json"
@@ -301,7 +301,7 @@ def test_a_clock_that_was_lost_is_told_and_keys_are_answered(
 
 
 def seconds_to_turn_a_page(line: Line) -> float:
-    """The median of some page keys, from the key to the page's first words on the terminal."""
+    """The median time from some page keys to the page's first words on the terminal."""
     took = []
     for key, words in (("2", "WHERE"), ("1", "Self-test")) * 3:
         began = time.monotonic()

@@ -1,7 +1,7 @@
 """Both engines through the kernel's resource manager and through tpm2-abrmd, and which is chosen.
 
 The provider needs tpm2-openssl 1.2, or tpm2-abrmd; the bridge needs neither. Each pair of sessions
-proves two: the server has an EC key, the client an RSA key.
+tests two keys: the server has an EC key, the client an RSA key.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def abrmd(technician: Technician) -> None:
 
 @pytest.fixture
 def kernel_only(technician: Technician) -> None:
-    """No resource manager but the kernel's."""
+    """Only the kernel's resource manager."""
     technician.machine.root("systemctl stop tpm2-abrmd; ! systemctl is-active tpm2-abrmd")
 
 
@@ -37,14 +37,14 @@ def provisioned(technician: Technician) -> None:
 
 
 class Way(NamedTuple):
-    """From OpenSSL to the chip."""
+    """The path from OpenSSL to the chip."""
 
     engine: str
     tcti: str
 
 
 def engines(technician: Technician, port: int, server: Way, client: Way) -> tuple[str, str]:
-    """What signed for a server and a client that talked to each other."""
+    """Return the engines of a server and a client that exchanged messages."""
     options = [f"--engine {way.engine}" for way in (server, client)]
     session = technician.start_server("gateway", port, options[0], server.tcti)
     facts = technician.talk("pump", port, options[1], client.tcti)

@@ -1,4 +1,4 @@
-"""``make board``'s terminal and the README that the board is built from: without a board."""
+"""The terminal of ``make board``, and the README that the board is built from: without a board."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 
 from emulated import machine, readme
 
-# A board that is nothing but a serial line; what came over it is told when it was left.
+# A board that is only a serial line; what came over it is printed at the end.
 _BOARD = """
 import socket
 from emulated.__main__ import be_its_terminal
@@ -45,7 +45,7 @@ def test_keys_go_to_the_board_and_ctrl_bracket_leaves_the_terminal_as_it_was() -
     try:
         _read_until(terminal, b"login: ")
         assert not termios.tcgetattr(inside)[3] & termios.ECHO
-        # Ctrl-C is the board's.
+        # Ctrl-C goes to the board.
         os.write(terminal, b"root\r\x03\x1dnot this")
         assert _read_until(terminal, b";") == b"typed b'root\\r\\x03';"
         assert board.wait(20) == 0

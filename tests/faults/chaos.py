@@ -1,8 +1,8 @@
-"""Random faults against a console that random keys drive, and a session that talks all the while.
+"""Random faults against a console that gets random keys, while a session exchanges messages.
 
-``python -m faults.chaos [--seconds 600] [--seed N]``: after every fault the console has to
-answer keys, see its TPM again by itself, and hold no more descriptors and processes than before;
-the session has to talk again; at the end the identity has to be whole. Says what happened.
+``python -m faults.chaos [--seconds 600] [--seed N]``: after every fault the console must answer
+keys, see its TPM again without help, and not hold more descriptors and processes than before; the
+session must exchange messages again; at the end the identity must be complete. Prints a report.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from support.waiting import wait_until
 
 from tpmconsole.ui.preload import AFTER_S
 
-# All but those that leave (q, ^C, F10), say yes (y), take another TPM (s) or write elsewhere (w).
+# All keys except those that quit (q, ^C, F10), confirm (y), choose another TPM (s) or write (w).
 KEYS = [bytes([letter]) for letter in b"12345tircnupevdx? \r\r\t\x7f\x0cabz09./"]
 HOME = b"\x1b[H"
 KEYS += [b"\x1b[A", b"\x1b[B", b"\x1b[C", b"\x1b[D", b"\x1b[5~", b"\x1b[6~", ESCAPE, ESCAPE]
 KEY_PAUSE_S = 0.05
 SUBJECT = ("--subject", "CN=gate", "--san", "dns:localhost", "--role", "both")
-LOG_SHOWN = 6000  # characters, where something did not hold
-AGAIN_S = 100.0  # for everything to be well again after a fault
+LOG_SHOWN = 6000  # characters of a failure's message
+AGAIN_S = 100.0  # for everything to recover after a fault
 CODES = (0x100, 0x101, 0x902, 0x903, 0x904, 0x908, 0x90A, 0x920, 0x922, 0x923, 0x18B, 0x9A2)
 SPOILT = ("cut_off", "truncated", "garbled", "garbled_body", "zero_filled", "empty", "huge")
 
 
 class Chaos:
-    """One scene, one console, one client and one server that talk.
+    """One scene, one console, and a client and a server that exchange messages.
 
     Args:
         stage: the scene.
         broker: its resource manager.
-        chance: where everything random comes from.
-        only: these faults; all where none is named.
+        chance: the random generator.
+        only: these faults; all if none is named.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Chaos:
         }
         self.names = [name for name in self.faults if not only or name in only]
 
-    # What is broken
+    # Faults
 
     @contextmanager
     def _spoilt(self, fault: proxy.Fault) -> Iterator[None]:
@@ -102,7 +102,7 @@ class Chaos:
 
     @contextmanager
     def _swtpm_killed(self) -> Iterator[None]:
-        """A reset TPM: tpm2-abrmd 3.0 gives nobody room any more until it is started again, too."""
+        """A reset TPM: tpm2-abrmd 3.0 has no room for any object until it is restarted as well."""
         self.scene.swtpm.kill()
         yield
         self.scene.swtpm.start(startup=self.chance.random() < 0.7)
@@ -144,7 +144,7 @@ class Chaos:
 
     @contextmanager
     def _disk_read_only(self) -> Iterator[None]:
-        done = self._mount("-o", "remount,ro")  # refused while somebody has a file open to write
+        done = self._mount("-o", "remount,ro")  # refused while a file is open for writing
         yield
         if done:
             wait_until(lambda: self._mount("-o", "remount,rw"), "remounting")
@@ -178,7 +178,7 @@ class Chaos:
         for one in started:
             assert one.wait(60) in range(6)
 
-    # What is looked at
+    # Checks
 
     def workers(self) -> list[psutil.Process]:
         """The console's child processes, without sessions that random keys have started."""
@@ -198,9 +198,9 @@ class Chaos:
     def open_console(self) -> None:
         self.console: Terminal = self.scene.healthy_console(**self.broker.environment)
         self.console.key(b"5", "PROBE")
-        self.console.settle(AFTER_S + 3)  # until all is imported that it may need
+        self.console.settle(AFTER_S + 3)  # until everything it may need is imported
         self.well()
-        self.most = self.descriptors() + 12  # pages and dialogs come and go
+        self.most = self.descriptors() + 12  # pages and dialogs open and close
 
     def start_sessions(self) -> None:
         server = self._json(
@@ -221,7 +221,7 @@ class Chaos:
         return answer
 
     def press(self, seconds: float) -> None:
-        """Random keys for a while."""
+        """Press random keys for a while."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.console.send(self.chance.choice(KEYS))
@@ -230,19 +230,19 @@ class Chaos:
             assert not self.console.ended(), self.console.text
 
     def well(self) -> None:
-        """Wait until the console is idle on its first page and has seen the TPM well."""
+        """Wait until the console is idle on its first page and has reached the TPM."""
 
         def calm() -> bool:
             self.console.send(ESCAPE)
             self.console.settle(0.2)
-            self.console.send(b"1" + HOME)  # random keys may have scrolled it
+            self.console.send(b"1" + HOME)  # random keys may have scrolled the page
             self.console.settle(0.2)
             return "[1 Overview]" in self.console.text and "PASSED" in self.console.text
 
         self.console.until(calm, AGAIN_S)
 
     def restore(self) -> None:
-        """The first certificate again: keys may have had another made, for another role."""
+        """Restore the first certificate: random keys may have made one for another role."""
         folder = self.scene.folder
         trust = ("--trust", str(folder / "trust.pem"), "--role", "both")
         if self._json("import", "gate", str(folder / "gate.pem"), *trust)["changed"]:
@@ -250,7 +250,7 @@ class Chaos:
             self.scene.command("session", "reload", self.sessions["server"])
 
     def talking(self) -> None:
-        """Wait until the client has another message; one that gave up is started again."""
+        """Wait until the client sends another message; start it again if it gave up."""
         for role, session in list(self.sessions.items()):
             facts = self._json("session", "show", session)
             if facts["state"] in ("stopped", "failed"):
@@ -266,14 +266,14 @@ class Chaos:
             f"{self._json('session', 'show', self.sessions['client'])}",
             seconds=AGAIN_S,
         )
-        # The server's key and the client's sign again, too.
+        # The keys of server and client sign again as well.
         try:
             wait_until(self._one_message, "a client's one message", seconds=AGAIN_S)
         except AssertionError as error:
             raise AssertionError(f"{error}; so far: {dict(self.restarts)}") from error
 
     def _one_message(self) -> bool:
-        """Let a new client say one message; whether it could."""
+        """Let a new client send one message; return whether it could."""
         connect = ("--connect", self.address, "--protocol", "line", "--count", "1")
         done = self.scene.command("session", "start", "client", "gate", *connect, "--json")
         answer = json.loads(done.stdout)
@@ -285,7 +285,7 @@ class Chaos:
         return True
 
     def round(self, name: str) -> None:
-        """One fault, and everything well again."""
+        """Inject one fault, and check that everything recovers."""
         with self.faults[name]():
             self.press(self.chance.uniform(0.5, 7.0))
             for _ in range(4):
@@ -293,7 +293,7 @@ class Chaos:
                 self.console.settle(0.15)
             self.slowest = max(self.slowest, self.console.answers())
         self.done[name] += 1
-        # An answer without sense makes tpm2-abrmd end, or useless: do what the remedy says.
+        # A meaningless answer makes tpm2-abrmd end or fail: do what the remedy says.
         told = self.scene.command("status").stderr
         if "restart tpm2-abrmd" in told or "start tpm2-abrmd" in told:
             self.restarts["tpm2-abrmd"] += 1
@@ -320,10 +320,10 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def run(seconds: float, seed: int, only: Sequence[str], say: Callable[[str], None]) -> None:
-    """Do it.
+    """Run the faults.
 
     Raises:
-        AssertionError: something did not hold.
+        AssertionError: a check failed.
     """
     with scene() as stage, _own_disk(stage.state):
         broker = Broker(stage.folder, stage.proxy)
@@ -343,7 +343,7 @@ def run(seconds: float, seed: int, only: Sequence[str], say: Callable[[str], Non
             _rounds(chaos, seconds, say)
             left = chaos.console.leaves()
             chaos.talking()
-            # Keys may have moved it into the TPM, where "p" puts it; then its file is gone.
+            # Random keys may have moved it into the TPM (key p); then its file is gone.
             if chaos.key_file.exists():
                 assert hashlib.sha256(chaos.key_file.read_bytes()).hexdigest() == before
             proved = json.loads(stage.command("keys", "--prove", "--json").stdout)
@@ -383,7 +383,7 @@ def _report(chaos: Chaos, left: float, say: Callable[[str], None]) -> None:
 
 
 def _look_into_the_log(stage: Scene) -> None:
-    """Only what the system refused has a traceback there: nothing unexpected was met."""
+    """Check that the log has tracebacks only of errors of the system, none unexpected."""
     ends = [
         line
         for line in _log(stage).splitlines()
@@ -398,7 +398,7 @@ def _log(stage: Scene) -> str:
 
 @contextmanager
 def _own_disk(folder: Path) -> Iterator[None]:
-    """A disk of its own for the state directory, where we may mount one."""
+    """A disk of its own for the state directory, if we are allowed to mount one."""
     folder.mkdir(mode=0o700)
     mount = ["/usr/bin/mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "tmpfs", str(folder)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:

@@ -1,8 +1,8 @@
-"""A proxy between a TSS, or a resource manager, and swtpm: it passes commands on, or spoils them.
+"""A proxy between a TSS, or a resource manager, and swtpm: it forwards or spoils commands.
 
-swtpm's two sockets are both taken over: the commands, one a connection as its TCTI makes them, and
-the control channel beside it, which is passed through. A fault is a function of a command and of
-what would pass it on; it gives the answer's bytes, or None for a connection that closes.
+It replaces both sockets of swtpm: that of the commands, one per connection as its TCTI sends them,
+and the control channel, which is forwarded unchanged. A fault is a function of a command and of the
+function that forwards it; it returns the answer's bytes, or None to close the connection.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Fault = Callable[[bytes, PassOn], bytes | None]
 
 
 def code_of(command: bytes) -> int:
-    """Which command this is."""
+    """Return the code of a command."""
     return int(_HEADER.unpack_from(command)[2])
 
 
 def answer(code: int) -> bytes:
-    """A response that has only a code."""
+    """Make a response that has only a code."""
     return _HEADER.pack(_NO_SESSIONS, _HEADER.size, code)
 
 
@@ -44,8 +44,8 @@ def answering(code: int, *commands: int, times: int | None = None) -> Fault:
     """Answer with a response code.
 
     Args:
-        commands: only these; all where none is named.
-        times: then everything is passed on again.
+        commands: only these; all if none is named.
+        times: after so many answers, forward everything again.
     """
     left = [times]
 
@@ -63,14 +63,14 @@ def delayed(seconds: float) -> Fault:
     """A slow chip: every answer comes late."""
 
     def fault(command: bytes, pass_on: PassOn) -> bytes:
-        time.sleep(seconds)  # what is tested, not a wait of the test
+        time.sleep(seconds)  # this is what is tested, not a wait of the test
         return pass_on(command)
 
     return fault
 
 
 def cut_off(command: bytes, pass_on: PassOn) -> None:
-    """The connection closes instead of an answer, though the command was carried out."""
+    """The connection closes instead of an answer, although the command was executed."""
     pass_on(command)
 
 
@@ -91,29 +91,29 @@ def truncated(command: bytes, pass_on: PassOn) -> bytes:
 
 
 def garbled(command: bytes, pass_on: PassOn) -> bytes:
-    """Every byte is another one."""
+    """Every byte is changed."""
     return bytes(one ^ 0xA5 for one in pass_on(command))
 
 
 def garbled_body(command: bytes, pass_on: PassOn) -> bytes:
-    """The header is right, what follows is not."""
+    """The header is right, the rest is not."""
     response = pass_on(command)
     return response[: _HEADER.size] + bytes(one ^ 0xA5 for one in response[_HEADER.size :])
 
 
 def zero_filled(command: bytes, pass_on: PassOn) -> bytes:
-    """As many zeros as the answer would have bytes."""
+    """The answer is replaced by as many zeros."""
     return bytes(len(pass_on(command)))
 
 
 def empty(command: bytes, pass_on: PassOn) -> bytes:
-    """A good header that promises nothing more, where more is due."""
+    """A valid header without a body, although a body is required."""
     pass_on(command)
     return answer(0)
 
 
 def huge(command: bytes, pass_on: PassOn) -> bytes:
-    """The answer says that it has 4 GiB."""
+    """The answer claims to have 4 GiB."""
     response = pass_on(command)
     tag, _, code = _HEADER.unpack_from(response)
     return _HEADER.pack(tag, _FAR_TOO_MUCH, code) + response[_HEADER.size :]
@@ -123,7 +123,7 @@ class Proxy:
     """The proxy of one swtpm.
 
     Args:
-        path: where it listens; its control channel is beside it.
+        path: its socket; the control channel's is in the same folder.
         backend: swtpm's own socket.
 
     Attributes:
@@ -148,11 +148,11 @@ class Proxy:
         return f"swtpm:path={self.path}"
 
     def spoil(self, fault: Fault) -> None:
-        """From now on commands meet this fault."""
+        """Apply this fault to commands from now on."""
         self._fault = fault
 
     def hang(self, *commands: int) -> None:
-        """From now on these commands, or all, get no answer until ``mend``."""
+        """Leave these commands, or all, without an answer until ``mend``."""
         released = self._released = threading.Event()
 
         def fault(command: bytes, pass_on: PassOn) -> bytes | None:
@@ -164,12 +164,12 @@ class Proxy:
         self._fault = fault
 
     def mend(self) -> None:
-        """The fault is gone."""
+        """End the fault."""
         self._fault = None
         self._released.set()
 
     def close(self) -> None:
-        """End it; connections that are open are cut."""
+        """End the proxy and its open connections."""
         self._closed = True
         self.mend()
         for one in self._sockets:
@@ -197,7 +197,7 @@ class Proxy:
         return listening
 
     def _guarded(self, serve: Callable[[socket.socket], None], connection: socket.socket) -> None:
-        # Whoever killed a process at either end wanted its connections to break.
+        # A process at either end was killed, which is meant to break its connections.
         with connection, contextlib.suppress(OSError, EOFError):
             serve(connection)
 
@@ -211,7 +211,7 @@ class Proxy:
                 return
             connection.sendall(response)
             if len(response) < _HEADER.size or _HEADER.unpack_from(response)[1] != len(response):
-                return  # what was promised does not come: so does the end
+                return  # the rest does not come, nor does the end
 
     def _pass_on(self, command: bytes) -> bytes:
         with self._turn, socket.socket(socket.AF_UNIX) as tpm:
@@ -228,10 +228,10 @@ class Proxy:
 
 
 def _message(connection: socket.socket) -> bytes:
-    """One command or response.
+    """Read one command or response.
 
     Raises:
-        EOFError: the other end closed instead.
+        EOFError: the other end closed the connection.
     """
     data = b""
     size = _HEADER.size

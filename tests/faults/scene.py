@@ -1,4 +1,4 @@
-"""A console on a pseudo-terminal, its TPM behind a proxy, and everything that can be broken."""
+"""A console on a pseudo-terminal, with its TPM behind a proxy, and every part that can break."""
 
 from __future__ import annotations
 
@@ -27,34 +27,34 @@ from tpmconsole.tpm.simulator.programs import (
 )
 
 KEY_S = 0.3  # a key press is answered within this
-LEAVE_S = 2.0  # and the console left within this
-ITSELF_S = 25.0  # a poll each five seconds, a deadline of five, and a machine with much to do
+LEAVE_S = 2.0  # and the console ends within this
+ITSELF_S = 25.0  # a poll every five seconds, a deadline of five, and a busy machine
 ESCAPE = b"\x1b"
 PATIENCE_S = 30.0  # for a program to start
 HELP = "- Help -"  # the title of its dialog
 
 
 class Terminal(Pty):
-    """A console and the technician before it."""
+    """A console and its technician."""
 
     def key(self, key: bytes, text: str) -> None:
-        """Press a key and wait for what it brings."""
+        """Press a key and wait for its effect."""
         self.send(key)
         self.until(text, ITSELF_S)
 
     def itself(self, text: str) -> None:
-        """Wait, with hands off the keyboard, until a text comes."""
+        """Wait, without pressing keys, until a text comes."""
         self.until(text, ITSELF_S)
 
     def answers(self, limit_s: float = KEY_S) -> float:
-        """Insist that keys are answered in time; the seconds it took.
+        """Check that keys are answered in time; return the seconds it took.
 
-        The best of a few, and without the time the console waited for a processor: a frozen one
-        misses all of them, a busy machine does not.
+        The best of a few, without the time that the console waited for a processor: a frozen
+        console misses all of them, a busy machine does not.
         """
         best = 10.0
         for _ in range(5):
-            # A key right behind an escape belongs to it.
+            # A key right after an escape counts as part of it.
             self.settle(0.3)
             began, waited = time.monotonic(), self._waited()
             self.send(b"?")
@@ -72,7 +72,7 @@ class Terminal(Pty):
         return self.text != text
 
     def _waited(self) -> float:
-        """Seconds that the console's event loop was ready to run and had no processor."""
+        """Seconds in which the console's event loop was ready to run but had no processor."""
         fields = Path(f"/proc/{self.pid}/schedstat").read_text().split()
         return int(fields[1]) / 1e9
 
@@ -82,7 +82,7 @@ class Terminal(Pty):
         self.until(lambda: text not in self.text, ITSELF_S)
 
     def create(self, name: str) -> None:
-        """On page 2, fill in the form for a new key and send it off; waits for nothing after."""
+        """On page 2, fill in and submit the form for a new key, without waiting for the result."""
         self.key(b"2", "WHERE")
         self.until(lambda: "reading the keys" not in self.text, ITSELF_S)
         self.key(b"c", "New key in the TPM")
@@ -98,11 +98,11 @@ class Terminal(Pty):
             try:
                 self.until(partial(self._no_longer_shows, before), 3)
             except AssertionError:
-                return  # it has said already what is wrong
+                return  # it has already said what is wrong
             self.settle(0.2)
 
     def leaves(self) -> float:
-        """Quit, with a yes where it asks; the seconds it took, less its waits for a processor.
+        """Quit, confirm if asked; return the seconds it took, without its waits for a processor.
 
         Raises:
             AssertionError: it took longer than two.
@@ -145,7 +145,7 @@ class Scene:
     def console(
         self, *arguments: str, ready: str | None = "Identities", **environment: str
     ) -> Terminal:
-        """Open a console; on the proxied TPM where the arguments name no other."""
+        """Open a console; on the proxied TPM unless the arguments name another."""
         which = arguments or ("--tcti", self.tcti)
         command = [sys.executable, "-m", "tpmconsole", "--state", str(self.state), *which]
         terminal = Terminal([*command, "--line", "serial"], environment={**environment})
@@ -155,7 +155,7 @@ class Scene:
         return terminal
 
     def healthy_console(self, **environment: str) -> Terminal:
-        """A console that has seen the TPM well."""
+        """A console that has reached the TPM."""
         return self.console(ready="PASSED", **environment)
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
@@ -163,12 +163,12 @@ class Scene:
         return self.shell("--tcti", self.tcti, *arguments)
 
     def refuses(self, code: int, *arguments: str, tcti: str | None = None) -> str:
-        """A command that fails in words; all of them."""
+        """Run a command that must fail with an error; return its text."""
         error = self.shell.refuse(code, "--tcti", tcti or self.tcti, *arguments)
         return f"{error['title']}: {error['cause']}; try: {error['remedy']}"
 
     def left_on_disk(self) -> list[str]:
-        """Names of the identities, and of anything unfinished."""
+        """The names of the identities, and of anything unfinished."""
         folder = self.state / "identities"
         hidden = [str(one.name) for one in self.state.rglob(".*")]
         return hidden + (sorted(one.name for one in folder.iterdir()) if folder.is_dir() else [])
@@ -182,7 +182,7 @@ class Scene:
 
 @contextlib.contextmanager
 def scene() -> Iterator[Scene]:
-    """A scene; afterwards nothing of it runs."""
+    """A scene; afterwards all its processes are ended."""
     folder = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))
     stage = Scene(folder)
     try:
@@ -205,9 +205,9 @@ class Broker:
     """A tpm2-abrmd over the proxy, on a message bus of its own.
 
     Args:
-        folder: for the bus' socket.
+        folder: for the bus's socket.
         proxy: the TPM's.
-        connections: how many it takes at once.
+        connections: the number that it accepts at once.
     """
 
     def __init__(self, folder: Path, proxy: Proxy, connections: int = 100) -> None:
@@ -235,7 +235,7 @@ class Broker:
         wait_until(lambda: self._presence() is answers, "tpm2-abrmd", seconds=PATIENCE_S)
 
     def _presence(self) -> Presence | None:
-        """What the bus says of tpm2-abrmd; None where it does not listen yet."""
+        """Return what the bus says about tpm2-abrmd; None if it does not listen yet."""
         try:
             return ask(self.bus, TABRMD_NAME, timeout_s=3)
         except OSError:

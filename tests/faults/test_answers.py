@@ -1,4 +1,4 @@
-"""Spoilt answers of a TPM, and a TPM that refuses: each has its name, and the next call is well."""
+"""Spoilt answers of a TPM, and a TPM that refuses: each is named, and the next call succeeds."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_a_tpm_that_was_not_started_is(tpm: Tpm, between: Proxy) -> None:
 
 
 def test_a_slow_tpm_is_no_hung_one(tpm: Tpm, between: Proxy) -> None:
-    """Together its answers take longer than the deadline, each alone does not."""
+    """Its answers together take longer than the deadline; a single one does not."""
     quick = Tpm(
         lambda: Connection(between.tcti, "the test's own"), between.path.parent / "log",
         deadlines={"read": 0.6},
@@ -147,7 +147,7 @@ def foreign_keys(tpm: Tpm) -> int:
 def test_what_broken_connections_left_is_taken_out_and_nothing_else(
     tpm: Tpm, between: Proxy
 ) -> None:
-    """Without a resource manager a TPM has three places for keys, and frees nobody's."""
+    """Without a resource manager a TPM has three places for keys, and never frees one."""
     from tpm2_pytss import ESAPI
 
     with ESAPI(between.tcti) as other:

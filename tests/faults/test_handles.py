@@ -1,4 +1,4 @@
-"""Handles that cannot be read: of a kind that nobody knows yet, or emptied meanwhile."""
+"""Handles that cannot be read: of a kind that is not yet known, or emptied meanwhile."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ODD, GOOD = 0x81000010, 0x81000011
 
 @pytest.fixture
 def between(alone: SwtpmAlone) -> Iterator[Proxy]:
-    """What is between the console and the TPM."""
+    """The proxy between the console and the TPM."""
     made = Proxy(alone.folder / "between", alone.folder / "sock")
     yield made
     made.close()
@@ -39,7 +39,7 @@ def tpm(between: Proxy, client: Callable[..., Tpm]) -> Tpm:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Callable[..., Tpm]]:
-    """Makes clients that are closed at the end."""
+    """Makes clients, and closes them at the end."""
     made: list[Tpm] = []
 
     def make(connect: Callable[[], Connection]) -> Tpm:
@@ -105,7 +105,7 @@ def test_a_kind_that_nobody_knows_is_a_row(
             use()
     with pytest.raises(ConsoleError, match="another key"):
         tpm.persist(tpm.create(Algorithm.EC_P256), ODD)
-    # Nothing of that has cost the connection.
+    # None of it has broken the connection.
     worker = tpm.worker_pid
     tpm.evict(GOOD)
     assert [key.handle for key in tpm.persistent_keys()] == [f"0x{ODD:08x}"]

@@ -1,4 +1,4 @@
-"""A chip that does not have a command costs what that command tells, and no more."""
+"""On a chip without a command, only that command's information is missing."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Board:
         return done.returncode, json.loads(done.stdout)
 
     def status(self) -> dict[str, Any]:
-        """The fields of ``status`` that stay as they are."""
+        """The fields of ``status`` that stay the same."""
         code, told = self("status")
         assert code == 0, told
         if told["clock"]:
@@ -53,7 +53,7 @@ def board(alone: SwtpmAlone, state: Path) -> Iterator[Board]:
 
 
 def without_capability(number: int) -> Fault:
-    """A chip that knows nothing of a capability."""
+    """A chip without a capability."""
 
     def fault(command: bytes, pass_on: PassOn) -> bytes:
         asked = code_of(command) == proxy.GET_CAPABILITY and command[10:14] == bytes(
@@ -101,7 +101,7 @@ def test_a_chip_that_does_not_tell_its_test_result(board: Board) -> None:
     assert "NOT TOLD" in board.lines()["Self-test"]
     probe = next(one for one in board("doctor")[1]["findings"] if one["probe"] == "self-test")
     assert probe["state"] == "skipped"
-    # A test that succeeds says so itself.
+    # A self-test that succeeds reports it itself.
     status, tested = board("selftest")
     assert (status, tested["result"]) == (0, "passed")
 

@@ -1,4 +1,4 @@
-"""A TPM without room, a disk without space, no descriptors left, a clock that lost its battery."""
+"""A full TPM, a full disk, no descriptors left, a clock that lost its battery."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ TRANSIENT, SESSIONS = 0x80000000, 0x02000000
 
 
 def handles(scene: Scene, first: int) -> list[int]:
-    """The handles in use in the TPM, past the proxy."""
+    """The handles in use in the TPM, read without the proxy."""
     with ESAPI(scene.swtpm.connection.tcti) as tpm:
-        # Kept in a variable: the list is freed with it.
+        # Kept in a variable, because the list is freed together with it.
         _, data = tpm.get_capability(TPM2_CAP.HANDLES, first, 16)
         return [int(one) for one in data.data.handles]
 
 
-@pytest.mark.faults("no transient slot", "No room, exit 4; others' keys stay; goes on")
+@pytest.mark.faults("no transient slot", "No room, exit 4; others' keys stay; keeps running")
 def test_no_transient_slot(scene: Scene, seen: Seen) -> None:
     console = scene.healthy_console()
     with ESAPI(scene.swtpm.connection.tcti) as other:
@@ -53,10 +53,10 @@ def test_no_transient_slot(scene: Scene, seen: Seen) -> None:
             other.flush_context(key)
     console.create("pump")
     console.until(lambda: scene.left_on_disk() == ["pump"], ITSELF_S)
-    seen(f"{words}; all three of another program are still there; key {took:.2f} s; went on")
+    seen(f"{words}; all three of another program are still there; key {took:.2f} s; kept running")
 
 
-@pytest.mark.faults("no session slot", "signs, which needs none; a new key is refused")
+@pytest.mark.faults("no session slot", "signs without one; a new key is refused")
 def test_no_session_slot(scene: Scene, seen: Seen) -> None:
     assert scene.command("create", "pump", "--algorithm", "ec-p256").returncode == 0
     with ESAPI(scene.swtpm.connection.tcti) as other:
@@ -68,7 +68,7 @@ def test_no_session_slot(scene: Scene, seen: Seen) -> None:
             for _ in range(3)
         ]
         assert scene.command("request", "pump", "--subject", "CN=pump").returncode == 0
-        # A key is made in an encrypted session, so that nobody on the bus learns its password.
+        # A key is made in an encrypted session, so that its password cannot be read on the bus.
         assert "places for sessions" in scene.refuses(4, "create", "other")
         assert len(handles(scene, SESSIONS)) == 3
         scene.proxy.spoil(proxy.answering(0x903, proxy.SIGN))
@@ -90,7 +90,7 @@ def test_no_persistent_room(scene: Scene, seen: Seen) -> None:
     assert (folder / "key.pem").stat().st_size
     scene.proxy.mend()
     assert scene.command("persist", "pump", "0x81000010", "--yes").returncode == 0
-    seen(f"{words}; key.pem stayed; went on")
+    seen(f"{words}; key.pem stayed; kept running")
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ def small_disk(scene: Scene) -> Iterator[Path]:
     scene.state.mkdir(mode=0o700)
     mount = ["/usr/bin/mount", "-t", "tmpfs", "-o", "size=400k,mode=700", "tmpfs", str(scene.state)]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("this container may not mount")
+        pytest.skip("this container cannot mount")
     yield scene.state
     # A console of the scene may still have its log open.
     subprocess.run(["/usr/bin/umount", "-l", str(scene.state)], check=True)
@@ -114,7 +114,7 @@ def fill(disk: Path) -> Path:
 
 
 @needs_root
-@pytest.mark.faults("disk full", "Not written, with the remedy; nothing half written; goes on")
+@pytest.mark.faults("disk full", "Not written, with the remedy; no partial file; keeps running")
 def test_a_full_disk(scene: Scene, small_disk: Path, seen: Seen) -> None:
     assert scene.command("create", "old", "--algorithm", "ec-p256").returncode == 0
     console = scene.healthy_console()
@@ -132,11 +132,11 @@ def test_a_full_disk(scene: Scene, small_disk: Path, seen: Seen) -> None:
     filler.unlink()
     console.create("pump")
     console.until(lambda: scene.left_on_disk() == ["old", "pump"], ITSELF_S)
-    seen(f"{words}; old identity whole; status still answers; key {took:.2f} s; went on")
+    seen(f"{words}; old identity whole; status still answers; key {took:.2f} s; kept running")
 
 
 @needs_root
-@pytest.mark.faults("read-only disk", "opens; Not written says why; nothing lost; goes on")
+@pytest.mark.faults("read-only disk", "opens; Not written says why; nothing lost; keeps running")
 def test_a_read_only_disk(scene: Scene, small_disk: Path, seen: Seen) -> None:
     assert scene.command("create", "old", "--algorithm", "ec-p256").returncode == 0
     remount(small_disk, "ro")
@@ -154,19 +154,19 @@ def test_a_read_only_disk(scene: Scene, small_disk: Path, seen: Seen) -> None:
     remount(small_disk, "rw")
     console.create("pump")
     console.until(lambda: scene.left_on_disk() == ["old", "pump"], ITSELF_S)
-    seen(f"{words}; key {took:.2f} s; went on")
+    seen(f"{words}; key {took:.2f} s; kept running")
 
 
 def remount(disk: Path, how: str) -> None:
     def done() -> bool:
-        """Busy for as long as somebody has a file open for writing there."""
+        """Busy for as long as a program has a file open for writing there."""
         command = ["/usr/bin/mount", "-o", f"remount,{how}", str(disk)]
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     wait_until(done, f"remounting {how}")
 
 
-@pytest.mark.faults("no file descriptors", "named, with the limit's remedy; goes on")
+@pytest.mark.faults("no file descriptors", "named, with the limit's remedy; keeps running")
 def test_no_file_descriptors(scene: Scene, seen: Seen) -> None:
     console = scene.healthy_console()
     _, hard = resource.prlimit(console.pid, resource.RLIMIT_NOFILE)
@@ -175,7 +175,7 @@ def test_no_file_descriptors(scene: Scene, seen: Seen) -> None:
     for worker in psutil.Process(console.pid).children():
         worker.kill()
     console.itself("Too many open files")
-    # Nothing that a page's or a dialog's module needs can be opened either.
+    # The modules of pages and dialogs cannot be opened either.
     for key in (b"3", b"5"):
         console.send(key)
         console.settle(0.3)
@@ -187,7 +187,7 @@ def test_no_file_descriptors(scene: Scene, seen: Seen) -> None:
     console.itself("PASSED")
     took = console.answers()
     console.key(b"5", "PROBE")
-    seen(f"Too many open files; key {took:.2f} s; went on")
+    seen(f"Too many open files; key {took:.2f} s; kept running")
 
 
 @pytest.mark.faults("killed while it wrote", "leftovers go at the next start; others' work stays")

@@ -1,4 +1,4 @@
-"""A TPM that is not there, not ours, spoilt, slow, hung or dead, under a real console."""
+"""A TPM that is absent, forbidden, spoilt, slow, hung or dead, under a real console."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def short(words: str) -> str:
     return words if len(words) < 150 else f"{words[:147]}..."
 
 
-@pytest.mark.faults("absent", "NO TPM, exit 3; goes on when it is there")
+@pytest.mark.faults("absent", "NO TPM, exit 3; recovers when it is there")
 def test_absent(scene: Scene, seen: Seen) -> None:
     scene.swtpm.kill()
     console = scene.console(ready="NO TPM")
@@ -38,7 +38,7 @@ def test_absent(scene: Scene, seen: Seen) -> None:
     scene.swtpm.start()
     console.itself("PASSED")
     assert "the TPM answers" in console.text
-    seen(f"{short(words)}; key {took:.2f} s; went on")
+    seen(f"{short(words)}; key {took:.2f} s; kept running")
 
 
 @pytest.mark.faults("device absent", "exit 3; which one, and from where it was named")
@@ -56,7 +56,7 @@ def test_no_permission(tmp_path: Path, seen: Seen) -> None:
     try:
         os.mknod(device, 0o660 | stat.S_IFCHR, os.makedev(10, 224))
     except PermissionError:
-        pytest.skip("this container may not make devices")
+        pytest.skip("this container cannot make devices")
     try:
         os.chown(device, 0, 12)
         device.chmod(0o660)
@@ -138,7 +138,7 @@ def test_failure_mode(scene: Scene, seen: Seen) -> None:
     (scene.folder / "gone").rename(scene.swtpm.state)
     scene.swtpm.start()
     console.itself("PASSED")
-    seen(f"FAILED in red with bytes; create: {short(words)}; key {took:.2f} s; went on")
+    seen(f"FAILED in red with bytes; create: {short(words)}; key {took:.2f} s; kept running")
 
 
 @pytest.mark.parametrize("code", [0x920, 0x922])
@@ -152,7 +152,7 @@ def test_busy_for_a_while(scene: Scene, seen: Seen, code: int) -> None:
     seen(f"self-test PASSED; key {took:.2f} s")
 
 
-@pytest.mark.faults("busy for ever", "TPM busy, exit 4; goes on when it is not")
+@pytest.mark.faults("busy forever", "TPM busy, exit 4; recovers when it is not")
 def test_busy_for_ever(scene: Scene, seen: Seen) -> None:
     console = scene.healthy_console()
     scene.proxy.spoil(proxy.answering(0x922))
@@ -162,10 +162,10 @@ def test_busy_for_ever(scene: Scene, seen: Seen) -> None:
     assert "TPM busy" in words
     scene.proxy.mend()
     console.itself("PASSED")
-    seen(f"{short(words)}; key {took:.2f} s; went on")
+    seen(f"{short(words)}; key {took:.2f} s; kept running")
 
 
-@pytest.mark.faults("NV rate limited (0x920)", "a key is persisted all the same, later")
+@pytest.mark.faults("NV rate limited (0x920)", "a key is persisted anyway, later")
 def test_nv_rate(scene: Scene, seen: Seen) -> None:
     assert scene.command("create", "pump", "--algorithm", "ec-p256").returncode == 0
     scene.proxy.spoil(proxy.answering(0x920, proxy.EVICT_CONTROL, times=6))
@@ -175,10 +175,10 @@ def test_nv_rate(scene: Scene, seen: Seen) -> None:
     scene.proxy.spoil(proxy.answering(0x920, proxy.EVICT_CONTROL))
     words = scene.refuses(4, "evict", "0x81000010", "--yes")
     assert "TPM busy" in words
-    seen(f"persisted at the 7th try; for ever: {short(words)}")
+    seen(f"persisted at the 7th try; forever: {short(words)}")
 
 
-@pytest.mark.faults("hung before the start", "opens, says so after 5 s, leaves < 2 s; goes on")
+@pytest.mark.faults("hung before the start", "opens, says so after 5 s, quits < 2 s; recovers")
 def test_hung_before_the_start(scene: Scene, seen: Seen) -> None:
     scene.swtpm.hang()
     console = scene.console(ready="asking the TPM")
@@ -189,7 +189,7 @@ def test_hung_before_the_start(scene: Scene, seen: Seen) -> None:
     left = scene.console(ready="asking the TPM").leaves()
     scene.swtpm.go_on()
     console.itself("PASSED")
-    seen(f"{short(words)}; key {took:.2f} s; left in {left:.1f} s; went on")
+    seen(f"{short(words)}; key {took:.2f} s; left in {left:.1f} s; kept running")
 
 
 @pytest.mark.faults("hung in the middle", "seconds counted, deadline tells, leaves < 2 s")
@@ -212,7 +212,7 @@ def test_hung_in_the_middle(scene: Scene, seen: Seen) -> None:
     finally:
         tpm.close()
     assert caught.value.cause == "no answer within 0.5 s while making an EC P-256 key"
-    seen(f"{caught.value}; key {took:.2f} s; left in {left:.1f} s; nothing on disk; went on")
+    seen(f"{caught.value}; key {took:.2f} s; left in {left:.1f} s; nothing on disk; kept running")
 
 
 @pytest.mark.faults("slow (1.5 s a command)", "works; shows seconds; a key is made once")
@@ -269,7 +269,7 @@ def test_dying_in_the_middle_of_a_key_creation(scene: Scene, seen: Seen) -> None
         ("huge", "does not speak"),
     ],
 )
-@pytest.mark.faults("answers {how}", "NO TPM: {words}; exit 3; goes on")
+@pytest.mark.faults("answers {how}", "NO TPM: {words}; exit 3; keeps running")
 def test_spoilt_answers(scene: Scene, seen: Seen, how: str, words: str) -> None:
     console = scene.healthy_console()
     scene.proxy.spoil(getattr(proxy, how))
@@ -279,7 +279,7 @@ def test_spoilt_answers(scene: Scene, seen: Seen, how: str, words: str) -> None:
     assert words in told
     scene.proxy.mend()
     console.itself("PASSED")
-    seen(f"{short(told)}; key {took:.2f} s; went on")
+    seen(f"{short(told)}; key {took:.2f} s; kept running")
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def broker(scene: Scene) -> Iterator[Broker]:
     one.close()
 
 
-@pytest.mark.faults("resource manager killed", "NO TPM, exit 3; goes on when it is back")
+@pytest.mark.faults("resource manager killed", "NO TPM, exit 3; recovers when it is back")
 def test_a_killed_resource_manager(scene: Scene, broker: Broker, seen: Seen) -> None:
     console = scene.healthy_console(**broker.environment)
     broker.kill()
@@ -301,10 +301,10 @@ def test_a_killed_resource_manager(scene: Scene, broker: Broker, seen: Seen) -> 
     assert "tpm2-abrmd" in words
     broker.start()
     console.itself("PASSED")
-    seen(f"{short(words)}; key {took:.2f} s; went on")
+    seen(f"{short(words)}; key {took:.2f} s; kept running")
 
 
-@pytest.mark.faults("spoilt behind abrmd", "NO TPM; goes on when it is well")
+@pytest.mark.faults("spoilt behind abrmd", "NO TPM; recovers when it is well")
 def test_a_spoilt_tpm_behind_a_resource_manager(scene: Scene, broker: Broker, seen: Seen) -> None:
     console = scene.healthy_console(**broker.environment)
     scene.proxy.hang()
@@ -312,12 +312,12 @@ def test_a_spoilt_tpm_behind_a_resource_manager(scene: Scene, broker: Broker, se
     took = console.answers()
     scene.proxy.mend()
     console.itself("PASSED")
-    seen(f"TPM does not answer; key {took:.2f} s; went on")
+    seen(f"TPM does not answer; key {took:.2f} s; kept running")
 
 
 @pytest.fixture
 def signers(scene: Scene) -> Iterator[Callable[[Callable[[], Connection]], list[Signer]]]:
-    """Makes two that hold a key each, as sessions do."""
+    """Makes two clients that hold a key each, as sessions do."""
     with ExitStack() as stack:
 
         def make(connect: Callable[[], Connection]) -> list[Signer]:
@@ -336,11 +336,11 @@ def sign(signer: Signer) -> bytes:
     return signer.sign(bytes(32), "sha256", "ecdsa")
 
 
-@pytest.mark.faults("TPM reset behind abrmd", "No room (0x902): restart tpm2-abrmd; then goes on")
+@pytest.mark.faults("TPM reset behind abrmd", "No room (0x902): restart tpm2-abrmd; then recovers")
 def test_a_tpm_that_was_away_from_its_resource_manager(
     scene: Scene, broker: Broker, signers: Callable[..., list[Signer]], seen: Seen
 ) -> None:
-    """tpm2-abrmd 3.0 has flushed nothing meanwhile, and has no room for what it thinks it has."""
+    """tpm2-abrmd 3.0 has flushed nothing meanwhile, and counts objects that no longer exist."""
     connection = Connection(scene.tcti, "the test's", environment=broker.environment)
     held = signers(lambda: connection)
     scene.swtpm.kill()
@@ -355,7 +355,7 @@ def test_a_tpm_that_was_away_from_its_resource_manager(
     broker.start()
     assert scene.command("create", "pump", "--algorithm", "ec-p256").returncode == 0
     assert all(sign(one) for one in held)
-    seen(f"{words}; went on")
+    seen(f"{words}; kept running")
 
 
 @pytest.mark.faults("simulator's TPM killed", "it and its tpm2-abrmd are replaced; keys sign on")
@@ -382,7 +382,7 @@ def test_a_killed_simulated_tpm(
         simulator.stop()
 
 
-@pytest.mark.faults("out of connections", "says too many connections; goes on when one is free")
+@pytest.mark.faults("out of connections", "says too many connections; recovers when one is free")
 def test_out_of_connections(scene: Scene, broker: Broker, seen: Seen) -> None:
     connection = Connection(scene.tcti, "the test's", environment=broker.environment)
     others = [Tpm(lambda: connection, scene.folder / "log") for _ in range(3)]
@@ -398,4 +398,4 @@ def test_out_of_connections(scene: Scene, broker: Broker, seen: Seen) -> None:
     finally:
         for one in others:
             one.close()
-    seen(f"{short(words)}; key {took:.2f} s; went on")
+    seen(f"{short(words)}; key {took:.2f} s; kept running")

@@ -24,7 +24,7 @@ PERSISTENT = 0x81000000
 def at_once(
     scene: Scene, *commands: Sequence[str], which: Sequence[str] = ()
 ) -> list[tuple[int, str]]:
-    """Run commands at the same time; the exit code and all words of each."""
+    """Run commands at the same time; return the exit code and all output of each."""
     which = which or ("--tcti", scene.tcti)
     started = [
         subprocess.Popen(
@@ -122,7 +122,7 @@ def simulated(scene: Scene) -> Iterator[Scene]:
     Simulator(scene.state / "simulator").stop()
 
 
-@pytest.mark.faults("a session and requests", "all succeed; the session goes on")
+@pytest.mark.faults("a session and requests", "all succeed; the session keeps running")
 def test_a_session_and_requests(simulated: Scene, seen: Seen) -> None:
     shell = simulated.shell
     server = shell.simulate("session", "start", "server", "gate", "--listen", "localhost:0")

@@ -1,4 +1,4 @@
-"""Keys in a real (simulated) TPM, and a world for each test whose sessions end with it."""
+"""Keys in a real (simulated) TPM, and for each test a world whose sessions end with it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def tpm_keys(
             str(algorithm): tpm.create(algorithm)
             for algorithm in (Algorithm.EC_P256, Algorithm.EC_P384, Algorithm.RSA_2048)
         }
-        # noda: a wrong password must not count, the TPM is shared.
+        # noda: a wrong password must not count, since tests share the TPM.
         pems["password"] = tpm.create(Algorithm.EC_P256, Auth(PASSWORD), noda=True)
         sources = {name: KeyRef(pem=pem) for name, pem in pems.items()}
         tpm.persist(tpm.create(Algorithm.EC_P256), HANDLE)

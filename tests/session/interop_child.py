@@ -1,4 +1,4 @@
-"""A TLS client with a key in the TPM that says what it is told to, in hex, and prints the answer.
+"""A TLS client with a key in the TPM that sends bytes given in hex, and prints the answer.
 
 ``interop_child.py ENGINE KEY CHAIN TRUST TCTI PORT VERSION HEX``: the engines alone, without a
 session's protocol.

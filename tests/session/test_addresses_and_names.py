@@ -1,4 +1,4 @@
-"""Link-local addresses with their interface, and name servers that do not answer yet."""
+"""Link-local addresses with an interface, and name servers that do not answer yet."""
 
 from __future__ import annotations
 

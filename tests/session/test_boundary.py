@@ -1,7 +1,7 @@
-"""A session that was taken over: what it writes ends nothing, shows nothing, and leads nowhere.
+"""A session that was taken over: its files cannot harm, mislead or redirect their readers.
 
 Each attack was made on a real board by code inside a confined session's process; here its files
-are laid down as that code left them.
+are written as that code left them.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def board(settings: Callable[..., Settings]) -> Board:
 
 @pytest.fixture
 def folder(board: Board) -> Path:
-    """Where a session says how it is."""
+    """The state folder of a session."""
     credentials = Credentials("gateway", KeyRef(handle=0x81000010), Path("c"), Path("t"))
     order = SessionConfig(
         SessionSpec("client", "gateway", "h", 1),
@@ -113,7 +113,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-@pytest.mark.attacks("a wrong field in what a session says", "dropped with a word; lists go on")
+@pytest.mark.attacks("a wrong field in a session's status", "dropped and reported; lists complete")
 def test_a_field_that_is_wrong_ends_no_list(board: Board, folder: Path, name: str) -> None:
     say(folder, good() | {name: WRONG[name]})
     (listed,) = board.sessions.list()
@@ -184,7 +184,7 @@ def test_nested_brackets_from_a_worker_and_about_its_tpm(board: Board) -> None:
     assert with_name(state, connection) == connection
 
 
-@pytest.mark.attacks("1,500 nested brackets", "an error of that file alone")
+@pytest.mark.attacks("1,500 nested brackets", "an error of that file only")
 def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> None:
     state = board.settings.state
     say(folder, NESTED)
@@ -212,7 +212,7 @@ def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> No
     assert shell("session", "list").returncode == 2
 
 
-# Links, pipes, and other people's files
+# Links, pipes, and other users' files
 
 
 @pytest.mark.parametrize("name", [FILE, *names_of(events.FILE), events.RECENT_FILE, LOG_FILE])
@@ -252,7 +252,7 @@ def test_another_users_file_is_not_read(tmp_path: Path) -> None:
     theirs.mkdir()
     os.chown(theirs, NOBODY, NOBODY)
     file = theirs / "events.jsonl"
-    file.write_text("SECRET\n")  # root's, by a hard link where the kernel allows one
+    file.write_text("SECRET\n")  # owned by root, as a hard link would be if the kernel allowed one
     with pytest.raises(NotTheirFileError):
         open_to_read(file)
     os.chown(file, NOBODY, NOBODY)
@@ -280,11 +280,11 @@ def test_an_endless_file_is_read_from_its_end(
 # A forged order
 
 
-@pytest.mark.attacks("a forged order", "nothing is believed of it")
+@pytest.mark.attacks("a forged order", "it is ignored")
 def test_what_a_session_says_changes_nothing_of_its_order(
     board: Board, folder: Path, tmp_path: Path
 ) -> None:
-    """What made root copy /etc/shadow into a session's folder, and load a library of its own."""
+    """These made root copy /etc/shadow to a session's folder, and load the session's library."""
     before = board.sessions.show("client-1")
     order = json.loads((folder.parent / ORDER_FILE).read_text())
     order["credentials"] |= {"certificate": "/etc/shadow", "trust": "/other/key.pem"}
@@ -312,7 +312,7 @@ def test_nothing_that_root_runs_is_where_a_session_may_write(board: Board, folde
 
 
 @needs_root
-@pytest.mark.attacks("another user's order", "root makes no service of it")
+@pytest.mark.attacks("another user's order", "root refuses to make it a service")
 def test_root_makes_no_service_of_what_another_user_has_ordered(board: Board, folder: Path) -> None:
     for theirs in (folder.parent / ORDER_FILE, folder.parent):
         os.chown(theirs, NOBODY, NOBODY)
@@ -327,7 +327,7 @@ def test_root_makes_no_service_of_what_another_user_has_ordered(board: Board, fo
 def test_root_writes_nothing_where_a_session_is_at_home(
     board: Board, folder: Path, tmp_path: Path, victim: subprocess.Popen[bytes]
 ) -> None:
-    """As after a session that had to be killed: its end was noted in files that it had chosen."""
+    """As after a session that had to be killed: its end was written to files that it had chosen."""
     sudoers = tmp_path / "sudoers"
     sudoers.write_text("root\n")
     (folder / events.FILE).symlink_to(sudoers)
@@ -341,19 +341,19 @@ def test_root_writes_nothing_where_a_session_is_at_home(
     assert (folder / FILE).read_bytes() == status
 
 
-# Another one's process
+# Another program's process
 
 
 @pytest.fixture
 def victim() -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is not a session's."""
+    """A process that does not belong to a session."""
     with subprocess.Popen(["/bin/sleep", "60"]) as process:
         yield process
         process.kill()
 
 
 def forged(folder: Path, pid: int, /, **more: Any) -> None:
-    """A session says that it is another process."""
+    """A session claims to be another process."""
     running = {"state": "running", "pid": pid, "start_time": start_time(pid), "boot": boot_id()}
     say(folder, good() | running | more)
 
@@ -369,7 +369,7 @@ def test_a_process_that_holds_no_lock_is_not_ended(
     assert victim.poll() is None
     with holding(folder) as holder:
         assert is_lock_held(folder)
-        assert board.sessions.show("client-1").pid == victim.pid  # what it says of its own user's
+        assert board.sessions.show("client-1").pid == victim.pid  # of its own user
         assert board.sessions.stop("client-1").state == State.STOPPED
         assert holder.wait(10) < 0
     assert victim.poll() is None
@@ -382,7 +382,7 @@ _HOLD = "from pathlib import Path; from tpmconsole.session.ownership import hold
 
 @contextmanager
 def holding(folder: Path) -> Iterator[subprocess.Popen[str]]:
-    """A process that is the session's, by its lock."""
+    """A process that holds the session's lock, and so is the session's."""
     process = python(f"{_HOLD}; hold_lock(Path({str(folder)!r})); print(1, flush=True); {_WAIT}")
     with process:
         assert process.stdout is not None
@@ -392,7 +392,7 @@ def holding(folder: Path) -> Iterator[subprocess.Popen[str]]:
 
 
 def instead(folder: Path) -> Path:
-    """Where the status was."""
+    """The file of the status."""
     (folder / FILE).unlink()
     return folder / FILE
 
@@ -412,7 +412,7 @@ SAID: dict[str, Callable[[Path, int], None]] = {
 
 @pytest.mark.parametrize("kind", SAID)
 @pytest.mark.parametrize("proof", ["lock", "command line"])
-@pytest.mark.attacks("a status that says something else", "session stop ends it all the same")
+@pytest.mark.attacks("a status with another process", "session stop ends the right one")
 def test_a_session_is_ended_whatever_it_says(
     board: Board, folder: Path, victim: subprocess.Popen[bytes], kind: str, proof: str
 ) -> None:
@@ -426,8 +426,8 @@ def test_a_session_is_ended_whatever_it_says(
         argv = [sys.executable, "-c", told, ownership.PROGRAM, str(folder.parent)]
         with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
             assert process.stdout is not None
-            process.stdout.readline()  # before that the kernel may not tell its command line
-            if kind == "starting":  # nobody is waited for who never says its number
+            process.stdout.readline()  # before that the kernel may still show another command line
+            if kind == "starting":  # do not wait for one that never writes its number
                 folder.joinpath(FILE).write_text("{")
             board.sessions.stop("client-1")
             assert process.wait(10) < 0
@@ -481,7 +481,7 @@ def test_a_signal_never_reaches_who_has_the_id_by_now(victim: subprocess.Popen[b
     assert victim.wait(10) == -signal.SIGKILL
 
 
-# Whatever bytes there are
+# Arbitrary bytes
 
 anything = st.recursive(
     st.none()
@@ -540,7 +540,7 @@ def test_no_bytes_lead_to_an_exception(data: bytes) -> None:
 
 
 def test_who_holds_a_lock_is_asked_of_the_kernel(tmp_path: Path) -> None:
-    """A dynamic user's folder is nobody's to those outside: there the lock's holder decides."""
+    """Outside, a dynamic user's folder belongs to `nobody`: there the lock's holder decides."""
     lock = hold_lock(tmp_path)
     assert ownership._holder(tmp_path / "lock") == os.getpid()
     lock.close()

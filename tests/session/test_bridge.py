@@ -1,4 +1,4 @@
-"""The signing bridge, with a software key behind it: every kind of key, every refusal, no leak."""
+"""The signing bridge with a software key: every kind of key, every refusal, no leak."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from tpmconsole.session.tls.openssl import BridgeError, BridgeUnavailable
 
 
 class Bridged:
-    """A client whose key OpenSSL never sees, and a server that demands its certificate."""
+    """A client whose key OpenSSL never sees, and a server that requires its certificate."""
 
     def __init__(self, folder: Path, kind: str) -> None:
         self.ca = Ca.make("root")
@@ -247,7 +247,7 @@ def test_rsa_public_exponents_other_than_65537(tmp_path: Path) -> None:
     assert Bridge(signer.public_key(), signer.sign, signer.raw_rsa).signatures == 0
 
 
-# What its first lines say, in a program that has only the two files.
+# The example of its docstring, in a program that has only the two files.
 LIFTED = """
 import ssl, sys
 sys.path[:] = {path!r}
@@ -290,7 +290,7 @@ def test_the_two_files_work_in_another_package(tmp_path: Path) -> None:
 
 
 def test_more_names_than_tls_has_room_for_are_left_out(tmp_path: Path) -> None:
-    """OpenSSL would end every handshake: the list has 64 KB."""
+    """OpenSSL would end every handshake: the list is limited to 64 KB."""
     trust, setting = tmp_path / "trust.pem", SoftwareIdentity.make(tmp_path, Ca.make("r"), "peer")
     root = Ca.make("r").certificate
     many = b"".join(ca("x" * 60, **_named_long(number)).pem for number in range(120))

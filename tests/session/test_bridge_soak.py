@@ -8,7 +8,7 @@ import pytest
 from support.soaking import soak_bridge
 
 HANDSHAKES = 10_000
-# A leak of 32 bytes a handshake would be more.
+# A leak of 32 bytes per handshake would be more.
 MOST_BYTES = 256 * 1024
 
 

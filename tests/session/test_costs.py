@@ -1,4 +1,4 @@
-"""What asking for sessions costs, in things that are read."""
+"""The cost of listing sessions, counted in files that are read."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ KEY = PersistentKey("0x81000010", "EC P-256", (), "000b", "signing key", identit
 
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
-    """Grows each time all processes of the machine are looked at."""
+    """Counts how often all processes of the machine are read."""
     found: list[None] = []
     children_of_all = processes.children_of_all
 
@@ -51,7 +51,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> list[None]:
 
 @pytest.fixture
 def board(settings: Callable[..., Settings]) -> Board:
-    """A board with an identity and two sessions, whose process is this test's."""
+    """A board with an identity and two sessions, both with the process of this test."""
     board = Board(settings())
     board.identities.create(
         "gateway", key_pem=None, handle=0x81000010, algorithm="ec-p256", auth="none"

@@ -1,4 +1,4 @@
-"""A list of revoked certificates that ends: shown, warned of, and told when it has ended."""
+"""A list of revoked certificates that expires: shown, with a warning before and an error after."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def session_with(made: datetime, end: datetime, **more: object) -> SessionStatus
     [
         (-1, 100, "ok"),
         (-71, 29, "warn"),  # warn_days is 30
-        (-1, 29, "ok"),  # issued for a month: in the second half of it
+        (-1, 29, "ok"),  # valid for a month: a warning only in its second half
         (-20, 10, "warn"),
         (-1, 6, "ok"),  # a weekly one
         (-4, 3, "warn"),
@@ -122,7 +122,7 @@ def board(settings: Callable[..., Settings]) -> Board:
 
 
 def add_session(board: Board, end: timedelta) -> None:
-    """A session at work, whose process is this test's."""
+    """A running session with the process of this test."""
     credentials = Credentials("gateway", KeyRef(handle=0x81000010), Path("c"), Path("t"))
     connection, choice = Connection("device:/nowhere", "test"), EngineChoice("bridge", "test")
     spec = SessionSpec("server", "gateway", "127.0.0.1", 9)
@@ -153,7 +153,7 @@ async def test_every_place_shows_it(board: Board) -> None:
         await technician.sees("CRL  ")
         await technician.press("5")
         await technician.sees("n goes to the next")
-        for _ in range(6):  # the last one goes to the first again
+        for _ in range(6):  # after the last one the first comes again
             await technician.press("n")
             await technician.idle()
             if "server-3: the CRL of CN=root expired" in technician.screen():

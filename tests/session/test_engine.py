@@ -1,4 +1,4 @@
-"""Which engine is chosen, and why; the provider's module looked at."""
+"""Which engine is chosen, and why; what the provider's module reports."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_engine_chosen_by_itself(
     if expected is None:
         with pytest.raises(ConsoleError) as caught:
             choose("auto", key, connection)
-        # Both reasons are told.
+        # Both reasons are given.
         assert "provider: " in caught.value.cause
         assert "bridge: no OpenSSL 3" in caught.value.cause
         return

@@ -1,4 +1,4 @@
-"""The real cause, where Python's ssl has only "PEM lib" and "EVP lib" to say."""
+"""The real cause, when Python's ssl only says "PEM lib" or "EVP lib"."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ async def refusal(setting: Setting, port: int, **options: Any) -> ConsoleError:
 
 
 def old(context: ssl.SSLContext) -> ssl.SSLContext:
-    """A context of ten years ago."""
+    """A context with the settings of ten years ago."""
     context.set_ciphers("DEFAULT@SECLEVEL=0")
     context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_1
     return context
@@ -77,7 +77,7 @@ async def test_the_host_is_named_to_the_server_and_checked(setting: Setting) -> 
     with SoftwareServer(context, answer_lines) as server:
         running = setting.running("client", server.port, host="localhost", count=1)
         await Client(running).run()
-        # An address is checked, but not told (RFC 6066, 3).
+        # An address is checked, but not sent to the server (RFC 6066, 3).
         running = setting.running("client", server.port, count=1)
         await Client(running).run()
         key = load_pem_private_key(setting.peer.key.read_bytes(), None)
@@ -138,7 +138,7 @@ def test_a_tpm_without_room_or_locked_out_is_told_before_anything_runs(
 
 
 def fill(esapi: object) -> list[object]:
-    """Primary keys in all the room that the TPM has."""
+    """Primary keys until the TPM is full."""
     from tpm2_pytss import TPM2B_SENSITIVE_CREATE, TSS2_Exception
 
     found: list[object] = []

@@ -1,4 +1,4 @@
-"""What a session writes of what happens, how much of it, and where it is read again."""
+"""The events that a session writes, how many of them, and how they are read."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_a_reader_gets_each_event_once_however_often_files_are_rotated(
     with EventReader(tmp_path) as reader:
         assert list(reader.read()) == []
         written = 0
-        # A file holds some dozen: between two looks there are none to two rotations.
+        # A file holds a few dozen: between two reads there are zero to two rotations.
         for more in (1, 0, 3, 15, 30, 1, 25):
             for _ in range(more):
                 log.write("noted", number=written)
@@ -72,7 +72,7 @@ def test_a_reader_gets_each_event_once_however_often_files_are_rotated(
             log.write("noted", number=written)
             written += 1
         seen = [event["number"] for event in reader.read()]
-        # Some files were gone before it looked; what it gets is in order and up to the last.
+        # Some files were gone before it read them; what it gets is in order and includes the last.
         assert seen[-1] == written - 1
         assert seen == sorted(set(seen))
         assert list(reader.read()) == []

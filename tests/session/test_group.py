@@ -13,7 +13,7 @@ from tpmconsole.session.tls import group
 from tpmconsole.session.tls.group import negotiated_group
 
 older_than_3_15 = pytest.mark.skipif(
-    hasattr(ssl.SSLObject, "group"), reason="this Python tells the group by itself"
+    hasattr(ssl.SSLObject, "group"), reason="this Python reports the group"
 )
 
 

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as both ends of a session speak it: framing, limits and what is refused, in HTTP."""
+"""HTTP/1.1 at both ends of a session: framing, limits and refusals."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def read_request(tls: ssl.SSLSocket) -> list[str]:
 
 
 def answering(*answers: bytes, ends: bool = True) -> Callable[[ssl.SSLSocket], None]:
-    """Answers each request with its bytes; then the connection ends, with a goodbye or without."""
+    """Answers each request with given bytes, then closes, with or without a close_notify."""
 
     def behave(tls: ssl.SSLSocket) -> None:
         for answer in answers:
@@ -61,7 +61,7 @@ EARLY = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\
         ([b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"], 3),
         ([b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n"], 3),
         ([b"HTTP/1.1 200 OK\r\n\r\nuntil the end"], 3),
-        ([LENGTH], 3),  # it closes without having said so
+        ([LENGTH], 3),  # it closes without having announced it
     ],
 )
 async def test_answers_of_every_framing(
@@ -115,7 +115,7 @@ async def test_a_truncated_answer_is_an_error(setting: Setting, answer: bytes) -
 
 
 async def test_a_body_that_only_the_connection_ends_needs_a_goodbye(setting: Setting) -> None:
-    """Anybody on the way can cut a connection, but not make a close_notify (RFC 9112, 9.8)."""
+    """Anyone on the path can cut a connection, but not forge a close_notify (RFC 9112, 9.8)."""
     behave = answering(b"HTTP/1.1 200 OK\r\n\r\nhalf of it", ends=False)
     assert (await refusal(setting, behave)).title == "Answer cut off"
 
@@ -156,14 +156,14 @@ async def test_of_a_long_answer_no_more_is_read_than_we_want(
     with SoftwareServer(setting.peer.context(server=True), answering(body)) as server:
         options: dict[str, Any] = {"protocol": "https", "count": 2, "interval_s": 0.0}
         await Client(setting.running("client", server.port, **options)).run()
-        assert server.connections == 2  # where the rest is unread, no request follows
+        assert server.connections == 2  # if the rest is unread, no request follows
 
 
 # Our server
 
 
 async def said(setting: Setting, live: Recorder, *requests: bytes) -> bytes:
-    """All that the server answers on one connection."""
+    """Return all that the server answers on one connection."""
     async with asyncio.timeout(DEADLINE_S):
         reader, writer = await setting.connect(live)
         for request in requests:
@@ -201,7 +201,7 @@ CLOSE = ("Host: x", "Connection: close")
         (get("x:443", *CLOSE, method="CONNECT"), 405),
         (get("/", *CLOSE, method="BREW"), 501),
         (get("/", *CLOSE, method="get"), 501),
-        # Refusals after which the connection ends by itself
+        # Refusals after which the server closes the connection
         (get("/", "X: y"), 400),
         (get("/", "Host: a", "Host: a"), 400),
         (get("/", "Host: a b"), 400),
@@ -242,7 +242,7 @@ async def test_one_connection_carries_several_requests(setting: Setting) -> None
     async with serving(setting.running("server")) as live:
         told = await said(setting, live, get(), get("/absent"), get("/status", *CLOSE))
         assert re.findall(rb"HTTP/1\.1 (\d+)", told) == [b"200", b"404", b"200"]
-        # All at once, too (pipelining, RFC 9112, 9.3.2).
+        # All at once as well (pipelining, RFC 9112, 9.3.2).
         told = await said(setting, live, get() + get(method="HEAD") + get("/status", *CLOSE))
         assert re.findall(rb"HTTP/1\.1 (\d+)", told) == [b"200", b"200", b"200"]
         assert live.facts.messages == 6

@@ -1,4 +1,4 @@
-"""Sessions and programs that no one here wrote: OpenSSL's own client and server, and curl."""
+"""Sessions with other programs: OpenSSL's own client and server, and curl."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def s_client(identity: SoftwareIdentity, port: int, *more: str) -> list[str]:
 
 
 def talk(command: Sequence[str], said: str, answers: int) -> tuple[list[str], str]:
-    """What a program prints: so many lines, and its complaints. Its input stays open until then."""
+    """Return the lines that a program prints, and its errors. Its input stays open until then."""
     with subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -75,7 +75,7 @@ def test_openssl_s_client_without_a_certificate_is_turned_away(world: World) -> 
 @pytest.mark.parametrize("version", ["1_2", "1_3"])
 @pytest.mark.parametrize("engine", ["bridge", "provider"])
 def test_clients_are_told_which_cas_are_accepted(world: World, engine: str, version: str) -> None:
-    """What a client with two certificates chooses by (curl, Java)."""
+    """A client with two certificates chooses by these names (curl, Java)."""
     credentials = world.credentials()
     credentials.trust.write_bytes(world.ca.pem + Ca.make("second root").pem + world.ca.pem)
     server, peer = world.server(engine=engine, credentials=credentials), world.software()
@@ -89,7 +89,7 @@ def test_clients_are_told_which_cas_are_accepted(world: World, engine: str, vers
 
 @contextmanager
 def s_server(identity: SoftwareIdentity, *more: str) -> Iterator[int]:
-    """OpenSSL's server on a free port; it demands a certificate."""
+    """OpenSSL's server on a free port; it requires a certificate."""
     command = [
         *(OPENSSL, "s_server", "-accept", f"{LOCAL}:0", "-Verify", "3", "-verify_return_error"),
         *("-cert", str(identity.certificate), "-key", str(identity.key)),

@@ -1,4 +1,4 @@
-"""Every kind of key, both engines and both protocol versions with programs that no one here wrote.
+"""Every kind of key, both engines and both protocol versions with other programs.
 
 ``make interop``: it takes a minute, and fetches nginx, Apache and mosquitto.
 """
@@ -74,7 +74,7 @@ def test_nginx(world: World, key: str, engine: str, version: str) -> None:
 
 
 def test_nginx_refuses_a_certificate_of_another_ca_and_it_is_seen(world: World) -> None:
-    """It does so in HTTP: TLS stands by then (ngx_http_ssl_module, error 495)."""
+    """It refuses in HTTP, after the TLS handshake (ngx_http_ssl_module, error 495)."""
     other = Ca.make("another root")
     ours = world.credentials()
     ours.certificate.write_bytes(other.issue(world.keys.public["ec-p256"], "stranger"))
@@ -106,10 +106,10 @@ def test_apache_renegotiates_for_one_location_and_is_refused(world: World) -> No
 @both_versions
 @every_key
 def test_mosquitto(world: World, key: str, engine: str, version: str) -> None:
-    """TLS by a session of ours, and a whole MQTT connection by its engine."""
+    """TLS by one of our sessions, and a whole MQTT connection by its engine."""
     credentials, connection = world.credentials(key), world.keys.connection
     with mosquitto(world.folder / "mosquitto", world.software()) as broker:
-        # A broker ends a connection that speaks no MQTT: which it reads once it trusts us.
+        # A broker ends a connection without MQTT, which it reads only after it has accepted us.
         with pytest.raises(ConsoleError, match="closed the connection"):
             world.client(broker.port, credentials=credentials, engine=engine, max_tls=version)
         broker.said("disconnected due to protocol error")

@@ -1,4 +1,4 @@
-"""Sessions that last: files read again, revoked peers, a TPM that comes and goes, new tries."""
+"""Long sessions: files read again, revoked peers, a TPM that comes and goes, new attempts."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from tpmconsole.tpm.model import Algorithm, Connection, KeyRef
 
 
 def revoking(ca: Ca, *names: str, days: tuple[int, int] = (-1, 10), form: str = "pem") -> bytes:
-    """A list that revokes certificates given as PEM."""
+    """A list that revokes the given certificates (PEM)."""
     now = datetime.now(UTC)
     builder = x509.CertificateRevocationListBuilder(
         ca.certificate.subject, now + timedelta(days=days[0]), now + timedelta(days=days[1])
@@ -82,7 +82,7 @@ def test_a_reload_takes_a_new_certificate_and_drops_no_connection(world: World) 
         assert serial() != first
         told = world.wait_for(server.id, lambda event: event["event"] == "reloaded")
         assert "reloaded   certificate CN=new, until 20" in event_line(told)
-        # What cannot be used changes nothing.
+        # Files that cannot be used change nothing.
         second = serial()
         for wrong, words in (
             (world.ca.issue(world.keys.public["ec-p384"], "other"), "do not belong together"),
@@ -238,7 +238,7 @@ def test_a_session_without_a_resource_manager(raw: tuple[World, SwtpmAlone, Tpm]
             assert say(tls, "PING 4") == "PONG 4"
         assert say(held, "PING 5") == "PONG 5"
     wait_until(lambda: world.supervisor.show(server.id).waiting_for is None)
-    # Killed, it is noticed, and takes its key with it.
+    # If it is killed, that is noticed, and its key is gone from the TPM.
     assert server.pid is not None
     signer = psutil.Process(world.supervisor.show(server.id).signer_pid or 0)
     os.kill(server.pid, signal.SIGKILL)
@@ -258,13 +258,13 @@ def test_a_service_may_take_so_much_of_the_board_and_no_more(world: World) -> No
     assert unit is not None
     bounds = dict(unit.service)
     assert {"LimitNOFILE", "LimitCORE", "TasksMax", "MemoryMax"} <= bounds.keys()
-    # What it writes itself fits: its greatest file is its lists, as PEM, in memory.
+    # Its own files fit: the largest is its lists, as PEM, in memory.
     assert int(bounds["LimitFSIZE"].removesuffix("M")) << 20 >= CRL_BYTES * 1.4
     assert server.pid is not None
     limit = 2000
     resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, limit))
     with connected(world.software(), port_of(server)) as tls:
-        for number in range(40):  # more than it may write about
+        for number in range(40):  # more than its rate limit allows
             assert say(tls, f"PING {number}") == f"PONG {number}"
     events = folder / STATE / FILE
     wait_until(lambda: world.supervisor.show(server.id).connections == 0)
@@ -317,7 +317,7 @@ def test_the_unit_of_a_session(world: World) -> None:
 def test_a_session_that_is_handed_over_runs_from_what_systemd_gives_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As systemd would start it: again and again, with the same order and the same state."""
+    """As systemd would start it: repeatedly, with the same order and the same state."""
     monkeypatch.setattr(directory, "SERVICES", world.folder / "lib")
     credentials = world.credentials()
     server = world.server(credentials=credentials)
@@ -349,9 +349,9 @@ def test_a_session_that_is_handed_over_runs_from_what_systemd_gives_it(
             ) as process,
             ExitStack() as stack,
         ):
-            stack.callback(process.terminate)  # else a failure here would wait for it
+            stack.callback(process.terminate)  # otherwise a failure here would wait for it
             wait_until(lambda: world.supervisor.show(server.id).state == State.RUNNING)
-            # It would read its copies again, of which only its unit makes new ones.
+            # It would read its copies again, and only its unit makes new ones.
             with pytest.raises(ConsoleError, match="systemd runs server-1") as refused:
                 world.supervisor.reload(server.id)
             assert f"systemctl reload tpmconsole-{server.id}.service" in in_commands(
@@ -366,7 +366,7 @@ def test_a_session_that_is_handed_over_runs_from_what_systemd_gives_it(
 
 
 def test_what_a_password_does_to_a_session_of_systemd_s(world: World) -> None:
-    """Its first line is read; with a wrong one, or none, systemd is told not to begin again."""
+    """Its first line is read; with a wrong one or without one, systemd must not start it again."""
     with SoftwareServer(world.software().context(server=True)) as server:
         spec = SessionSpec("client", "password", LOCAL, server.port, count=1, retries=0)
         engine = EngineChoice("bridge", "test")
@@ -390,4 +390,4 @@ def test_what_a_password_does_to_a_session_of_systemd_s(world: World) -> None:
 
         assert [run(wrong) for wrong in (b"wrong\n", b"")] == [ExitCode.REFUSED] * 2
         assert run(b"open sesame\r\nof the gateway\r\n") == ExitCode.YES
-    assert run(b"open sesame\n") == ExitCode.NO  # nobody is there to connect to
+    assert run(b"open sesame\n") == ExitCode.NO  # there is no server to connect to

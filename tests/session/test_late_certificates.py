@@ -1,4 +1,4 @@
-"""Servers that ask for a certificate only where a path needs one, and answers that are no success.
+"""Servers that ask for a certificate only for a path that needs one, and failed requests.
 
 Apache does so for ``SSLVerifyClient`` in a location: by post-handshake authentication (TLS 1.3), or
 by a renegotiation (TLS 1.2).
@@ -42,11 +42,11 @@ def knows(tls: ssl.SSLSocket) -> bool:
 
 
 def answer_to_the_known(tls: ssl.SSLSocket) -> None:
-    """Ask for the certificate when the request is there, and answer when it has come."""
+    """Ask for the certificate after the request, and answer when the certificate has come."""
     assert not tls.getpeercert()
     assert read_request(tls).startswith("GET /private")
     tls.verify_client_post_handshake()
-    tls.do_handshake()  # which only asks
+    tls.do_handshake()  # this only asks
     tls.setblocking(False)
     while not knows(tls):
         assert select.select([tls], [], [], DEADLINE_S)[0]
@@ -63,19 +63,19 @@ def test_a_certificate_is_shown_after_the_handshake(world: World, key: str, engi
     with SoftwareServer(context, answer_to_the_known) as server:
         client = world.client(server.port, key, engine=engine, protocol="https", path="/private")
         after = world.ended(client.id)
-        assert not server.troubles
+        assert not server.errors
     assert (after.state, after.last_error) == (State.STOPPED, None)
 
 
 def test_no_other_session_is_asked_later(setting: Setting) -> None:
-    """Its reading shall never wait for the TPM."""
+    """Its reading must never wait for the TPM."""
     for running in (setting.running("client", 1), setting.running("server")):
         assert not running.ready.context.post_handshake_auth
 
 
 @contextmanager
 def asking_anew(world: World) -> Iterator[tuple[int, subprocess.Popen[str]]]:
-    """OpenSSL's server, which renegotiates when it is told to."""
+    """OpenSSL's server, which renegotiates on command."""
     peer = world.software()
     command = [
         *(OPENSSL, "s_server", "-accept", f"{LOCAL}:0", "-tls1_2", "-CAfile", str(peer.trust)),

@@ -153,7 +153,7 @@ def test_a_killed_session_is_noticed_and_leaves_no_zombie(world: World) -> None:
     wait_until(lambda: not Path(f"/proc/{server.pid}").exists(), "the zombie", seconds=2)
     assert not world.supervisor.any_running()
     assert world.supervisor.stop(server.id).state == State.FAILED
-    # Who follows its events is not left waiting.
+    # A follower of its events does not wait forever.
     assert [event["event"] for event in world.supervisor.events(server.id, follow=True)]
 
 
@@ -161,7 +161,7 @@ def test_a_session_that_hangs_is_killed(world: World, monkeypatch: pytest.Monkey
     server = world.server()
     assert server.pid is not None
     monkeypatch.setattr("tpmconsole.session.manager.STOP_S", 0.2)
-    # What ends it politely only wakes it here, and then it is stopped again.
+    # SIGTERM only wakes it here, and then it is stopped again.
     os.kill(server.pid, signal.SIGSTOP)
     monkeypatch.setattr("tpmconsole.system.processes.signal.SIGTERM", signal.SIGSTOP)
     monkeypatch.setattr("tpmconsole.system.processes.signal.SIGCONT", signal.SIGSTOP)
@@ -228,7 +228,7 @@ def test_only_the_newest_of_the_ended_are_kept(
 def test_a_new_session_is_whole_when_others_see_it(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else it would be a damaged one, and the oldest: the first to go when another is started."""
+    """Otherwise it would count as damaged and the oldest, and the next start would remove it."""
     sessions = world.folder / "sessions"
     of_another = sessions / "server-1" / "x"
     seen: list[str] = []
@@ -239,7 +239,7 @@ def test_a_new_session_is_whole_when_others_see_it(
             seen.extend(facts.id for facts in world.supervisor.list())
         real(path, data, **options)
         if path.name == ORDER_FILE:
-            of_another.parent.mkdir(exist_ok=True)  # another start was quicker
+            of_another.parent.mkdir(exist_ok=True)  # another start has taken the number
             of_another.touch()
 
     monkeypatch.setattr(directory, "write_atomic", write)

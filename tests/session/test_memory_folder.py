@@ -1,4 +1,4 @@
-"""What a session writes again and again is in memory, and its disk gets little of it."""
+"""What a session writes often is in memory, and its disk gets only a little of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ FACTS = SessionStatus("client-1", "client", "gateway", "h:1")
 
 @pytest.fixture
 def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A place that is taken for one in memory."""
+    """A folder that counts as one in memory."""
     place = tmp_path / "memory"
     place.mkdir()
     monkeypatch.setattr(memory_folder, "RUN", place)
@@ -165,7 +165,7 @@ def test_without_a_place_in_memory_the_disk_is_written_more_seldom_than_facts_ch
         live.keep()
         seen.add((tmp_path / FILE).read_text())
     assert len(seen) == 4
-    live.enter(State.RUNNING)  # somebody waits for that
+    live.enter(State.RUNNING)  # a caller waits for that
     assert json.loads((tmp_path / FILE).read_text())["state"] == "running"
 
 

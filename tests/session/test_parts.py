@@ -46,7 +46,7 @@ def test_a_session_that_waits_is_shown_as_it_is_listed() -> None:
 
 
 def test_what_helps_a_session_is_shown_as_a_command() -> None:
-    """Seen: the last error of ``session show`` ended in ``next {'action': ...}``."""
+    """The last error of ``session show`` once ended in ``next {'action': ...}``."""
     error = LastError("No TPM", "gone", NextStep(Action.START, text="start one: {}"), "")
     facts = SessionStatus("client-1", "client", "pump", "broker:8443", last_error=error)
     shown = next(line for line in session_facts_lines(facts) if line.startswith("last_error "))
@@ -193,7 +193,7 @@ async def test_what_came_before_a_break_is_not_lost() -> None:
         wire, there = await pair()
         await wire.send(b"unread")
         there.sendall(b"last words")
-        # With bytes unread the kernel breaks the connection off, and sending fails before reading.
+        # With unread bytes the kernel resets the connection, and sending fails before reading.
         there.close()
         await wire.send(b"too late")
         await wire.send(b"still too late")
@@ -260,7 +260,7 @@ async def test_the_signing_thread_works_in_order_and_survives() -> None:
     assert thread.busy_s > 0
     given_up.cancel()
     last = asyncio.create_task(thread.run(lambda: 2))
-    # Who waits may give up a job that runs, too: it goes on, and the next one comes after it.
+    # A caller may also cancel the wait for a running job: it continues, and the next one follows.
     blocked.cancel()
     held.set()
     assert await last == 2
@@ -286,7 +286,7 @@ def test_usage_of_a_process() -> None:
 
 
 def test_foreign_users_of_the_tpm() -> None:
-    # Mapping the library is what makes a user of the TPM; no chip is needed for it.
+    # A process that has mapped the library counts as a user of the TPM; this needs no chip.
     script = "import ctypes, sys; ctypes.CDLL('libtss2-esys.so.0'); print(flush=True); input()"
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
@@ -305,7 +305,7 @@ def test_foreign_users_of_the_tpm() -> None:
 def test_a_program_is_found_by_the_device_that_it_has_open(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, device: str
 ) -> None:
-    # A process that is there, with another one's descriptors: this machine may have no TPM.
+    # A real process with invented descriptors, since this machine may have no TPM.
     entry = tmp_path / str(os.getppid())
     (entry / "fd").mkdir(parents=True)
     (entry / "fd" / "3").symlink_to(device)
@@ -317,7 +317,7 @@ def test_a_program_is_found_by_the_device_that_it_has_open(
     module = "OpenSSL's module tpm2"
     assert user.how == (module if device == "/dev/tty0" else f"{device}, {module}")
     assert (user.pid, user.tls) == (os.getppid(), "libssl")
-    # The chip's own users count where the simulator is in use, too; a library alone does not.
+    # With the simulator, too, users of the chip count; a mapped library alone does not.
     assert bool(foreign_users((), tmp_path)) == (device != "/dev/tty0")
 
 

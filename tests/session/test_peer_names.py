@@ -1,4 +1,4 @@
-"""By which names of its certificate a client knows a server: never the common one (RFC 9525)."""
+"""The names of its certificate that identify a server: never the common name (RFC 9525)."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def _issue(setting: Setting, names: list[x509.GeneralName]) -> x509.Certificate:
     [[], [URI], [EMAIL], [OTHER_IP], [URI, OTHER_IP]],
     ids=["none", "uri", "mail", "ip", "uri-ip"],
 )
-@pytest.mark.attacks("a server's name in its CN alone", "refused (RFC 9525)")
+@pytest.mark.attacks("a server's name only in its CN", "refused (RFC 9525)")
 async def test_the_common_name_of_a_server_counts_for_nothing(
     setting: Setting, names: list[x509.GeneralName]
 ) -> None:

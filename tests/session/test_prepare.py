@@ -1,4 +1,4 @@
-"""Key, certificate and engine made ready: what the provider cannot do goes over the bridge."""
+"""Preparing key, certificate and engine: the bridge does what the provider cannot."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ SHA256 = hashes.SHA256()
 
 
 class Chip(SoftwareSigner):
-    """A signer whose RSA-PSS salts are as long as some chips make them."""
+    """A signer whose RSA-PSS salts are as long as those of some chips."""
 
     def __init__(self, salt: Any) -> None:
         super().__init__(make_key("rsa-2048"))
@@ -87,13 +87,13 @@ def test_a_chip_with_long_salts_is_refused_where_the_provider_is_asked_for(
 def test_a_provider_that_does_not_take_the_key_is_left(
     tmp_path: Path, order: SessionConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Here it is not even loaded, so nobody knows of handles."""
+    """Here it is not even loaded, so OpenSSL does not know handles."""
     monkeypatch.setattr(prepare, "avoid_provider", lambda _: None)
     chip = Chip(32)
     ready = prepared(tmp_path, order, chip).make()
     assert ready.choice.name == "bridge"
     assert "does not open handle" in ready.choice.why
-    # The key was taken out of the TPM before the provider was to load it.
+    # The key was removed from the TPM before the provider loaded it.
     assert chip.opened == 0
 
 
@@ -105,13 +105,13 @@ def test_a_handle_with_a_password_is_none_for_the_provider(tmp_path: Path) -> No
 
 
 def test_a_handle_that_no_provider_opens(tmp_path: Path) -> None:
-    """Here no provider is loaded that knows of handles."""
+    """Here no provider is loaded that knows handles."""
     engine = ProviderEngine(0x81000001, tmp_path / "none", None, lambda: None)
     with pytest.raises(ConsoleError, match="does not open handle:0x81000001"):
         engine.install(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
-# What is found before any peer is asked
+# Errors that are found before the first connection
 
 
 def bridged(folder: Path, order: SessionConfig) -> Preparation:

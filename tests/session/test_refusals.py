@@ -1,4 +1,4 @@
-"""Which certificate was refused, why, and by whom: the peer's by us, and ours by the peer."""
+"""Which certificate was refused, and why: the peer's by us, and ours by the peer."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ PAST: dict[str, Any] = {"begin": NOW - 9 * DAY, "end": NOW - DAY}
 
 
 def shows(setting: Setting, *chain: Signer) -> None:
-    """What the peer sends."""
+    """Set what the peer sends."""
     setting.peer.certificate.write_bytes(pem(*[one.certificate for one in chain]))
     setting.peer.key.write_bytes(key_pem(chain[0].key))
 
@@ -53,7 +53,7 @@ def below(issuer: Signer, **options: Any) -> Signer:
 
 
 async def refusal(setting: Setting, *anchors: Signer) -> ConsoleError:
-    """What our client says of the peer."""
+    """Return our client's error about the peer."""
     if anchors:
         setting.ours.trust.write_bytes(pem(*[one.certificate for one in anchors]))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -64,7 +64,7 @@ async def refusal(setting: Setting, *anchors: Signer) -> ConsoleError:
 
 
 def names(error: ConsoleError, signer: Signer) -> bool:
-    """Whether it tells which certificate it is about."""
+    """Whether an error names the certificate that it is about."""
     certificate = signer.certificate
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     facts = (
@@ -111,7 +111,7 @@ async def test_a_chain_that_was_not_sent_is_no_unknown_ca(setting: Setting) -> N
     assert "send its whole chain" in str(told.remedy)
     assert names(told, good)
 
-    # Where our own certificate is from the same CA, it is sure.
+    # If our own certificate is from the same CA, the cause is certain.
     own = leaf(mid, common="own", san=HERE)
     setting.ours.certificate.write_bytes(pem(own.certificate, mid.certificate))
     setting.ours.key.write_bytes(key_pem(own.key))
@@ -158,7 +158,7 @@ async def test_a_client_of_our_server_is_named_too(setting: Setting) -> None:
     shows(setting, leaf(old, common="pump"), old)
     setting.ours.trust.write_bytes(root.pem)
     async with serving(setting.running("server")) as live:
-        with suppress(OSError):  # which may come while it shakes hands
+        with suppress(OSError):  # it may come during the handshake
             await setting.connect(live)
         await until(setting.errors)
     (error,) = setting.errors()

@@ -67,7 +67,7 @@ class OpensslCa:
             issuer.sign(self, "ca", "ca_extensions", self.certificate)
 
     def sign(self, owner: OpensslCa, key: str, extensions: str, out: Path) -> None:
-        """Sign a request for a new key of another's, whose name is the key's or its CA's."""
+        """Sign another party's request for a new key, named after the key or its CA."""
         request = owner.folder / f"{key}.csr"
         owner._openssl("req", *owner._new(key), "-out", request)
         self._openssl(
@@ -113,7 +113,7 @@ class Chain:
         self.root = OpensslCa(folder, "root")
         self.sub = OpensslCa(folder, "sub", self.root)
         self.server = self.sub.identity(folder / "server", self.sub)
-        # Whom this server asks for a certificate is not what is tried here.
+        # Which CAs this server names to its clients is not tested here.
         self.server = replace(self.server, trust=setting.ours.trust)
         self.setting, self.crl = setting, folder / "crl.pem"
         setting.ours = replace(setting.ours, trust=folder / "trust.pem")
@@ -158,7 +158,7 @@ async def test_with_the_lists_of_all_an_issuer_without_one_is_refused(chain: Cha
 async def test_without_a_root_list_the_peers_certificate_alone_is_looked_up(
     chain: Chain, trust: str
 ) -> None:
-    """README says so."""
+    """The README says so."""
     anchors = {"root": [chain.root], "sub": [chain.sub], "both": [chain.root, chain.sub]}[trust]
     await chain.connect(anchors, [chain.sub.list()])
 

@@ -1,7 +1,7 @@
-"""One peer without a certificate cannot close a server: places, hellos, turns, peers that go.
+"""One peer without a certificate cannot block a server: places, hellos, turns, peers that leave.
 
-The attacker is 127.0.0.2, the client that has a right to be served 127.0.0.1; only the slowness of
-the key is not real.
+The attacker is 127.0.0.2, the legitimate client 127.0.0.1; only the slowness of the key is not
+real.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Crowd:
         return plain
 
     def has_gone(self, source: str = ATTACKER) -> bool:
-        """Whether the server's kernel knows it; nothing of that needs the server to read."""
+        """Whether the server's kernel knows it; the server does not need to read for that."""
         return not any(
             one.status == psutil.CONN_ESTABLISHED
             for one in psutil.Process().net_connections("tcp4")
@@ -122,7 +122,7 @@ async def test_an_address_gets_a_quarter_of_the_places(setting: Setting, stack: 
         other = await connect(setting, live)
         await is_served(other)
         await is_served(good)
-        # A place that is left is given again.
+        # A free place is given to another client.
         first.close()
         await until(lambda: live.facts.connections == 3)
         crowd.join()
@@ -135,7 +135,7 @@ async def test_256_silent_connections_keep_nobody_out(setting: Setting, stack: E
     async with serving(setting.running("server")) as live:
         crowd = Crowd(live, stack)
         for _ in range(256):
-            # In a thread: the server must accept before all of them fit into its queue.
+            # In a thread: the queue is too short for all, so the server must accept meanwhile.
             await asyncio.to_thread(crowd.join)
         await until(lambda: setting.errors() and live.facts.connections == 64)
         good = await connect(setting, live)
@@ -162,7 +162,7 @@ def test_all_places_are_never_more_than_there_are() -> None:
         (("2001:db8:1:2:bbbb:cccc::2", 6, 0, 0), "2001:db8:1:2::/64"),
         (("2001:db8:1:3::1", 5, 0, 0), "2001:db8:1:3::/64"),
         (("::ffff:192.0.2.7", 5, 0, 0), "192.0.2.7"),
-        # All neighbours on a link are in one network, and two links may have the same.
+        # All neighbours on a link share one network, and two links may share the same one.
         (("fe80::1", 5, 0, 2), "fe80::1%2"),
         (("fe80::2", 5, 0, 2), "fe80::2%2"),
         (("fe80::1", 5, 0, 3), "fe80::1%3"),
@@ -194,7 +194,7 @@ async def test_half_a_hello_is_given_up_and_costs_no_step(
 
 
 async def test_a_record_that_never_ends_is_given_up(setting: Setting, stack: ExitStack) -> None:
-    """What is no ClientHello is OpenSSL's to refuse, which waits for the rest of it."""
+    """OpenSSL refuses what is not a ClientHello, after it has waited for the rest of it."""
     async with serving(setting.running("server"), hello_timeout_s=HELLO_S) as live:
         await ends(Crowd(live, stack).join(said=bytes.fromhex("8040010303")))
         await until(setting.errors)
@@ -207,7 +207,7 @@ async def test_a_whole_hello_waits_for_its_turn_as_long_as_it_takes(
     async with slow_server(setting, hello_timeout_s=HELLO_S) as slow:
         patient = asyncio.create_task(connect(setting, slow.live))
         await slow.is_asked(LOCAL)
-        # Its time was over before that of one who came after it.
+        # Its time ended before that of a later one.
         await ends(Crowd(slow.live, stack).join())
         slow.key.let(2)
         await is_served(await patient)
@@ -217,7 +217,7 @@ def test_a_hello_is_whole_with_its_last_byte(setting: Setting) -> None:
     said = Speaker(setting).says()
     hello = Hello()
     assert [hello.feed(bytes([one])) for one in said] == [False] * (len(said) - 1) + [True]
-    # Cut into several records, after the one that hides TLS 1.3 from old boxes in between.
+    # Cut into several records, after the one that hides TLS 1.3 from old middleboxes.
     body, hello = said[5:], Hello()
     parts = [body[:2], body[2:100], body[100:]]
     records = [b"\x16\x03\x01" + struct.pack(">H", len(one)) + one for one in parts]
@@ -231,11 +231,11 @@ def test_a_hello_is_whole_with_its_last_byte(setting: Setting) -> None:
     [
         b"GET / HTTP/1.1\r\n",
         bytes.fromhex("8040010303"),  # SSL 2.0
-        bytes.fromhex("1603010000"),  # a record with nothing in it
-        bytes.fromhex("160301ffff"),  # one that is too long
+        bytes.fromhex("1603010000"),  # an empty record
+        bytes.fromhex("160301ffff"),  # a record that is too long
         bytes.fromhex("15030300020100"),  # an alert
         bytes.fromhex("160301000414000000"),  # another message
-        bytes.fromhex("160301000401ffffff"),  # one without an end
+        bytes.fromhex("160301000401ffffff"),  # a message without an end
         bytes.fromhex("140303000101") * 2,
     ],
 )
@@ -243,12 +243,12 @@ def test_what_becomes_no_hello_is_openssls(said: bytes) -> None:
     assert Hello().feed(said)
 
 
-# Turns, and peers that go
+# Turns, and peers that leave
 
 
 @dataclass
 class Slow:
-    """A server whose key is signing for the attacker, and will not be done before it may."""
+    """A server whose key is signing for the attacker, and ends only when the test allows it."""
 
     live: Recorder
     key: SlowKey
@@ -256,7 +256,7 @@ class Slow:
     first: asyncio.Task[Opened]
 
     async def is_asked(self, source: str, count: int = 1) -> None:
-        """Wait until so many steps of an address were handed over."""
+        """Wait until this many steps of an address are queued."""
         await until(lambda: self.thread.asked.count(source) >= count)
 
 
@@ -323,7 +323,7 @@ async def test_nor_where_they_go_after_a_second_hello(setting: Setting, stack: E
         plain = crowd.join(THIRD, speaker.says())
         again = await asyncio.to_thread(plain.recv, 4096)
         assert asks_again(again)
-        # The key signs for another one when the second hello comes.
+        # The key is signing for another client when the second hello comes.
         other = asyncio.create_task(connect(setting, slow.live))
         await until(lambda: slow.key.begun == 2)
         plain.sendall(speaker.says(again))
@@ -343,11 +343,11 @@ async def test_an_address_delays_another_by_one_signature(setting: Setting) -> N
         await slow.is_asked(ATTACKER, 6)
         good = asyncio.create_task(connect(setting, slow.live))
         await slow.is_asked(LOCAL)
-        slow.key.let(2)  # the one that was being made, and its own
+        slow.key.let(2)  # the running one, and its own
         opened = await good
         await slow.is_asked(LOCAL, 2)
         await until(lambda: slow.key.begun == 3)
-        slow.key.let()  # what came before its second step, which signs nothing
+        slow.key.let()  # its first step, which signs nothing
         await is_served(opened)
         assert slow.key.begun == 4
         assert sum(one.done() for one in others) <= 1
@@ -366,7 +366,7 @@ async def test_owners_take_turns_in_the_thread() -> None:
         return lambda: done.append(name)
 
     jobs = [asyncio.create_task(thread.run(job(name), name[0])) for name in names]
-    await asyncio.sleep(0)  # all of them wait by now
+    await asyncio.sleep(0)  # all of them are waiting now
     jobs[names.index("a1")].cancel()
     await until(jobs[names.index("a1")].done)
     held.set()

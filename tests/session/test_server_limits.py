@@ -1,4 +1,4 @@
-"""The server's and the client's limits, in this process and with a software key: quick to reach."""
+"""Limits of server and client, reached quickly: in this process and with a software key."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ async def test_a_gigabyte_or_half_a_handshake_harms_nobody(setting: Setting) -> 
             with pytest.raises(OSError, match=r"."):
                 await send_for_ever(writer)
             writer.transport.abort()
-        # What it takes of a gigabyte is what fits into sockets and buffers.
+        # Of a gigabyte it accepts only what fits into sockets and buffers.
         assert psutil.Process().memory_info().rss - before < 32 << 20
         await until(lambda: live.facts.connections == 1)
         good_writer.write(b"PING 1\n")
@@ -112,7 +112,7 @@ async def test_a_flood_keeps_nobody_from_being_served(setting: Setting) -> None:
             writer.write(b"PING 1\n")
             assert await good.readline() == b"PONG 1\n"
             writer.close()
-            # Nobody is read for ever: it is broken off.
+            # Reading has a limit: the connection is reset.
             await until(lambda: not flood.is_alive())
         finally:
             flood.over.set()
@@ -121,7 +121,7 @@ async def test_a_flood_keeps_nobody_from_being_served(setting: Setting) -> None:
 
 
 class Flood(threading.Thread):
-    """Sends what is no TLS as fast as it is taken, from a thread of its own."""
+    """Sends bytes that are not TLS as fast as possible, from a thread of its own."""
 
     def __init__(self, port: int) -> None:
         super().__init__()
@@ -200,7 +200,7 @@ def test_a_tpm_that_hangs_is_told_once(setting: Setting, monkeypatch: pytest.Mon
 
 
 async def refusal(setting: Setting, port: int, **options: Any) -> ConsoleError:
-    """What ends a client that says one message."""
+    """Return the error that ends a client with one message."""
     running = setting.running("client", port, count=1, **options)
     with pytest.raises(ConsoleError) as caught:
         await Client(running).run()
@@ -296,7 +296,7 @@ async def test_a_silent_server_has_accepted_us(
 
 
 def resumes(setting: Setting, live: Recorder) -> bool:
-    """Whether a client that connects for the second time need not prove its key."""
+    """Whether a client that connects again resumes its session without a new proof of its key."""
     address = (LOCAL, int(live.facts.address.rpartition(":")[2]))
     context, session = setting.peer.context(server=False), None
     for _ in range(2):
@@ -306,7 +306,7 @@ def resumes(setting: Setting, live: Recorder) -> bool:
         ):
             tls.sendall(b"PING 1\n")
             said, session, reused = tls.recv(100), tls.session, tls.session_reused
-            with suppress(OSError):  # a connection that breaks off ends its session too
+            with suppress(OSError):  # a connection that breaks ends its TLS session too
                 tls.unwrap()
     assert said == (b"" if live.facts.last_error else b"PONG 1\n")
     return bool(reused)

@@ -1,4 +1,4 @@
-"""A client that sends nothing: the handshake proves both sides, and the connection is kept."""
+"""A client that sends nothing: the handshake authenticates both sides; the connection stays."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tpmconsole.session.status import State
 
 
 def keep_silent(tls: ssl.SSLSocket) -> None:
-    """As most servers do, until the client goes."""
+    """Read until the client closes, as most servers do."""
     tls.settimeout(60)
     while tls.recv(4096):
         pass
@@ -63,7 +63,7 @@ def test_a_refused_certificate_is_no_success(world: World) -> None:
     identity = world.software()
     stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     stranger.load_cert_chain(identity.certificate, identity.key)
-    stranger.load_verify_locations(cadata=Ca.make("Somebody else's CA").pem.decode())
+    stranger.load_verify_locations(cadata=Ca.make("Another CA").pem.decode())
     stranger.verify_mode = ssl.CERT_REQUIRED
     with SoftwareServer(stranger, keep_silent) as server, pytest.raises(ConsoleError) as caught:
         world.client(server.port, protocol="tls", count=1)

@@ -1,4 +1,4 @@
-"""How many commands a handshake costs the TPM."""
+"""The number of TPM commands for a handshake."""
 
 from __future__ import annotations
 
@@ -43,6 +43,6 @@ def test_the_bridge_sends_one_command_for_a_handshake(
             assert client.version() == f"TLSv{version or '1.3'}"
         assert theirs.verify_mode is ssl.CERT_REQUIRED
         assert commands(file)[len(before) :] == [command] * 2
-    # What it loaded it takes out again.
+    # It removes what it loaded.
     after = commands(file)
     assert after.count("FlushContext") == sum(map(after.count, ("CreatePrimary", "Load")))

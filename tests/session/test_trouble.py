@@ -1,4 +1,4 @@
-"""What goes wrong with sessions, told with its cause: keys, certificates, peers, the network."""
+"""Errors of sessions, each with its cause: keys, certificates, peers, the network."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from tpmconsole.tpm.simulator import Simulator
 
 
 def refused(world: World, start: object, *words: str) -> ConsoleError:
-    """Start something that must fail with these words; nothing may be left of it."""
+    """Start something that must fail with these words and leave nothing behind."""
     with pytest.raises(ConsoleError) as caught:
         start()  # type: ignore[operator]
     told = f"{caught.value.title}: {caught.value.cause}"
@@ -147,7 +147,7 @@ def test_clients_that_are_turned_away_harm_nobody(world: World) -> None:
 def test_health_probes_are_counted_and_are_no_errors(world: World) -> None:
     server = world.server()
     port = port_of(server)
-    for reset in (False, True, False):  # nagios closes, haproxy and Kubernetes may break off
+    for reset in (False, True, False):  # nagios closes, haproxy and Kubernetes may reset
         with socket.create_connection((LOCAL, port)) as probe:
             if reset:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,4 +1,4 @@
-"""A session of systemd's whose key takes more passwords than its own: they come as credentials."""
+"""A session under systemd whose key needs further passwords: they come as credentials."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ ENGINE = EngineChoice("bridge", "test")
 
 @pytest.fixture
 def world(tmp_path: Path, alone: SwtpmAlone) -> World:
-    """A TPM whose owner has a password, a key of the owner's and one below a parent with one."""
+    """A TPM with an owner password, a key of the owner, and one below a parent with a password."""
     make_parent(alone.connection, PARENT)
     tpm = Tpm(alone.ensure, tmp_path / "tpm.log")
     try:
@@ -79,14 +79,14 @@ def test_the_process_takes_its_credentials(world: World, needed: str) -> None:
         )
         folder = make_private_folder(world.folder / "sessions" / "client-1")
         write_order(folder, order, SessionStatus("client-1", "client", needed, spec.address))
-        # With none, or a wrong one, systemd is told not to begin again.
+        # Without one, or with a wrong one, systemd must not start it again.
         assert run(folder, credentials, world.keys.connection) == ExitCode.REFUSED
         told = world.supervisor.show("client-1").last_error
         assert told is not None
         assert f"{needed} password" in str(told.remedy).replace("'s", "")
         file.write_bytes(b"wrong\n")
         assert run(folder, credentials, world.keys.connection) == ExitCode.REFUSED
-        # Those two were tries of the parent's; the last one is not sent without a yes.
+        # Those two were attempts at the parent's; the last one is not sent without a confirmation.
         with ESAPI(world.keys.connection.tcti) as esapi:
             esapi.dictionary_attack_lock_reset(ESYS_TR.LOCKOUT)
         file.write_bytes(f"{needed}\r\nanother line\n".encode())

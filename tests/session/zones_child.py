@@ -1,4 +1,4 @@
-"""In a network of its own: a server and a client of ours on a link-local address."""
+"""A server and a client of this package on a link-local address, in a network of their own."""
 
 from __future__ import annotations
 

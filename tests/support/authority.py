@@ -36,7 +36,7 @@ class Authority:
         return done.stdout + done.stderr
 
     def sign(self, request: Path, days: int = 90) -> Path:
-        """A certificate for a request, as the request asks for it."""
+        """Issue the certificate that a request asks for."""
         self.run(
             *("x509", "-req", "-in", str(request), "-CA", "ca.pem", "-CAkey", "ca.key"),
             *("-CAcreateserial", "-days", str(days), "-copy_extensions", "copy"),
@@ -45,6 +45,6 @@ class Authority:
         return self.folder / "leaf.pem"
 
     def fingerprint(self) -> str:
-        """The root's, as the CA publishes it: SHA-256, 64 hexadecimal digits."""
+        """The root's fingerprint, as the CA publishes it: SHA-256, 64 hexadecimal digits."""
         said = self.run("x509", "-in", "ca.pem", "-noout", "-fingerprint", "-sha256")
         return said.strip().rpartition("=")[2].replace(":", "")

@@ -22,7 +22,7 @@ from support.waiting import assert_nothing_left, wait_until
 
 PROJECT = Path(__file__).parents[2]
 
-# Connects to the simulator as any program may, says so, and stays until its input ends.
+# Connects to the simulator as any program can, reports it, and stays until its input ends.
 _VISITOR = """
 import socket, sys
 line = socket.socket(socket.AF_UNIX)
@@ -38,13 +38,13 @@ class Place:
     Attributes:
         shell: runs commands on the state directory.
         files: passwords, keys and certificates.
-        words: what stands for a word in braces in a command.
+        words: the values of the words in braces in a command.
         visitor: a foreign program that uses the TPM, while there is one.
     """
 
     def __init__(self, folder: Path) -> None:
         self.shell = QuickShell(folder / "state")
-        # Wide, so that no version of Python breaks the lines of a help in its own way.
+        # Wide, so that no Python version breaks the lines of a help text differently.
         self.shell.environment |= {"COLUMNS": "1000", "LANG": "C.UTF-8", "TERM": "dumb"}
         self.shell.environment.pop("DBUS_SESSION_BUS_ADDRESS", None)
         self.files = folder / "files"
@@ -82,7 +82,7 @@ class Place:
         )
 
     def run(self, command: str, *more: str, text: str = "") -> subprocess.CompletedProcess[str]:
-        """Run a command, whatever comes of it."""
+        """Run a command, whatever its result."""
         words = [
             re.sub(r"\{([a-z0-9-]+)\}", lambda found: self.words[found[1]], word)
             for word in command.split()
@@ -90,18 +90,18 @@ class Place:
         return self.shell(*words, *more, text=text)
 
     def do(self, command: str) -> str:
-        """Run a command that must succeed; what it printed."""
+        """Run a command that must succeed; return what it printed."""
         done = self.run(command)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
         return done.stdout
 
     def learn_port(self, answer: str) -> None:
-        """Take the port of the server that an answer tells of, for the commands after it."""
+        """Keep the port of the server in an answer, for the commands after it."""
         if found := re.search(r"127\.0\.0\.1:([1-9]\d*)", answer):
             self.words["port"] = found[1]
 
     def wait_for(self, session: str, words: str) -> None:
-        """Wait until a session has told of an event in these words."""
+        """Wait until a session has an event with these words."""
         wait_until(
             lambda: words in self.do(f"session events {session}"), f"{session} tells: {words}"
         )
@@ -114,7 +114,7 @@ class Place:
 
 @contextmanager
 def place() -> Iterator[Place]:
-    """A new place; at the end nothing of it may run.
+    """A new place; at the end no process of it may run.
 
     Its path is short enough for the simulator's sockets.
     """
@@ -145,10 +145,10 @@ class Step:
         before: makes what the command needs.
         after: ends what ``before`` began.
         text: its standard input.
-        follows: with ``--json`` it answers one object per line.
-        told: whether its text is compared, too; its JSON always is.
-        volatile: more names of values whose type alone is compared.
-        rules: more masks of its texts.
+        follows: with ``--json`` it prints one object per line.
+        told: whether its text is compared too; its JSON always is.
+        volatile: more names of values of which only the type is compared.
+        rules: more masks for its texts.
     """
 
     name: str
@@ -164,7 +164,7 @@ class Step:
 
 @dataclass(frozen=True)
 class Taken:
-    """What came of a step, and what masks it."""
+    """The result of a step, and its mask."""
 
     exit_code: int
     output: str
@@ -173,7 +173,7 @@ class Taken:
 
 
 def take(walker: Place, step: Step, *more: str) -> Taken:
-    """Take one step; what it needs and cannot have is told as its error, and the walk goes on.
+    """Take one step; if something it needs is missing, that is its error, and the walk continues.
 
     Args:
         more: further words of the command.
@@ -193,7 +193,7 @@ def take(walker: Place, step: Step, *more: str) -> Taken:
 
 
 def walk(halves: Sequence[Sequence[Step]], *more: str) -> dict[str, Taken]:
-    """Walk each half at a place of its own, side by side; every step by its name.
+    """Walk each half at a place of its own, in parallel; return every step by its name.
 
     Args:
         more: further words of every command.
@@ -208,7 +208,7 @@ def walk(halves: Sequence[Sequence[Step]], *more: str) -> dict[str, Taken]:
     return {name: taken for half in found for name, taken in half.items()}
 
 
-# What steps need
+# Preparations for steps
 
 
 def _make_software_key(walker: Place) -> None:
@@ -219,12 +219,12 @@ def _make_software_key(walker: Place) -> None:
 
 
 def _forget_the_guest(walker: Place) -> None:
-    """Its key stays at its handle."""
+    """The key stays at its handle."""
     walker.do("forget guest --yes")
 
 
 def _fill_a_stick(walker: Place) -> None:
-    """A folder with a key of the TPM, one of OpenSSL's, a damaged one, and something else."""
+    """A folder with a TPM key, an OpenSSL key, a damaged one, and another file."""
     folder = walker.files / "usb"
     folder.mkdir()
     shutil.copy(walker.state / "identities" / "gateway" / "key.pem", folder / "a.pem")
@@ -265,7 +265,7 @@ def _open_trust(walker: Place) -> None:
 
 
 def _take_the_bus(walker: Place) -> None:
-    """Let commands reach the simulated TPM as if it were the board's own."""
+    """Make commands reach the simulated TPM as if it were the board's own."""
     walker.shell.environment["DBUS_SESSION_BUS_ADDRESS"] = walker.bus()
 
 
@@ -277,7 +277,7 @@ def _start_pinging(walker: Place) -> None:
 
 
 def _await_the_doctor(walker: Place) -> None:
-    """The server hears of his last knock a moment after he has gone."""
+    """The server notices the stranger's last attempt a moment after the stranger has gone."""
     walker.wait_for("server-2", "it sent no certificate")
 
 
@@ -306,7 +306,7 @@ _EVIDENCE = "{files}/prover.csr --makers {state}/simulator/maker"
 # Figures that a session which runs writes down once a second.
 _LIVE = frozenset(("messages", "bytes_in", "bytes_out"))
 _TOUR: Rules = (
-    # Lines are broken where a duration makes them too long.
+    # A long duration can break a line.
     (r"\n {26}(?=\S)", " "),
     (r"\b\d+ bytes\b", "<n> bytes"),
     (r"\.\.\.(?: [0-9a-f]{2}){4,}", "<hex>"),

@@ -1,4 +1,4 @@
-"""An engine without a session around it: for the programs of tests and benchmarks."""
+"""An engine without a session, for programs of tests and benchmarks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tpmconsole.tpm.signer import Signer
 def environment_for(
     engine: str, source: KeyRef, connection: Connection, folder: Path
 ) -> dict[str, str]:
-    """What a program needs to use an engine; a configuration for OpenSSL goes into the folder."""
+    """The environment that a program needs for an engine; writes OpenSSL's configuration if any."""
     environment = child_environment(connection) | {"TSS2_LOG": "all+none"}
     chosen = choose(engine, source, connection)
     if chosen.openssl_conf:
@@ -30,14 +30,14 @@ def environment_for(
 
 
 def key_source(key: str) -> KeyRef:
-    """From a key file's path or a handle."""
+    """Make one from a key file's path or a handle."""
     if key.startswith("0x"):
         return KeyRef(handle=int(key, 16))
     return KeyRef(pem=Path(key).read_bytes())
 
 
 def open_signer(stack: ExitStack, key: str, tcti: str) -> Signer:
-    """The key, in the TPM that this program's environment leads to."""
+    """The key, in the TPM of this program's environment."""
     connection = Connection(tcti, "given", environment=dict(os.environ))
     log = Path(os.devnull)
     return stack.enter_context(Signer(lambda: connection, key_source(key), log=log))
@@ -56,7 +56,7 @@ def context_with(
     Args:
         key: a key file's path, or a handle.
         files: the certificate chain, and the trust anchors.
-        version: the only one; None for 1.2 and 1.3.
+        version: the only TLS version; None for 1.2 and 1.3.
     """
     chain, trust = files
     chosen: Engine

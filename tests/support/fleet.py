@@ -1,4 +1,4 @@
-"""A fleet on this machine: a CA by OpenSSL, boards that are state directories, and Ansible."""
+"""A fleet on this machine: a CA made by OpenSSL, boards as state directories, and Ansible."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tpmconsole.x509.names import key_fingerprint
 
 EXAMPLE = Path(__file__).parents[2] / "tpmconsole" / "fleet"
 _FAILED = re.compile(r"^fatal: \[([^\]]+?)(?: -> \S+)?\]: FAILED! => (\{.*\})$", re.MULTILINE)
-# A program that answers every command in the same way; the arguments after its file are ignored.
+# A program that answers every command in the same way; it ignores the arguments after its file.
 _PRETENDER = "import pathlib, sys; print(pathlib.Path(sys.argv[1]).read_text())"
 _RECAP = re.compile(r"^(\S+)\s+: (.*)$", re.MULTILINE)
 _PATIENCE_S = 600
@@ -64,12 +64,12 @@ class Fleet:
         return self.folder / board
 
     def pretend(self, board: str, request: str, **variables: Any) -> None:
-        """A board without a TPM, that hands this request in and agrees to everything else.
+        """Add a board without a TPM that sends this request and accepts everything else.
 
         Args:
             variables: the host's, in the inventory.
         """
-        # Not by its name, which may be none for a file.
+        # Not named after it: its name may be unsuitable for a file.
         mark = hashlib.sha256(board.encode()).hexdigest()[:16]
         answer = self.folder / f"answer-{mark}.json"
         agreed = {"changed": False, "id": "gateway", "unit": "gateway", "pem": request}
@@ -82,7 +82,7 @@ class Fleet:
         self._make_inventory()
 
     def play(self, forks: int = 2) -> Recap:
-        """Run the example playbook; what its recap counts for each board.
+        """Run the example playbook; return what its recap counts for each board.
 
         Raises:
             AssertionError: it failed; the message is its output.
@@ -92,7 +92,7 @@ class Fleet:
         return recap
 
     def play_with_failures(self, forks: int = 2) -> tuple[Recap, dict[str, dict[str, Any]]]:
-        """Run the example playbook; its recap, and what the task said of each board that failed."""
+        """Run the example playbook; return its recap and the message for each failed board."""
         recap, failed, output = self._play(forks)
         assert failed, output
         return recap, failed
@@ -118,12 +118,12 @@ class Fleet:
             for board, line in _RECAP.findall(recap)
         }
         failed = {board: json.loads(said) for board, said in _FAILED.findall(done.stdout)}
-        # Each failure is one that was read here, or nobody would look at it.
+        # Every failure has a message that was read here; otherwise no test would check it.
         assert (done.returncode != 0) == bool(failed), output
         return counts, failed, output
 
     def console(self, board: str, *arguments: str) -> Any:
-        """A command on a board; its JSON."""
+        """Run a command on a board; return its JSON."""
         words = [*self._console(board), *arguments, "--json"]
         done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60)
         return json.loads(done.stdout)

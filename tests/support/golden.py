@@ -1,6 +1,6 @@
-"""Golden files: what the program once answered, without what differs from run to run.
+"""Golden files: earlier output of the program, without what differs from run to run.
 
-``GOLDEN=write`` in the environment writes them anew instead of comparing with them. Read the
+``GOLDEN=write`` in the environment rewrites them instead of comparing with them. Read the
 difference before you commit it (``git diff tests/contract/golden``): scripts rely on every line.
 
 The masks, in short:
@@ -8,12 +8,12 @@ The masks, in short:
 - a path of this run is named after what it is: ``<state>``, ``<files>``, ``<python>`` …;
 - times, dates, hashes, serial numbers, PEM blocks, ports, process numbers, durations and the
   versions of programs are replaced by their kind, in every text;
-- a value whose name is in ``VOLATILE`` keeps its JSON type only;
-- of what the doctor finds out about the board (``BOARD_PROBES``) only the probe's name stays;
-- in a text in which something was masked, columns are two spaces apart, for their widths follow
-  what was masked; but not in a line that begins with four spaces, such as a diagram's.
+- a value whose name is in ``VOLATILE`` keeps only its JSON type;
+- of the doctor's findings about the board (``BOARD_PROBES``) only the probe's name stays;
+- in a text with masked parts, columns are two spaces apart, because their widths depend on what
+  was masked; except in a line that begins with four spaces, such as a diagram's.
 
-Everything else is compared as it is, the order of names in an object included.
+Everything else is compared unchanged, including the order of names in an object.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ WRITE = os.environ.get("GOLDEN") == "write"
 
 Rules = Sequence[tuple[str, str]]
 
-# These differ from run to run; they are there or null, and of the same type.
+# These differ from run to run; they are present or null, and of the same type.
 VOLATILE = frozenset(
     (
         *("pid", "signer_pid", "start_time", "age_s", "cpu_percent", "rss_bytes"),
@@ -43,9 +43,9 @@ VOLATILE = frozenset(
 )
 # These differ from board to board, and are null or empty on some.
 OF_THE_BOARD = frozenset(("memory", "serial", "system", "version", "module_version", "user", "log"))
-# Lists of one kind of thing, of which there are more or fewer.
+# Lists of things of one kind, of varying length.
 LISTS = frozenset(("recent", "algorithms", "curves"))
-# Objects from a name that may be any to one kind of thing.
+# Objects with arbitrary names for values of one kind.
 NUMBERS_BY_NAME = frozenset(("pids",))
 
 BOARD_PROBES = (
@@ -54,10 +54,10 @@ BOARD_PROBES = (
     "packages",
 )
 
-# Whether other users may go where the program is depends on where that is,
-# and what root is told concerns nobody else.
+# Whether other users can reach the program depends on where it is,
+# and notes to root appear only for root.
 _HINTS = (
-    r"(?:(?:the user \S+|other users) (?:may not|cannot) (?:enter|read|run)"
+    r"(?:(?:the user \S+|other users) (?:may not|cannot) (?:enter|read|run)"  # words: quoted
     r"|note: \S+ runs as root,) .*"
 )
 _PROGRAMS = "OpenSSL|Python|cryptography|h11|psutil|textual|tpm2-openssl|tpm2-pytss|tpmconsole"
@@ -97,10 +97,10 @@ _COLUMNS = re.compile(r"(?<=\S) {2,}(?=\S)")
 
 
 class Mask:
-    """Puts the kind of a thing in the place of what differs from run to run.
+    """Replaces what differs from run to run by its kind.
 
     Args:
-        names: what stands for a text of this run, such as a path.
+        names: the replacement for a text of this run, such as a path.
     """
 
     def __init__(self, names: Mapping[str, str]) -> None:
@@ -108,10 +108,10 @@ class Mask:
         self._names = sorted(names.items(), key=lambda one: -len(one[0]))
 
     def text(self, text: str, rules: Rules = ()) -> str:
-        """A text for people.
+        """Mask a text for people.
 
         Args:
-            rules: more of them, which come first.
+            rules: more rules, which come first.
         """
         masked = self._masked(text, rules)
         if masked == text:
@@ -119,11 +119,11 @@ class Mask:
         return _NOT_INDENTED.sub(lambda line: _COLUMNS.sub("  ", line[0]), masked)
 
     def data(self, value: Any, volatile: frozenset[str] = frozenset(), rules: Rules = ()) -> Any:
-        """A JSON value.
+        """Mask a JSON value.
 
         Args:
-            volatile: more names of values whose type alone counts.
-            rules: more of them, for the texts in it.
+            volatile: more names of values of which only the type counts.
+            rules: more rules, for the texts in it.
         """
 
         typed = VOLATILE | volatile
@@ -157,7 +157,7 @@ class Mask:
 
 
 def _kind(value: Any) -> Any:
-    """The JSON type of a value, in a word; what has no other value stays."""
+    """The JSON type of a value, as one word; a constant is kept."""
     if isinstance(value, str):
         return "<text>"
     if isinstance(value, float):
@@ -180,16 +180,16 @@ def _is_hint(item: object) -> bool:
 
 
 def as_json(value: object) -> str:
-    """A value as a golden file has it."""
+    """A value in the format of a golden file."""
     return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
 
 
 def check(name: str, found: str) -> None:
-    """Compare a text with its golden file, or write that anew.
+    """Compare a text with its golden file, or rewrite the file.
 
     Args:
         name: the file's name.
-        found: what the program answers now, masked.
+        found: the program's present output, masked.
     """
     path = FOLDER / name
     if WRITE:
@@ -205,6 +205,6 @@ def check(name: str, found: str) -> None:
 
 
 def check_complete(ending: str, names: set[str]) -> None:
-    """Fail where the folder has a file that nobody compares with any more."""
+    """Fail if the folder has a file that is no longer compared."""
     there = {path.name for path in FOLDER.glob(f"*{ending}")}
     assert there - names == set(), "remove these: nothing writes them any more"

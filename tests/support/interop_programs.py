@@ -1,4 +1,4 @@
-"""Programs that no one here wrote: web servers and a broker, on free ports, ended with the test."""
+"""Programs of other projects: web servers and a broker, on free ports, ended with the test."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ PLACES = ("/usr/sbin", "/usr/local/sbin", "/sbin", f"{UNPACKED}/usr/sbin", f"{UN
 
 
 def find(name: str) -> str:
-    """The program's path: the machine's own, or what ``make interop`` unpacked."""
+    """Return the program's path: the machine's own, or the one that ``make interop`` unpacked."""
     path = shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *PLACES]))
     assert path, f"{name} is missing: make interop fetches it"
     return path
@@ -35,13 +35,13 @@ def free_port() -> int:
 
 @dataclass(frozen=True)
 class Listening:
-    """A server that runs: where, and the file with what it says."""
+    """A running server: its address, and the file with its output."""
 
     port: int
     log: Path
 
     def said(self, words: str) -> None:
-        """Wait until it has said so."""
+        """Wait until its output contains a text."""
         wait_until(lambda: words in self.log.read_text(), f"{words!r} in {self.log.read_text()}")
 
 
@@ -74,7 +74,7 @@ def listens(port: int) -> bool:
 
 @contextmanager
 def nginx(folder: Path, identity: SoftwareIdentity, upstream: str = "") -> Iterator[Listening]:
-    """A web server that demands a certificate and says whose it was; or passes all on by TLS.
+    """A web server that requires a certificate and names its owner; or that forwards all by TLS.
 
     Args:
         upstream: where to: ``HOST:PORT``; to it nginx is a client with the same certificate.
@@ -118,7 +118,7 @@ http {{
 
 @contextmanager
 def apache(folder: Path, identity: SoftwareIdentity) -> Iterator[Listening]:
-    """A web server that asks for a certificate for /private alone, and says whose it was."""
+    """A web server that asks for a certificate only for /private, and names its owner."""
     folder.mkdir(parents=True, exist_ok=True)
     port, program = free_port(), find("apache2")
     modules = Path(program).parents[1] / "lib" / "apache2" / "modules"
@@ -157,7 +157,7 @@ SSLVerifyClient require
 
 @contextmanager
 def mosquitto(folder: Path, identity: SoftwareIdentity) -> Iterator[Listening]:
-    """An MQTT broker that demands a certificate and takes its subject for the user's name."""
+    """An MQTT broker that requires a certificate and uses its subject as the user's name."""
     folder.mkdir(parents=True, exist_ok=True)
     port, configuration = free_port(), folder / "mosquitto.conf"
     configuration.write_text(f"""

@@ -1,4 +1,4 @@
-"""``openssl verify``, asked as a peer's TLS asks by Debian's defaults: the judge beside ours."""
+"""``openssl verify``, as a peer's TLS with Debian's defaults would do: compared with ours."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ OPENSSL = shutil.which("openssl")
 
 
 def refusal(leaf: bytes, others: bytes, anchors: bytes, role: str, when: datetime) -> str | None:
-    """What OpenSSL has against a certificate; None where it accepts it.
+    """Return why OpenSSL refuses a certificate; None if it accepts it.
 
     Args:
-        others: what was sent with it, PEM.
-        anchors: what the peer trusts, root or not, as our sessions do.
-        when: a fraction of a second is left out, as OpenSSL has none.
+        others: the certificates sent with it, PEM.
+        anchors: the certificates that the peer trusts, roots or not, as our sessions do.
+        when: fractions of a second are dropped, since OpenSSL does not take any.
     """
     command = [OPENSSL or "openssl", "verify", "-no-CApath", "-no-CAstore", "-partial_chain"]
     command += ["-auth_level", "2", "-purpose", f"ssl{role}"]

@@ -11,7 +11,7 @@ PASSWORD = b"parent"
 
 
 def make_parent(connection: Connection, handle: int) -> None:
-    """A parent at a handle; wrong tries of its password count."""
+    """A parent at a handle; wrong attempts at its password count."""
     with ESAPI(connection.tcti) as esapi:
         sensitive = TPM2B_SENSITIVE_CREATE()
         sensitive.sensitive.userAuth = PASSWORD

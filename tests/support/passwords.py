@@ -1,4 +1,4 @@
-"""Password files as they have to be."""
+"""Password files with the required mode."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from pathlib import Path
 
 
 def write_password(path: Path, line: str) -> None:
-    """Write a file that its owner alone may read."""
+    """Write a file that only its owner can read."""
     path.touch(0o600)
     path.write_text(line)

@@ -1,4 +1,4 @@
-"""A CA in memory that makes whatever certificate is asked of it, good or bad; and TLS in memory."""
+"""A CA in memory that makes any certificate, good or bad; and TLS in memory."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def ec_key(curve: ec.EllipticCurve | None = None) -> ec.EllipticCurvePrivateKey:
 
 
 def rsa_key(bits: int = 2048, number: int = 0) -> rsa.RSAPrivateKey:
-    """The same arguments, the same key."""
+    """Return a key; the same arguments give the same key."""
     key = make_key(f"rsa-{bits}", str(number or ""))
     assert isinstance(key, rsa.RSAPrivateKey)
     return key
@@ -45,7 +45,7 @@ def rsa_key(bits: int = 2048, number: int = 0) -> rsa.RSAPrivateKey:
 def make_key(kind: str, which: str = "") -> SoftwareKey:
     """``ec-p256``, ``ec-p384``, ``ec-p521``, ``rsa-2048`` …; the same arguments, the same key."""
     family, _, size = kind.partition("-")
-    if family == "rsa":  # which takes a while
+    if family == "rsa":  # this takes a while
         return rsa.generate_private_key(65537, int(size))
     curves = {"p256": ec.SECP256R1(), "p384": ec.SECP384R1(), "p521": ec.SECP521R1()}
     return ec_key(curves[size])
@@ -88,7 +88,7 @@ class Signer:
 
 @dataclass(frozen=True)
 class Extra:
-    """An extension, or None as its value to leave out one that is there otherwise."""
+    """An extension, or None as its value to leave out a default one."""
 
     kind: type[x509.ExtensionType]
     value: x509.ExtensionType | None
@@ -111,8 +111,8 @@ def make(
     """Make a certificate; ``changes`` replace the extensions of the same kind.
 
     Args:
-        key: its own; where it has an issuer, the public half is enough.
-        issuer_as: the issuer's name where it is to be written in another way.
+        key: its own; if it has an issuer, the public half is enough.
+        issuer_as: the issuer's name, if it must be written in another way.
     """
     subject = name(common) if subject is None else subject
     above = issuer.certificate.subject if issuer else subject
@@ -145,7 +145,7 @@ def ca(
     key: Key | None = None,
     **options: Any,
 ) -> Signer:
-    """A CA as it should be, but for the changes; a root where it has no issuer."""
+    """A correct CA, except for the changes; a root if it has no issuer."""
     own = key or ec_key()
     return make(
         common,
@@ -170,7 +170,7 @@ def leaf(
     common: str = "gateway",
     **options: Any,
 ) -> Signer:
-    """A device's certificate as it should be, but for the changes."""
+    """A correct certificate of a device, except for the changes."""
     own = key or ec_key()
     names = x509.SubjectAlternativeName(san) if san else None
     return make(
@@ -216,7 +216,7 @@ class Ca(Signer):
 
     @classmethod
     def make(cls, common: str, key: SoftwareKey | None = None) -> Ca:
-        """A root; the same name has the same key, unless another is given."""
+        """A root; the same name gives the same key, unless a key is given."""
         root = ca(common, key=key or make_key("ec-p256", common), **_named(common, -1, 30))
         return cls(root.certificate, root.key)
 
@@ -242,7 +242,7 @@ class Ca(Signer):
 
 
 def _named(common: str, first: int, last: int) -> dict[str, Any]:
-    """Options of a certificate with a common name alone, from one day to another."""
+    """Options of a certificate with only a common name, from one day to another."""
     now = datetime.now(UTC)
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common)])
     return {"begin": now + first * DAY, "end": now + last * DAY, "subject": subject}
@@ -256,7 +256,7 @@ def _general_name(host: str) -> x509.GeneralName:
 
 
 class SoftwareSigner:
-    """A signer of the TPM signer's shape whose key is in memory."""
+    """A signer with the TPM signer's interface and a key in memory."""
 
     def __init__(self, key: SoftwareKey) -> None:
         self.key = key
@@ -308,7 +308,7 @@ class SoftwareIdentity:
 def memory_handshake(
     client: ssl.SSLContext, server: ssl.SSLContext, host: str = "localhost"
 ) -> tuple[ssl.SSLObject, ssl.SSLObject]:
-    """Shake hands over two memory buffers; errors of either side come out as they are."""
+    """Do a handshake over two memory buffers; errors of either side are raised unchanged."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     ends = (
         client.wrap_bio(to_client, to_server, server_hostname=host),
@@ -342,7 +342,7 @@ def handshake(
     """Mutual TLS in memory: a peer with these anchors meets the chain.
 
     Returns:
-        None where the peer accepts it, else what it says.
+        None if the peer accepts it, else its error.
     """
     ours, theirs = folder / "ours.pem", folder / "theirs.pem"
     ours.write_bytes(key_pem(key) + pem(*chain))

@@ -24,11 +24,11 @@ DEADLINE_S = 10.0
 
 
 class Pty:
-    """Starts a command on a pseudo-terminal; reads it only when told to.
+    """Starts a command on a pseudo-terminal; reads its output only on request.
 
     Args:
         command: what to run.
-        columns: the width; with 0 the line reports no size and nobody answers queries.
+        columns: the width; with 0 the line reports no size and queries get no answer.
         rows: the height.
         environment: changes to the environment; None removes a variable.
         answer: the size to answer cursor queries with, as (rows, columns); None: no answer.
@@ -52,7 +52,7 @@ class Pty:
         self.output = b""
         self._answer = answer
         self._status: int | None = None
-        # Our own handle of the slave side: settings can be read after the program has ended.
+        # Our own descriptor of the slave side: settings can be read after the program has ended.
         self.fd, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = termios.tcgetattr(self.slave)
@@ -70,7 +70,7 @@ class Pty:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def pump(self, seconds: float) -> bytes:
-        """Read what is there, waiting for it at most this long."""
+        """Read what has arrived, waiting for it at most this long."""
         if not select.select([self.fd], [], [], seconds)[0]:
             return b""
         try:
@@ -93,14 +93,14 @@ class Pty:
             self.pump(0.02)
 
     def settle(self, quiet: float = 0.13) -> bytes:
-        """Read until nothing came for a while; what came."""
+        """Read until nothing comes for a while; return what came."""
         parts = []
         while data := self.pump(quiet):
             parts.append(data)
         return b"".join(parts)
 
     def step(self, data: bytes, condition: Callable[[], Any] | str | None = None) -> bytes:
-        """Type, read until a condition holds and the line is quiet; what came."""
+        """Type, read until a condition holds and the line is quiet; return what came."""
         start = len(self.output)
         self.send(data)
         if condition is not None:
@@ -117,14 +117,14 @@ class Pty:
         return self._status is not None
 
     def wait(self, seconds: float = DEADLINE_S) -> int:
-        """Read until the program ends; its exit code, negative for a signal."""
+        """Read until the program ends; return its exit code, negative for a signal."""
         self.until(self.ended, seconds)
         self.settle(0.01)
         assert self._status is not None
         return self._status
 
     def wait_unread(self, seconds: float = DEADLINE_S) -> int:
-        """The same, for a terminal nobody reads any more."""
+        """The same, for a terminal that is no longer read."""
         end = time.monotonic() + seconds
         while not self.ended():
             assert time.monotonic() < end, "the program did not end"
@@ -133,7 +133,7 @@ class Pty:
         return self._status
 
     def hang_up(self) -> None:
-        """Pull the plug."""
+        """Close the terminal, as if its cable were unplugged."""
         os.close(self.slave)
         os.close(self.fd)
         self.fd = self.slave = -1
@@ -153,7 +153,7 @@ class Pty:
         return "\n".join(line.rstrip() for line in self.screen.display)
 
     def close(self) -> None:
-        """End the program, whatever it does."""
+        """Kill the program if it still runs."""
         if not self.ended():
             os.kill(self.pid, signal.SIGKILL)
             _, status = os.waitpid(self.pid, 0)

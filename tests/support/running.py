@@ -1,4 +1,4 @@
-"""Python programs that a test starts: on their own, or as a user without rights."""
+"""Python programs that a test starts: as the same user, or as one without rights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ NOBODY = 65534
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
-# After its imports: the interpreter and its library may be in a home that nobody may enter.
+# After its imports: the interpreter and its library may be in a home that `nobody` cannot enter.
 _BECOME_NOBODY = f"""
 import grp, os, pwd
 from pathlib import Path
@@ -46,12 +46,12 @@ def python(code: str, environment: Mapping[str, str] | None = None) -> subproces
 
 
 def finished(process: subprocess.Popen[str]) -> str:
-    """What a program printed, once it has ended well."""
+    """Return what a program printed, after it has ended successfully."""
     output, errors = process.communicate(timeout=20)
     assert process.returncode == 0, errors
     return output.strip()
 
 
 def as_nobody(code: str) -> str:
-    """Run a program as the user nobody; of our modules it has those that choose a TPM."""
+    """Run a program as the user `nobody`; of our modules it has only those that choose a TPM."""
     return finished(python(_BECOME_NOBODY + code, {"PATH": "/usr/bin"}))

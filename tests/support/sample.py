@@ -1,4 +1,4 @@
-"""A small app with what the console is made of, for the terminal tests.
+"""A small app with the parts of the console, for the terminal tests.
 
     sample.py [--line serial|fast|auto] [--mouse] [--stock] [--log FILE]
 

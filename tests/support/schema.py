@@ -1,4 +1,4 @@
-"""Whether data is what a JSON Schema says; of it, what ours use."""
+"""Check data against a JSON Schema; supports the keywords that our schemas use."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _KNOWN = {
 
 
 def faults(data: Any, schema: Mapping[str, Any], place: str = "$") -> Iterator[str]:
-    """What is wrong, with its place; a name that the schema does not tell of is wrong, too."""
+    """Yield what is wrong, with its place; a name that is not in the schema is wrong too."""
     assert set(schema) <= _KNOWN, f"{place}: nobody here knows {set(schema) - _KNOWN}"
     if "anyOf" in schema:
         tried = [list(faults(data, one, place)) for one in schema["anyOf"]]
@@ -29,11 +29,11 @@ def faults(data: Any, schema: Mapping[str, Any], place: str = "$") -> Iterator[s
             yield from min(tried, key=len)
         return
     if "enum" in schema and data not in schema["enum"]:
-        yield f"{place}: {data!r} is none of {schema['enum']}"
+        yield f"{place}: {data!r} is not one of {schema['enum']}"
     if "type" in schema:
         right = isinstance(data, _TYPES[schema["type"]])
         if not right or (isinstance(data, bool) and schema["type"] != "boolean"):
-            yield f"{place}: {data!r} is no {schema['type']}"
+            yield f"{place}: {data!r} is not of type {schema['type']}"
             return
     if isinstance(data, list):
         for index, one in enumerate(data):

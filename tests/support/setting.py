@@ -1,4 +1,4 @@
-"""A session in this process, with a software key: quick to bring into any trouble."""
+"""A session in this process, with a software key, in which any error is quick to produce."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 class SoftwareEngine:
-    """A key in a file, in the place of one in the TPM."""
+    """A key in a file, instead of one in the TPM."""
 
     def __init__(self, identity: SoftwareIdentity) -> None:
         self._identity = identity
@@ -95,7 +95,7 @@ class Setting:
 
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(10):
-        # What is waited for is a fact or a file; nobody tells of its changes.
+        # The condition is about a status or a file, whose changes are not announced.
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.002)
 

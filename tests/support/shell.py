@@ -1,4 +1,4 @@
-"""The command line as a script calls it."""
+"""The command line, as a script calls it."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ class Shell:
         )
 
     def simulate(self, *arguments: str) -> Any:
-        """A command on the simulated TPM that succeeds; its JSON."""
+        """Run a command on the simulated TPM that must succeed; return its JSON."""
         done = self("--simulate", *arguments, "--json")
         assert done.returncode == 0, done.stdout + done.stderr
         return json.loads(done.stdout)
 
     def refuse(self, code: int, *arguments: str) -> dict[str, Any]:
-        """A command that fails in words; its error."""
+        """Run a command that must fail with an error; return the error."""
         done = self(*arguments, "--json")
         assert done.returncode == code, done.stdout + done.stderr
         error: dict[str, Any] = json.loads(done.stdout)["error"]
@@ -60,13 +60,13 @@ class Shell:
         return error
 
     def identities(self) -> list[str]:
-        """The names in the folder, as they are on the disk."""
+        """Return the names in the folder on the disk."""
         folder = self.state / "identities"
         return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
 class QuickShell(Shell):
-    """The same without starting Python: for tests of what a command does, not of how it starts."""
+    """The same without starting Python: for tests of what a command does, not how it starts."""
 
     def __call__(
         self, *arguments: str, text: str | None = None
@@ -76,6 +76,6 @@ class QuickShell(Shell):
     def without(
         self, *arguments: str, closed: int | None = None, full: int | None = None
     ) -> subprocess.CompletedProcess[str]:
-        """The same where a standard stream is closed or full: its number."""
+        """The same with a closed or full standard stream, given by its number."""
         words = ["--state", str(self.state), *arguments]
         return warm.run(words, self.environment, closed=closed, full=full)

@@ -1,4 +1,4 @@
-"""A server's key that signs as slowly as a test likes, and what comes to its signing thread."""
+"""A server's key that signs as slowly as a test wants, and the jobs of its signing thread."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class SlowKey:
-    """Signs only when it is told to; everything but the time it takes is real.
+    """Signs only when the test allows it; everything except the time it takes is real.
 
     Attributes:
         begun: how many signatures have been asked for.
@@ -33,7 +33,7 @@ class SlowKey:
         self.engine = BridgeEngine(bridge, identity.certificate)
 
     def let(self, count: int = 1) -> None:
-        """Let so many signatures be finished."""
+        """Allow this many signatures to be finished."""
         self._may.release(count)
 
     def _sign(self, digest: bytes, hash_name: str, scheme: str) -> bytes:
@@ -44,7 +44,7 @@ class SlowKey:
 
 
 class ListeningThread(SigningThread):
-    """Keeps for whom it was asked to work."""
+    """Records the owners of its jobs."""
 
     def __init__(self) -> None:
         super().__init__()

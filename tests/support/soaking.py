@@ -1,4 +1,4 @@
-"""The bridge under many handshakes: what it keeps of them."""
+"""The bridge under many handshakes: the memory and objects that it keeps."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import psutil
 from support.pki import Ca, SoftwareIdentity, SoftwareSigner, make_key, memory_handshake
 from tpmconsole.session.tls.bridge import Bridge
 
-# Until allocators, caches and OpenSSL's own tables have what they keep for good.
+# Until allocators, caches and OpenSSL's own tables have their permanent size.
 WARM_UP = 500
 PER_CONTEXT = 100
 
 
 @dataclass(frozen=True)
 class Growth:
-    """What a process has more after some handshakes than before: bytes, and how many."""
+    """The growth of a process during some handshakes: in bytes, and the number of handshakes."""
 
     handshakes: int
     rss_bytes: int
@@ -27,7 +27,7 @@ class Growth:
 
 
 def soak_bridge(folder: Path, kind: str, handshakes: int) -> Growth:
-    """Shake hands in memory, with a new bridge and a new context every ``PER_CONTEXT`` times.
+    """Do handshakes in memory, with a new bridge and a new context every ``PER_CONTEXT`` times.
 
     Args:
         folder: for certificates.

@@ -1,4 +1,4 @@
-"""A swtpm without a resource manager, to be hung, killed and broken."""
+"""A swtpm without a resource manager, which tests hang, kill and break."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SwtpmAlone:
         return self._process.pid
 
     def ensure(self) -> Connection:
-        """Running, whatever was done to it."""
+        """Make it run, whatever was done to it."""
         if self._process is None or self._process.poll() is not None:
             self.start()
         return self.connection
@@ -62,11 +62,11 @@ class SwtpmAlone:
         os.kill(self.pid, signal.SIGCONT)
 
     def reset(self) -> None:
-        """As a power cut would: what was loaded is gone, and nobody has started it up."""
+        """Reset it as a power cut would: loaded objects are gone, and TPM2_Startup is missing."""
         reset_at(self.folder / "sock.ctrl")
 
     def break_its_memory(self) -> None:
-        """From its next write on, the TPM is in failure mode until it is started again."""
+        """Put the TPM into failure mode at its next write, until it is started again."""
         self.state.rename(self.folder / "gone")
 
     def kill(self) -> None:

@@ -18,14 +18,14 @@ def row_of(mark: Any, parameters: Mapping[str, Any], notes: list[str]) -> tuple[
     Args:
         mark: ``@pytest.mark.faults(fault, expected)``, or the same with ``attacks``.
         parameters: of the test, for the words of the mark.
-        notes: what was seen; the test goes on writing into it.
+        notes: what was seen; the test continues to write to it.
     """
     done, expected = (words.format(**parameters) for words in mark.args)
     return mark.name, (done, expected, notes)
 
 
 def write_tables(terminalreporter: Any) -> None:
-    """Write a table of each kind of which there are rows."""
+    """Write a table for each kind that has rows."""
     for kind in KINDS:
         rows = [
             (done, expected, _seen(outcome, notes))
@@ -48,7 +48,7 @@ def _seen(outcome: str, notes: list[str]) -> str:
 
 
 def _lines(row: tuple[str, ...]) -> Iterator[str]:
-    """A row of the table on as many lines as its longest cell needs."""
+    """Format a row of the table on as many lines as its longest cell needs."""
     cells = [textwrap.wrap(cell, width) for cell, width in zip(row, _WIDTHS, strict=True)]
     for index in range(max(map(len, cells))):
         parts = (cell[index] if index < len(cell) else "" for cell in cells)

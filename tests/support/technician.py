@@ -1,4 +1,4 @@
-"""Driving the app without a terminal: the same factory as the command line, 80x24, real parts."""
+"""Drive the app without a terminal: with the command line's factory, 80x24, and real parts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Technician:
         return self.pilot.app
 
     async def press(self, *keys: str) -> None:
-        """Press keys one after the other, and let their messages be handled."""
+        """Press keys one after the other, and wait until their messages are handled."""
         await self.pilot.press(*keys)
         await self.pilot.pause()
 
@@ -43,7 +43,7 @@ class Technician:
         await self.press(*text)
 
     async def until(self, condition: Callable[[], object], what: str) -> None:
-        """Let the app go on until the condition holds.
+        """Let the app run until the condition holds.
 
         Raises:
             AssertionError: it did not within 30 seconds; the message has the screen.
@@ -65,7 +65,7 @@ class Technician:
 
     def screen(self) -> str:
         """The screen as text, a line per row."""
-        # Dialogs lie over the page; both count as seen.
+        # Dialogs are drawn over the page; the texts of both count.
         screens = {id(one): one for one in (self.app.screen, self.app.screen_stack[0])}
         strips = (strip for one in screens.values() for strip in one._compositor.render_strips())
         return "\n".join(strip.text for strip in strips)

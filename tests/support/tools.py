@@ -1,4 +1,4 @@
-"""tpm2-tools, tpm2-openssl and tpm2-pytss, as people run them beside the console."""
+"""tpm2-tools, tpm2-openssl and tpm2-pytss, as users run them beside the console."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ needs_tools = pytest.mark.skipif(
 
 
 class Tools:
-    """Runs other people's tools in a folder, with one TPM."""
+    """Runs tools of other projects in a folder, with one TPM."""
 
     def __init__(self, connection: Connection, folder: Path) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Tools:
             env=self.environment,
             cwd=self.folder,
             stdin=subprocess.DEVNULL,
-            start_new_session=True,  # OpenSSL would ask for a password on the terminal
+            start_new_session=True,  # OpenSSL would prompt for a password on the terminal
             capture_output=True,
             check=False,
             timeout=60,
@@ -59,12 +59,12 @@ class Tools:
         return file
 
     def public(self, file: Path) -> bytes:
-        """The public key as tpm2-openssl sees it, which loads the key."""
+        """The public key that tpm2-openssl reports after loading the key."""
         options = ("-in", file.name, "-pubout", "-passin", "pass:")
         return self.run("openssl", "pkey", *PROVIDERS, *options)
 
     def python(self, script: str, *arguments: str) -> bytes:
-        """A script for tpm2-pytss, with an ESAPI context as ``esapi``."""
+        """Run a script with tpm2-pytss and an ESAPI context called ``esapi``."""
         head = (
             "import sys; from tpm2_pytss import ESAPI; from tpm2_pytss.tsskey import TSSPrivKey\n"
             f"with ESAPI({self.tcti!r}) as esapi:\n"
@@ -73,15 +73,15 @@ class Tools:
 
 
 class KeyMaker(Tools):
-    """Makes keys with tpm2-tools in a TPM that no resource manager looks after."""
+    """Makes keys with tpm2-tools in a TPM without a resource manager."""
 
     def flush(self) -> None:
-        """Take out the objects and sessions that the tools leave there."""
+        """Flush the objects and sessions that the tools leave in the TPM."""
         self.run("tpm2_flushcontext", "-t")
         self.run("tpm2_flushcontext", "-l")
 
     def persist_primary(self, handle: str, *options: str, hierarchy: str = "o") -> None:
-        """Keep a primary key at a handle; without options a storage key."""
+        """Make a primary key persistent at a handle; without options a storage key."""
         self.run("tpm2_createprimary", "-Q", "-C", hierarchy, "-c", "primary.ctx", *options)
         self.run("tpm2_evictcontrol", "-Q", "-C", hierarchy, "-c", "primary.ctx", handle)
         self.flush()
@@ -90,7 +90,7 @@ class KeyMaker(Tools):
         """A key below ``PARENT``, written by tpm2_encodeobject.
 
         Args:
-            options: for tpm2_create; it is an EC key where they name no other kind.
+            options: for tpm2_create; it is an EC key unless they name another kind.
             encode: a further option for tpm2_encodeobject.
         """
         parts = ("-u", "key.pub", "-r", "key.priv")
@@ -103,7 +103,7 @@ class KeyMaker(Tools):
         return self.folder / name
 
     def four_inverted(self) -> Path:
-        """A folder with four keys with a password, whose files say that they have none."""
+        """A folder with four keys that have a password, whose files say that they do not."""
         self.persist_primary(PARENT, "-a", f"{STORAGE}|noda")
         for name in "abcd":
             self.key(f"{name}.pem", "-p", "abc", encode="-p")
@@ -111,7 +111,7 @@ class KeyMaker(Tools):
 
 
 class Bench:
-    """A command line and other people's tools on one TPM."""
+    """Our command line and the tools of other projects on one TPM."""
 
     def __init__(self, swtpm: SwtpmAlone, state: Path, folder: Path) -> None:
         self.shell = QuickShell(state)
@@ -119,13 +119,13 @@ class Bench:
         self._tpm = ("--tcti", swtpm.connection.tcti)
 
     def __call__(self, *arguments: str) -> tuple[int, Any]:
-        """Run a command; its exit code and its JSON."""
+        """Run a command; return its exit code and its JSON."""
         done = self.shell(*self._tpm, *arguments, "--json")
         assert "Traceback" not in done.stdout + done.stderr
         return done.returncode, json.loads(done.stdout)
 
     def text(self, *arguments: str) -> str:
-        """What a command prints for people."""
+        """Return what a command prints for people."""
         return self.shell(*self._tpm, *arguments).stdout
 
     @property

@@ -1,6 +1,6 @@
-"""Which commands a program sends to the TPM: read from what the TSS's pcap TCTI writes.
+"""Find out which commands a program sends to the TPM, from the capture of the TSS's pcap TCTI.
 
-It stands before any other TCTI (``pcap:tabrmd:…``) and writes a pcapng file of what passes.
+It wraps any other TCTI (``pcap:tabrmd:…``) and writes all traffic to a pcapng file.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 from tpmconsole.tpm.model import Connection
 
 _PACKET = 6  # an Enhanced Packet Block
-_PORT = 2321  # the TPM's end of the TCP connection that the file pretends
+_PORT = 2321  # the TPM's end of the TCP connection that the file simulates
 _IP_AND_TCP = 40
 # TPM 2.0 Part 2, 6.5.2
 NAMES = {
@@ -39,7 +39,7 @@ NAMES = {
 
 
 def captured(connection: Connection, file: Path) -> Connection:
-    """The same way to the TPM, with everything that passes written to a file."""
+    """The same connection to the TPM, with all traffic written to a file."""
     environment = {**connection.environment, "TCTI_PCAP_FILE": str(file)}
     return Connection(f"pcap:{connection.tcti}", connection.why, connection.simulated, environment)
 
@@ -54,7 +54,7 @@ def _packets(data: bytes) -> Iterator[bytes]:
     while start + 12 <= len(data):
         kind, length = struct.unpack_from("<II", data, start)
         if start + length > len(data):
-            return  # it is being written
+            return  # the file is still being written
         if kind == _PACKET:
             (captured_length,) = struct.unpack_from("<I", data, start + 20)
             yield data[start + 28 : start + 28 + captured_length]

@@ -1,4 +1,4 @@
-"""Programs of others that use a TPM: tpm2-tools, and OpenSSL with the tpm2 provider."""
+"""Programs of other projects that use a TPM: tpm2-tools, and OpenSSL with the tpm2 provider."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from pathlib import Path
 from tpmconsole.tpm.client import Tpm
 
 Tool = Callable[..., None]
-# What a key that others are below has, as tpm2_createprimary's option -a takes it.
+# The attributes of a parent key, for tpm2_createprimary's option -a.
 STORAGE = "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|restricted|decrypt"
-# Unique fields of zeros, as its option -u reads them: TPMU_PUBLIC_ID as it stands in memory.
+# Unique fields of zeros, for its option -u: TPMU_PUBLIC_ID as laid out in memory.
 ZEROS = {
     "rsa": (256).to_bytes(2, "little") + bytes(256),
     "ecc": 2 * ((32).to_bytes(2, "little") + bytes(128)),
@@ -20,7 +20,7 @@ ZEROS = {
 
 def tools(tpm: Tpm, folder: Path) -> Tool:
     """Runs a command of tpm2-tools, or of OpenSSL, in a folder, with the TPM."""
-    tpm.health()  # reaches it, wherever it is
+    tpm.health()  # reaches it from any folder
     connection = tpm.connection
     assert connection is not None
     environment = {
@@ -45,10 +45,10 @@ def tools(tpm: Tpm, folder: Path) -> Tool:
 
 
 def key_below(tool: Tool, name: str, *primary: str, password: str = "") -> str:
-    """A key below a primary key of tpm2_createprimary's; its file's name.
+    """Make a key below a primary key from tpm2_createprimary; return its file's name.
 
-    The file says the owner hierarchy, as tpm2_encodeobject does of every primary key. What it says
-    of the password is true: tpm2-tools 5 writes the opposite of what it was told.
+    The file names the owner hierarchy, as tpm2_encodeobject does for every primary key. What it
+    says about the password is true: tpm2-tools 5 writes the opposite of what it is given.
 
     Args:
         primary: options for the primary key.

@@ -1,4 +1,4 @@
-"""Waiting for what another process does, and looking for what it left behind."""
+"""Wait for what another process does, and look for what it left behind."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import psutil
 
 
 def wait_until(condition: Callable[[], object], what: str = "", *, seconds: float = 10.0) -> None:
-    """Ask again and again until the condition holds; fail the test where it does not in time."""
+    """Check repeatedly until the condition holds; fail the test if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -20,7 +20,7 @@ def wait_until(condition: Callable[[], object], what: str = "", *, seconds: floa
 
 
 def processes_of(folder: Path) -> list[str]:
-    """Other processes whose arguments, environment or directory name the folder, in words."""
+    """Describe other processes whose arguments, environment or directory name the folder."""
     found = []
     for process in psutil.process_iter():
         try:
@@ -33,6 +33,6 @@ def processes_of(folder: Path) -> list[str]:
 
 
 def assert_nothing_left(folder: Path) -> None:
-    """Fail the test where a process that belongs to the folder still runs."""
+    """Fail the test if a process that belongs to the folder still runs."""
     left = processes_of(folder)
     assert not left, f"left running: {left}"

@@ -1,8 +1,8 @@
-"""Commands in processes of their own, which need not import anything first.
+"""Commands in processes of their own, which do not import anything first.
 
 A process that has imported what commands need forks for each of them. So a command has its own
-process, files and environment, as always, and starts in a tenth of the time. What it imports, and
-how long that takes, is for other tests, which start it anew.
+process, files and environment, as always, and starts in a tenth of the time. Other tests, which
+start commands normally, check what they import and how long that takes.
 
 Run with the number of a socket, this is that process.
 """
@@ -38,11 +38,11 @@ def run(
     closed: int | None = None,
     full: int | None = None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run a command as ``subprocess.run`` would; without a text its input is empty.
+    """Run a command like ``subprocess.run``; without a text its input is empty.
 
     Args:
         closed: the number of a standard stream that it starts without.
-        full: the number of one that takes nothing, as on a full disk.
+        full: the number of one that accepts nothing, as on a full disk.
     """
     file = tempfile.TemporaryFile
     with file() as given, file() as out, file() as errors, Path("/dev/full").open("r+b", 0) as none:
@@ -81,10 +81,10 @@ def _order(
 
 @cache
 def _forker() -> socket.socket:
-    """The way to the process that forks; it ends with ours."""
+    """The connection to the process that forks; it ends with ours."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
-        # Nothing of ours in its environment: a test may look for processes that name a folder.
+        # No variables of this process: a test may look for processes that name a folder.
         subprocess.Popen(
             [sys.executable, "-P", __file__, str(theirs.fileno())],
             env={"PYTHONPATH": str(PROJECT), "OPENSSL_CONF": os.devnull, "LANG": "C.UTF-8"},
@@ -96,7 +96,7 @@ def _forker() -> socket.socket:
 
 
 class _Forker:
-    """Forks for each order, and answers how each ended."""
+    """Fork for each order, and answer how each ended."""
 
     def __init__(self, orders: socket.socket) -> None:
         self._orders = orders
@@ -136,7 +136,7 @@ class _Forker:
 
 
 def _become(order: dict[str, Any], descriptors: list[int]) -> None:
-    """Be the command: its environment, its files, and then its end."""
+    """Become the command: take its environment and files, run it, and end."""
     os.environ.clear()
     os.environ.update(order["environment"])
     for number, descriptor in enumerate(descriptors):
@@ -156,7 +156,7 @@ def _become(order: dict[str, Any], descriptors: list[int]) -> None:
 
 
 def _load() -> None:
-    """Import what a command may."""
+    """Import everything that a command may import."""
     import importlib
 
     for part in PARTS:

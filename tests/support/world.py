@@ -1,4 +1,4 @@
-"""One test's certificate authority, identities, sessions, and software peers to talk to them."""
+"""The CA, identities and sessions of one test, and software peers that talk to them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEADLINE_S = 10.0
 
 @dataclass(frozen=True)
 class TpmKeys:
-    """Keys of one TPM by name: ``ec-p256``, ``rsa-2048``, ``handle``, ``password`` …"""
+    """The keys of one TPM by name: ``ec-p256``, ``rsa-2048``, ``handle``, ``password`` …"""
 
     connection: Connection
     sources: dict[str, KeyRef]
@@ -34,7 +34,7 @@ class TpmKeys:
 
 @dataclass
 class World:
-    """What a test works with."""
+    """The objects that a test uses."""
 
     folder: Path
     keys: TpmKeys
@@ -44,7 +44,7 @@ class World:
     def credentials(
         self, key: str = "ec-p256", *, trust: Ca | None = None, **certificate: Any
     ) -> Credentials:
-        """An identity with one of the TPM's keys; its name and its subject are the key's name."""
+        """Make an identity with one of the TPM's keys; its name and subject are the key's name."""
         folder = self.folder / "identities" / key
         folder.mkdir(parents=True, exist_ok=True)
         chain, anchors = folder / "certificate.pem", folder / "trust.pem"
@@ -53,7 +53,7 @@ class World:
         return Credentials(key, self.keys.sources[key], chain, anchors)
 
     def software(self, name: str = "peer", *, ca: Ca | None = None) -> SoftwareIdentity:
-        """An identity whose key is in software; one of another CA trusts that one."""
+        """Make an identity whose key is in software; if it is of another CA, it trusts that CA."""
         return SoftwareIdentity.make(self.folder / "software" / name, ca or self.ca, name)
 
     def server(
@@ -78,7 +78,7 @@ class World:
         password: bytes | None = None,
         **options: Any,
     ) -> SessionStatus:
-        """A client that says one message, unless it is told otherwise."""
+        """Start a client that sends one message by default."""
         options = {"count": 1, "interval_s": 0.0} | options
         spec = SessionSpec("client", key, options.pop("host", LOCAL), port, **options)
         return self.supervisor.start(
@@ -86,7 +86,7 @@ class World:
         )
 
     def ended(self, session: str) -> SessionStatus:
-        """Wait until a session has ended by itself."""
+        """Wait until a session has ended on its own."""
         wait_until(lambda: self.supervisor.show(session).state.ended, session)
         return self.supervisor.show(session)
 
@@ -95,7 +95,7 @@ class World:
         return [event["event"] for event in self.supervisor.events(session)]
 
     def wait_for(self, session: str, wanted: Callable[[dict[str, Any]], object]) -> dict[str, Any]:
-        """The first event that is wanted, which may be still to come."""
+        """Wait for the first event that is wanted, and return it."""
 
         def find() -> dict[str, Any] | None:
             return next(filter(wanted, self.supervisor.events(session)), None)
@@ -107,7 +107,7 @@ class World:
 
 
 def port_of(facts: SessionStatus) -> int:
-    """Where a server session listens."""
+    """The address of a server session."""
     return int(facts.address.rpartition(":")[2])
 
 
@@ -125,7 +125,7 @@ def connected(
 
 
 def say(tls: ssl.SSLSocket, line: str) -> str:
-    """Send a line, and read the answer."""
+    """Send a line, and return the answer."""
     tls.sendall(line.encode() + b"\n")
     return read_line(tls)
 
@@ -141,7 +141,7 @@ def read_line(tls: ssl.SSLSocket) -> str:
 
 
 def answer_lines(tls: ssl.SSLSocket) -> None:
-    """What a line server does; ends with the client."""
+    """Behave like a line server; end with the client."""
     with suppress(EOFError):
         while True:
             tls.sendall(read_line(tls).replace("PING", "PONG").encode() + b"\n")
@@ -152,13 +152,13 @@ class SoftwareServer:
     """A server in a thread whose behaviour a test chooses; one connection at a time.
 
     Attributes:
-        behave: what to do with each connection once TLS stands.
-        troubles: what ended a connection before.
+        behave: what to do with each connection after its handshake.
+        errors: the errors that ended earlier connections.
     """
 
     context: ssl.SSLContext
     behave: Callable[[ssl.SSLSocket], None] = answer_lines
-    troubles: list[Exception] = field(default_factory=list)
+    errors: list[Exception] = field(default_factory=list)
     connections: int = 0
 
     def __enter__(self) -> SoftwareServer:
@@ -168,7 +168,7 @@ class SoftwareServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Closing alone would not wake the thread that waits for a connection.
+        # Closing it would not wake the thread that waits for a connection.
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
@@ -191,4 +191,4 @@ class SoftwareServer:
                 with plain, self.context.wrap_socket(plain, server_side=True) as tls:
                     self.behave(tls)
             except Exception as error:  # noqa: BLE001 - for the test to look at
-                self.troubles.append(error)
+                self.errors.append(error)

@@ -1,7 +1,7 @@
 """Records a walk through the running program: ``python -m tools.cast``.
 
 It writes an asciinema cast and the same as an animated picture. Like the screenshots, both are
-written only where what they show has changed; ``--check`` fails where it has.
+written only if what they show has changed; ``--check`` fails if it has.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""``python -m tools.fuzz SECONDS``: random bytes for the readers of what others have written.
+"""``python -m tools.fuzz SECONDS``: random bytes for the readers of untrusted data.
 
-Atheris (libFuzzer) follows which lines of ours an input reaches, and looks for more. Whatever the
-bytes, no exception leaves a reader, and all that comes out can be shown and is bounded.
+Atheris (libFuzzer) records which of our lines an input reaches, and looks for more. For any bytes,
+no exception may leave a reader, and all its results must be printable and bounded.
 """
 
 from __future__ import annotations
@@ -89,7 +89,7 @@ def _check_line(line: str) -> None:
 
 
 def _seeds() -> list[bytes]:
-    """What a session really writes: from there libFuzzer goes on."""
+    """Real output of a session, from which libFuzzer continues."""
     peer = PeerInfo("CN=peer", "CN=root", "2027-01-01T00:00:00+00:00", "00" * 32)
     error = LastError.of(ConsoleError("Title", "cause", "remedy"), "2027-01-01T00:00:00+00:00")
     crl = CrlInfo("CN=root", "2027-01-01T00:00:00+00:00", "2027-02-01T00:00:00+00:00")

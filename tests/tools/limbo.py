@@ -1,8 +1,8 @@
-"""Our judge beside OpenSSL's and C2SP's x509-limbo (its schema's cases, JSON, or that with gzip).
+"""Our verdicts compared with OpenSSL's and C2SP's x509-limbo (cases in its JSON, gzip or not).
 
-``make limbo FILE=limbo.json.gz`` prints how many of its cases are judged alike, and each that is
-not. Names are left out: whom a peer wants to reach, it says itself, and we only say which names no
-peer can want. What a revocation list says is left out too: no certificate is judged by one here.
+``make limbo FILE=limbo.json.gz`` prints how many of its cases get the same verdict, and each that
+does not. Names are left out: a peer itself decides which name it expects, and we only report names
+that no peer can expect. Revocation lists are left out too: no certificate is checked against one.
 """
 
 from __future__ import annotations

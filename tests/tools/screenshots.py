@@ -1,7 +1,7 @@
 """Draws the README's pictures from the running program: ``python -m tools.screenshots``.
 
-A picture is written only where what it shows has changed; ``--check`` writes none, and fails where
-one would be. Numbers differ from run to run, and what a board's own programs are called from board
+A picture is written only if what it shows has changed; ``--check`` writes nothing, and fails if one
+would be written. Numbers differ from run to run, and the names of a board's own programs from board
 to board: they do not count as changes.
 """
 

@@ -85,14 +85,14 @@ class Soak:
             assert not self._kiosk.ended(), "it has ended"
 
     def _read(self) -> None:
-        """Somebody who takes the tour as it is meant."""
+        """A visitor who takes the tour as intended."""
         self._kiosk.send(b"6")
         for _ in range(self._chance.randint(2, 11)):
             self._kiosk.send(b"\r")
             self._listen(self._chance.uniform(0.5, 4))
 
     def _go_away(self) -> None:
-        """Nobody there: it must begin anew, and then it plays."""
+        """Without a visitor it must start again, and then play."""
         self._settle()
         self._listen(self._chance.uniform(1, 4 * PAGE_S))
 

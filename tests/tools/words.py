@@ -27,6 +27,7 @@ LIST = Path(__file__).with_name("words.tsv")
 STRICT: tuple[str, ...] = (
     "tpmconsole/fleet",
     "tpmconsole/identity",
+    "tpmconsole/session",
     "tpmconsole/system",
     "tpmconsole/board/doctor",
     "tpmconsole/tpm",
