@@ -203,7 +203,7 @@ def _unless_refused(
 
 
 def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
-    """The board's clock, only if it is implausible."""
+    """The board's clock, only if it is not plausible."""
     now = clock.now()
     if not clock.fault(now) and all(one.state != "NO CLOCK" for one in identities):
         return []
