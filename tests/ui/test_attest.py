@@ -34,7 +34,7 @@ async def attest(technician: Technician) -> None:
     await technician.press("h")
     await technician.sees("add what proves that the key is in this TPM")
     await technician.press("a")
-    await technician.sees("names this TPM for ever")
+    await technician.sees("permanently names this TPM")
     await technician.press("y")
 
 

@@ -39,7 +39,7 @@ async def test_trying_all_costs_no_attempt(
         await technician.sees("d.pem")
         for _ in range(2):
             await technician.press("a")
-            await technician.sees("5 keys tried")
+            await technician.sees("5 keys checked")
             await technician.idle()
             assert failed_tries(technician) == 0
         await technician.sees("may have a password")
@@ -91,7 +91,7 @@ async def test_a_handle_that_cannot_be_read_is_a_row_with_its_reason(
         await technician.press("down")
         await technician.sees("the platform hierarchy is switched off")
         await technician.press("a")
-        await technician.sees("2 keys tried")
+        await technician.sees("2 keys checked")
         await technician.press("enter")
         await technician.sees("nothing known")
         await technician.press("escape", "e")

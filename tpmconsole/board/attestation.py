@@ -1,7 +1,7 @@
-"""The CA's side of an enrolment that proves where the key is; needs no TPM, no TSS and no state.
+"""The CA's side of an attested enrolment; it needs no TPM, no TSS and no state.
 
-A CA gives a certificate to what it has judged itself: each function here reads the attested request
-and the makers' CAs anew.
+A CA issues a certificate only for what it has checked itself: each function here reads the attested
+request and the makers' CAs again.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _ENDINGS = (".pem", ".crt", ".cer", ".cert", ".der", ".p7b", ".p7c")
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What a CA goes by.
+    """The files that a CA bases its decision on.
 
     Attributes:
         request: the attested request's file.
         makers: a folder, or one file, with the CAs of makers of chips that it trusts.
-        inventory: which chip is in which board, a file; None where it keeps none.
+        inventory: a file that says which chip is in which board; None if the CA has no such file.
     """
 
     request: Path
@@ -75,11 +75,11 @@ def seal(evidence: Evidence, certificates: Sequence[Path], out: Path) -> Judgeme
 
 
 def challenge(evidence: Evidence, out: Path, keep: Path) -> Judgement:
-    """Ask a board to prove itself before a certificate is made.
+    """Challenge a board before a certificate is made.
 
     Args:
         out: where the challenge is written, for the board.
-        keep: where the answer that is expected is written, for the CA alone.
+        keep: where the expected answer is written, for the CA only.
 
     Raises:
         ConsoleError: a file cannot be read or written, or a verdict is fail.
@@ -100,7 +100,7 @@ def verify(request: Path, answer: Path, keep: Path) -> Finding:
     Args:
         request: the attested request that the challenge was made for.
         answer: what the board sent.
-        keep: what ``challenge`` kept; removed where the answer is right.
+        keep: what ``challenge`` kept; removed if the answer is right.
 
     Raises:
         ConsoleError: a file cannot be read, or nothing was kept (any more).
@@ -138,7 +138,7 @@ def judge_for_demo(request: bytes, makers: Sequence[Path]) -> tuple[AttestedRequ
 
     Args:
         request: the file's content.
-        makers: the certificates of the simulator's maker; none where it has none.
+        makers: the certificates of the simulator's maker; may be empty.
     """
     from tpmconsole.enrol.files import read_attested
     from tpmconsole.enrol.judge import judge_attested
@@ -149,7 +149,7 @@ def judge_for_demo(request: bytes, makers: Sequence[Path]) -> tuple[AttestedRequ
 
 
 def refused(judgement: Judgement) -> ConsoleError | None:
-    """The first verdict that speaks against a request, as an error; None where none does."""
+    """The first verdict that rules out a request, as an error; None if all passed."""
     for one in judgement.verdicts:
         if one.state == "fail":
             return ConsoleError("Request refused", f"{one.name}: {one.text}", one.remedy)
@@ -160,7 +160,7 @@ def _believed(evidence: Evidence) -> tuple[AttestedRequest, Judgement, Endorseme
     attested, judgement = _judged(evidence)
     if (error := refused(judgement)) is not None:
         raise error
-    assert judgement.key is not None  # noqa: S101 - the endorsement has been believed
+    assert judgement.key is not None  # noqa: S101 - the endorsement was accepted
     return attested, judgement, judgement.key
 
 
@@ -185,7 +185,7 @@ def _not_read(left_out: Sequence[Path]) -> Finding:
     return warn(
         f"{count} files in the folder of makers hold no certificate of a CA that can be read, such "
         f"as {first}",
-        "replace or remove them; chips of those makers are not believed",
+        "replace or remove them; chips of those makers are not trusted",
         name="makers",
     )
 
@@ -197,7 +197,7 @@ def read_makers(place: Path) -> tuple[list[x509.Certificate], list[Path]]:
         the CAs, and the files named as certificates are that hold none.
 
     Raises:
-        ConsoleError: there is no such place, or no CA in it.
+        ConsoleError: the place does not exist, or there is no CA in it.
     """
     found: list[x509.Certificate] = []
     left_out: list[Path] = []
@@ -218,7 +218,7 @@ def read_makers(place: Path) -> tuple[list[x509.Certificate], list[Path]]:
 
 def _files(place: Path) -> list[Path]:
     if not place.is_dir():
-        read_bounded(place, _MAKER_BYTES)  # whose error tells what is wrong with it
+        read_bounded(place, _MAKER_BYTES)  # its error says what is wrong with it
         return [place]
     found: list[Path] = []
     for path in _walk(place):
@@ -248,7 +248,7 @@ def _authorities(path: Path) -> list[x509.Certificate]:
         data = read_bounded(path, _MAKER_BYTES)
         try:
             found = read_bundle(data)
-        except ConsoleError:  # alone in its file, its names may be in another order
+        except ConsoleError:  # on its own in a file, its names may be in another order
             found = [read_certificate(_der(data))]
             look_inside(found[0], path.name)
     except (ConsoleError, ValueError):
@@ -268,7 +268,7 @@ def _chain_pem(attested: AttestedRequest, files: Sequence[bytes]) -> bytes:
     """The certificates to seal, the key's own first.
 
     Raises:
-        ConsoleError: none is for the key of the request.
+        ConsoleError: no certificate is for the key of the request.
     """
     from tpmconsole.x509.bundle import read_bundle
     from tpmconsole.x509.names import key_bytes, pem

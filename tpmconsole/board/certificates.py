@@ -227,7 +227,7 @@ def _signed(
     attested, judged = judge_for_demo(pem, board.simulator.maker.certificates())
     if (error := refused(judged)) is not None:
         raise error
-    assert judged.key is not None  # noqa: S101 - the endorsement has been believed
+    assert judged.key is not None  # noqa: S101 - the endorsement was accepted
     chain, trust = ca.sign(request)
     return seal(attested, judged.key, chain).to_pem(), trust
 

@@ -1,4 +1,4 @@
-"""The board's side of an enrolment that proves where the key is: ask, open, answer."""
+"""The board's side of an attested enrolment: make the request, open the reply, answer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:  # cryptography loads when first used: the first paint is wait
     from tpmconsole.tpm.keyfile.public_area import PublicArea
     from tpmconsole.tpm.model import Endorsement
 
-# What somebody has to know before the file is written.
+# What the user must know before the file is written.
 DISCLOSURE = (
-    "The file names this TPM for ever: its endorsement certificates are in it, with its maker, "
+    "The file permanently names this TPM: it has its endorsement certificates, with its maker, "
     "model and firmware. Everybody who gets the file, or another one of this board, can tell that "
     "both are of the same chip, whatever names are asked for. There is nothing secret in it."
 )
@@ -38,7 +38,7 @@ class Attested:
 
     Attributes:
         pem: the file.
-        chip: the chip in words.
+        chip: the chip's maker and model, as text.
         endorsement: SHA-256 of each of its endorsement keys: what a CA's inventory goes by.
     """
 
@@ -50,16 +50,16 @@ class Attested:
 def attest_request(
     board: Board, name: str, auth: Auth = NO_AUTH, out: Path | None = None
 ) -> Attested:
-    """Add to the kept request what proves to a CA that its key is in this TPM.
+    """Add the proof for a CA that the kept request's key is in this TPM.
 
     Nothing is signed for it: the proof comes when the board opens what the CA has sealed.
 
     Args:
-        auth: the endorsement hierarchy's, where it has a password.
+        auth: the endorsement hierarchy's password, if it has one.
         out: also written here.
 
     Raises:
-        ConsoleError: there is no request, its key cannot prove itself, or the TPM has no
+        ConsoleError: there is no request, its key cannot be attested, or the TPM has no
             certificate of its maker, or refuses.
     """
     from tpmconsole.enrol.judge import chip_words
@@ -88,10 +88,10 @@ def request_is_attested(board: Board, name: str) -> bool:
 
 
 def _check_key(identity: Identity, area: PublicArea) -> None:
-    """Refuse a key that no CA takes for one of a TPM.
+    """Refuse a key that no CA would accept as a TPM key.
 
     Raises:
-        ConsoleError: it was outside of one, may leave it, or needs a policy to prove itself.
+        ConsoleError: it was outside a TPM, may leave it, or needs a policy.
     """
     if area.lacks:
         why = f"it was outside of a TPM, or may leave it: it lacks {', '.join(area.lacks)}"
@@ -100,7 +100,7 @@ def _check_key(identity: Identity, area: PublicArea) -> None:
     else:
         return
     raise ConsoleError(
-        "Key cannot prove itself",
+        "Key cannot be attested",
         f"the key of '{identity.name}' is not one that a CA can be sure of: {why}",
         NextStep(Action.CREATE, text="make a new key in the TPM, and ask for that: {}"),
         ExitCode.REFUSED,
@@ -131,7 +131,7 @@ def _request_for(identity: Identity, key: OpenKey) -> x509.CertificateSigningReq
 
 
 def _good_certificates(endorsement: Endorsement) -> tuple[x509.Certificate, ...]:
-    """The endorsement certificates that prove something.
+    """The endorsement certificates that can be used as proof.
 
     Raises:
         ConsoleError: there are none.
@@ -184,13 +184,13 @@ def is_sealed(data: bytes) -> bool:
 def open_sealed(
     board: Board, identity: Identity, key: OpenKey, data: bytes, auth: Auth
 ) -> tuple[bytes, Attestation | None]:
-    """What a CA has sent, opened where it is sealed for this key in this TPM.
+    """What a CA has sent, opened if it is sealed for this key in this TPM.
 
     Args:
-        auth: the key's password, and the endorsement hierarchy's where it has one.
+        auth: the key's password, and the endorsement hierarchy's if it has one.
 
     Returns:
-        the certificates, and how the key has proved itself; None where they were not sealed.
+        the certificates, and how the key was attested; None if they were not sealed.
 
     Raises:
         ConsoleError: it is sealed for another key or chip, damaged, or the TPM refuses.
@@ -268,10 +268,10 @@ def answer_challenge(
 def _open_envelope(
     board: Board, identity: Identity, key: OpenKey, envelope: Envelope, auth: Auth
 ) -> tuple[bytes, Attestation]:
-    """The secret in an envelope, and to whom this proves what.
+    """The secret in an envelope, and what it proves to which CA.
 
-    Whether it is for this key and this chip, the envelope says itself: so nothing is made of it
-    that would be refused, and where it lies, the TPM refuses.
+    The envelope names its key and chip, so a wrong one is refused before the TPM is used. If it
+    lies, the TPM refuses it.
     """
     from tpmconsole.enrol.judge import chip_words
     from tpmconsole.identity.attestation import Attestation
@@ -280,7 +280,7 @@ def _open_envelope(
     from tpmconsole.x509.names import key_fingerprint
 
     if envelope.name != key.area.name:
-        raise _for_another(identity, "another key than that of this identity")
+        raise _for_another(identity, "a key that is not this identity's")
     identity.check_given(auth.key)
     for one in board.tpm.endorsement(auth, prove=False).certificates:
         if one.problem:
@@ -294,13 +294,13 @@ def _open_envelope(
             )
             when = datetime.now(UTC).isoformat(timespec="seconds")
             return secret, Attestation(when, chip_words(chip_of(certificate)), fingerprint)
-    raise _for_another(identity, "another chip than this board's TPM")
+    raise _for_another(identity, "a chip that is not this board's TPM")
 
 
 def _for_another(identity: Identity, whose: str) -> ConsoleError:
     return ConsoleError(
         "Sealed for another",
-        f"it is sealed for {whose}, and nobody else can open it; this TPM is well",
+        f"it is sealed for {whose}, and only it can open this; this TPM is OK",
         NextStep(
             Action.ATTEST,
             identity.name,

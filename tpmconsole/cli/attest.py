@@ -137,7 +137,7 @@ def add_commands(commands: Any) -> None:
         actions,
         "challenge",
         _challenge,
-        "judge it, and ask the board to prove itself before a certificate is made",
+        "judge it, and challenge the board before a certificate is made",
         "tpmconsole attest challenge gateway.csr --makers makers/ --out gateway.challenge --keep "
         "gateway.expected",
     )
@@ -170,7 +170,7 @@ def add_commands(commands: Any) -> None:
     )
     verify.add_argument("file", type=Path, metavar="FILE", help="the attested request")
     verify.add_argument("answer", type=Path, metavar="ANSWER", help="what the board sent")
-    _keep_option(verify, "what the challenge kept; removed where the answer is right")
+    _keep_option(verify, "what the challenge kept; removed if the answer is right")
 
 
 def _evidence_options(command: argparse.ArgumentParser) -> None:

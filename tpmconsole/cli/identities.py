@@ -68,7 +68,7 @@ def _request(board: Board, args: Namespace) -> Answer:
 
 
 def _attest(board: Board, args: Namespace, spec: RequestSpec) -> Answer:
-    """The request, and what proves where its key is; what that tells is told before."""
+    """The request, and the proof of where its key is; first show what the proof discloses."""
     from tpmconsole.board.enrolment import DISCLOSURE, attest_request, request_is_attested
     from tpmconsole.board.requests import hand_over, make_request, same_request
 

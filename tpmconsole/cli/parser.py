@@ -124,7 +124,7 @@ def endorsement_password_option(command: argparse.ArgumentParser) -> None:
         "--endorsement-password-file",
         type=Path,
         metavar="F",
-        help="the endorsement hierarchy's password, where it has one: to prove where the key is",
+        help="the endorsement hierarchy's password, if it has one: to prove where the key is",
     )
 
 
