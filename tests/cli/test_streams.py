@@ -29,7 +29,7 @@ BROKEN = [
     {"closed": ERRORS},
     {"full": ERRORS},
 ]
-# Every command with what it needs, on a board that has nothing and no TPM.
+# Every command with its arguments, on an empty board without a TPM.
 ARGUMENTS = {
     "create": "x",
     "persist": "x 0x81000010 --yes",
@@ -87,7 +87,7 @@ COMMANDS = [one for one in commands(build_parser()) if one]
 
 @pytest.mark.parametrize("command", [*COMMANDS, "--help", "--version"])
 def test_no_stream_changes_what_a_command_says_of_itself(tmp_path: Path, command: str) -> None:
-    """A broken output costs the answer and never more; the other streams cost nothing."""
+    """A broken output loses only the answer; the other streams lose nothing."""
     shell = QuickShell(tmp_path / "state")
     tcti = () if command.startswith("-") else ("--tcti", "device:/nowhere")
     line = [*tcti, *command.split(), *ARGUMENTS.get(command, "").split()]
