@@ -56,13 +56,16 @@ class Walk:
         """Key, request and certificate of one identity."""
         made = self.run(state, "create", name)
         self.say(f"  {made['algorithm']} key: {made['key']}")
-        self.run(
+        asked = self.run(
             state,
             *("request", name, "--subject", f"CN={name},O=Example", "--role", role),
-            *("--san", "dns:localhost", "--san", "ip:127.0.0.1"),
+            *("--san", "dns:localhost", "--san", "ip:127.0.0.1", "--attest"),
         )
+        self.say(f"  attested by {asked['chip']}")
         signed = self.run(state, "demo-ca", "sign", name)
-        self.say(f"  {len(signed['verdicts'])} verdicts, installed: {signed['installed']}")
+        first, *more = signed["verdicts"]
+        self.say(f"  {first['check']}: {first['text']}")
+        self.say(f"  {len(more)} more verdicts, installed: {signed['installed']}")
 
     def session(self, state: Path, session: str) -> dict[str, Any]:
         """One session's facts, said."""

@@ -160,7 +160,7 @@ def test_stop_leaves_nothing_but_the_tpm(simulator: Simulator) -> None:
     assert simulator.status().bus is None
     names = {path.name for path in simulator.folder.iterdir()}
     logs = {f"{name}.log" for name in NAMES}
-    assert names == {"tpm", "lock", "bus.conf", *logs}
+    assert names == {"tpm", "maker", "lock", "bus.conf", *logs}
     assert simulator.stop() is False
 
 

@@ -138,7 +138,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         await technician.until(lambda: not tour(technician).busy, "the stage is cleared")
         assert len(app.screen_stack) == 1
         assert app.board.identities.names() == []
-        await technician.sees("1 of 10")
+        await technician.sees("1 of 11")
         await technician.sees("as the chip reports")
         assert app.board.simulator.status().pids["swtpm"] != before
         usable = await asyncio.to_thread(app.board.tpm.check_key, key)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
+from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.pin import Pin
 from tpmconsole.identity.record import UNKNOWN, Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 Kept = TypeVar("Kept")
 
 NAME_CHARACTERS = 64
+ATTESTED_KEY = b"-----BEGIN TPM ATTESTED KEY-----"  # as enrol.files writes it
 _SMALL_FILE_BYTES = 64 * 1024
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
@@ -63,6 +65,8 @@ class Identity:
         renews: the identity whose certificate its key was made to renew, if any.
         pin: identifies its key; None if it was never recorded.
         closed: we cannot read its folder, so nothing is known about its content.
+        attestation: how its key proved to a CA that it is in a TPM; None if it did not.
+        attested_certificate: the fingerprint of the certificate that it got for that.
     """
 
     name: str
@@ -76,6 +80,8 @@ class Identity:
     origin: str = "tpm"
     renews: str | None = None
     pin: Pin | None = None
+    attestation: Attestation | None = None
+    attested_certificate: str | None = None
     closed: bool = False
 
     def check_given(self, password: Password | None) -> None:
@@ -227,6 +233,8 @@ def read_identity(folder: Path) -> Identity:
         origin=record.origin,
         renews=record.renews,
         pin=record.pin,
+        attestation=record.attestation,
+        attested_certificate=record.attested_certificate,
     )
 
 
@@ -283,6 +291,17 @@ def kept_request(identity: Identity) -> x509.CertificateSigningRequest | None:
             f"{identity.request} is not a readable request",
             NextStep(Action.REQUEST, identity.name, "make it again: {}"),
         ) from error
+
+
+def request_is_attested(identity: Identity) -> bool:
+    """Whether the last request has with it what lets its key prove that it is in a TPM.
+
+    Raises:
+        ConsoleError: its file cannot be read.
+    """
+    if not identity.has_request:
+        return False
+    return ATTESTED_KEY in read_bounded(identity.request, _SMALL_FILE_BYTES)
 
 
 def kept_certificate(identity: Identity) -> x509.Certificate | None:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.identity import (
     NAME,
     Identity,
@@ -177,7 +178,13 @@ class IdentityStore:
             self._write_record(identity, role=role)
             write_atomic(identity.request, pem)
 
-    def install(self, name: str, chain_pem: bytes, trust_pem: bytes | None) -> None:
+    def install(
+        self,
+        name: str,
+        chain_pem: bytes,
+        trust_pem: bytes | None,
+        attested: tuple[Attestation, str] | None = None,
+    ) -> None:
         """Put a certificate in place, and keep the previous one beside it.
 
         The trust anchors are written before the certificate: after a power cut between the two the
@@ -186,12 +193,23 @@ class IdentityStore:
         Args:
             chain_pem: leaf first, then intermediates.
             trust_pem: the trust anchors; None keeps the present ones.
+            attested: how the key proved itself for it, and the certificate's fingerprint: it says
+                nothing about another certificate.
 
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be written.
         """
         with self._changing(name) as identity:
             keep_previous(identity, chain_pem)
+            if attested is not None:
+                proof, certificate = attested
+                self._write_record(
+                    identity,
+                    attested=proof.when,
+                    attested_chip=proof.chip,
+                    attested_endorsement=proof.endorsement,
+                    attested_certificate=certificate,
+                )
             if trust_pem is not None:
                 write_atomic(identity.trust, trust_pem)
             write_atomic(identity.certificate, chain_pem)
@@ -292,9 +310,10 @@ class IdentityStore:
                 raise _name_taken(name) from error
             raise cannot_write(self.root / name, error) from error
 
-    def _write_record(self, identity: Identity, *, role: str) -> None:
+    def _write_record(self, identity: Identity, **changes: str) -> None:
         record, _ = read_record(identity.folder)
-        write_atomic(identity.folder / "identity.toml", format_record(replace(record, role=role)))
+        changed = replace(record, **changes)
+        write_atomic(identity.folder / "identity.toml", format_record(changed))
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:

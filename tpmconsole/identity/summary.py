@@ -7,7 +7,12 @@ from datetime import datetime
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.identity import kept_certificate, kept_request
+from tpmconsole.identity.attestation import Attestation
+from tpmconsole.identity.identity import (
+    kept_certificate,
+    kept_request,
+    request_is_attested,
+)
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.judge import describe
@@ -31,6 +36,8 @@ class Summary:
         renewing: a request for the next certificate is waiting for the CA.
         can_undo: the previous certificate was kept.
         key_lost: its key is gone or is a different one, and the identity can no longer be used.
+        attestation: how its key proved itself for the certificate that is installed.
+        request_attested: the request includes what lets its key prove itself.
     """
 
     name: str
@@ -51,6 +58,8 @@ class Summary:
     renewing: bool = False
     can_undo: bool = False
     key_lost: bool = False
+    attestation: Attestation | None = None
+    request_attested: bool = False
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
@@ -80,7 +89,11 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
     if identity.problem is not None:
         return replace(known, state="ERROR", detail=identity.problem)
     try:
-        known = replace(known, request_subject=_request_subject(identity))
+        known = replace(
+            known,
+            request_subject=_request_subject(identity),
+            request_attested=request_is_attested(identity),
+        )
         certificate = kept_certificate(identity)
         if certificate is None:
             waits = known.request_subject is not None
@@ -103,6 +116,9 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         subject=facts.subject,
         issuer=facts.issuer,
         not_after=facts.not_after,
+        attestation=identity.attestation
+        if identity.attested_certificate == facts.fingerprint
+        else None,
     )
 
 

@@ -26,7 +26,7 @@ def counts(
     """
     from tpmconsole.tpm import keyfile
 
-    if ref is None or needs in ("source", "hierarchy", "lockout"):
+    if ref is None or needs in ("source", "hierarchy", "endorsement", "lockout"):
         return False
     handle = ref.handle
     if ref.pem is not None:

@@ -27,6 +27,7 @@ class Auth:
             password is tried anyway.
         parent: the parent's, if the parent is a persistent key.
         owner: the owner hierarchy's; for a key file below another hierarchy, that hierarchy's.
+        endorsement: the endorsement hierarchy's, which proves that a key is in this TPM.
         lockout: the lockout authorisation, which resets the lock-out and does nothing else.
         source: the passphrase of a file made elsewhere; the TPM never sees it.
         spend_last_attempt: send passwords even if a wrong one would lock the TPM.
@@ -39,6 +40,7 @@ class Auth:
     key: Password | None = field(default=None, repr=False)
     parent: Password | None = field(default=None, repr=False)
     owner: Password | None = field(default=None, repr=False)
+    endorsement: Password | None = field(default=None, repr=False)
     lockout: Password | None = field(default=None, repr=False)
     source: Password | None = field(default=None, repr=False)
     spend_last_attempt: bool = True
@@ -60,6 +62,7 @@ class Auth:
             "key": secret(self.key),
             "parent": secret(self.parent),
             "owner": secret(self.owner),
+            "endorsement": secret(self.endorsement),
             "spend_last_attempt": self.spend_last_attempt,
             "try_empty": self.try_empty,
         }
@@ -81,7 +84,7 @@ class Auth:
         Raises:
             ConsoleError: a password is too long.
         """
-        for one in (self.key, self.parent, self.owner):
+        for one in (self.key, self.parent, self.owner, self.endorsement):
             check_password(one)
 
 

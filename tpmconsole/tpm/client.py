@@ -18,6 +18,8 @@ from tpmconsole.tpm.auth import NO_AUTH, AttemptCost, Auth, secret
 from tpmconsole.tpm.model import (
     Algorithm,
     Connection,
+    Endorsement,
+    EndorsementCertificate,
     KeyCheck,
     KeyRef,
     PersistentKey,
@@ -348,6 +350,53 @@ class Tpm:
             scheme=scheme,
         )
         return signature
+
+    def endorsement(self, auth: Auth = NO_AUTH, *, prove: bool) -> Endorsement:
+        """The certificates that the TPM's maker left in it.
+
+        Args:
+            auth: the endorsement hierarchy's, where it has a password.
+            prove: make each endorsement key, and see whether it is the certificate's; that takes
+                long on a slow chip. Otherwise they are only read.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or refuses.
+        """
+        answer = self._ask(
+            "endorsement",
+            "rsa" if prove else "read",
+            "making the endorsement key" if prove else "reading the maker's certificates",
+            auth=auth.to_wire(),
+            prove=prove,
+        )
+        found = tuple(EndorsementCertificate(**one) for one in answer["certificates"])
+        return Endorsement(found, tuple(answer["chain"]))
+
+    def activate(
+        self, key: KeyRef, index: int, credential: bytes, secret: bytes, auth: Auth = NO_AUTH
+    ) -> bytes:
+        """Open what was sealed for a key and this TPM (TPM2_ActivateCredential).
+
+        Args:
+            key: the key itself, whose Name it was sealed for.
+            index: the NV index of the certificate of the endorsement key that it was sealed for.
+            credential: TPM2B_ID_OBJECT.
+            secret: TPM2B_ENCRYPTED_SECRET.
+            auth: the key's, its parent's, and the endorsement hierarchy's.
+
+        Raises:
+            ConsoleError: it was sealed for another key or TPM, or the TPM refuses.
+        """
+        opened: bytes = self._ask(
+            "activate",
+            "rsa",
+            "opening what was sealed for this TPM",
+            key=_access(key, auth),
+            index=index,
+            credential=credential,
+            secret=secret,
+        )
+        return opened
 
     def attempt_cost(self, needs: str, key: KeyRef | None = None) -> AttemptCost:
         """What a wrong password would cost, found without using up an attempt.

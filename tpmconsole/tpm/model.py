@@ -312,6 +312,35 @@ class KeyCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class EndorsementCertificate:
+    """A certificate by which a TPM's maker vouches for one of its endorsement keys.
+
+    Attributes:
+        index: the NV index that it is kept at.
+        der: the certificate.
+        problem: why it proves nothing for this TPM, a sentence; empty where it does, or where that
+            was not asked.
+    """
+
+    index: int
+    der: bytes
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsement:
+    """What the TPM's maker left in it.
+
+    Attributes:
+        certificates: of its endorsement keys; in the order of their indices.
+        chain: the maker's CAs, DER; empty where it left none.
+    """
+
+    certificates: tuple[EndorsementCertificate, ...]
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SoftwareKey:
     """A private key that exists outside any TPM.
 

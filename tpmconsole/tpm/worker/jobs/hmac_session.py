@@ -65,6 +65,8 @@ class Command:
         hides: whether to encrypt the answer's first parameter, or also the command's; an
             encrypted parameter must be a sized buffer (Part 1, 21.1).
         gives_handle: whether the answer begins with a handle.
+        more: the authorisations of further entities, as they are sent; those in the answer are
+            not checked.
     """
 
     code: int
@@ -72,6 +74,7 @@ class Command:
     parameters: bytearray
     hides: int = 0
     gives_handle: bool = False
+    more: bytes = b""
 
 
 class HmacSession:
@@ -141,7 +144,7 @@ class HmacSession:
             sha256(code + names + parameters).digest() + ours + self._nonce + attributes,
             "sha256",
         )
-        area = _LONG.pack(self.handle) + sized(ours) + attributes + sized(proof)
+        area = _LONG.pack(self.handle) + sized(ours) + attributes + sized(proof) + command.more
         handles = b"".join(_LONG.pack(one.handle) for one in command.entities)
         body = handles + _LONG.pack(len(area)) + area + parameters
         response = send(HEADER.pack(_SESSIONS, HEADER.size + len(body), command.code) + body)

@@ -94,9 +94,12 @@ def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
 
 @contextmanager
 def hierarchy_password(
-    esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None
+    esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None, needs: str = "hierarchy"
 ) -> Iterator[Any]:
     """Use a hierarchy with its password, and explain a refusal.
+
+    Args:
+        needs: what a refusal calls it, as in ``ConsoleError``.
 
     Yields:
         the commands, as from ``authorised``.
@@ -116,14 +119,14 @@ def hierarchy_password(
                 f"the TPM refused the password of its {name} hierarchy",
                 "check the password and try again",
                 response_code=int(error.rc),
-                needs="hierarchy",
+                needs=needs,
             ) from error
         raise KeyUnusableError(
             "needs-password",
             f"the TPM's {name} hierarchy has a password",
             f"give the {name} password",
             response_code=int(error.rc),
-            needs="hierarchy",
+            needs=needs,
         ) from error
 
 

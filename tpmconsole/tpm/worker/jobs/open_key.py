@@ -25,7 +25,7 @@ from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.model import KeyRef
 from tpmconsole.tpm.responses import Code, base, explain, refuses_password
-from tpmconsole.tpm.worker.jobs import dictionary_attack
+from tpmconsole.tpm.worker.jobs import dictionary_attack, salted
 from tpmconsole.tpm.worker.jobs.load_key import (
     loaded,
     persistent,
@@ -121,6 +121,26 @@ class LoadedKey:
         with self._authorised() as chip:
             done = chip.rsa_decrypt(self._handle, data, no_padding)
         return bytes(done).rjust(len(data), b"\0")
+
+    def activate(
+        self, endorsement: ESYS_TR, credential: bytes, secret: bytes, second: bytes
+    ) -> bytes:
+        """What a CA has sealed for this key and this TPM (TPM2_ActivateCredential).
+
+        The role of the key is ADMIN there: its password is enough, unless it was made with
+        adminWithPolicy (Part 1, 19.2.2).
+
+        Args:
+            endorsement: the endorsement key that it was sealed for.
+            credential, secret, second: as in ``SaltedCommands.activate_credential``.
+
+        Raises:
+            ConsoleError: it is not the key's password.
+            TSS2_Exception: the TPM refuses.
+        """
+        with self._authorised():
+            chip = salted.commands(self._esapi, self.password)
+            return chip.activate_credential(self._handle, endorsement, credential, secret, second)
 
     def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
         """The public key.

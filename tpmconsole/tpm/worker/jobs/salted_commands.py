@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 
 from tpm2_pytss import (
     ESAPI,
@@ -31,6 +32,7 @@ from tpmconsole.tpm.worker.jobs.hmac_session import (
 _EVICT_CONTROL, _CREATE_PRIMARY, _LOCK_RESET = 0x120, 0x131, 0x139
 _CREATE, _IMPORT, _LOAD, _RSA_DECRYPT, _SIGN = 0x153, 0x156, 0x157, 0x159, 0x15D
 _GET_RANDOM = 0x17B
+_ACTIVATE_CREDENTIAL, _POLICY_SECRET = 0x147, 0x151
 _HIERARCHIES = {
     ESYS_TR.OWNER: 0x40000001,
     ESYS_TR.NULL: 0x40000007,
@@ -136,6 +138,35 @@ class SaltedCommands:
         """TPM2_GetRandom (Part 3, 16.1), whose result is ignored."""
         self._run(_GET_RANDOM, [], b"\0\x08", hides=HIDES_ANSWER)
 
+    def policy_secret(self, hierarchy: ESYS_TR, policy: int) -> None:
+        """TPM2_PolicySecret (Part 3, 23.4): whoever has the policy session knows the password.
+
+        Args:
+            policy: the policy session's handle, which is its name as well.
+        """
+        session = Entity(policy, policy.to_bytes(4, "big"))
+        nothing = bytes(3 * 2 + 4)  # no nonce, no parameters, no reference; it does not expire
+        self._run(_POLICY_SECRET, [hierarchy, session], nothing)
+
+    def activate_credential(
+        self, key: ESYS_TR, endorsement: ESYS_TR, credential: bytes, secret: bytes, second: bytes
+    ) -> bytes:
+        """TPM2_ActivateCredential (Part 3, 12.5): what is sealed for this key and this TPM.
+
+        Args:
+            credential: TPM2B_ID_OBJECT.
+            secret: TPM2B_ENCRYPTED_SECRET.
+            second: the authorisation of the endorsement key, as it is sent.
+        """
+        _, answer = self._run(
+            _ACTIVATE_CREDENTIAL,
+            [key, endorsement],
+            credential + secret,
+            hides=HIDES_ANSWER,
+            more=second,
+        )
+        return unsized(answer)[0]
+
     def _made(self, code: int, above: ESYS_TR, parameters: bytes) -> ESYS_TR:
         """Run a command that loads an object; returns the TSS's number for it."""
         number, _ = self._run(code, [above], parameters, hides=HIDES_BOTH, gives_handle=True)
@@ -144,22 +175,25 @@ class SaltedCommands:
     def _run(
         self,
         code: int,
-        handles: list[ESYS_TR],
+        handles: Sequence[ESYS_TR | Entity],
         parameters: bytes | bytearray,
         *,
         hides: int = 0,
         gives_handle: bool = False,
+        more: bytes = b"",
     ) -> tuple[int, bytes]:
         if not isinstance(parameters, bytearray):
             parameters = bytearray(parameters)
         command = Command(
-            code, [self._entity(one) for one in handles], parameters, hides, gives_handle
+            code, [self._entity(one) for one in handles], parameters, hides, gives_handle, more
         )
         name_hash = int.from_bytes(command.entities[0].name[:2], "big") if handles else 0
         password = fitting(self._password, name_hash)
         return self._session.run(self._esapi.send, command, password)
 
-    def _entity(self, handle: ESYS_TR) -> Entity:
+    def _entity(self, handle: ESYS_TR | Entity) -> Entity:
+        if isinstance(handle, Entity):
+            return handle
         number = _HIERARCHIES.get(handle)
         if number is not None:
             return Entity(number, number.to_bytes(4, "big"))
