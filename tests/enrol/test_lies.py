@@ -218,7 +218,7 @@ def _request(chip: Chip, name: str) -> x509.CertificateSigningRequest:
 
 @pytest.mark.lies("an imported key", "the board itself, and CA")
 def test_an_imported_key(chip: Chip, imported: str, authority: Authority, seen: Seen) -> None:
-    with pytest.raises(ConsoleError, match="Key cannot prove itself"):
+    with pytest.raises(ConsoleError, match="Key cannot be attested"):
         attest_request(chip.board, imported)
     lie = replace(
         chip.attested("honest"),

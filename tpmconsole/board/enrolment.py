@@ -100,7 +100,7 @@ def _check_key(identity: Identity, area: PublicArea) -> None:
     else:
         return
     raise ConsoleError(
-        "Key cannot prove itself",
+        "Key cannot be attested",
         f"the key of '{identity.name}' is not one that a CA can be sure of: {why}",
         NextStep(Action.CREATE, text="make a new key in the TPM, and ask for that: {}"),
         ExitCode.REFUSED,

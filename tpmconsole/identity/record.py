@@ -51,7 +51,7 @@ class Record:
 
     @property
     def attestation(self) -> Attestation | None:
-        """How the key has proved itself; None where it has not, or not all of it is there."""
+        """The key's attestation; None if there is none, or the record of it is incomplete."""
         if self.attested is None or self.attested_endorsement is None:
             return None
         chip = printable(self.attested_chip or "")

@@ -193,7 +193,7 @@ class IdentityStore:
         Args:
             chain_pem: leaf first, then intermediates.
             trust_pem: the trust anchors; None keeps the present ones.
-            attested: how the key proved itself for it, and the certificate's fingerprint: it says
+            attested: the key's attestation for it, and the certificate's fingerprint: it says
                 nothing about another certificate.
 
         Raises:

@@ -36,8 +36,8 @@ class Summary:
         renewing: a request for the next certificate is waiting for the CA.
         can_undo: the previous certificate was kept.
         key_lost: its key is gone or is a different one, and the identity can no longer be used.
-        attestation: how its key proved itself for the certificate that is installed.
-        request_attested: the request includes what lets its key prove itself.
+        attestation: the key's attestation for the installed certificate.
+        request_attested: whether the request includes the key's attestation.
     """
 
     name: str

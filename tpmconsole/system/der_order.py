@@ -13,7 +13,7 @@ _DEPTH = 24
 
 
 def with_sorted_sets(data: bytes) -> bytes:
-    """The same with every SET sorted; as long as before, for nothing but the order changes.
+    """Sort every SET; the length stays the same, because only the order changes.
 
     Raises:
         ValueError: it is not DER.

@@ -316,10 +316,10 @@ class EndorsementCertificate:
     """A certificate by which a TPM's maker vouches for one of its endorsement keys.
 
     Attributes:
-        index: the NV index that it is kept at.
+        index: the NV index that holds it.
         der: the certificate.
-        problem: why it proves nothing for this TPM, a sentence; empty where it does, or where that
-            was not asked.
+        problem: why it proves nothing about this TPM, a sentence; empty if it does, or if that was
+            not checked.
     """
 
     index: int
@@ -333,7 +333,7 @@ class Endorsement:
 
     Attributes:
         certificates: of its endorsement keys; in the order of their indices.
-        chain: the maker's CAs, DER; empty where it left none.
+        chain: the maker's CAs, DER; may be empty.
     """
 
     certificates: tuple[EndorsementCertificate, ...]

@@ -227,7 +227,7 @@ class Simulator:
             self._launch(runtime, BUS, [programs[BUS], *bus_arguments(configuration)])
         if not swtpm:
             _end(runtime, SWTPM)
-            # One that is there already is what it is, with a maker or without.
+            # An existing TPM is left as it is, with a maker or without.
             made = not self.state.exists() and self.maker.make_chip(self.state)
             make_private_folder(self.state)
             arguments = swtpm_arguments(runtime.tpm, runtime.control)

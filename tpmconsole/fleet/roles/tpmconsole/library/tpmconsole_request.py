@@ -274,7 +274,7 @@ def chip_lines(chips: Iterable[str], subject: x509.Name, names: Iterable[x509.Ge
     """The inventory of one host's chip, as `tpmconsole attest check` reads it.
 
     Raises:
-        Refused: there is no chip, or what the inventory says is no SHA-256.
+        Refused: there is no chip, or an entry of the inventory is not a SHA-256.
     """
     prints = [one.strip().lower().replace(":", "") for one in chips]
     common = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
