@@ -1,4 +1,4 @@
-"""A certificate's names beside the sessions that are here: where a server is reached."""
+"""Compare a certificate's names with the addresses of the sessions on this board."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ CA = Ca.make("root")
 SPEC = RequestSpec("CN=gw", ("ip:127.0.0.1",), "both")
 HANDLE = 0x81000010
 ECC, RSA = "ecc256:null:aes128cfb", "rsa2048:null:aes128cfb"
-# Options of tpm2_createprimary, words for what it makes, and what our copy of a key file says.
+# Options of tpm2_createprimary, the name of the key it makes, and the mark in our copy of the file.
 PRIMARIES = {
     "tools-rsa": (("-C", "o"), "the RSA primary key of tpm2_createprimary", "rsa-counting"),
     "tools-ecc": (("-C", "o", "-G", "ecc"), "EC primary key of tpm2_createprimary", "ec-counting"),
@@ -78,7 +78,7 @@ def tool(board: Board, tmp_path: Path) -> Tool:
 
 
 def _serves(board: Board, folder: Path, name: str, auth: Auth = NO_AUTH) -> str:
-    """Request, certificate, and a session that a software client talks to; the engine."""
+    """Request a certificate and serve a software client with it; returns the engine."""
     request = x509.load_pem_x509_csr(make_request(board, name, SPEC, auth))
     pin = board.identities.get(name).pin
     assert pin is not None
@@ -129,7 +129,7 @@ def test_a_key_with_a_password_is_adopted_with_it_and_no_attempt_is_spent(
     board: Board, tool: Tool, tmp_path: Path
 ) -> None:
     path = tmp_path / key_below(tool, "key", "-C", "o", "-G", "ecc", password="pw")
-    # The parent comes first: no password helps as long as the key cannot be loaded.
+    # The parent is found first: no password helps while the key cannot be loaded.
     (key,) = list_keys(board, [path], prove=True).files
     assert "this TPM made it" in (key.reason or "")
     error = _refused(lambda: adopt_file(board, "gw", path))
@@ -190,7 +190,7 @@ def test_a_parent_that_is_gone_from_its_handle_is_made_again(
 def test_a_parent_with_a_password_costs_no_attempt(
     board: Board, tool: Tool, tmp_path: Path
 ) -> None:
-    """Each key at a handle that stores others is a parent perhaps; those that count are left."""
+    """Each storage key at a handle may be the parent; those that count attempts are not tried."""
     tool("tpm2_createprimary", "-C", "o", "-G", "ecc", "-p", "parent", "-c", "guarded.ctx")
     tool("tpm2_evictcontrol", "-C", "o", "-c", "guarded.ctx", "0x81000002")
     foreign = tmp_path / key_below(tool, "key", "-C", "n", "-G", "ecc384")
@@ -306,7 +306,7 @@ def test_what_helps_is_said_of_a_key_below_another_parent_alone() -> None:
 def test_a_made_key_and_one_of_another_tool_are_listed_side_by_side(
     board: Board, tool: Tool, tmp_path: Path
 ) -> None:
-    """One search for all of them, and each gets its own answer."""
+    """One search for all files, and each gets its own answer."""
     folder = tmp_path / "keys"
     folder.mkdir()
     for name, (options, _, _) in PRIMARIES.items():
@@ -330,7 +330,7 @@ def test_the_audit_record_names_where_an_adopted_key_is_from(
 
 
 def test_openssl_reads_past_our_mark(board: Board, tool: Tool, tmp_path: Path) -> None:
-    """RFC 7468, section 2: text before the block is passed over."""
+    """RFC 7468, section 2: text before the block is ignored."""
     options, _, mark = PRIMARIES["zeros-ecc"]
     identity = adopt_file(board, "gw", tmp_path / key_below(tool, "key", *options))
     pem = identity.folder / "key.pem"

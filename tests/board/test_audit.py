@@ -1,4 +1,4 @@
-"""The record of who did what."""
+"""The audit record: which user did what."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an installation writes: the verdicts may be minutes old by then."""
+"""What an import writes, even if the verdicts are minutes old by then."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_a_ca_that_was_trusted_meanwhile_stays_trusted(board: Board) -> None:
 
 
 def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> None:
-    """As OpenSSL does, which lets no other certificate vouch for any."""
+    """As in OpenSSL, which lets only CA certificates vouch for others."""
     device = leaf(ROOT)
     with pytest.raises(ConsoleError, match="is not a CA") as caught:
         new_anchors(board, "pump", ROOT.pem + device.pem)

@@ -14,7 +14,7 @@ from support.waiting import wait_until
 
 
 class PlainShell(Shell):
-    """The command line without the right of root to look into every folder."""
+    """The command line without root's right to read every folder."""
 
     def __call__(
         self, *arguments: str, text: str | None = None
@@ -35,7 +35,7 @@ class PlainShell(Shell):
 
 @contextmanager
 def closed(folder: Path) -> Iterator[None]:
-    """A folder that nobody may look into."""
+    """A folder that no user but root can read."""
     mode = folder.stat().st_mode & 0o777
     folder.chmod(0)
     try:

@@ -33,7 +33,7 @@ def test_the_kiosk_is_started_on_its_terminal_with_little_else_allowed() -> None
     assert "TTYPath=/dev/tty1" in unit
     assert "Environment=TERM=linux" in unit
     assert "Restart=always" in unit
-    # Hidden from itself, a session would be taken for ended.
+    # A session that cannot see its own process would count as ended.
     assert not [one for one in unit if one.startswith("ProtectProc=")]
     assert [one for one in unit if one.startswith("DeviceAllow=")] == ["DeviceAllow=/dev/tty1 rw"]
     assert "NAutoVTs=0" in wanted.files()[LOGIND]

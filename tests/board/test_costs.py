@@ -1,4 +1,4 @@
-"""What an import costs: each file of an identity is read and parsed once, counted and not timed."""
+"""The cost of an import: each file of an identity is read and parsed once (counted, not timed)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An identity is tied to the key that it was given: no command takes another in its place."""
+"""An identity is tied to its first key: no command accepts a different key in its place."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def _doctor(board: Board) -> Finding:
 
 
 def _session_of_a_chip(board: Board) -> str:
-    """A session that has ended, and could be a service."""
+    """A session that has ended, and that could be installed as a service."""
     identity = board.identities.get("gateway")
     credentials = Credentials(
         "gateway", board.source(identity), identity.certificate, identity.trust
@@ -174,7 +174,7 @@ async def test_an_exchanged_key_is_refused_everywhere(
         await technician.sees(f"was {was[:16]}")
         await technician.sees("x: forget it; then n: a new key")
         assert "Request" not in technician.screen().splitlines()[-1]
-    # A new key is the way out, and takes nothing of the old one.
+    # A new key is the remedy, and inherits nothing from the old one.
     assert renew(board, "gateway", new_name="gateway-2")
 
 
@@ -228,7 +228,7 @@ def test_a_key_keeps_its_pin_when_it_is_moved_and_when_a_request_is_made(board: 
 def test_the_same_public_key_with_other_attributes_is_another_key(
     board: Board, stolen: Path
 ) -> None:
-    """Such as an imported key, imported once more so that no wrong password counts."""
+    """For example an imported key, imported again so that wrong passwords do not count."""
     found = software_key(stolen)
     create_key(board, "gateway", found, Auth(b"secret"), HANDLE)
     open_one = board.tpm.import_key(software_key(stolen).pkcs8, found.algorithm)

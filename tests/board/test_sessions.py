@@ -1,4 +1,4 @@
-"""What a board makes sure of before a session starts, or starts again."""
+"""What a board checks before a session starts or restarts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands, quickly."""
+"""Run commands without starting Python for each."""
 
 from __future__ import annotations
 

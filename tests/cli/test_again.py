@@ -1,4 +1,4 @@
-"""Commands that a fleet's tool runs again and again: the second time nothing changes."""
+"""Commands that a fleet's tool repeats: the second time nothing changes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_what_is_there_already_is_not_made_again(gateway: Shell, state: Path) ->
 
     again = gateway.simulate("create", "gateway", "--if-missing", "--algorithm", "ec-p256")
     assert (again["changed"], again["identity"]) == (False, "gateway")
-    # The same names in another order and writing are the same request.
+    # The same names in a different order and notation are the same request.
     names = ("--san", "dns:localhost", "--san", "ip:127.0.0.1")
     again = gateway.simulate(
         *("request", "gateway", "--if-missing", "--subject", "CN=gateway,O=Example", *names),
@@ -63,7 +63,7 @@ def test_another_request_is_made_and_another_key_is_refused(gateway: Shell, stat
 
 
 def _trust_another(shell: Shell, session: str) -> None:
-    """It is told that the session does not, and what would make it."""
+    """Trust another CA: the answer names the session that lacks it, and how to reload it."""
     file = shell.state / "other.pem"
     file.write_bytes(ca("Other").pem)
     told = shell.simulate("trust", "gateway", "--add", str(file), "--yes")

@@ -193,7 +193,7 @@ def test_a_board_whose_chip_has_no_certificates(quick: Shell) -> None:
     quick.simulate("create", "gateway")
     error = quick.refuse(4, "--simulate", "request", "gateway", *SUBJECT, "--attest")
     assert error["title"] == "No endorsement certificate"
-    # The plain request was made all the same: that is what can be done.
+    # The plain request was made anyway: that much is possible.
     assert (quick.state / "identities" / "gateway" / "request.pem").exists()
 
 

@@ -25,7 +25,7 @@ OPTIONS = {
     "key": "--password-file",
     "parent": "--parent-password-file",
     "owner": "--owner-password-file",
-    # Of a key file below another hierarchy it is that hierarchy's.
+    # For a key file below another hierarchy it is that hierarchy's.
     "endorsement": "--owner-password-file",
 }
 # Other passwords that a TPM may require for a command: each has its own name as password.
@@ -65,7 +65,7 @@ def _adopt(shell: Shell, above: str, password: str) -> None:
         )
     else:
         parent, given = "parent.ctx", ""
-        # The primary key that a key file means by a hierarchy (TCG's EC storage template).
+        # The primary key that a hierarchy in a key file refers to (TCG's EC storage template).
         made = (f"-C {above} -G ecc256:null:aes128cfb -a {STORAGE}|noda|restricted|decrypt",)
     secret = f"-p {password}" if password else ""
     _tools(
@@ -100,7 +100,7 @@ def test_every_command_takes_what_the_tpm_asks_for(
         _lock(shell, "owner", "endorsement", "lockout")
 
     def run(*command: str, but: str = "") -> str:
-        """A command with everything that is asked for but one, which it never needs."""
+        """A command with every password except one that it never needs."""
         needed = [one for one in asked if one != but]
         files = {one: "-" if stdin else str(shell.state / one) for one in needed}
         given = [word for one in needed for word in (OPTIONS[one], files[one])]
@@ -145,7 +145,7 @@ def test_the_lockout_password_gives_the_tries_back(shell: Shell, stdin: bool) ->
     _lock(shell, "lockout")
     wrong = ("--prove", "--password-file", str(shell.state / "wrong"))
     assert shell("--simulate", "keys", key, *wrong).returncode == 1
-    # Without it nothing is sent: a wrong lockout password is refused for a long time.
+    # Without it nothing is sent: after a wrong lockout password any is refused for a long time.
     missing = shell.refuse(4, *reset)
     assert "--password-file FILE gives it" in missing["remedy"]
     file = "-" if stdin else str(shell.state / "lockout")

@@ -80,7 +80,7 @@ def test_a_request_signed_in_the_tpm_to_an_installed_certificate(
     assert lines[3]["trust"] == anchor["fingerprint"]
 
 
-# tpm2-openssl makes restricted keys of this kind, which sign nothing that comes from outside.
+# tpm2-openssl makes such restricted keys, which do not sign data from outside the TPM.
 _MAKE_PSS_KEY = """
 import sys
 from tpm2_pytss import ESAPI, TPM2_ALG, TPM2B_PUBLIC

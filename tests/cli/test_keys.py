@@ -1,4 +1,4 @@
-"""The commands about keys: importing, proving, owner passwords, lock-out."""
+"""The commands about keys: import, check, owner passwords, lock-out."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ def test_many_keys_whose_files_say_that_they_have_no_password_cost_no_attempt(
     assert [one["usable"] for one in answer["files"]] == [None] * 4
     assert all("may have a password" in one["reason"] for one in answer["files"])
     assert bench.used == 0
-    # Named all at once, they are many as well.
+    # Files named together on one command line count as many, too.
     bench("keys", *(str(folder / f"{name}.pem") for name in "abcd"), "--prove", "--last-try")
     assert bench.used == 0
 
@@ -62,7 +62,7 @@ def test_a_key_without_a_password_whose_file_says_that_it_has_one(bench: Bench) 
     code, answer = bench("keys", str(file), "--prove", "--no-password")
     (found,) = answer["files"]
     assert (code, found["usable"], bench.used) == (0, True, 0)
-    # An empty file is a mistake, but no way round it leads back to it.
+    # An empty file is a mistake, and no remedy leads back to it.
     empty = bench.shell.state / "empty"
     write_password(empty, "\n")
     code, answer = bench("keys", str(file), "--prove", "--password-file", str(empty))

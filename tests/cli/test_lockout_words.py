@@ -1,4 +1,4 @@
-"""What is said of the lock-out: why tries count, that it is off, and times in hours."""
+"""Texts about the lock-out: why attempts count, that it is off, and times in hours."""
 
 from __future__ import annotations
 

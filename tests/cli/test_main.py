@@ -1,4 +1,4 @@
-"""Every command as a script calls it: exit codes, words, JSON, and nothing half made."""
+"""Every command as a script calls it: exit codes, texts, JSON, and nothing left half done."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""README's "First certificate", command by command, with a CA of openssl."""
+"""README's "First certificate", command by command, with a CA made by openssl."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from support.shell import Shell
 from support.waiting import assert_nothing_left
 
 README = Path(__file__).parents[2] / "README.md"
-# What a test cannot do as it is written: a port that may be taken, a unit in /etc.
+# Parts that a test cannot run as written: a port that may be in use, a unit in /etc.
 INSTEAD = {"0.0.0.0:8443": ("127.0.0.1:0",), "install": ("install", "--dry-run")}
 
 
@@ -28,7 +28,7 @@ def test_the_six_commands_lead_to_a_running_server(state: Path, tmp_path: Path) 
     shell, authority = Shell(state), Authority(tmp_path / "ca")
     (tmp_path / "ca.pem").write_bytes(authority.root.read_bytes())
 
-    # The simulated TPM, named as a board's own: a service cannot use one that is simulated.
+    # The simulated TPM by its TCTI, as on a board: a service cannot use --simulate.
     shell("simulator", "start")
     bus = json.loads(shell("simulator", "status", "--json").stdout)
     variables = {"DBUS_SESSION_BUS_ADDRESS": bus["bus"], "TPMCONSOLE_TCTI": bus["tcti"]}

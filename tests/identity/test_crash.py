@@ -1,4 +1,4 @@
-"""Identities and power cuts: killed at every step, and a disk without room."""
+"""Identities and power cuts: a kill at every step, and a full disk."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _STEPS = ("fsync", "rename", "replace", "unlink", "mkdir", "write")
 
 @pytest.fixture
 def quick_disk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Syncing is counted as a step, and waits for no disk: these tests do it a thousand times."""
+    """Count a sync as a step without waiting for the disk: these tests do it a thousand times."""
     monkeypatch.setattr(os, "fsync", lambda _: None)
 
 

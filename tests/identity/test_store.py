@@ -1,4 +1,4 @@
-"""Identities on the disk: names, what is kept, and what a crash, a race and a full disk leave."""
+"""Identities on disk: names, files, and the state after a crash, a race or a full disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far an identity is, on one line: from what is on the disk, and nothing else."""
+"""The progress of an identity on one line, read only from the disk."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from tpmconsole.system.disks import Disks, Mount, disks_in_time, removable_disks
 
 
 class System:
-    """A sysfs with the folders and links that the kernel makes."""
+    """A sysfs with the same folders and links as the kernel's."""
 
     def __init__(self, folder: Path) -> None:
         self.sys = folder / "sys"

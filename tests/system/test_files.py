@@ -1,4 +1,4 @@
-"""Files as they are written and cleaned up, on a real file system."""
+"""Write and clean up files on a real file system."""
 
 from __future__ import annotations
 

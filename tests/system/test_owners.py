@@ -1,4 +1,4 @@
-"""Root does nothing by a file that another user could have written."""
+"""Root ignores files that another user could have written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Programs that are asked something, and may hang with the TPM."""
+"""Programs that we run and that may hang with the TPM."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tpmconsole.system.processes import (
 
 
 def test_a_program_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Inside a driver that hangs, SIGKILL does nothing before the driver comes back.
+    # Inside a driver that hangs, SIGKILL has no effect before the driver returns.
     monkeypatch.setattr(subprocess.Popen, "kill", lambda _: None)
     program = ["/bin/sleep", "3.14"]
     with pytest.raises(subprocess.TimeoutExpired):

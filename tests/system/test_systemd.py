@@ -1,4 +1,4 @@
-"""Units of systemd: their text is right by systemd's own word, and installing one is careful."""
+"""systemd units: systemd itself accepts their text, and installing one is careful."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tpmconsole.tpm.model import Connection, KeyRef
 
 @pytest.fixture
 def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A system of the test's own, and systemd's programs that only tell how they were called."""
+    """A root folder for the test, with systemd programs that only print their arguments."""
     monkeypatch.setattr(systemd, "UNITS", tmp_path / "system")
     monkeypatch.setattr(systemd, "USERS", tmp_path / "sysusers.d")
     for name in ("systemctl", "systemd-sysusers"):
@@ -97,7 +97,7 @@ def test_systemd_finds_nothing_wrong(tmp_path: Path, unit: Unit) -> None:
 
 
 def test_root_writes_where_the_session_may_not() -> None:
-    """What runs as root ("+") is on its own ground, at the start and at each reload."""
+    """Commands that run as root ("+") use only root's files, at the start and at each reload."""
     unit = session_unit(8443, "bridge", "device:/dev/tpmrm0")
     by_root = [value for _, value in unit.service if value.startswith("+")]
     assert len(by_root) == 2 * 3 + 1

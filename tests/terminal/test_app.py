@@ -1,4 +1,4 @@
-"""A whole app on a pseudo-terminal: what it sends, and what it survives on the screen."""
+"""A whole app on a pseudo-terminal: the bytes it sends, and what it must survive."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def shared() -> Iterator[Pty]:
 
 @pytest.fixture
 def serial(shared: Pty) -> Pty:
-    """The shared app as it was at its start."""
+    """The shared app, back in its initial state."""
     assert not shared.ended(), "an earlier test has ended the app"
     shared.step(b"\x12", "sample  ready")
     return shared
@@ -41,7 +41,7 @@ def own() -> Iterator[Pty]:
 
 
 def test_bytes_of_each_step(own: Pty) -> None:
-    """The budgets of a serial line, on an app with what the console is made of."""
+    """The budgets of a serial line, on an app made of the console's parts."""
     assert len(own.output) <= 3000
     assert not any(query in own.output for query in QUERIES)
     assert len(own.step(b"\x1b[B", "key down")) <= 200
@@ -241,7 +241,7 @@ def test_terminals_without_a_screen_are_told_how_to_get_one(term: str | None) ->
 
 
 def test_a_reader_that_stops_and_comes_back(serial: Pty) -> None:
-    """Keys held while nobody reads: what comes later is bounded, and ends with the newest."""
+    """Keys held while no one reads: the output is bounded and ends with the newest."""
     for _ in range(60):
         serial.send(b"u")
         time.sleep(0.005)
@@ -251,7 +251,7 @@ def test_a_reader_that_stops_and_comes_back(serial: Pty) -> None:
 
 
 def test_random_keys_and_bytes(own: Pty) -> None:
-    """What it must not do is end, or stop painting; `test_random_bytes` goes through more."""
+    """It must neither exit nor stop painting; `test_random_bytes` tries more."""
     chance = random.Random(7)
     known = [b"\x1b[A", b"\x1b[B", b"\x1b[6~", b"1", b"2", b"m", b"\x1b", b"i", b"\t", b"\r", b"u"]
     forbidden = bytes(set(b"qckz\x1a"))

@@ -34,7 +34,7 @@ PAGES = {
     b"5": "self-test",
     b"6": "Enter starts it",
 }
-# A way from the first page back to it that takes each of the thirty switches once.
+# A path from the first page back to it that takes each of the thirty page changes once.
 EVERY_SWITCH = b"1213141516232425263435364546561"
 ESCAPE, DOWN, CONTROL_L = b"\x1b", b"\x1b[B", b"\x0c"
 IDLE_S = 10.0
@@ -42,7 +42,7 @@ UPDATE_SECONDS = 4
 
 
 def start(state: Path, **environment: str) -> Pty:
-    """The console on a simulated TPM, painted and with the TPM's facts."""
+    """The console on a simulated TPM, painted with the TPM's state."""
     terminal = Pty(
         [
             *(sys.executable, "-m", "tpmconsole", "--simulate", "--state", str(state)),
@@ -57,7 +57,7 @@ def start(state: Path, **environment: str) -> Pty:
 
 
 def go_on(pid: int) -> None:
-    """Let a stopped process run again, where leaving has not ended it."""
+    """Let a stopped process continue if quitting has not ended it."""
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, signal.SIGCONT)
 
@@ -88,7 +88,7 @@ def terminal(furnished: Path) -> Iterator[Pty]:
 
 
 def to_first_page(terminal: Pty) -> None:
-    """Leave what is open and go to the Overview."""
+    """Close what is open and go to the Overview."""
     terminal.step(ESCAPE)
     # On a busy machine both may be read at once, and are Alt-1: then it is pressed again.
     for seconds in (3.0, 3.0, 10.0):
@@ -153,7 +153,7 @@ def test_every_dialog_opens_for_little_and_closes_by_escape(
     console: Pty, page: bytes, key: bytes, text: str
 ) -> None:
     console.step(page, PAGES[page])
-    # The page's last word may still be on its way, and would count as the dialog's.
+    # The page's last bytes may still be on their way, and would count as the dialog's.
     console.settle(0.3)
     assert len(console.step(key, text)) <= DIALOG
     assert len(console.step(ESCAPE, lambda: text not in console.text)) <= SWITCH
@@ -185,7 +185,7 @@ def test_nothing_is_written_while_nothing_changes(console: Pty) -> None:
 
 
 def test_a_session_update_costs_little(console: Pty, furnished: Path) -> None:
-    """Every figure changes: the client shakes hands for each of its messages."""
+    """Every figure changes: the client makes a handshake for each of its messages."""
     board = Board(Settings(state=furnished, simulate=True))
     port = int(board.sessions.list()[0].address.rpartition(":")[2])
     spec = SessionSpec(
@@ -193,7 +193,7 @@ def test_a_session_update_costs_little(console: Pty, furnished: Path) -> None:
     )
     client = start_session(board, spec).id
     try:
-        # The Overview names it, too: its row on this page is what the cursor moves to.
+        # The Overview names it too, but the cursor moves to its row on this page.
         console.step(b"4", lambda: PAGES[b"4"] in console.text and client in console.text)
         console.settle(0.3)
         before = len(console.output)
@@ -203,7 +203,7 @@ def test_a_session_update_costs_little(console: Pty, furnished: Path) -> None:
         assert len(console.output) - before <= CURSOR
         console.until("reconnects")  # its facts follow when the cursor rests
         console.settle()
-        # One update a second at most: so many, and the one that was under way.
+        # At most one update per second, plus the one that was already under way.
         start, end = len(console.output), time.monotonic() + UPDATE_SECONDS
         while time.monotonic() < end:
             console.pump(0.05)
@@ -307,7 +307,7 @@ NOISE = [b"\xff", b"\x80\x81", b"\x11", b"\x13", b"\0", b"\x1b[?1;2c", b"\x1b[0n
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_a_thousand_keys_and_noise_at_random(state: Path, seed: int) -> None:
-    """No key but those that leave may end it; what is seen is what a repaint paints."""
+    """Only the keys for quitting may end it; the screen is the same after a repaint."""
     chance = random.Random(seed)
     terminal = start(state, HOME=str(state))
     try:

@@ -1,4 +1,4 @@
-"""What the encoder sends, byte by byte; and that a VT220 knows all of it."""
+"""What the encoder sends, byte by byte; a VT220 knows all of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tpmconsole.ui.terminal.output.style import REVERSE, SERIAL_FLAGS
 
 COLUMNS, ROWS = 40, 12
 
-# Cursor moves, erasing, regions, looks, reverse index; and CR, LF, BS.
+# Cursor moves, erasing, regions, styles, reverse index; and CR, LF, BS.
 VT220 = re.compile(
     r"(?:[ -~]|[\r\n\b]|\x1bM|\x1b\[(?:\d*[ABCDHJKX]|\d*;\d+[Hr]|r|[0-9;]*m))*", re.DOTALL
 )
@@ -33,7 +33,7 @@ class Line:
         self.paint("")
 
     def paint(self, frame: str) -> str:
-        """What is sent for a frame; the terminal has to show the frame then."""
+        """The bytes sent for a frame; the terminal must then show the frame."""
         self.painter.feed(frame)
         sent = self.encoder.encode(self.grid)
         self.stream.feed(sent)
@@ -66,15 +66,15 @@ def test_the_same_again_sends_nothing(line: Line) -> None:
         (["abc"], "abc"),
         (["\x1b[2;1Habc"], "\r\nabc"),
         (["\x1b[5;30Hx"], "\x1b[5;30Hx"),
-        # A gap is printed again where that is shorter than a move.
+        # A gap is printed again if that is shorter than a move.
         (["\x1b[1;1Habcd", "\x1b[1;1HXbcY"], "\rXbcY"),
         (["\x1b[1;1Hab" + "-" * 20 + "d", "\x1b[1;1HXb" + "-" * 20 + "Y"], "\rX\x1b[21CY"),
-        # One change of look for a blank and the word after it; none to go back at the end.
+        # One change of style for a space and the word after it; no change back at the end.
         (["a\x1b[1m bc\x1b[0m"], "a \x1b[1mbc"),
         # Invisible colours of spaces are not sent.
         (["\x1b[31m   \x1b[0m"], ""),
         (["\x1b[41m \x1b[0m"], "\x1b[41m "),
-        # From one look to another: what changes, or all of it, whichever is shorter.
+        # From one style to another: the difference or the whole style, whichever is shorter.
         (["\x1b[1;31mab\x1b[0m\x1b[32mc"], "\x1b[1;31mab\x1b[;32mc"),
         (["\x1b[31mab\x1b[0m\x1b[32mc"], "\x1b[31mab\x1b[32mc"),
     ],
@@ -126,7 +126,7 @@ def test_a_limit_stops_after_a_row_and_goes_on_there(line: Line) -> None:
     first = line.encoder.encode(line.grid, 40)
     assert "abc2" in first
     assert "abc3" not in first
-    # What changed above meanwhile waits for its turn.
+    # What changed above in the meantime waits for its turn.
     line.painter.feed("\x1b[1;1HXYZ")
     second = line.encoder.encode(line.grid, 40)
     assert "abc3" in second
@@ -185,7 +185,7 @@ def test_resizing(steps: list[tuple[int, int, str]]) -> None:
 
 
 def test_what_content_says_to_a_terminal_stays_unsaid(line: Line) -> None:
-    """As in a certificate whose subject was made to do this."""
+    """As in a certificate whose subject was crafted for an attack."""
     evil = "\x1b[2J\x1b]0;pwned\x07\x1b]52;c;cm0gLXJm\x07\x1bc\x1b[?1049l\x1bP$q\x1b\\\x07\u202ex"
     sent = line.paint("\x1b[1;1Hsafe " + evil)
     assert sent == "safe cx"

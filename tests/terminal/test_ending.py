@@ -1,4 +1,4 @@
-"""How a full-screen program ends: by signals, hang-ups and crashes, with the terminal restored."""
+"""How a full-screen program ends by signals, hang-ups and crashes, and restores the terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEAVE = b"\x1b[?1049l"
 
 
 def assert_restored(terminal: Pty) -> None:
-    """The terminal is as it was before."""
+    """The terminal is restored."""
     assert terminal.settings() == terminal.before
     assert LEAVE in terminal.output
 
@@ -57,7 +57,7 @@ def test_the_line_hangs_up() -> None:
 
 
 def test_the_line_hangs_up_and_nobody_is_told(tmp_path: Path) -> None:
-    """SIGHUP ignored, as under nohup: the end of the input says it too, and nothing spins."""
+    """With SIGHUP ignored, as under nohup, the end of the input also ends it; nothing spins."""
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         with sample("--line", "serial") as terminal:

@@ -1,4 +1,4 @@
-"""The bytes sent, applied to a terminal, give the screen that was wanted, after each step."""
+"""After each step, a terminal that receives the bytes shows the intended screen."""
 
 from __future__ import annotations
 

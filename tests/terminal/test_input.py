@@ -14,7 +14,7 @@ PEM = b"-----BEGIN CERTIFICATE-----\r" + b"MIIBqDCCAU6gAwIBAgIUQ12q\r" * 8 + b"-
 
 
 def tokens(*reads: bytes, hold: float = 0.0) -> list[Token]:
-    """What the decoder makes of some reads, and of silence after them."""
+    """What the decoder returns for some reads, followed by silence."""
     decoder = InputDecoder(Delays(hold=hold))
     found = [token for read in reads for token in decoder.feed(read)]
     while decoder.wait is not None:
@@ -156,7 +156,7 @@ def test_how_long_to_wait() -> None:
     assert decoder.wait is None
 
 
-# What makes a decoder stumble; plain random bytes seldom do.
+# Bytes that confuse decoders; plain random bytes seldom do.
 stumbling_blocks = (
     *(b"\x1b", b"\x1b[", b"\x1bO", b"\x1b]", b"\x1bP", b"\x1b\\", b"\x1b[200~", b"\x1b[201~"),
     *(b";", b"1", b"$", b"y", b"M", b"m", b"<", b"~", b"[[", b"\r", b"\x07", b"\x9b", b"\xe2"),

@@ -1,4 +1,4 @@
-"""The kiosk on a serial line: what its tour costs, and that it is silent while nobody is there."""
+"""The kiosk on a serial line: the cost of its tour, and silence while no one uses it."""
 
 from __future__ import annotations
 

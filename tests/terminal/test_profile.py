@@ -1,4 +1,4 @@
-"""What kind of line it is, and what Textual is told about it."""
+"""Detect the kind of line, and configure Textual for it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def judged(
     mouse: bool = False,
     **environment: str,
 ) -> LineProfile:
-    """The profile, for xterm unless told otherwise."""
+    """The profile; for xterm by default."""
     return detect(line, {"TERM": "xterm", **environment}, tty, speed, encoding, mouse=mouse)
 
 

@@ -1,4 +1,4 @@
-"""The whole walk by keyboard on a serial line of 80x24, with a CA made by openssl."""
+"""Provisioning from start to end by keyboard on a serial line, 80x24, with a CA made by openssl."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def authority(tmp_path: Path) -> Authority:
 
 
 def _type(terminal: Pty, text: str) -> None:
-    """As fast as a person: many characters at once would count as pasted."""
+    """Type as fast as a person: many characters at once would count as a paste."""
     for letter in text:
         terminal.send(letter.encode())
         terminal.pump(0.02)
@@ -73,7 +73,7 @@ def test_from_a_new_key_to_a_certificate_with_the_power_cut_between(
 
 
 def _press(terminal: Pty, keys: bytes, then: Callable[[], bool] | str) -> None:
-    """Type, and read until it has had its effect."""
+    """Type, and read until the effect shows."""
     terminal.send(keys)
     terminal.until(then)
 
@@ -123,7 +123,7 @@ def _open(terminal: Pty, name: str, then: str) -> None:
 
 
 def _paste_root(terminal: Pty, authority: Authority) -> None:
-    """Paste the CA without brackets, as most terminal programs do: letters, and ends of lines."""
+    """Paste the CA as most terminal programs do, without brackets: just letters and line ends."""
     assert len(terminal.step(b"t", "The CA to trust")) <= DIALOG
     _press(terminal, b"p", "Paste it now")
     terminal.send(authority.root.read_bytes().replace(b"\n", b"\r"))

@@ -31,7 +31,7 @@ from tpmconsole.ui.terminal.profile import LineProfile, prepare_environment
 
 
 class Recorder(HeadlessDriver):
-    """Keeps what Textual writes."""
+    """Records what Textual writes."""
 
     written: list[str]
 
@@ -44,14 +44,14 @@ class Recorder(HeadlessDriver):
 
 
 class Words(App[None]):
-    """An app to look into."""
+    """An app to inspect."""
 
     def compose(self) -> ComposeResult:
         yield Static("some [b]bold[/b] words")
 
 
 def test_pinned() -> None:
-    """Everything here was looked up in this release."""
+    """Everything here was checked against this release."""
     pins = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert f"textual=={version('textual')}" in pins
 
@@ -160,7 +160,7 @@ async def test_callbacks_follow_messages() -> None:
 
 
 def test_letters_go_to_the_focused_widget_and_bindings_to_the_app() -> None:
-    """The reason for `InOrder`: if this is no longer so, it may go."""
+    """The reason for `InOrder`: if this changes, remove `InOrder`."""
     assert "_forward_event(event)" in inspect.getsource(App.on_event)
     assert "_check_bindings" in inspect.getsource(App._on_key)
 

@@ -45,7 +45,7 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 class Busy:
-    """A line that says how many bytes it still has to carry."""
+    """A line that reports how many bytes it has not sent yet."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.bytes = 0

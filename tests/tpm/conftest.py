@@ -16,7 +16,7 @@ from tpmconsole.tpm.simulator import Simulator
 def shared_tpm(
     shared_simulator: Simulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Tpm]:
-    """One client of the shared simulator for all tests that leave both as they found them."""
+    """One client of the shared simulator, for all tests that change neither."""
     tpm = Tpm(shared_simulator.ensure, tmp_path_factory.mktemp("log") / "tpmconsole.log")
     yield tpm
     tpm.close()
@@ -30,7 +30,7 @@ def made(shared_tpm: Tpm) -> dict[Algorithm, bytes]:
 
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[Callable[..., Tpm]]:
-    """Makes clients that log to ``tmp_path / "log"`` and are closed at the end."""
+    """Make clients that log to ``tmp_path / "log"``; they are closed at the end."""
     made: list[Tpm] = []
 
     def make(connect: Callable[[], Connection], **deadlines: float) -> Tpm:

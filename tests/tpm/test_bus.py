@@ -43,7 +43,7 @@ OPENSSL = ("/usr/bin/openssl", "genpkey", "-algorithm", "EC")
 
 
 class Between:
-    """Something on the bus that keeps all it sees."""
+    """A device on the bus that records everything."""
 
     def __init__(self, swtpm: SwtpmAlone) -> None:
         self.seen = b""
@@ -68,7 +68,7 @@ def between(alone: SwtpmAlone) -> Iterator[Between]:
 
 @pytest.fixture
 def tpm(between: Between, client: Callable[..., Tpm]) -> Tpm:
-    """A client whose every command is read."""
+    """A client whose commands are all recorded."""
     return client(between.connection)
 
 
@@ -118,7 +118,7 @@ def test_no_password_of_a_hierarchy_crosses_the_bus(
     assert tpm.check_key(KeyRef(pem), auth).usable
     tpm.import_key(Secret(pkcs8), Algorithm.EC_P256, auth)
     tpm.persist(pem, HANDLE, auth)
-    # Without the owner's password the storage key cannot be made: its session is salted otherwise.
+    # Without the owner's password the storage key cannot be made, so another key salts the session.
     tpm.sign(KeyRef(handle=HANDLE), DIGEST, "sha256", "ecdsa", Auth(KEY))
     tpm.evict(HANDLE, Auth(owner=OWNER))
     tpm.reset_lockout(LOCKOUT)
@@ -163,7 +163,7 @@ def test_the_tss_uses_a_key_with_the_same_password(tpm: Tpm, alone: SwtpmAlone) 
 
 
 class Impostor:
-    """Answers TPM2_CreatePrimary with a key that it has, and passes on all the rest."""
+    """Answers TPM2_CreatePrimary with a key of its own, and forwards everything else."""
 
     def __init__(self, own: Path) -> None:
         self._own = own
@@ -269,7 +269,7 @@ def test_an_answer_that_was_changed_is_none(tpm: Tpm, between: Between) -> None:
         tpm.sign(KeyRef(pem), DIGEST, "sha256", "ecdsa", Auth(KEY))
     assert caught.value.exit_code is ExitCode.NO_TPM
     between.proxy.spoil(between.read)
-    # The session is a new one: the right password is not taken for a wrong one.
+    # The session is new, so the right password does not count as a wrong one.
     assert answer(tpm, pem, KEY) == "yes"
     assert tries(tpm) == 0
 
@@ -288,7 +288,7 @@ def test_a_session_is_salted_by_an_rsa_key_too(alone: SwtpmAlone) -> None:
     assert sessions_open(alone) == 0
 
 
-# What it costs, and what is left
+# Its cost, and what is left afterwards
 
 
 @pytest.mark.parametrize("password", [None, KEY])

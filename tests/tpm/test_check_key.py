@@ -1,4 +1,4 @@
-"""Whether a key can be used on this TPM: each answer there is, and what asking costs."""
+"""Whether this TPM can use a key: each possible answer, and what the check costs."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_tampered_key_file_is_refused(shared_tpm: Tpm, made: dict[Algorithm, b
     flipped = bytes([key.private[-1] ^ 1])
     private = replace(key, private=key.private[:-1] + flipped)
     short = replace(key, private=key.private[:-4])
-    # Another key's public half, a valid one.
+    # The valid public half of another key.
     public = replace(key, public=keyfile.parse(shared_tpm.create(Algorithm.EC_P256)).public)
     for broken in (private, short, public):
         assert answer(shared_tpm, broken.to_pem()) == "not-this-tpm"
@@ -70,7 +70,7 @@ def test_passwords_wrong_missing_right_and_locked_out(
         assert answer(tpm, pem, b"right") == "yes"
     assert answer(tpm, uncounted, b"wrong") == "wrong-password"
     assert tries(tpm) == 0
-    # The empty password on purpose, then a wrong one; two of three tries.
+    # An empty password on purpose, then a wrong one: two of three attempts.
     assert answer(tpm, counted, b"") == "needs-password"
     assert answer(tpm, counted, b"wrong") == "wrong-password"
     assert tries(tpm) == 2
@@ -160,7 +160,7 @@ def _foreign_key(tpm: Tpm, change: Callable[[Any], None]) -> bytes:
             return TSSPrivKey.create(esapi, template.publicArea).to_pem()
 
 
-# Sparing tries, leaving nothing behind
+# Saving attempts, leaving nothing loaded
 
 
 def test_two_hundred_rounds_leave_nothing_behind(
@@ -187,7 +187,7 @@ def test_two_hundred_rounds_leave_nothing_behind(
     assert _held(worker) == before
     health = tpm.health()
     assert (health.transient.used, health.persistent.used) == (0, 0)
-    # The one session that passwords are used in, until the worker rests or ends.
+    # The session for passwords, which stays open until the worker rests or ends.
     assert _sessions(alone) == 1
     tpm.close()
     assert _sessions(alone) == 0
@@ -200,6 +200,6 @@ def _sessions(swtpm: SwtpmAlone) -> int:
 
 
 def _held(worker: int) -> tuple[int, ...]:
-    """File descriptors and children, ours and the worker's."""
+    """The file descriptors and children of this process and the worker."""
     ours, its = psutil.Process(), psutil.Process(worker)
     return ours.num_fds(), its.num_fds(), len(ours.children(recursive=True)), len(its.children())

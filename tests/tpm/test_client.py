@@ -1,4 +1,4 @@
-"""The worker process: asked, missed, killed, replaced."""
+"""The worker process: jobs, missed deadlines, kills and replacements."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def beginning(tpm: Tpm) -> threading.Event:
 
 
 class Call(threading.Thread):
-    """A question asked from a thread of its own."""
+    """A job sent from a thread of its own."""
 
     def __init__(self, function: Callable[..., object], *arguments: object) -> None:
         super().__init__(daemon=True)

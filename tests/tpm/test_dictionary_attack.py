@@ -1,4 +1,4 @@
-"""Resetting the lock-out, and not running into it."""
+"""Reset the lock-out, and avoid it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_the_lockout_authorisation_is_never_guessed(
     with pytest.raises(ConsoleError, match="nothing was sent") as caught:
         tpm.reset_lockout()
     assert caught.value.needs == "lockout"
-    # That cost nothing: the right one is still taken.
+    # That cost nothing: the right one is still accepted.
     tpm.reset_lockout(b"lockout")
     assert tries(tpm) == 0
     with pytest.raises(ConsoleError, match="refuses any for 17 min") as caught:
@@ -79,7 +79,7 @@ def test_the_last_try_is_only_spent_on_purpose(
         for password in (b"wrong", b"right", b""):
             found = tpm.check_key(key, Auth(password, spend_last_attempt=False))
             assert (found.answer, found.needs) == ("last-try", "consent")
-    # Nor is a handle's key signed with in the hope that it has none.
+    # Nor is an empty password tried for a key at a handle.
     with pytest.raises(ConsoleError, match="may have a password, and a wrong one would now lock"):
         tpm.sign(KeyRef(handle=0x81000010), bytes(32), "sha256", "ecdsa")
     assert tries(tpm) == 2

@@ -42,7 +42,7 @@ def openssl(*arguments: str, data: bytes | None = None) -> bytes:
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[Algorithm, Path]:
-    """A private key of OpenSSL's of each kind, PKCS#8."""
+    """A private key of each kind made by OpenSSL, PKCS#8."""
     folder = tmp_path_factory.mktemp("source")
     for algorithm, command in MADE.items():
         openssl(*command, "-out", str(folder / algorithm))

@@ -1,4 +1,4 @@
-"""TSS2 key files: what is read, what is written, and what is said of everything else."""
+"""TSS2 key files: reading, writing, and the errors for everything else."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def refused(data: bytes) -> KeyFileError:
     return caught.value
 
 
-# What real tools wrote
+# Files that real tools wrote
 
 
 def test_a_key_of_tpm2_openssl(tmp_path: Path) -> None:
@@ -79,7 +79,7 @@ def test_a_key_of_tpm2_encodeobject_says_the_opposite_of_what_is_true() -> None:
     assert not key.empty_auth
 
 
-# What is around a key
+# Text around a key
 
 
 @pytest.mark.parametrize(
@@ -350,7 +350,7 @@ def test_more_than_the_limit_is_refused() -> None:
     assert refused(PEM + b" " * LIMIT).kind == KeyKind.NOT_TSS2
 
 
-# What is something else
+# Files that are something else
 
 EC = ec.derive_private_key(12345, ec.SECP256R1())
 RSA = rsa.generate_private_key(65537, 2048)

@@ -1,4 +1,4 @@
-"""Key files between us and other tools, on a simulated TPM."""
+"""Key files exchanged with other tools, on a simulated TPM."""
 
 from __future__ import annotations
 

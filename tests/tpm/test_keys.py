@@ -1,4 +1,4 @@
-"""Keys made in the TPM, signed with, and shared with other tools."""
+"""Create keys in the TPM, sign with them, and share them with other tools."""
 
 from __future__ import annotations
 
@@ -160,7 +160,7 @@ def test_a_prehashed_digest_is_signed_as_it_is(
     key.public_key().verify(signature, b"data", ec.ECDSA(hashes.SHA384()))
 
 
-# With others' tools
+# With other tools
 
 
 @pytest.mark.parametrize("options", [[], ["-pkeyopt", "user-auth:abc"]])

@@ -1,4 +1,4 @@
-"""Looking for key files in folders."""
+"""Search folders for key files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The simulated TPM's maker, and what comes of it where there is none."""
+"""The simulated TPM's maker, and chips without a maker."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A TPM that lacks what passwords are hidden with on their way to it: told, and none is sent."""
+"""A TPM that lacks the algorithms to encrypt passwords: an error, and no password is sent."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def _sec1(curve: str, secret: bytes) -> bytes:
 
 
 def _plain(algorithm: str, secret: bytes) -> bytes:
-    """As RFC 8410 has it: no curve, and the secret right inside."""
+    """In the form of RFC 8410: no curve, and the secret directly inside."""
     kind = _der(0x30, _der(6, bytes.fromhex(algorithm)))
     return _der(0x30, b"\x02\x01\x00" + kind + _der(4, _der(4, secret)))
 

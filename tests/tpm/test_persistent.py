@@ -24,7 +24,7 @@ from tpmconsole.tpm.model import Algorithm, KeyRef, PersistentKey
 
 
 def at(handle: int, tpm: Tpm) -> list[PersistentKey]:
-    """What is listed at a handle; tests of sessions have keys of their own in the shared TPM."""
+    """The list's entry for a handle; tests of sessions keep other keys in the shared TPM."""
     return [key for key in tpm.persistent_keys() if int(key.handle, 16) == handle]
 
 
@@ -184,7 +184,7 @@ def test_an_owner_password_is_asked_for_and_never_guessed(
     with pytest.raises(ConsoleError, match="owner hierarchy"):
         tpm.evict(HANDLE)
     tpm.evict(HANDLE, Auth(owner=b"owner"))
-    # It was not kept from the call before.
+    # It was not kept from the previous call.
     with pytest.raises(ConsoleError, match="owner hierarchy"):
         tpm.create(Algorithm.EC_P256)
     assert tpm.health().transient.used == 0

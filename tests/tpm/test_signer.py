@@ -1,4 +1,4 @@
-"""A key held open to sign with, as a session's process does."""
+"""A key kept loaded for signatures, as in a session's process."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")
 
 @pytest.fixture
 def signing(shared_simulator: Simulator, tmp_path: Path) -> Callable[..., Signer]:
-    """Makes signers that use the shared simulator, as a session does."""
+    """Make signers that use the shared simulator, as a session does."""
 
     def make(
         source: KeyRef,
@@ -234,7 +234,7 @@ time.sleep(60)
 """
 
 
-# The context that signer and worker share: patience
+# The context that signer and worker share: retries
 
 
 def test_a_busy_tpm_is_asked_again(alone: SwtpmAlone, monkeypatch: pytest.MonkeyPatch) -> None:

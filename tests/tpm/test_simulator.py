@@ -1,4 +1,4 @@
-"""The simulator: started once, repaired where it broke, stopped without a trace, its TPM kept."""
+"""The simulator: start it once, repair it, stop it without a trace, and keep its TPM."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def test_is_found_by_another_object_and_survives_its_starter(state: Path) -> Non
         "print(Simulator(Path(sys.argv[1])).ensure().environment)"
     )
     folder = state / "simulator"
-    # The pipe would stay open if one of the three had it.
+    # The pipe would stay open if one of the three processes had inherited it.
     started = subprocess.run(
         [sys.executable, "-c", code, str(folder)],
         capture_output=True,
@@ -140,7 +140,7 @@ def test_everything_is_private(simulator: Simulator) -> None:
     simulator.ensure()
     for path in (simulator.folder, simulator.folder.parent, *simulator.folder.rglob("*")):
         mode = path.lstat().st_mode
-        # The bus may let anybody knock: nobody gets into its folder.
+        # The bus may let anyone connect, but no one else can open its folder.
         if not stat.S_ISSOCK(mode):
             assert stat.S_IMODE(mode) == (0o700 if stat.S_ISDIR(mode) else 0o600), path
 
@@ -275,7 +275,7 @@ def test_keys_outlast_a_stop_and_count_no_wrong_password(simulator: Simulator) -
     finished(in_tpm(simulator.ensure(), MAKE_PROTECTED_KEY + SIGN))
     simulator.stop()
     assert finished(in_tpm(simulator.ensure(), SIGN + FAILED_TRIES)) == "0"
-    # The same without order does count: the TPM cannot tell a power cut from a hidden guess.
+    # A stop without TPM2_Shutdown does count: the TPM cannot tell a power cut from a hidden guess.
     kill(simulator, "swtpm")
     assert finished(in_tpm(simulator.ensure(), SIGN + FAILED_TRIES)) == "1"
 
@@ -327,7 +327,7 @@ def test_a_path_that_no_socket_can_have(state: Path, name: str) -> None:
 
 
 def search_path_with(folder: Path, **replaced: str | None) -> str:
-    """A PATH with our three programs, one left out (None) or replaced by a script."""
+    """A PATH with our three programs, with one omitted (None) or replaced by a script."""
     folder.mkdir()
     for name in NAMES:
         script = replaced.get(name.replace("-", "_"), "")

@@ -1,4 +1,4 @@
-"""The TCG's registry: what a TPM says and what a key file says have the same names."""
+"""The TCG's registry: a TPM's algorithms and those of a key file have the same names."""
 
 from __future__ import annotations
 

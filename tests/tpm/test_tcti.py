@@ -32,7 +32,7 @@ GROUP = 1  # any group but root's
 
 @pytest.fixture
 def nowhere(state: Path) -> Places:
-    """Places of a board that has nothing."""
+    """The places of a board without a TPM."""
     return Places(state / "tpmrm0", state / "tpm0", state / "bus", state / "devices")
 
 
@@ -249,7 +249,7 @@ def listens(address: Path) -> bool:
 
 @contextmanager
 def guarded_bus(folder: Path) -> Iterator[Path]:
-    """A bus on which nobody may send to its only program, the bus itself."""
+    """A bus that does not let anyone send to its only program, the bus itself."""
     address = folder / "guarded"
     configuration = folder / "guarded.conf"
     rule = f'<deny send_destination="{dbus._BUS_NAME}" send_interface="{dbus._BUS_NAME}.Peer"/>'
@@ -301,7 +301,7 @@ def test_what_is_no_bus(
         error = refusal(make(), replace(nowhere, system_bus=address))
         server.join()
     assert "tpm2-abrmd: the system bus does not answer" in error.cause
-    # The socket is left, with nobody behind it.
+    # The socket is left behind, but no process listens on it.
     error = refusal(make(), replace(nowhere, system_bus=address))
     assert "does not answer (Connection refused)" in error.cause
 

@@ -1,4 +1,4 @@
-"""What the worker's memory holds of a password when its job has ended: all of it is searched."""
+"""Search all of the worker's memory for a password after the job has ended."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ KEY, WRONG, OWNER, LOCKOUT = (
 
 
 def disguises(secret: bytes) -> list[bytes]:
-    """As it is, as a wide string, and as JSON between processes had it."""
+    """The forms to look for: as it is, as a wide string, and as JSON between processes."""
     return [secret, secret.decode().encode("utf-32-le"), base64.b64encode(secret).rstrip(b"=")]
 
 
 def memory(pid: int) -> Iterator[tuple[str, bytes]]:
-    """Everything that a process can write to: its heap, stacks and mappings."""
+    """All memory that a process can write to: heap, stacks and mappings."""
     try:
         descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     except PermissionError:
@@ -51,7 +51,7 @@ def memory(pid: int) -> Iterator[tuple[str, bytes]]:
 
 
 def found(pid: int, *secrets: bytes) -> list[tuple[bytes, str]]:
-    """Which of them are in a process' memory, and where."""
+    """Which of the forms are in a process's memory, and where."""
     looked_for = [one for secret in secrets for one in disguises(secret)]
     return [(one, where) for where, part in memory(pid) for one in looked_for if one in part]
 
@@ -97,7 +97,7 @@ def test_the_worker_keeps_no_password(alone: SwtpmAlone, client: Callable[..., T
     tpm.evict(HANDLE, Auth(owner=OWNER))
     tpm.reset_lockout(LOCKOUT)
     assert not found(worker(tpm), OWNER, WRONG, LOCKOUT)
-    # What does not hide is found: or nothing above could fail.
+    # A value that is not hidden is found; otherwise the checks above could never fail.
     assert found(worker(tpm), alone.connection.tcti.encode())
 
 

@@ -46,7 +46,7 @@ async def test_a_wrong_password_is_told_with_the_tries_that_are_left(settings: M
         await technician.sees("the TPM refused the password, and counted this")
         await enter(technician, "secret")
         await technician.sees("the signature is good")
-        # Given up, the last word of the TPM stands.
+        # After the user gives up, the TPM's last answer stays on the screen.
         await technician.press("u")
         await technician.sees("Password of locked")
         await technician.press("escape")

@@ -1,4 +1,4 @@
-"""Jobs side by side, and one that must be alone."""
+"""Jobs that run side by side, and a job that must run alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tpmconsole.ui.background import Job, Jobs
 
 
 class Heard(MessagePump):
-    """Takes what jobs post."""
+    """Receives what jobs post."""
 
     def post_message(self, _: Message) -> bool:
         return True

@@ -22,7 +22,7 @@ class Shown(App[None]):
         return self.query_one(EventList)
 
     def numbers(self) -> list[int]:
-        """What is in sight."""
+        """The visible lines."""
         text = str(self.events.content)
         return [int(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line[:2] == "12"]
 
@@ -74,7 +74,7 @@ async def test_filters_and_the_last_error() -> None:
         assert app.numbers() == [3, 6]
         app.events.next_filter()
         assert app.numbers() == [2, 5]
-        # Errors are not among these: all but messages are shown again.
+        # This filter hides errors, so the jump shows all but messages again.
         assert app.events.to_last_error()
         assert app.events.filter.name == "all but messages"
         assert app.events.chosen == {"event": "error", "number": 4}

@@ -1,4 +1,4 @@
-"""Choosing a file: where to begin."""
+"""Choosing a file: the folder shown first."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forms: passwords that nobody can see while they are typed."""
+"""Forms: passwords are not visible while they are typed."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFUSED = "a password was typed before"
 
 
 async def mistype(technician: Technician) -> None:
-    """Ask for a key, and repeat its password wrongly."""
+    """Fill the form for a key, and mistype the repeated password."""
     await technician.press("3", "n")
     await technician.sees("New key in the TPM")
     await technician.type("pump")

@@ -1,4 +1,4 @@
-"""The list of keys: streamed, narrowed, sorted and tried, and never at the price of a try."""
+"""The list of keys: stream, filter, sort and check them without using up an attempt."""
 
 from __future__ import annotations
 

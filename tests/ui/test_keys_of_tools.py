@@ -43,7 +43,7 @@ async def test_trying_all_costs_no_attempt(
             await technician.idle()
             assert failed_tries(technician) == 0
         await technician.sees("may have a password")
-        # One alone is tried as its file says, and no more than once in vain.
+        # A single key is tried as its file says, and fails at most once.
         await technician.press("u")
         await technician.sees("although its file says that it has none")
         await technician.sees("attempts left: 2 of 3")

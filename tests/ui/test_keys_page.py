@@ -1,4 +1,4 @@
-"""Page 2 by keyboard: keys made, imported, moved and removed, with the passwords they take."""
+"""Page 2 by keyboard: create, import, move and remove keys, with their passwords."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_the_owner_s_password_is_asked_for_and_what_evicting_breaks_is_nam
     async with console(owned) as technician:
         await technician.press("2", "c")
         await technician.sees("New key in the TPM")
-        # Enter passes over what has no meaning without a password.
+        # Enter skips fields that have no meaning without a password.
         await technician.type("pump")
         await technician.press("enter", "enter", "enter", "enter")
         await technician.sees("Password of the TPM's hierarchy")

@@ -98,7 +98,7 @@ async def test_a_visitor_has_what_was_meant_for_one_and_no_way_out(settings: Mak
             await technician.press(str(index + 1))
             await technician.sees(word)
             seen[page] = {one.key for one in main._of_page()}
-            # Enter is a table's own key: it must not open a form behind the commands' back.
+            # Enter belongs to the table: it must not open a form and bypass the commands.
             await technician.press(*keys)
             assert len(app.screen_stack) == 1, page
         await technician.press("6")

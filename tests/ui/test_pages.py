@@ -142,7 +142,7 @@ async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) ->
 async def test_what_comes_late_finds_parts_gone_only_where_the_console_leaves(
     settings: Make, leaving: bool
 ) -> None:
-    """On a slow board a page takes longer to make than the next key to come."""
+    """On a slow board the next key may arrive before a page is built."""
     late = pytest.raises(NoMatches) if not leaving else nullcontext()
     with late:
         async with console(settings(simulate=True)) as technician:

@@ -31,7 +31,7 @@ PASSWORDS = {KEY: "key", OWNER: "owner", PARENT: "parent"}
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The titles of the password dialogs that were opened, one after the other."""
+    """The titles of the password dialogs, in the order in which they opened."""
     opened: list[str] = []
     make = PasswordDialog.__init__
 
@@ -45,7 +45,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @contextmanager
 def _on_bus(connection: Connection) -> Iterator[str]:
-    """The simulated TPM for tpm2-pytss, which finds the bus by the environment."""
+    """The simulated TPM for tpm2-pytss, which finds the bus from the environment."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in connection.environment.items():
             patch.setenv(name, value)
@@ -53,7 +53,7 @@ def _on_bus(connection: Connection) -> Iterator[str]:
 
 
 def _make(board: Board, titles: Sequence[str], *, certified: bool) -> None:
-    """An identity; it, its parent and the TPM's owner ask for what ``titles`` says."""
+    """An identity; it, its parent and the TPM's owner have the passwords named in ``titles``."""
     auth = Auth(
         b"key" if KEY in titles else None,
         parent=b"parent" if PARENT in titles else None,
@@ -82,7 +82,7 @@ async def _prepared(technician: Technician, titles: Sequence[str], *, certified:
 
 
 async def _give(technician: Technician, asked: list[str], titles: Sequence[str], then: str) -> None:
-    """Type each password as its dialog comes; none comes twice."""
+    """Type each password when its dialog opens; no dialog opens twice."""
     for title in titles:
         await technician.sees(title)
         await technician.type(PASSWORDS[title])
@@ -108,7 +108,7 @@ async def test_page_3_asks_once_for_each(
         await technician.press("enter")
         await _give(technician, asked, titles, "Hand the request of gateway")
         await technician.press("escape", "d")
-        # Of a key that has a password the proof is another action.
+        # For a key with a password, the proof is an action of its own.
         await _give(technician, asked, () if KEY in titles else titles, "Certificate of gateway")
         await technician.press("escape", "w")
         await technician.sees("The same key")

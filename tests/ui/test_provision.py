@@ -1,4 +1,4 @@
-"""Page 3 on a real simulated TPM, with a CA made by openssl: every way there and back."""
+"""Page 3 on a real simulated TPM, with a CA made by openssl: every path and its return."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ async def _with_a_password(technician: Technician, authority: Authority) -> None
 
 
 async def _single_keys(technician: Technician) -> None:
-    """A paste that comes as a person would type it, from a terminal program that is slow."""
+    """A paste from a slow terminal program, which arrives as if a person typed it."""
     await technician.press("i", "p")
     await technician.sees("nothing received yet")
     await technician.press("ctrl+d")

@@ -1,4 +1,4 @@
-"""Terminals of every size: nothing that is on the screen may end the console."""
+"""Terminals of every size: nothing on the screen may end the console."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ EVENTS = [{"time": "2026-11-28T12:00:00Z", "event": "error", "text": TEXT}] * 30
 
 
 def dialogs(folder: Path) -> dict[type[Dialog[Any]], Dialog[Any]]:
-    """One of each kind, with more in it than fits."""
+    """One dialog of each kind, with more content than fits."""
     code = qr_code(b"x" * 600)
     assert code is not None
     made: list[Dialog[Any]] = [
@@ -75,7 +75,7 @@ def kinds(base: type[Dialog[Any]] = Dialog) -> set[type[Dialog[Any]]]:
 
 
 def sizes() -> Iterator[tuple[int, int]]:
-    """By chance, the same in every run; most are small, because there it is that things end."""
+    """Random sizes, the same in every run; most are small, because small ones cause crashes."""
     chance = random.Random(20)
     while True:
         yield round(WIDEST ** chance.random()), round(TALLEST ** chance.random())
@@ -107,7 +107,7 @@ async def test_no_width_is_too_small_for_the_bars(settings: Make, kiosk: bool) -
 
 
 async def resize(technician: Technician, *wanted: tuple[int, int]) -> None:
-    """Change the size of the terminal, and have everything painted."""
+    """Change the size of the terminal, and repaint everything."""
     for size in wanted:
         await technician.pilot.resize_terminal(*size)
         technician.screen()

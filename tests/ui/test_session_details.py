@@ -1,4 +1,4 @@
-"""What the Sessions page says, without a screen."""
+"""The text of the Sessions page, without a screen."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_every_live_fact_is_said(who: int) -> None:
 
 
 def test_all_of_it_fits_into_the_pane(who: int) -> None:
-    """Twelve rows; where the engine's reason and the error take a second one each."""
+    """Twelve rows; the engine's reason and the error take a second row each."""
     long = replace(RUNNING, last_error=replace(RUNNING.last_error, cause="x " * 60))  # type: ignore[type-var]
     assert len(lay_out(session_facts(long), 80, 0).plain.splitlines()) <= 12
     assert max(map(len, lay_out(session_facts(RUNNING), 80, 0).plain.splitlines())) <= 80

@@ -1,4 +1,4 @@
-"""What the form that starts a session makes of an address."""
+"""How the form for a new session reads an address."""
 
 from __future__ import annotations
 

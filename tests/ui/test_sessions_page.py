@@ -1,4 +1,4 @@
-"""The Sessions page on a real simulated TPM: start, watch, restart, and who else is there."""
+"""The Sessions page on a real simulated TPM: start, watch, restart, and other TPM users."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The guided tour through the screen: each step is really done, and its word is true."""
+"""The guided tour on the screen: each step is really done, and its text is true."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def text(outcome: Outcome) -> str:
 
 
 async def walk(technician: Technician) -> list[Outcome]:
-    """Press Enter through all steps; each must be on one page as a whole."""
+    """Press Enter through all steps; each must fit on one page."""
     page = page_of(technician)
     for index, step in enumerate(STEPS):
         await technician.press("enter")

@@ -1,4 +1,4 @@
-"""Endorsement certificates: whom a CA believes that a chip is one."""
+"""Endorsement certificates: which chips a CA accepts as genuine."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_the_maker_s_own_ca_is_no_chip() -> None:
     assert "extended key usage" in problem(middle, [], [root])
 
 
-# Names in another order than DER's, as Nuvoton writes them
+# Names in an order that is not DER's, as Nuvoton writes them
 
 
 def test_a_maker_whose_names_are_in_another_order() -> None:

@@ -1,4 +1,4 @@
-"""Reading what CAs send, and saying what a file is instead."""
+"""Read what CAs send, or name what a file holds instead."""
 
 from __future__ import annotations
 
@@ -274,7 +274,7 @@ FORMS = (
     DER, PEM, P7_DER, P7_PEM, PKCS12, P7_64, json.dumps(PEM.decode()).encode(), *UNMARKED,
     quopri.encodestring(PEM), SHOUTED.encode(), base64.b64encode(PEM), DER + DER,
 )  # fmt: skip
-# What a library says: its types and its manual's address.
+# The library's own words: its types and its manual's address.
 _OF_A_LIBRARY = re.compile(r"https?:|PhantomData|ParseError|InvalidData|kind:|::|Error\(|ASN1Error")
 
 

@@ -1,4 +1,4 @@
-"""A certificate beside its key, its request and the one it replaces; and what is shown of one."""
+"""Compare a certificate with its key, its request and its predecessor; and show its details."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_facts_are_safe_to_show() -> None:
 
 
 def test_hostile_bundles_are_bounded() -> None:
-    """Hundreds of CAs of one name and key, each signed by each other: ways without end."""
+    """Hundreds of CAs with one name and key, each signed by every other: endless paths."""
     key = ec_key()
     loop = [ca("Loop", make("Loop", key, None, []), key=key).certificate for _ in range(40)]
     own = leaf(ca("Loop", key=key))

@@ -1,4 +1,4 @@
-"""The demo CA: what it signs is accepted by everybody who trusts it."""
+"""The demo CA: everyone who trusts it accepts what it signs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Good and bad certificates of every kind, and what is said of each.
+"""Good and bad certificates of every kind, and the verdicts on each.
 
 Python's ``ssl`` is asked as well: what is acceptable here has to make a handshake there, what fails
 here must not, and what draws no warning has to pass its strict mode, the default of Python 3.13.
@@ -42,7 +42,7 @@ RSA_ROOT = ca("RSA Root", key=rsa_key())
 
 @dataclass(frozen=True)
 class Given:
-    """A bundle, the key's owner in it, and what is trusted."""
+    """A bundle, the certificate for our key in it, and the trusted certificates."""
 
     own: Signer
     others: Sequence[Signer] = ()
@@ -100,7 +100,7 @@ def _self_signed_leaf() -> Given:
 
 
 def _cross_signed() -> Given:
-    """Two certificates of one intermediate; only the older one leads to what is trusted."""
+    """Two certificates of one intermediate; only the older one leads to a trusted root."""
     key = ec_key()
     old = ca("Crossed", ROOT, key=key, begin=NOW - 20 * DAY)
     new = ca("Crossed", ca("New Root"), key=key)

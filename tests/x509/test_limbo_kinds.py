@@ -56,7 +56,7 @@ class Given:
 
 
 def _both_judges(given: Given) -> list[str]:
-    """Both say the same in both roles; what we say against it."""
+    """Both judges agree in both roles; returns our objections."""
     for role in ("client", "server"):
         judgement = given.judge(role)
         said = [one.text for one in judgement.verdicts if one.state == "fail"]
@@ -146,7 +146,7 @@ def test_a_critical_extension_is_known_or_refused(make: Callable[[], Given]) -> 
      (b"\x03\x02\x06\xc0", True, True), (b"\x03\x02\x05\x20", False, False)],
 )  # fmt: skip
 def test_netscapes_certificate_type(bits: bytes, clients: bool, servers: bool) -> None:
-    """As easy-rsa wrote it for years."""
+    """In the form that easy-rsa wrote for years."""
     given = Given(leaf(ROOT, _extension("2.16.840.1.113730.1.1", bits, critical=False)))
     for role, good in (("client", clients), ("server", servers)):
         judgement = given.judge(role)
@@ -206,7 +206,7 @@ def _wrapped(tag: int, content: bytes) -> bytes:
 @pytest.mark.skipif(OPENSSL is None, reason="openssl writes such keys")
 @pytest.mark.parametrize("which", ["leaf", "intermediate"])
 def test_a_curve_has_a_name(which: str, tmp_path: Path) -> None:
-    """CVE-2020-0601: with parameters of its own a curve may pass for another."""
+    """CVE-2020-0601: a key with its own curve parameters can impersonate another."""
     if which == "leaf":
         given = Given(_with_explicit_curve(leaf(ROOT), ROOT, tmp_path))
     else:

@@ -48,7 +48,7 @@ def _key_id(signer: Signer) -> Extra:
 
 
 def _by_serial(above: Signer, number: int | None = None, issuer: Signer = ROOT) -> Extra:
-    """As OpenSSL's ``authorityKeyIdentifier = issuer:always`` writes it."""
+    """In the form of OpenSSL's ``authorityKeyIdentifier = issuer:always``."""
     serial = above.certificate.serial_number if number is None else number
     names = [x509.DirectoryName(issuer.certificate.subject)]
     named = x509.AuthorityKeyIdentifier(None, names, serial)
@@ -63,7 +63,7 @@ def _two_of_one_key() -> Given:
 
 
 NAMED: dict[str, tuple[Callable[[], Given], str]] = {
-    # What is given, and what the verdict on key identifiers has to be.
+    # The input, and the expected verdict on key identifiers.
     "its CA's key": (lambda: Given(leaf(SUB), [SUB]), "ok"),
     "its CA's issuer and serial": (lambda: Given(leaf(SUB, _by_serial(SUB)), [SUB]), "ok"),
     "one of two of its CA's key": (_two_of_one_key, "ok"),
@@ -166,7 +166,7 @@ SPELLINGS: dict[str, x509.Name] = {
 @pytest.mark.parametrize("written", [pytest.param(one, id=key) for key, one in SPELLINGS.items()])
 @pytest.mark.parametrize("role", ["client", "server"])
 def test_a_name_in_another_spelling_is_the_same(written: x509.Name, role: str) -> None:
-    """RFC 5280, 7.1; and who compares bytes refuses it, which is said."""
+    """RFC 5280, 7.1; the verdict says that programs that compare bytes refuse it."""
     given = Given(leaf(SUB, issuer_as=written), [SUB])
     judgement = given.judge(role)
     (warned,) = [one for one in judgement.verdicts if one.state != "ok"]
@@ -200,6 +200,6 @@ def test_other_names_are_others(other: x509.Name) -> None:
 
 
 def test_only_ascii_is_folded() -> None:
-    """As OpenSSL does, which leaves capitals beyond ASCII as they are."""
+    """As in OpenSSL, which does not change the case of letters outside ASCII."""
     assert not same_name(_name("MÜLLER"), _name("müller"))
     assert same_name(_name("MüLLER"), _name("müller"))

@@ -1,4 +1,4 @@
-"""Which alternative names a client can compare with the server that it wants, and what is said."""
+"""Which alternative names a client can compare with its server's name, and the warnings."""
 
 from __future__ import annotations
 

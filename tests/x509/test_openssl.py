@@ -1,4 +1,4 @@
-"""Certificates as the ``openssl`` command makes them: what most small CAs are."""
+"""Certificates made by the ``openssl`` command, as in most small CAs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ _ROOT += [
     "keyUsage=critical,keyCertSign",
 ]
 _ROOT += ["-addext", "subjectKeyIdentifier=hash"]
-# Newer releases add these by themselves.
+# Newer releases add these by default.
 NONE = "subjectKeyIdentifier = none\nauthorityKeyIdentifier = none\n"
 EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"]
 RSA = ["-newkey", "rsa:2048", "-nodes"]
@@ -90,7 +90,7 @@ RSA = ["-newkey", "rsa:2048", "-nodes"]
 
 @pytest.fixture
 def made(tmp_path: Path) -> Made:
-    """A root as ``openssl req -x509`` makes it by the book, and a request."""
+    """A root made by ``openssl req -x509`` as documented, and a request."""
     one = Made(tmp_path)
     one.run(*_ROOT, *EC)
     one.run("req", "-new", *EC, "-keyout", "key.pem", "-out", "request.pem", "-subj", "/CN=gateway")
@@ -138,7 +138,7 @@ def test_broken_digests_are_refused(made: Made, digest: str) -> None:
 
 
 def test_an_old_root_that_signed_itself_with_sha1(made: Made) -> None:
-    """Nobody verifies an anchor's own signature: it is trusted, not proved."""
+    """An anchor's own signature is never verified: the anchor is simply trusted."""
     made.run("req", "-x509", "-key", "root.key", "-sha1", *_ROOT[4:])
     _sign(made, "-extfile", "leaf.ext")
     judgement = made.judge("leaf.pem")

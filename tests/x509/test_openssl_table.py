@@ -68,7 +68,7 @@ def key_of(kind: str) -> PrivateKey:
 
 @dataclass(frozen=True)
 class Row:
-    """A certificate, and what has to be said of it.
+    """A certificate, and the expected verdicts.
 
     Attributes:
         drop: lines of its extensions that are left out.
@@ -99,7 +99,7 @@ class Row:
 
 
 ROWS: dict[str, Row] = {
-    # Good ones: EC and RSA, client, server and both.
+    # Good certificates: EC and RSA, client, server and both.
     **{
         f"{key} {role}": Row(key, role, issuer=issuer, trust=(issuer,))
         for key in ("EC", "P-384", "RSA")
@@ -110,7 +110,7 @@ ROWS: dict[str, Row] = {
     "below an intermediate, root first": Row(issuer="sub", given=("root", "sub")),
     "RSA below an intermediate": Row("RSA", "server", issuer="sub", given=("sub",)),
     "a renewal": Row(days=200, renews=20),
-    # Those that work, but not everywhere or not for long.
+    # Certificates that work, but not everywhere or not for long.
     "expires soon": Row(days=20, warns={"expiry"}),
     "no SAN for a server": Row(
         "RSA", "server", drop="subjectAltName", warns={"san", "chain", "request"}
@@ -125,7 +125,7 @@ ROWS: dict[str, Row] = {
         drop="subjectAltName", more="subjectAltName = DNS:other.local", warns={"request"}
     ),
     "a renewal that ends earlier": Row(days=50, renews=80, warns={"renewal"}),
-    # Bad ones.
+    # Bad certificates.
     "another key": Row(another_key=True, fails={"key-match"}),
     "RSA, another key": Row("RSA", another_key=True, fails={"key-match"}),
     "expired": Row(begin=-30, days=20, fails={"dates"}),
@@ -235,7 +235,7 @@ class Plant:
         )
 
     def leaf(self, row: Row, days: int) -> bytes:
-        """What the CA makes of our request."""
+        """The certificate that the CA makes from our request."""
         names = "DNS:gateway.local" if "subjectAltName" not in row.drop else ""
         extensions = CONFIG.format(
             copy="none",
@@ -258,7 +258,7 @@ class Plant:
         return (self.folder / f"{name}.pem").read_bytes()
 
     def judge(self, row: Row) -> Judgement:
-        """Ask for it, have it signed, and judge what comes back."""
+        """Make the request, have it signed, and judge the result."""
         key = key_of(row.key)
         role = "both"  # the request asks for all; what the CA gives is the row's
         request = build(key, RequestSpec("CN=gateway", ("dns:gateway.local",), role))

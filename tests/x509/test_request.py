@@ -1,4 +1,4 @@
-"""Requests: what is asked, what is refused, and that OpenSSL reads the same."""
+"""Requests: their content, what is refused, and that OpenSSL reads the same."""
 
 from __future__ import annotations
 
@@ -256,7 +256,7 @@ def test_what_no_printable_string_holds_is_refused(subject: str) -> None:
 
 
 def test_openssl_ca_takes_it_by_policy_match(tmp_path: Path) -> None:
-    """A CA of long ago with PrintableString: the same request in UTF-8 is refused."""
+    """An old CA with PrintableString refuses the same request in UTF-8."""
     (tmp_path / "db").write_text("")
     (tmp_path / "conf").write_text(
         f"""

@@ -27,7 +27,7 @@ class Auth:
             password is tried anyway.
         parent: the parent's, if the parent is a persistent key.
         owner: the owner hierarchy's; for a key file below another hierarchy, that hierarchy's.
-        endorsement: the endorsement hierarchy's, which proves that a key is in this TPM.
+        endorsement: the endorsement hierarchy's, for proving that a key is in this TPM.
         lockout: the lockout authorisation, which resets the lock-out and does nothing else.
         source: the passphrase of a file made elsewhere; the TPM never sees it.
         spend_last_attempt: send passwords even if a wrong one would lock the TPM.

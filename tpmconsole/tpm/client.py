@@ -375,11 +375,11 @@ class Tpm:
     def activate(
         self, key: KeyRef, index: int, credential: bytes, secret: bytes, auth: Auth = NO_AUTH
     ) -> bytes:
-        """Open what was sealed for a key and this TPM (TPM2_ActivateCredential).
+        """Open a secret sealed for a key and this TPM (TPM2_ActivateCredential).
 
         Args:
-            key: the key itself, whose Name it was sealed for.
-            index: the NV index of the certificate of the endorsement key that it was sealed for.
+            key: the key whose Name it was sealed for.
+            index: the NV index of the certificate whose endorsement key it was sealed for.
             credential: TPM2B_ID_OBJECT.
             secret: TPM2B_ENCRYPTED_SECRET.
             auth: the key's, its parent's, and the endorsement hierarchy's.

@@ -316,7 +316,7 @@ class EndorsementCertificate:
     """A certificate by which a TPM's maker vouches for one of its endorsement keys.
 
     Attributes:
-        index: the NV index that it is kept at.
+        index: the NV index that holds it.
         der: the certificate.
         problem: why it proves nothing for this TPM, a sentence; empty if it does prove it, or
             if that was not asked.

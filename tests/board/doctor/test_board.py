@@ -1,4 +1,4 @@
-"""The mistakes people make below the TPM: driver, devices, rights, clock, disk, terminal."""
+"""Mistakes in the setup of a board: driver, devices, permissions, clock, disk, terminal."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def write(root: Path, files: Mapping[str, str]) -> None:
 
 @pytest.fixture
 def root(state: Path) -> Path:
-    """An empty board's root folder, with a sysfs that knows of nothing."""
+    """The root folder of an empty board, with a sysfs without devices."""
     root = state / "root"
     for folder in ("dev", "sys/class", "run/dbus"):
         (root / folder).mkdir(parents=True)
@@ -129,7 +129,7 @@ def test_a_kernel_without_a_resource_manager(look: Look, root: Path) -> None:
     assert look("manager").text == f"the kernel's resource manager, {root}/dev/tpmrm0"
 
 
-# Rights
+# Permissions
 
 
 @needs_root
@@ -258,7 +258,7 @@ def test_a_package_that_is_gone(look: Look, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture
 def listener() -> object:
-    """A port that answers nothing."""
+    """A port that never answers."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
 

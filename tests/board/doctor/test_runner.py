@@ -1,4 +1,4 @@
-"""No probe can end an examination: not by raising, not by hanging, not by what it says."""
+"""No probe can end an examination: not by an exception, not by hanging, not by its text."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tpmconsole.settings import Settings
 
 @pytest.fixture
 def ask(settings: Callable[..., Settings]) -> Callable[..., Iterator[Finding]]:
-    """Ask questions of one's own."""
+    """Run the test's own probes."""
     board = Board(settings())
     return lambda *probes: examine(board, probes=probes)
 

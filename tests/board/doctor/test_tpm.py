@@ -1,4 +1,4 @@
-"""A whole board on a simulated TPM: well at first, then with one mistake after the other."""
+"""A whole board on a simulated TPM: healthy at first, then with one mistake at a time."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def board(folder: Path) -> Iterator[Board]:
 def look(
     board: Board, *names: str, environment: Mapping[str, str] | None = None, **around: Any
 ) -> list[Finding]:
-    """Some probes, those that find the TPM among them, in these surroundings."""
+    """Run some probes, including those that find the TPM, with the given settings."""
     probes = [one for one in PROBES if one.name in ("tcti", "tpm", *names)]
     where = Surroundings(environment=environment or {}, **around)
     found = examine(board, around=where, probes=probes)
@@ -94,12 +94,12 @@ def test_a_healthy_board_is_looked_at_in_less_than_five_seconds(board: Board) ->
         for probe in ("identity", "signature", "certificate", "trust"):
             assert by_name[probe, name].state == "ok"
             assert by_name[probe, name].evidence
-    # A password is never guessed, and no try is spent.
+    # A password is never guessed, and no attempt is used up.
     assert by_name["signature", "vault"].state == "skipped"
     lockout = board.status().lockout
     assert lockout
     assert lockout.failed_tries == 0
-    # A session that talks proves that its server can be reached.
+    # A session with a connected peer proves that its server can be reached.
     (tls,) = [one for one in found if one.name == "tls"]
     assert "client-1 is connected to it (TLSv1.3)" in tls.text
     assert json.loads(json.dumps(finding_json(found[0]))).keys() == {
@@ -174,7 +174,7 @@ def test_a_key_of_another_tpm_and_a_damaged_one(board: Board) -> None:
 
 
 def _tampered(pem: bytes) -> bytes:
-    """A key file whose private part is another's: its last byte differs."""
+    """A key file with a damaged private part: its last byte differs."""
     import base64
 
     head, *body, foot = pem.decode().strip().splitlines()

@@ -30,10 +30,10 @@ SETUP = "swtpm_setup"  # of the Debian package swtpm-tools
 _CA_PROGRAM = "swtpm_localca"
 _TIMEOUT_S = 60.0
 _DAYS = 20 * 365
-# Where swtpm_setup leaves the endorsement keys. Few chips come with keys at handles: those make
-# theirs when they are needed, and the room stays free.
+# The handles at which swtpm_setup leaves the endorsement keys. Few chips come with keys at handles:
+# most make theirs when needed, which leaves the room free.
 ENDORSEMENT_HANDLES = (0x81010001, 0x81010016)
-# swtpm_localca(8): the root has this name beside the issuer.
+# swtpm_localca(8): the root has this name in the issuer's folder.
 _ROOT, _ISSUER, _KEY = "swtpm-localca-rootca-cert.pem", "issuercert.pem", "signkey"
 _LOCK = ".lock.swtpm-localca"
 _PRIVATE_UMASK = 0o077
@@ -44,8 +44,8 @@ class Maker:
     """A maker of simulated chips.
 
     Args:
-        folder: keeps its CA: the root and the issuer's certificate and key, made at first use.
-        search_path: where swtpm_setup is looked for, as PATH is written.
+        folder: holds its CA: the root and the issuer's certificate and key, made at first use.
+        search_path: the folders to search for swtpm_setup, in the format of PATH.
     """
 
     def __init__(self, folder: Path, search_path: str) -> None:
@@ -87,7 +87,7 @@ class Maker:
             subprocess.run(
                 [
                     *(setup, "--tpm2", "--create-ek-cert", "--lock-nvram", "--not-overwrite"),
-                    # As many PCR banks as a chip without a maker has.
+                    # The same PCR banks as a chip without a maker.
                     *("--pcr-banks", "-", "--config", str(configuration)),
                     *("--tpmstate", f"dir://{state}"),
                 ],
@@ -100,11 +100,11 @@ class Maker:
                 umask=_PRIVATE_UMASK,
                 check=True,
             )
-        # Made as a program's would be, whatever the umask.
+        # swtpm_localca makes it executable, whatever the umask.
         (self.folder / _LOCK).unlink(missing_ok=True)
 
     def _configuration(self, ca_program: str) -> Path:
-        """swtpm_setup.conf(5) and what it names."""
+        """Write swtpm_setup.conf(5) and the files that it names."""
         folder = make_private_folder(self.folder)
         if not (folder / _KEY).exists():
             _write_ca(folder)
@@ -126,9 +126,9 @@ class Maker:
 
 
 def _write_ca(folder: Path) -> None:
-    """A root, and the issuer below it that signs for chips; the key of the root is not kept.
+    """Write a root, and the issuer below it that signs for chips; the root's key is not kept.
 
-    Our own: swtpm_localca would make RSA keys, which takes seconds.
+    swtpm_localca would make RSA keys, which takes seconds.
     """
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.hazmat.primitives.serialization import (
@@ -142,7 +142,7 @@ def _write_ca(folder: Path) -> None:
     issuer = _certificate("demo maker", key, "demo maker root", root_key, 0)
     write_atomic(folder / _ROOT, root.public_bytes(Encoding.PEM))
     write_atomic(folder / _ISSUER, issuer.public_bytes(Encoding.PEM))
-    # Last: where it is, everything is.
+    # Written last: if it exists, everything does.
     secret = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_atomic(folder / _KEY, secret, PRIVATE_FILE)
 

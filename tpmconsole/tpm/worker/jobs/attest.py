@@ -1,4 +1,4 @@
-"""What proves that a key is in this TPM: its maker's certificates, and what only it can open.
+"""Prove that a key is in this TPM: with the maker's certificates, and secrets only it can open.
 
 The maker leaves a certificate of each endorsement key in NV memory, and the template that makes the
 key, if it is not the usual one (TCG EK Credential Profile, 2.2.1.4 and 2.2.1.5).
@@ -41,7 +41,7 @@ from tpmconsole.tpm.worker.jobs.open_key import Access, LoadedKey, open_key, pub
 from tpmconsole.tpm.worker.jobs.primary_keys import flushed, released
 
 _NV_FIRST = 0x01000000
-# The kinds of endorsement key, as tpm2-pytss calls them, by the index of their certificate.
+# The kinds of endorsement key, as named in tpm2-pytss, by the index of their certificate.
 _KINDS = {
     0x01C00002: "EK-RSA2048",
     0x01C0000A: "EK-ECC256",
@@ -60,7 +60,7 @@ _START_AUTH_SESSION, _RH_NULL, _SE_POLICY, _NULL = 0x176, 0x40000007, b"\1", byt
 _EMPTY_PASSWORD = bytes.fromhex("400000090000010000")
 _NONCE_BYTES = 16
 _OTHER = (
-    "the key that this TPM makes is another: its endorsement seed was changed, or the certificate "
+    "this TPM makes a different key: its endorsement seed was changed, or the certificate "
     "is another chip's"
 )
 
@@ -75,10 +75,10 @@ class _Memory:
         self._at_once = min(fixed.get(TPM2_PT_NV.BUFFER_MAX, _NV_BYTES), _NV_BYTES)
 
     def __call__(self, index: int) -> bytes:
-        """What is kept at an index.
+        """Read the data at an index.
 
         Raises:
-            NoSuchIndex: nothing is.
+            NoSuchIndex: the index is not defined.
             TSS2_Exception: the TPM refuses.
         """
         if int(index) not in self.indices:
@@ -94,7 +94,7 @@ class _Memory:
 
 
 def endorsement(context: Context, auth: Mapping[str, Any], prove: bool) -> dict[str, Any]:
-    """The maker's certificates; with ``prove``, whether each is of a key that this TPM makes."""
+    """The maker's certificates; with ``prove``, also whether this TPM makes the key of each."""
     known = Auth.of(auth)
 
     def work(esapi: ESAPI) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def _certificate(memory: _Memory, index: int) -> tuple[bytes, str]:
     try:
         _parsed(der).public_key()
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm):
-        return b"", f"the {len(data)} bytes there are no certificate"
+        return b"", f"the {len(data)} bytes there are not a certificate"
     return der, ""
 
 
@@ -143,7 +143,7 @@ def _chain(memory: _Memory) -> list[bytes]:
 
 
 def _first_der(data: bytes) -> bytes:
-    """The first SEQUENCE in it, without what fills the index up behind it; empty for none."""
+    """The SEQUENCE at the beginning, without padding; empty if it begins with something else."""
     if data[:2] != b"\x30\x82":  # every certificate is longer than 255 bytes
         return b""
     end = 4 + int.from_bytes(data[2:4], "big")
@@ -159,14 +159,14 @@ def _problem(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> str:
     except TSS2_Exception as error:
         if not is_from_tpm(int(error.rc)) or base(int(error.rc)) not in (Code.VALUE, Code.CURVE):
             raise
-        return f"this TPM does not make such a key (0x{int(error.rc):x})"
+        return f"this TPM cannot make such a key (0x{int(error.rc):x})"
     theirs = _parsed(der).public_key()
     same = _spki(made) == _spki(theirs)
     return "" if same else _OTHER
 
 
 def _parsed(der: bytes) -> x509.Certificate:
-    """A certificate; some makers leave the parts of a name in an order that is not DER's."""
+    """Parse a certificate; some makers write the parts of a name in an order that is not DER."""
     try:
         return x509.load_der_x509_certificate(der)
     except ValueError:
@@ -183,7 +183,7 @@ def _endorsement_key(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> I
     """The endorsement key of a certificate: at a handle if it is kept there, or made.
 
     Raises:
-        KeyUnusableError: the endorsement hierarchy has a password that is not the one given.
+        KeyUnusableError: the endorsement hierarchy has a different password.
         TSS2_Exception: the TPM cannot make it.
     """
     _, template = create_ek_template(_KINDS[index], memory)
@@ -209,14 +209,14 @@ def _endorsement_key(esapi: ESAPI, memory: _Memory, index: int, auth: Auth) -> I
 
 
 def _handle_of(esapi: ESAPI, template: TPM2B_PUBLIC) -> int | None:
-    """Where a key of just this template is kept: making an RSA key takes a chip many seconds."""
+    """The handle of a key with this template, if any: a chip needs many seconds for an RSA key."""
     wanted = _head(template)
     for handle in capability.handles(esapi, ENDORSEMENT_FIRST):
         if handle > ENDORSEMENT_LAST:
             break
         try:
             area, _ = public.read(esapi, handle)
-        except ConsoleError:  # which concerns nobody here
+        except ConsoleError:  # a key that cannot be read is not the one
             continue
         if area.startswith(wanted):
             return handle
@@ -234,13 +234,13 @@ def _head(template: TPM2B_PUBLIC) -> bytes:
 def activate(
     context: Context, key: Mapping[str, Any], index: int, credential: bytes, secret: bytes
 ) -> bytes:
-    """Open what was sealed for a key and an endorsement key of this TPM."""
+    """Open a secret sealed for a key and an endorsement key of this TPM."""
     access = Access.of(key)
 
     def work(esapi: ESAPI) -> bytes:
         memory = _Memory(esapi)
-        salted.commands(esapi)  # its session is opened while nothing else is in the TPM
-        # The key first: its parent is out of the TPM again before the endorsement key comes.
+        salted.commands(esapi)  # opens the session while nothing else is loaded
+        # The key first: its parent is flushed before the endorsement key is loaded.
         with (
             open_key(esapi, access) as opened,
             _endorsement_key(esapi, memory, index, access.auth) as endorser,
@@ -274,8 +274,8 @@ def _activated(
                 response_code=rc,
             ) from error
         if base(rc) == Code.FAILURE:
-            # swtpm 0.7 says so of what it cannot decrypt, and is well. In failure mode, the next
-            # command fails as well.
+            # swtpm 0.7 answers so if it cannot decrypt, and is not in failure mode: if it were,
+            # the next command would fail too.
             esapi.get_random(8)
         elif base(rc) not in _SEALED_FOR_ANOTHER:
             raise
@@ -289,7 +289,7 @@ def _for_another(rc: int) -> ConsoleError:
     return ConsoleError(
         "Sealed for another",
         f"this TPM did not open it with this key (0x{rc:x}): it was sealed for another key or chip,"
-        " or was changed on its way",
+        " or changed on the way",
         "ask the CA to seal it for this key's own attested request",
         ExitCode.REFUSED,
         response_code=rc,
@@ -298,7 +298,7 @@ def _for_another(rc: int) -> ConsoleError:
 
 @contextmanager
 def _authorisation(esapi: ESAPI, area: public_area.PublicArea, auth: Auth) -> Iterator[bytes]:
-    """What lets an endorsement key be used, as it is sent.
+    """The encoded authorisation for using an endorsement key.
 
     Those of the low range take only a policy session that knows the endorsement password;
     the others have a password of their own as well, which is empty.

@@ -65,8 +65,7 @@ class Command:
         hides: whether to encrypt the answer's first parameter, or also the command's; an
             encrypted parameter must be a sized buffer (Part 1, 21.1).
         gives_handle: whether the answer begins with a handle.
-        more: the authorisations of further entities, as they are sent; those in the answer are
-            not checked.
+        more: the encoded authorisations of further entities; those in the answer are not checked.
     """
 
     code: int

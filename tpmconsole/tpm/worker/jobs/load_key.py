@@ -99,7 +99,7 @@ def hierarchy_password(
     """Use a hierarchy with its password, and explain a refusal.
 
     Args:
-        needs: what a refusal calls it, as in ``ConsoleError``.
+        needs: its name in a refusal, as in ``ConsoleError``.
 
     Yields:
         the commands, as from ``authorised``.

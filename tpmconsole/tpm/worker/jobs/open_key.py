@@ -125,9 +125,9 @@ class LoadedKey:
     def activate(
         self, endorsement: ESYS_TR, credential: bytes, secret: bytes, second: bytes
     ) -> bytes:
-        """What a CA has sealed for this key and this TPM (TPM2_ActivateCredential).
+        """Open a secret that a CA sealed for this key and this TPM (TPM2_ActivateCredential).
 
-        The role of the key is ADMIN there: its password is enough, unless it was made with
+        The command uses the key in the ADMIN role: its password is enough, unless it was made with
         adminWithPolicy (Part 1, 19.2.2).
 
         Args:
@@ -135,7 +135,7 @@ class LoadedKey:
             credential, secret, second: as in ``SaltedCommands.activate_credential``.
 
         Raises:
-            ConsoleError: it is not the key's password.
+            ConsoleError: the key's password is wrong.
             TSS2_Exception: the TPM refuses.
         """
         with self._authorised():

@@ -142,21 +142,21 @@ class SaltedCommands:
         """TPM2_PolicySecret (Part 3, 23.4): a policy session learns that the password is known.
 
         Args:
-            policy: the policy session's handle, which is its name as well.
+            policy: the policy session's handle, which is also its Name.
         """
         session = Entity(policy, policy.to_bytes(4, "big"))
-        nothing = bytes(3 * 2 + 4)  # no nonce, no parameters, no reference; it does not expire
+        nothing = bytes(3 * 2 + 4)  # no nonce, parameters or reference, and it does not expire
         self._run(_POLICY_SECRET, [hierarchy, session], nothing)
 
     def activate_credential(
         self, key: ESYS_TR, endorsement: ESYS_TR, credential: bytes, secret: bytes, second: bytes
     ) -> bytes:
-        """TPM2_ActivateCredential (Part 3, 12.5): what is sealed for this key and this TPM.
+        """TPM2_ActivateCredential (Part 3, 12.5): open a secret sealed for this key and this TPM.
 
         Args:
             credential: TPM2B_ID_OBJECT.
             secret: TPM2B_ENCRYPTED_SECRET.
-            second: the authorisation of the endorsement key, as it is sent.
+            second: the encoded authorisation of the endorsement key.
         """
         _, answer = self._run(
             _ACTIVATE_CREDENTIAL,
