@@ -234,7 +234,11 @@ class MainScreen(Screen[None]):
         )
 
     def _of_page(self) -> tuple[Command, ...]:
-        return self._for_whom(self.page.commands())
+        """What the page can do, and its list; while a filter is typed, only what ends that."""
+        own, shown = self.page.commands(), self.page.list
+        if shown is not None:
+            own = shown.commands() if shown.typing else (*own, *shown.commands())
+        return self._for_whom(own)
 
     def _for_whom(self, commands: tuple[Command, ...]) -> tuple[Command, ...]:
         """All of them; for a visitor only those meant for one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 from textual import events
@@ -12,8 +13,9 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from tpmconsole.text import short
-from tpmconsole.ui.command import key_name
+from tpmconsole.ui.command import Command, find, key_name
 from tpmconsole.ui.console import console_of
+from tpmconsole.ui.widgets.list_table import ListTable
 
 Result = TypeVar("Result")
 
@@ -56,7 +58,11 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         return Content.assemble(*parts)
 
     async def on_key(self, event: events.Key) -> None:
-        if event.key == "escape":
+        command = find(self._of_list(), event.key)
+        if command is not None:
+            event.stop()
+            command.run()
+        elif event.key == "escape":
             event.stop()
             self.dismiss(None)
         elif event.key == "ctrl+c":  # as everywhere, it quits the console
@@ -64,6 +70,10 @@ class Dialog(ModalScreen[Result], Generic[Result]):
             console_of(self).obey(event.key)
         else:
             self.pressed(event)
+
+    def _of_list(self) -> Sequence[Command]:
+        """What the list in the dialog can do, if there is one."""
+        return [command for table in self.query(ListTable) for command in table.commands()]
 
     def pressed(self, event: events.Key) -> None:
         """Handle a key that no widget in the dialog has handled."""

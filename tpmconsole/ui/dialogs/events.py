@@ -46,7 +46,9 @@ class EventsDialog(Dialog[None]):
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (
-            ("f", "Filter"),
+            ("f", "Kind"),
+            ("slash", "Search"),
+            ("n", "Next"),
             ("e", "Last error"),
             ("end", "Follow"),
             ("enter", "Details"),
@@ -58,7 +60,7 @@ class EventsDialog(Dialog[None]):
 
     def on_mount(self) -> None:
         self._list.focus()
-        self._list.add(self._found)
+        self._list.append(self._found)
         self._found.clear()
         self._show_place()
         self.set_interval(POLL_S, self._poll)
@@ -71,14 +73,19 @@ class EventsDialog(Dialog[None]):
     def _list(self) -> EventList:
         return self.query_one(EventList)
 
-    def on_event_list_moved(self) -> None:
+    def on_table_moved(self) -> None:
+        self._show_place()
+
+    def on_table_pressed(self) -> None:
+        self._details()
+
+    def on_list_table_arranged(self) -> None:
         self._show_place()
 
     def pressed(self, event: events.Key) -> None:
         actions = {
             "f": self._list.next_filter,
             "e": self._last_error,
-            "enter": self._details,
         }
         if event.key in actions:
             event.stop()
@@ -89,18 +96,16 @@ class EventsDialog(Dialog[None]):
             self.query_one(".dialog").border_subtitle = Content("no error so far")
 
     def _details(self) -> None:
-        chosen = self._list.chosen
+        chosen = self._list.item
         if chosen is not None:
             title = f"{chosen.get('event')} at {str(chosen.get('time'))[11:19]}"
             self.app.push_screen(TextDialog(title, "", event_facts(chosen), state_width=0))
 
     def _show_place(self) -> None:
         shown = self._list
-        place = f"{shown.cursor + 1} of {shown.count}" if shown.count else "none"
         follows = ", following" if shown.following else ""
-        self.query_one(".dialog").border_subtitle = Content(
-            f"{shown.filter.name}: {place}{follows}"
-        )
+        title = shown.title(shown.filter.name)
+        self.query_one(".dialog").border_subtitle = Content(f"{title}{follows}")
 
     # New events
 
@@ -119,7 +124,7 @@ class EventsDialog(Dialog[None]):
     def _read(self, found: list[dict[str, Any]]) -> None:
         self._reading = False
         if self.is_mounted and self.is_attached:
-            self._rest = min(LONGEST_REST, self._list.add(found) // ROWS_A_POLL)
+            self._rest = min(LONGEST_REST, self._list.append(found) // ROWS_A_POLL)
         else:
             self._reader.close()
 

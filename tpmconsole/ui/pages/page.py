@@ -15,6 +15,7 @@ from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.console import Console, console_of
 from tpmconsole.ui.widgets.details import DetailPane
+from tpmconsole.ui.widgets.list_table import ListTable
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -57,16 +58,26 @@ class Page(Vertical):
         """Who gets the keys when the page opens."""
         return None
 
+    @property
+    def list(self) -> ListTable[Any] | None:
+        """The list of the page, if it has one."""
+        return self.query(ListTable).first() if self.query(ListTable) else None
+
     @on(Table.Moved)
     def show_position(self) -> None:
-        """Say where in its list the cursor is; a scroll bar would cost bytes at every move."""
-        table = self.query_one(Table)
-        text = self.position(table.cursor_row, table.row_count)
-        self.query_one(DetailPane).place(text)
+        """Say what the list shows, and where the cursor is; a scroll bar would cost more bytes."""
+        if self.list is not None:
+            self.query_one(DetailPane).place(self.list_title(self.list))
 
-    def position(self, row: int, count: int) -> str:
-        """What is said of it."""
-        return f"{min(row + 1, count)} of {count}"
+    @on(ListTable.Arranged)
+    def show_arranged(self) -> None:
+        """Say by what filter and in what order the list is shown now."""
+        self.show_position()
+        self.console.show_keys()
+
+    def list_title(self, shown: ListTable[Any]) -> str:
+        """The title of the list, as wide as the screen at most."""
+        return shown.title()
 
     @on(Table.Pressed)
     def obey_enter(self) -> None:

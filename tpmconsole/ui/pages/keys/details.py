@@ -13,13 +13,20 @@ from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind, Lockout
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.widgets.table import Column
 
 if TYPE_CHECKING:
     from tpmconsole.tpm.model import PersistentKey
 
     Key = KeyFile | PersistentKey
 
-COLUMNS = (("WHERE", 29), ("ALGORITHM", 9), ("PASSWORD", 8), ("IDENTITY", 15), ("USABLE", 9))
+COLUMNS = (
+    Column("WHERE", 29, 60),
+    Column("ALGORITHM", 9),
+    Column("PASSWORD", 8),
+    Column("IDENTITY", 15, 25),
+    Column("USABLE", 9),
+)
 _NOT_ASKED = "not asked yet: u asks the TPM"
 
 

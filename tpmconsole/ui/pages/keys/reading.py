@@ -1,0 +1,54 @@
+"""Reading the list of keys: key files as they are found, then what is inside the TPM."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from tpmconsole.board.keys import key_files, keys_inside
+from tpmconsole.tpm.keyfile.scan import sub_folders
+from tpmconsole.ui.background import Progress
+
+if TYPE_CHECKING:
+    from tpmconsole.board import Board
+    from tpmconsole.board.keys import KeyList
+
+
+__all__ = ["handfuls", "read", "sub_folders"]
+
+Item = TypeVar("Item")
+
+DEEPEST = 8  # levels of sub-folders
+FIRST, MOST = 20, 250  # a screenful; as many as the table adds at once
+PAUSE_S = 0.2
+
+
+def handfuls(
+    items: Iterable[Item], clock: Callable[[], float] = time.monotonic
+) -> Iterator[list[Item]]:
+    """Items together as they come: a screenful first, then what came in a fifth of a second."""
+    held: list[Item] = []
+    most, since = FIRST, clock()
+    for item in items:
+        held.append(item)
+        if len(held) >= most or clock() - since > PAUSE_S:
+            yield held
+            held, most, since = [], MOST, clock()
+    if held:
+        yield held
+
+
+def read(board: Board, paths: Sequence[Path], progress: Progress, *, deep: bool = False) -> KeyList:
+    """Tell the key files as they are read, and answer what is inside the TPM.
+
+    Args:
+        paths: files and folders; none for the identities.
+        deep: read the sub-folders of ``paths``, too.
+    """
+    for some in handfuls(key_files(board, paths, depth=DEEPEST if deep else 0)):
+        progress.tell(some)
+        if progress.stopped:
+            break
+    return keys_inside(board)
