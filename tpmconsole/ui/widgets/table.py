@@ -17,6 +17,7 @@ from textual.widgets import Static
 from tpmconsole.text import cells, short
 from tpmconsole.ui.rows import state_style
 
+WIDE = 132  # columns of a terminal that has room for more than an answer to "which one"
 GAP = 2  # a space on both sides of each cell
 WHEEL = 3
 

@@ -27,7 +27,7 @@ from tpmconsole.ui.pages.provision.trust import Trusting
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.list_table import ListTable
-from tpmconsole.ui.widgets.table import Column
+from tpmconsole.ui.widgets.table import WIDE, Column
 
 if TYPE_CHECKING:
     from tpmconsole.identity.identity import Identity
@@ -38,7 +38,10 @@ COLUMNS = (
     Column("IDENTITY", 22, 40),
     Column("KEY", 10),
     Column("STATE", 10),
-    Column("CERTIFICATE", 30, 50),
+    Column("CERTIFICATE", 30, 40),
+    Column("ROLE", 6, since=WIDE),
+    Column("SUBJECT", 14, 40, since=WIDE),
+    Column("ISSUER", 14, 40, since=WIDE),
 )
 
 
@@ -297,4 +300,12 @@ class ProvisionPage(Page):
 
 
 def _row(one: Summary) -> tuple[str, ...]:
-    return one.name, algorithm_words(one.algorithm), one.state, one.detail
+    return (
+        one.name,
+        algorithm_words(one.algorithm),
+        one.state,
+        one.detail,
+        one.role or "-",
+        one.subject or one.request_subject or "-",
+        one.issuer or "-",
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tpmconsole.board.tpm_users import TpmUser
 from tpmconsole.session.status import SessionStatus
-from tpmconsole.ui.widgets.table import Column
+from tpmconsole.ui.widgets.table import WIDE, Column
 
 Listed = SessionStatus | TpmUser
 
@@ -14,6 +14,11 @@ COLUMNS = (
     Column("IDENTITY", 16, 28),
     Column("ADDRESS", 22, 34),
     Column("MESSAGES", 8),
+    Column("ENGINE", 8, since=WIDE),
+    Column("TLS", 7, since=WIDE),
+    Column("MEDIAN/95%", 10, since=WIDE),
+    Column("PEER UNTIL", 10, since=WIDE),
+    Column("PEER", 10, 50, since=WIDE),
 )
 _OTHER = "OTHER"
 
@@ -26,5 +31,24 @@ def name(one: Listed) -> str:
 def row(one: Listed) -> tuple[str, ...]:
     """The texts of a row."""
     if isinstance(one, SessionStatus):
-        return one.id, one.word.upper(), one.identity, one.address, str(one.messages)
-    return name(one), _OTHER, f"{one.name} ({one.user})", one.how, "-"
+        return (
+            one.id,
+            one.word.upper(),
+            one.identity,
+            one.address,
+            str(one.messages),
+            one.engine or "-",
+            one.protocol_version or "-",
+            _latency(one),
+            one.peer.not_after[:10] if one.peer else "-",
+            one.peer.subject if one.peer else "-",
+        )
+    return name(one), _OTHER, f"{one.name} ({one.user})", one.how, *"------"
+
+
+def _latency(one: SessionStatus) -> str:
+    """The median of the handshakes, and what 95 % of them did not exceed."""
+    times = one.handshake_ms
+    if times.median is None or times.p95 is None:
+        return "-"
+    return f"{times.median:.0f}/{times.p95:.0f} ms"
