@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tpmconsole.ui.command import key_name
-from tpmconsole.ui.main_screen import PAGES, PageName
+from tpmconsole.ui.pages.names import PAGES, PageName
 
 UI = Path(__file__).parents[2] / "tpmconsole" / "ui"
 # The main screen makes a command for each page from ``PAGES``.

@@ -15,7 +15,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import KioskRules, Settings, load_settings
 from tpmconsole.tpm.model import Algorithm, KeyRef
 from tpmconsole.ui.kiosk import KeySequence
-from tpmconsole.ui.main_screen import PAGES
+from tpmconsole.ui.pages.names import PAGES
 from tpmconsole.ui.pages.tour import TourPage
 
 Make = Callable[..., Settings]

@@ -224,7 +224,9 @@ async def test_a_dialog_over_the_cover_leaves_nothing_covered(settings: Make) ->
         await technician.until(lambda: len(technician.app.screen_stack) == 1, "the page alone")
 
 
-@pytest.mark.parametrize("page", ["keys.details", "provision.page", "sessions.columns", "doctor"])
+@pytest.mark.parametrize(
+    "page", ["keys.details", "provision.columns", "sessions.columns", "doctor"]
+)
 def test_the_columns_of_a_table_fit_80_columns(page: str) -> None:
     columns = import_module(f"tpmconsole.ui.pages.{page}").COLUMNS
     assert sum(one.width + GAP for one in columns if one.since <= SIZE[0]) <= SIZE[0]

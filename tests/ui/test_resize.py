@@ -27,7 +27,7 @@ from tpmconsole.ui.dialogs.password import PasswordDialog, Question
 from tpmconsole.ui.dialogs.paste import PasteDialog
 from tpmconsole.ui.dialogs.qr import QrSheet, qr_code
 from tpmconsole.ui.dialogs.sheet import PemSheet, Sheet
-from tpmconsole.ui.main_screen import PAGES
+from tpmconsole.ui.pages.names import PAGES
 from tpmconsole.ui.rows import Fact, Heading
 
 Make = Callable[..., Settings]

@@ -81,7 +81,7 @@ async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
         await technician.sees(f"Events of {client.id}")
         await technician.sees("handshake   TLSv1.3")
         await technician.press("f")
-        await technician.sees("all: ")
+        await technician.sees("all, ")
         await technician.sees("PING")
         await technician.press("e")
         await technician.sees("no error so far")

@@ -148,6 +148,13 @@ def key_files(board: Board, paths: Sequence[Path] = (), *, depth: int = 0) -> It
         yield replace(key, identity=_owner(board, Path(key.path)))
 
 
+def sub_folders(folder: Path) -> int:
+    """The number of folders in a folder; ``key_files`` enters them if it is asked to."""
+    from tpmconsole.tpm.keyfile.scan import sub_folders as count
+
+    return count(folder)
+
+
 def _owner(board: Board, path: Path) -> str | None:
     """The identity whose key file this is, however its path was written."""
     if path.name != "key.pem":

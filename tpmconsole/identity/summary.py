@@ -11,7 +11,7 @@ from tpmconsole.identity.identity import kept_certificate, kept_request
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.judge import describe
-from tpmconsole.x509.names import name_text
+from tpmconsole.x509.names import name_text, pem
 
 _RENEW = ": renew it"
 
@@ -31,6 +31,8 @@ class Summary:
         renewing: a request for the next certificate waits for the CA.
         can_undo: the certificate before this one was kept.
         key_lost: its key is gone or another, and nothing can be done with it any more.
+        fingerprint: SHA-256 of its certificate, hex.
+        certificate: its certificate in PEM, without the chain.
     """
 
     name: str
@@ -51,6 +53,8 @@ class Summary:
     renewing: bool = False
     can_undo: bool = False
     key_lost: bool = False
+    fingerprint: str | None = None
+    certificate: str | None = None
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
@@ -102,6 +106,8 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         detail=detail,
         subject=facts.subject,
         issuer=facts.issuer,
+        fingerprint=facts.fingerprint,
+        certificate=pem([certificate]).decode("ascii"),
         not_after=facts.not_after,
     )
 

@@ -85,6 +85,7 @@ class ConsoleApp(QuietCrash):
             self.register_theme(theme)
         self.theme = (FAST if fast else SERIAL).name
         self.set_class(profile is not None and not profile.ascii, "unicode")
+        self.set_class(fast, "fast")
         self.board = board
         self.log_path = board.settings.log
         self.jobs = Jobs(self, board.settings.log)

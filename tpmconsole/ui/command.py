@@ -12,6 +12,7 @@ KEY_NAMES = {
     "tab": "Tab",
     "question_mark": "?",
     "slash": "/",
+    "colon": ":",
     "space": "Space",
     "home": "Home",
     "end": "End",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual import events
@@ -12,6 +13,7 @@ from textual.content import Content
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.console import console_of
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.pages.sessions.details import event_facts, event_row
@@ -48,12 +50,19 @@ class EventsDialog(Dialog[None]):
         return (
             ("f", "Kind"),
             ("slash", "Search"),
-            ("n", "Next"),
             ("e", "Last error"),
             ("end", "Follow"),
             ("enter", "Details"),
             ("escape", "Close"),
         )
+
+    @property
+    def key_line_width(self) -> int:
+        return self.app.size.width - 4
+
+    def copies(self) -> Sequence[Copy]:
+        chosen = self._list.item if self.is_mounted else None
+        return (Copy("event", json.dumps(chosen)),) if chosen is not None else ()
 
     def body(self) -> ComposeResult:
         yield EventList(event_row)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from tpmconsole.system.disks import Disks, disks_in_time
 from tpmconsole.text import printable
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.console import console_of
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.sheet import Sheet
 from tpmconsole.ui.next_steps import say
@@ -77,6 +79,10 @@ class FilesSheet(Sheet[Path]):
             ("s", "Sort"),
             ("escape", "Cancel"),
         )
+
+    def copies(self) -> Sequence[Copy]:
+        row = self._table.item if self.is_mounted else None
+        return (Copy("path", str(row.path)),) if row is not None and row.path else ()
 
     def body(self) -> ComposeResult:
         yield Static("", classes="sheet-place")

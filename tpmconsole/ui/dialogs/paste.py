@@ -29,6 +29,8 @@ class PasteDialog(Dialog[bytes]):
         title: says which certificate to paste.
     """
 
+    takes_text = True
+
     def __init__(self, title: str) -> None:
         super().__init__(title)
         self._text = ""

@@ -16,6 +16,7 @@ from tpmconsole.inputs import user_path
 from tpmconsole.system.files import write_out
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.next_steps import say
@@ -89,6 +90,13 @@ class DoctorPage(Page):
             ),
             Command("w", "Write report", "everything for support, in one file", self._write, idle),
         )
+
+    def copies(self) -> Sequence[Copy]:
+        one = self._chosen()
+        if one is None:
+            return ()
+        lines = [f"{one.name}: {one.state.upper()}: {one.text}", *one.evidence]
+        return (Copy("finding", "\n".join([*lines, f"Try: {say(one.remedy)}"])),)
 
     def focus_target(self) -> Widget:
         return self._table

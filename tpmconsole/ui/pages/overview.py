@@ -27,6 +27,7 @@ from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.pages.overview_lists import identity_facts, rooms, session_facts
 from tpmconsole.ui.pages.page import Page
@@ -104,6 +105,10 @@ class OverviewPage(Page):
                 kiosk=True,
             ),
         )
+
+    def copies(self) -> Sequence[Copy]:
+        gone = self.console.no_tpm
+        return () if gone is None else (Copy("error", f"{gone.title}: {gone.cause}"),)
 
     def focus_target(self) -> Widget:
         return self.query_one(VerticalScroll)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual import on
@@ -14,6 +14,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.console import Console, console_of
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.list_table import ListTable
 from tpmconsole.ui.widgets.table import Table
@@ -42,6 +43,10 @@ class Page(Vertical):
 
     def commands(self) -> tuple[Command, ...]:
         """What can be done here, in the order of the key line."""
+        return ()
+
+    def copies(self) -> Sequence[Copy]:
+        """The texts about what is under the cursor that ``y`` copies."""
         return ()
 
     def opened(self) -> None:

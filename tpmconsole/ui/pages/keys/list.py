@@ -10,13 +10,15 @@ from typing import Any
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from tpmconsole.board.keys import KeyList
+from tpmconsole.board.dependents import fingerprint
+from tpmconsole.board.keys import KeyList, sub_folders
 from tpmconsole.board.phrases import room_words
 from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyCheck, KeyFile, Lockout, PersistentKey
 from tpmconsole.ui.background import Progress
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.pages.keys.details import COLUMNS, facts, place, row
-from tpmconsole.ui.pages.keys.reading import read, sub_folders
+from tpmconsole.ui.pages.keys.reading import read
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import DetailPane
@@ -65,6 +67,16 @@ class KeyListPage(Page):
     def chosen(self) -> Key | None:
         """The key under the cursor."""
         return self._table.item
+
+    def copies(self) -> Sequence[Copy]:
+        key = self.chosen()
+        if key is None:
+            return ()
+        found = [Copy("path" if isinstance(key, KeyFile) else "handle", place(key))]
+        if key.public_pem:
+            found.append(Copy("SHA-256", fingerprint(key.public_pem)))
+            found.append(Copy("public key", key.public_pem))
+        return (*found, Copy("error", key.reason)) if key.reason else found
 
     @property
     def persistent(self) -> tuple[PersistentKey, ...]:

@@ -8,15 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from tpmconsole.board.keys import key_files, keys_inside
-from tpmconsole.tpm.keyfile.scan import sub_folders
 from tpmconsole.ui.background import Progress
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.board.keys import KeyList
 
-
-__all__ = ["handfuls", "read", "sub_folders"]
 
 Item = TypeVar("Item")
 

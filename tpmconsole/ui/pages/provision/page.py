@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +12,14 @@ from textual.widget import Widget
 from tpmconsole.board.certificates import demo_sign, plan_undo
 from tpmconsole.board.dependents import plan_forget
 from tpmconsole.identity.summary import Summary
-from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.pages.keys.forms import ask_create
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.provision.certificate import Importing
+from tpmconsole.ui.pages.provision.columns import COLUMNS, copies, row
 from tpmconsole.ui.pages.provision.hand_over import Handing
 from tpmconsole.ui.pages.provision.outdated import tell_outdated
 from tpmconsole.ui.pages.provision.request import Renewing, Requesting
@@ -27,22 +28,12 @@ from tpmconsole.ui.pages.provision.trust import Trusting
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.list_table import ListTable
-from tpmconsole.ui.widgets.table import WIDE, Column
 
 if TYPE_CHECKING:
     from tpmconsole.identity.identity import Identity
     from tpmconsole.x509.judge import Judgement
 
 POLL_S = 5.0
-COLUMNS = (
-    Column("IDENTITY", 22, 40),
-    Column("KEY", 10),
-    Column("STATE", 10),
-    Column("CERTIFICATE", 30, 40),
-    Column("ROLE", 6, since=WIDE),
-    Column("SUBJECT", 14, 40, since=WIDE),
-    Column("ISSUER", 14, 40, since=WIDE),
-)
 
 
 class ProvisionPage(Page):
@@ -55,7 +46,7 @@ class ProvisionPage(Page):
         self._asked = False
 
     def compose(self) -> ComposeResult:
-        yield ListTable[Summary](COLUMNS, 2, _row, lambda one: one.name)
+        yield ListTable[Summary](COLUMNS, 2, row, lambda one: one.name)
         yield DetailPane()
 
     def commands(self) -> tuple[Command, ...]:
@@ -115,6 +106,10 @@ class ProvisionPage(Page):
                 lambda: one is not None,
             ),
         )
+
+    def copies(self) -> Sequence[Copy]:
+        one = self._chosen()
+        return () if one is None else copies(self.board, one)
 
     def focus_target(self) -> Widget:
         return self._table
@@ -297,15 +292,3 @@ class ProvisionPage(Page):
         facts = verdict_facts(judgement.verdicts, [], "installed")
         self.console.show_text(f"Certificate of {name}", "", facts)
         self._replaced(name, f"{name}: certificate installed")
-
-
-def _row(one: Summary) -> tuple[str, ...]:
-    return (
-        one.name,
-        algorithm_words(one.algorithm),
-        one.state,
-        one.detail,
-        one.role or "-",
-        one.subject or one.request_subject or "-",
-        one.issuer or "-",
-    )

@@ -9,6 +9,7 @@ from textual import events
 from textual.app import ComposeResult
 
 from tpmconsole.clock import moment
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.sheet import Sheet
 from tpmconsole.ui.pages.provision.steps import anchor_facts
 from tpmconsole.ui.rows import Fact
@@ -46,6 +47,12 @@ class TrustSheet(Sheet[TrustAction]):
             return (("a", "Add"), ("escape", "Back"))
         lists = (("slash", "Filter"), ("s", "Sort")) if len(self._anchors) > 1 else ()
         return (("a", "Add"), ("x", "Remove"), *lists, ("escape", "Back"))
+
+    def copies(self) -> Sequence[Copy]:
+        anchor = self._table.item if self.is_mounted else None
+        if anchor is None:
+            return ()
+        return (Copy("SHA-256", anchor.fingerprint), Copy("subject", anchor.subject))
 
     def body(self) -> ComposeResult:
         yield ListTable(COLUMNS, -1, _row, lambda anchor: anchor.fingerprint)

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tpmconsole.board.tpm_users import TpmUser
 from tpmconsole.session.status import SessionStatus
+from tpmconsole.ui.copying import Copy
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.widgets.table import WIDE, Column
 
 Listed = SessionStatus | TpmUser
@@ -44,6 +48,20 @@ def row(one: Listed) -> tuple[str, ...]:
             one.peer.subject if one.peer else "-",
         )
     return name(one), _OTHER, f"{one.name} ({one.user})", one.how, *"------"
+
+
+def copies(one: Listed | None) -> Sequence[Copy]:
+    """The texts about a row that can be copied."""
+    if not isinstance(one, SessionStatus):
+        return () if one is None else (Copy("process", str(one.pid)),)
+    found = [Copy("address", one.address)]
+    if one.peer:
+        found += [Copy("peer", one.peer.subject), Copy("peer SHA-256", one.peer.fingerprint)]
+    if one.last_error:
+        error = one.last_error
+        text = f"{error.title}: {error.cause}\nTry: {say(error.remedy)}"
+        found.append(Copy("error", text))
+    return found
 
 
 def _latency(one: SessionStatus) -> str:

@@ -23,10 +23,11 @@ from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.events import EventsDialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.pages.page import Page
-from tpmconsole.ui.pages.sessions.columns import COLUMNS, Listed, name, row
+from tpmconsole.ui.pages.sessions.columns import COLUMNS, Listed, copies, name, row
 from tpmconsole.ui.pages.sessions.details import (
     ASCII_LEVELS,
     BLOCK_LEVELS,
@@ -102,6 +103,9 @@ class SessionsPage(Page):
                 kiosk=True,
             ),
         )
+
+    def copies(self) -> Sequence[Copy]:
+        return copies(self._table.item)
 
     def focus_target(self) -> Widget:
         return self._table
