@@ -20,12 +20,13 @@ from tpmconsole.ui.pages.tour import TourPage
 
 Make = Callable[..., Settings]
 SECRET = ["f8", "f8", "x", "f3", "x"]
+LIST = ("j", "k", "g", "G")
 ALLOWED = {
     "Overview": {"t", "i", "r"},
-    "Keys": {"enter", "r"},
-    "Provision": {"h"},
-    "Sessions": {"enter"},
-    "Doctor": {"r", "n"},
+    "Keys": {"enter", "r", *LIST},
+    "Provision": {"h", *LIST},
+    "Sessions": {"enter", *LIST},
+    "Doctor": {"r", "n", *LIST},
     "Tour": {"enter", "right", "left", "escape", "down", "up"},
 }
 # By page: a word of it, and keys that mean something to whoever is no visitor.

@@ -17,9 +17,7 @@ from tpmconsole.system.files import refused, tidy
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command, find, key_name
 from tpmconsole.ui.console import Console, console_of
-from tpmconsole.ui.copying import copy_one_of
 from tpmconsole.ui.dialogs.message import ConfirmDialog
-from tpmconsole.ui.help import open_help
 from tpmconsole.ui.pages.names import PAGES, TOUR
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.preload import AFTER_S, import_ahead
@@ -199,7 +197,7 @@ class MainScreen(Screen[None]):
                 "y",
                 "",
                 "copy what is under the cursor to your terminal's clipboard (OSC 52)",
-                lambda: copy_one_of(self, self.page.copies(), self.say),
+                lambda: self.console.copy(self.page.copies(), self.say),
                 lambda: bool(self.page.copies()),
             ),
             Command("question_mark", "Help", "what the keys do", self.show_help, kiosk=True),
@@ -256,7 +254,7 @@ class MainScreen(Screen[None]):
     def _open_palette(self) -> None:
         from tpmconsole.ui.dialogs.palette import open_palette
 
-        self.call_later(open_palette, self)
+        self.call_later(open_palette, self.app, self)
 
     def repaint(self) -> None:
         """Paint everything again: somebody else wrote on the line."""
@@ -282,7 +280,7 @@ class MainScreen(Screen[None]):
             Heading("Everywhere"),
             *(Fact(_keys_of(one), "", one.help) for one in self.commands()),
         ]
-        open_help(self, facts)
+        self.console.open_help(facts)
 
 
 def _keys_of(command: Command) -> str:

@@ -15,8 +15,7 @@ from textual.widgets import Static
 from tpmconsole.text import short
 from tpmconsole.ui.command import Command, find, key_name
 from tpmconsole.ui.console import console_of
-from tpmconsole.ui.copying import Copy, copy_one_of
-from tpmconsole.ui.help import open_help
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.widgets.list_table import ListTable
 
@@ -106,7 +105,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
 
     def open_help(self) -> None:
         """Show what the dialog and its keys do."""
-        open_help(self, self.help_facts())
+        console_of(self).open_help(self.help_facts())
 
     async def on_key(self, event: events.Key) -> None:
         if self._said:
@@ -122,7 +121,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
             self.open_help()
         elif event.key == "y" and (copies := self.copies()):
             event.stop()
-            copy_one_of(self, copies, self._say)
+            console_of(self).copy(copies, self._say)
         elif event.key == "escape":
             event.stop()
             self.dismiss(None)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
 
-from textual.app import ComposeResult
+from textual.app import App, ComposeResult
 from textual.content import Content
 from textual.message import Message
 from textual.widgets import Static
@@ -15,9 +15,6 @@ from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.pages.names import PAGES
 from tpmconsole.ui.widgets.list_table import ListTable
 from tpmconsole.ui.widgets.table import Column, Table
-
-if TYPE_CHECKING:
-    from tpmconsole.ui.main_screen import MainScreen
 
 COLUMNS = (Column("KEY", 6), Column("PAGE", 10), Column("WHAT", 40))
 ROWS = 11  # with the titles
@@ -114,7 +111,32 @@ def _name(found: Found) -> tuple[str, ...]:
     return found.where, found.command.key, found.command.help
 
 
-async def open_palette(main: MainScreen) -> None:
+class Main(Protocol):
+    """The main screen, as far as the palette uses it."""
+
+    def commands(self) -> Sequence[Command]:
+        """The commands of every page."""
+
+    def commands_of(self, index: int) -> Sequence[Command]:
+        """The commands of a page that has been made."""
+
+    async def make_page(self, index: int) -> bool:
+        """Make a page that is not there yet; returns whether it is there."""
+
+    async def open_page(self, index: int) -> None:
+        """Bring a page to the front."""
+
+    def obey(self, key: str) -> bool:
+        """Do what a key means now; returns whether it means anything."""
+
+    def say(self, message: str) -> None:
+        """Put a message into the status line."""
+
+    def call_later(self, callback: Callable[..., Any], *args: Any) -> bool:
+        """Call it after the messages that are waiting."""
+
+
+async def open_palette(app: App[Any], main: Main) -> None:
     """Offer the commands of all pages, and do the one that is chosen, on its page."""
     found = [Found(command, None, "") for command in main.commands()]
     for index, page in enumerate(PAGES):
@@ -133,4 +155,4 @@ async def open_palette(main: MainScreen) -> None:
             main.call_later(do, chosen.page, chosen.command.key)
 
     unique = {_name(one): one for one in found}
-    main.app.push_screen(PaletteDialog(list(unique.values())), go)
+    app.push_screen(PaletteDialog(list(unique.values())), go)

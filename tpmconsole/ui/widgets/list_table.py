@@ -119,8 +119,8 @@ class ListTable(Table, Generic[Item]):
         """What every list can do, for the key line, the help and the palette."""
         if self.typing:
             return (
-                Command("escape", "Show all", "show all rows again", self.show_all, kiosk=True),
-                Command("enter", "Done", "keep the filter", self.end_typing, kiosk=True),
+                Command("escape", "Show all", "show all rows again", self.show_all),
+                Command("enter", "Done", "keep the filter", self.end_typing),
             )
 
         def many() -> bool:
@@ -130,6 +130,7 @@ class ListTable(Table, Generic[Item]):
             return not self.view.hides and bool(self.view.words)
 
         what = "show only the rows that have" if self.view.hides else "go to the next row that has"
+        # A visitor may move, but leaves no filter and no order to the next one.
         return (
             Command(
                 "escape",
@@ -137,7 +138,6 @@ class ListTable(Table, Generic[Item]):
                 "show all rows again",
                 self.show_all,
                 lambda: self.narrowed,
-                kiosk=True,
             ),
             Command(
                 "slash",
@@ -145,7 +145,6 @@ class ListTable(Table, Generic[Item]):
                 f"{what} the words that are typed",
                 self.start_typing,
                 lambda: bool(self.view.all),
-                kiosk=True,
             ),
             Command("n", "Next", "go to the next row with the words", self.next, searched),
             Command("N", "", "go to the row with the words before", self.previous, searched),
@@ -156,7 +155,6 @@ class ListTable(Table, Generic[Item]):
                 self.sort,
                 many,
                 aliases=("S",) if self._sort_key == "s" else (),
-                kiosk=True,
             ),
             Command(
                 "j", "", "go down a row", lambda: self._step(1), many, aliases=("down",), kiosk=True
