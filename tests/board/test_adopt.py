@@ -1,4 +1,4 @@
-"""Keys that others made on this TPM: told from another TPM's, and adopted as identities."""
+"""Keys that other tools made on this TPM: adopted as identities; other TPMs' keys are not."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ def test_a_key_whose_parent_is_at_a_handle_needs_nothing_more(
 def test_a_parent_that_is_gone_from_its_handle_is_made_again(
     board: Board, tool: Tool, tmp_path: Path
 ) -> None:
-    """The file says a handle where nothing is any more, and a primary key of tpm2-tools was."""
+    """The file names a handle that is empty now, and held a primary key of tpm2-tools."""
     path = tmp_path / key_below(tool, "key", "-C", "o", "-G", "ecc")
     key = keyfile.parse(path.read_bytes())
     path.write_bytes(replace(key, parent=0x81000005).to_pem())

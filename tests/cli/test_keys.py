@@ -32,7 +32,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 def software_key(path: Path, *options: str) -> Path:
-    """A private key of OpenSSL's."""
+    """A private key made by OpenSSL."""
     command = ("genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256", "-out", str(path))
     subprocess.run(["/usr/bin/openssl", *command, *options], check=True, capture_output=True)
     return path
@@ -178,7 +178,7 @@ def test_wrong_passwords_until_lock_out_and_back(shell: Shell) -> None:
     error = shell.refuse(2, "--simulate", "lockout", "reset")
     assert "guessing" in error["cause"]
     refused = shell.refuse(4, "--simulate", "lockout", "reset", "--yes", *wrong)
-    assert "nothing was tried" in refused["cause"]
+    assert "nothing was sent" in refused["cause"]
     answer = shell.simulate("lockout", "reset", "--yes")
     assert (answer["lockout"]["locked"], answer["lockout"]["failed_tries"]) == (False, 0)
     assert prove(*right)[0] is True

@@ -58,7 +58,7 @@ def test_lost_power_is_named_beside_wrong_passwords(bench: Bench, alone: SwtpmAl
         state, finding, remedy = _doctor(bench)
         assert state == ("fail" if lost == 3 else "warn")
         assert "power lost" in finding
-        assert lost == 3 or "where the power was lost" in remedy
+        assert lost == 3 or "when power was lost" in remedy
     assert "LOCKED" in _line(bench)
     _, answer = bench("keys", key, "--prove", *_password(bench))
     assert "the power was lost" in answer["files"][0]["reason"]
@@ -73,14 +73,14 @@ def test_a_protection_that_is_off_is_told_where_it_matters(bench: Bench, tries: 
     assert _doctor(bench)[:2] == ("warn", f"{off}, so whoever has the board may guess without end")
     made = bench.text("create", "gw", *_password(bench))
     assert f"the TPM's {off}" in made
-    # No try is the last one then, and none is told as counted.
+    # Then no attempt is the last one, and the text does not say that one was counted.
     key = str(bench.shell.state / "identities/gw/key.pem")
     wrong = bench.shell.state / "wrong"
     write_password(wrong, "wrong\n")
     for _ in range(3):
         _, answer = bench("keys", key, "--prove", "--password-file", str(wrong))
         reason = answer["files"][0]["reason"]
-        assert "counts none" in reason
+        assert "did not count it" in reason
         assert "locked" not in reason
     assert bench("keys", key, "--prove", *_password(bench))[0] == 0
 

@@ -292,7 +292,7 @@ ROWS = (
     Row(
         "password-for-the-last-time",
         4,
-        "One try left",
+        "One attempt left",
         f"{_LOCKED} --password-file {{files}}/wrong",
         alone=True,
     ),

@@ -142,7 +142,7 @@ def test_what_is_wrong_is_said_also_of_one_that_is_gone(board: Board, folder: Pa
     assert (listed.state, listed.identity) == (State.FAILED, "gateway")
     assert listed.last_error is not None
     assert listed.last_error.title == "Session ended"
-    assert "has no good identity, messages" in listed.last_error.cause
+    assert "has no valid identity, messages" in listed.last_error.cause
 
 
 async def test_page_4_goes_on(board: Board, folder: Path) -> None:
@@ -207,7 +207,7 @@ def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> No
         assert done.returncode != 5, (command, done.stderr)
     told = shell("report", "--out", "-").stdout
     assert "== log" in told
-    assert "key.handle holds no handle" in str(board.identities.get("gateway").problem)
+    assert "key.handle has no handle" in str(board.identities.get("gateway").problem)
     (state / "tpmconsole.toml").write_text(f"tcti = {NESTED}")
     assert shell("session", "list").returncode == 2
 
@@ -364,7 +364,7 @@ def test_a_process_that_holds_no_lock_is_not_ended(
 ) -> None:
     forged(folder, victim.pid)
     for ask in (board.sessions.stop, board.sessions.reload):
-        with pytest.raises(ConsoleError, match="which is another one's"):
+        with pytest.raises(ConsoleError, match="which is not its own"):
             ask("client-1")
     assert victim.poll() is None
     with holding(folder) as holder:

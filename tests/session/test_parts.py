@@ -45,6 +45,15 @@ def test_a_session_that_waits_is_shown_as_it_is_listed() -> None:
     assert facts.to_json()["state"] == "starting"
 
 
+def test_what_helps_a_session_is_shown_as_a_command() -> None:
+    """Seen: the last error of ``session show`` ended in ``next {'action': ...}``."""
+    error = LastError("No TPM", "gone", NextStep(Action.START, text="start one: {}"), "")
+    facts = SessionStatus("client-1", "client", "pump", "broker:8443", last_error=error)
+    shown = next(line for line in session_facts_lines(facts) if line.startswith("last_error "))
+    assert "remedy start one: tpmconsole session start" in shown
+    assert "action" not in shown
+
+
 # Protocol
 
 
@@ -96,7 +105,7 @@ def ssl_error(reason: str) -> ssl.SSLError:
         (ssl_error("TLSV1_ALERT_SOMETHING_NEW"), "something new"),
         (ssl_error("WRONG_VERSION_NUMBER"), "does not speak TLS"),
         (ssl_error("SOME_REASON"), "some reason"),
-        (ssl.SSLEOFError(8, "EOF"), "without a word"),
+        (ssl.SSLEOFError(8, "EOF"), "without a reason"),
         (ConnectionRefusedError(111, "refused"), "nothing listens"),
         (ConnectionResetError(104, "reset"), "broke the connection off"),
         (TimeoutError(), "does not answer"),

@@ -82,7 +82,7 @@ def _behind_a_link(state: Path) -> None:
         (_behind_a_link, "chown -h root: {}/theirs;"),
     ],
 )
-@pytest.mark.attacks("root in another user's state directory", "refused, with what mends it")
+@pytest.mark.attacks("root in another user's state directory", "refused, with the remedy")
 def test_root_takes_nothing_that_another_user_could_change(
     shell: Shell, spoil: Callable[[Path], None], mend: str
 ) -> None:
@@ -135,7 +135,7 @@ def test_root_may_name_a_program_itself(tmp_path: Path, monkeypatch: pytest.Monk
 @as_root
 def test_what_is_not_there_yet_is_made_by_root(shell: Shell) -> None:
     done = Shell(shell.state / "new/state")("session", "list", "--json")
-    assert (done.returncode, json.loads(done.stdout)) == (0, [])
+    assert (done.returncode, json.loads(done.stdout)["sessions"]) == (0, [])
 
 
 def test_other_users_look_after_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

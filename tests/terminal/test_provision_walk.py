@@ -106,7 +106,7 @@ def _ask(terminal: Pty) -> None:
 
 
 def _copy(terminal: Pty) -> bytes:
-    """What reaches the clipboard of whoever sits at the other end."""
+    """What reaches the clipboard of the user at the other end."""
     seen = terminal.step(b"c", "terminal's clipboard")
     sent = re.search(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07", seen)
     assert sent is not None

@@ -54,7 +54,7 @@ RANDOM = "from tpm2_pytss import ESAPI; print(len(ESAPI(ADDRESS).get_random(8)))
 
 
 def in_tpm(connection: Connection, code: str) -> subprocess.Popen[str]:
-    """Start a program that talks to the simulated TPM; GLib keeps one bus per process for good."""
+    """Start a program that uses the simulated TPM; GLib keeps one bus for a process's life."""
     environment = {**os.environ, **connection.environment, "TSS2_LOG": "all+none"}
     return python(f"ADDRESS = {connection.tcti!r}\n{code}", environment)
 
@@ -160,7 +160,7 @@ def test_stop_leaves_nothing_but_the_tpm(simulator: Simulator) -> None:
     assert simulator.status().bus is None
     names = {path.name for path in simulator.folder.iterdir()}
     logs = {f"{name}.log" for name in NAMES}
-    assert names == {"tpm", "lock", "bus.conf", *logs}
+    assert names == {"tpm", "maker", "lock", "bus.conf", *logs}
     assert simulator.stop() is False
 
 
@@ -371,7 +371,7 @@ def test_a_program_that_never_gets_ready(state: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(simulator_module, "START_S", 0.3)
     path = search_path_with(state / "bin", swtpm="exec sleep 60")
     error = refusal(Simulator(state / "simulator", search_path=path))
-    assert error.cause == "swtpm is not ready after 0.3 s: it said nothing"
+    assert error.cause == "swtpm is not ready after 0.3 s: its log is empty"
     assert_nothing_left(state / "simulator")
 
 
@@ -393,7 +393,7 @@ def test_a_confined_swtpm_is_told_how_to_be_let_out(
     monkeypatch.setattr(programs, "SWTPM_PROFILE", profile)
     path = search_path_with(state / "bin", swtpm="exit 1")
     error = refusal(Simulator(state / "simulator", search_path=path))
-    assert error.cause == "swtpm ended: it said nothing"
+    assert error.cause == "swtpm ended: its log is empty"
     assert f"owner {state / 'simulator'}/** rwk," in say(error.remedy)
 
 

@@ -1,4 +1,4 @@
-"""Asking for passwords: what a wrong one costs is told first, the last try is sent on purpose."""
+"""Asking for passwords: the cost of a wrong one is shown first, the last needs a confirmation."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ async def test_a_wrong_password_is_told_with_the_tries_that_are_left(settings: M
         await technician.sees("Nothing typed")
         await enter(technician, "wrong")
         await technician.sees("tries left: 2 of 3")
-        await technician.sees("the TPM refused the password, and counted the try")
+        await technician.sees("the TPM refused the password, and counted this")
         await enter(technician, "secret")
         await technician.sees("the signature is good")
         # Given up, the last word of the TPM stands.
@@ -124,4 +124,4 @@ async def test_the_lockout_password_is_asked_for_with_its_danger(
         await technician.press("y")
         await technician.sees("Lockout password of the TPM")
         await enter(technician, "wrong")
-        await technician.sees("wait 17 min before the next try")
+        await technician.sees("wait 17 min to try again")

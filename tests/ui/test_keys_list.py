@@ -23,7 +23,7 @@ KEYS = 50
 
 @pytest.fixture
 def guarded(settings: Make, alone: SwtpmAlone) -> Settings:
-    """Settings for a TPM with a parent that has a password and counts wrong ones."""
+    """Settings for a TPM whose parent has a password and counts wrong passwords."""
     with ESAPI(alone.connection.tcti) as esapi:
         sensitive = TPM2B_SENSITIVE_CREATE()
         sensitive.sensitive.userAuth = b"parent"
@@ -78,7 +78,7 @@ async def test_fifty_keys_below_a_guarded_parent_cost_no_try(
         await technician.sees("/DEVICE-4_,  1 of 11 (51 in all)")
         await technician.press("backspace", "enter", "s")
         await technician.sees("/DEVICE-,  1 of 50 (51 in all), by where")
-        # Asked for, still nothing is tried before somebody has said so.
+        # Even on request, nothing is tried before the user has confirmed it.
         await technician.press("u")
         await technician.sees("Password of the parent")
         await technician.sees("tries left: 3 of 3")

@@ -79,7 +79,7 @@ async def test_the_owner_s_password_is_asked_for_and_what_evicting_breaks_is_nam
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A private key of OpenSSL's, encrypted with ``right``."""
+    """A private key made by OpenSSL, encrypted with ``right``."""
     source = tmp_path / "elsewhere.pem"
     command = ("genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256", "-out", str(source))
     secret = ("-aes256", "-pass", "pass:right")

@@ -137,14 +137,14 @@ async def _wrong_role_and_key(technician: Technician, authority: Authority) -> N
     await technician.press("escape", "i")
     await technician.press("p")
     technician.app.screen.post_message(events.Paste("no certificate at all\n"))
-    await technician.sees("1 lines")
+    await technician.sees("1 line, ")
     await technician.press("ctrl+d")
     await technician.sees("there is no certificate in it")
     await technician.press("enter")
 
 
 async def _with_a_password(technician: Technician, authority: Authority) -> None:
-    """The proof costs a password, and is asked for only when somebody wants it."""
+    """The proof needs a password, which is asked for only if the user wants the proof."""
     request = await _requested(technician, "locked", password=b"secret")
     bundle = authority.sign(request).read_text() + authority.root.read_text()
     await technician.press("i")
@@ -227,7 +227,7 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         await technician.press("escape")
         assert board.identities.get("old-2").has_trust
 
-        await technician.sees("2 of 2")  # the new one, which goes on by itself
+        await technician.sees("2 of 2")  # the new one, selected automatically
         await technician.press("up", "t")
         await technician.sees("old trusts")
         await technician.sees("CN=CA, until")
@@ -246,7 +246,7 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
 
 
 async def _forget(technician: Technician, name: str) -> None:
-    """Remove the chosen identity, which trusts nobody, after a no and a yes."""
+    """Remove the chosen identity, which has no trust anchor; cancel once, then confirm."""
     await technician.sees("NO TRUST")
     await technician.press("x")
     await technician.sees(f"certificate CN={name}")
@@ -347,7 +347,7 @@ async def _files(technician: Technician, stick: Path) -> None:
     assert table.cursor_row == 1  # where we came from
     folder.rename(stick / "gone")
     await technician.press("enter")
-    await technician.sees("still there")
+    await technician.sees("still exists")
     await technician.press("backspace")
     await technician.sees("/dev/sdz1 Cruzer")
     await technician.press("enter", "down")
@@ -376,7 +376,7 @@ async def test_a_bad_template_and_no_tpm_lose_nothing_that_was_typed(settings: M
         await technician.type("nonsense")
         await technician.press("enter")
         await technician.sees("it must start with one of")
-        await technician.press("tab", "enter")  # passed over, it is told again at the end
+        await technician.press("tab", "enter")  # left empty, it is reported again at the end
         await technician.sees("it must start with one of")
         await technician.press(*["backspace"] * 8, "enter", "enter")
         await technician.sees("Sign it in the TPM")

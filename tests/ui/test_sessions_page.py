@@ -21,7 +21,7 @@ from tpmconsole.tpm.model import Algorithm
 from tpmconsole.x509.request_spec import RequestSpec
 
 Make = Callable[..., Settings]
-# Opens the simulator's bus as any D-Bus client would; no child of ours, which would be our worker.
+# Opens the simulator's bus as any D-Bus client would, but not as our child, which is the worker.
 OPEN_BUS = """
 import os, socket, sys
 if os.fork():
@@ -144,7 +144,7 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.sees("nobody is connected")
         await technician.press("y")
         await technician.until(lambda: not board.sessions.any_running(), "the end of server-2")
-        # The last try is sent where somebody says so.
+        # The last attempt is sent if the user confirms it.
         gateway = board.source(board.identities.get("gateway"))
         assert not board.tpm.check_key(gateway, Auth(b"wrong")).usable
         await technician.press("r")

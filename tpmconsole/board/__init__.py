@@ -35,6 +35,7 @@ LEAVE_S = 0.4
 
 if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
     from tpmconsole.board.pins import Watch
+    from tpmconsole.identity.attestation import Attestation
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.manager import SessionManager
@@ -59,6 +60,10 @@ class Board:
         self._lease: FileLock | None = None
         # When the TPM was last asked which handles are in use, and which are.
         self._handles: tuple[float, frozenset[str]] | None = None
+        # What this TPM has opened, by what the sealed file was; and by the fingerprint of the
+        # certificate in it, what that proved.
+        self.opened: dict[bytes, tuple[bytes, Attestation]] = {}
+        self.attested: dict[str, Attestation] = {}
 
     @cached_property
     def identities(self) -> IdentityStore:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _RSA_BITS = 2048  # OpenSSL's security level 2, which Debian sets, takes no shorter one
 _ANOTHER = "choose a key of this TPM that signs"
+_AGAIN = "adopt it again after that"
+_GIVE = NextStep(Action.GIVE_NO_PASSWORD, text=f"{_AGAIN} (if it has no password: {{}})")
 _CURVES = ("EC P-256", "EC P-384", "EC P-521")  # RFC 8446, 4.2.3
 
 
@@ -141,8 +143,11 @@ def _checked_pin(board: Board, area: PublicArea) -> Pin:
 def _check_signs(answer: KeyCheck) -> None:
     if answer.usable:
         return
-    again = answer.needs is not None or answer.answer in ("locked-out", "no-room")
-    remedy = "adopt it again after that" if again else _ANOTHER
+    remedy: Remedy = _ANOTHER
+    if answer.needs == "key":  # its file may say the opposite of what is true
+        remedy = _GIVE
+    elif answer.needs is not None or answer.answer in ("locked-out", "no-room"):
+        remedy = _AGAIN
     raise _not_adopted(answer.reason, remedy, answer.needs)
 
 

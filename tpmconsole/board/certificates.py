@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tpmconsole.board.enrolment import open_sealed
 from tpmconsole.board.open_key import OpenKey, checked_source, open_key
 from tpmconsole.board.pins import check_pin
 from tpmconsole.board.plan import Plan
+from tpmconsole.board.requests import request_pem
 from tpmconsole.board.trust import known_anchors
 from tpmconsole.clock import moment
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
@@ -22,7 +24,9 @@ if TYPE_CHECKING:  # cryptography loads when first used: the first paint is wait
 
     from tpmconsole.board import Board
     from tpmconsole.finding import Finding
+    from tpmconsole.identity.attestation import Attestation
     from tpmconsole.identity.store import Identity
+    from tpmconsole.x509.demo_ca import DemoCa
     from tpmconsole.x509.judge import CertificateInfo, Judgement, Proof
 
 
@@ -37,8 +41,9 @@ def judge_certificate(
     """Check a certificate, with its chain, for an identity; installs nothing.
 
     Args:
+        bundles: what the CA sent; what is sealed for the key is opened by the TPM.
         trust: trust anchors that came with it; they are added to those that are installed.
-        auth: for the key to prove itself.
+        auth: for the key to prove itself, and to open what is sealed for it.
 
     Raises:
         ConsoleError: something is no certificate, the TPM does not answer or refuses, or the key
@@ -50,10 +55,10 @@ def judge_certificate(
 
     identity = board.identities.get(name)
     key = open_key(board, identity)
-    certificates = [one for data in bundles for one in read_bundle(data)]
+    opened = [open_sealed(board, identity, key, data, auth) for data in bundles]
     offered = read_bundle(trust) if trust is not None else []
-    return judge(
-        certificates,
+    judgement = judge(
+        [one for data, _ in opened for one in read_bundle(data)],
         public_key=key.public,
         trust=known_anchors(board, identity, replaceable=bool(offered)),
         offered=offered,
@@ -67,6 +72,24 @@ def judge_certificate(
         made=identity.made,
         reached=reached_at(board, name),
     )
+    return _noted(board, judgement, opened)
+
+
+def _noted(
+    board: Board, judgement: Judgement, opened: Sequence[tuple[bytes, Attestation | None]]
+) -> Judgement:
+    """The same with a word on how the certificate came, where only this TPM could open it."""
+    from tpmconsole.finding import ok
+    from tpmconsole.x509.judge import read_bundle
+    from tpmconsole.x509.names import fingerprint
+
+    for data, attestation in opened:
+        if attestation is not None and judgement.leaf in read_bundle(data):
+            assert judgement.leaf is not None  # noqa: S101 - it is one of the file's
+            board.attested[fingerprint(judgement.leaf)] = attestation
+            text = f"only this key in this TPM could open it ({attestation.chip})"
+            return judgement.also(ok(text, name="sealed"))
+    return judgement
 
 
 def install_certificate(board: Board, name: str, judgement: Judgement) -> bool:
@@ -81,7 +104,10 @@ def install_certificate(board: Board, name: str, judgement: Judgement) -> bool:
     """
     from tpmconsole.x509.names import pem
 
-    if judgement.acceptable and not judgement.added and _has(board, name, judgement.chain):
+    attestation = _attestation(board, judgement)
+    known_proof = attestation is None or board.identities.get(name).attestation is not None
+    same = known_proof and not judgement.added and _has(board, name, judgement.chain)
+    if judgement.acceptable and same:
         return False
     with board.recording("import", **_import_facts(name, judgement)):
         if not judgement.acceptable:
@@ -92,8 +118,18 @@ def install_certificate(board: Board, name: str, judgement: Judgement) -> bool:
         known = known_anchors(board, identity, replaceable=True)
         added = [one for one in judgement.added if one not in known]
         anchors = pem([*known, *added]) if added else None
-        board.identities.install(name, pem(judgement.chain), anchors)
+        board.identities.install(name, pem(judgement.chain), anchors, attestation)
     return True
+
+
+def _attestation(board: Board, judgement: Judgement) -> tuple[Attestation, str] | None:
+    """What the certificate's way here has proved of the key, and its fingerprint."""
+    from tpmconsole.x509.names import fingerprint
+
+    if judgement.leaf is None:
+        return None
+    mark = fingerprint(judgement.leaf)
+    return (board.attested[mark], mark) if mark in board.attested else None
 
 
 def _has(board: Board, name: str, chain: Sequence[x509.Certificate]) -> bool:
@@ -149,11 +185,15 @@ def kept_before(board: Board, name: str) -> CertificateInfo | None:
 def demo_sign(board: Board, name: str, auth: Auth = NO_AUTH) -> Judgement:
     """Let the simulator's throw-away CA sign the request, and import what it gives.
 
+    An attested request it judges first, and it seals what it gives: only this key in this TPM
+    opens that.
+
     Args:
-        auth: for the key to prove itself.
+        auth: for the key to prove itself, and to open what is sealed for it.
 
     Raises:
-        ConsoleError: this TPM is no simulator, or there is no request yet.
+        ConsoleError: this TPM is no simulator, there is no request yet, or it is an attested one
+            that is not believed.
     """
     from tpmconsole.identity.identity import kept_request
     from tpmconsole.x509.demo_ca import DemoCa
@@ -167,10 +207,29 @@ def demo_sign(board: Board, name: str, auth: Auth = NO_AUTH) -> Judgement:
             NextStep(Action.REQUEST, name, "run: {}"),
         )
     ca = DemoCa(board.settings.simulator / "demo-ca")
-    chain, trust = ca.sign(request)
+    chain, trust = _signed(board, name, ca, request)
     judgement = judge_certificate(board, name, [chain], trust, None, auth)
     install_certificate(board, name, judgement)
     return judgement
+
+
+def _signed(
+    board: Board, name: str, ca: DemoCa, request: x509.CertificateSigningRequest
+) -> tuple[bytes, bytes]:
+    """The certificate, sealed where the request is attested, and the trust anchor."""
+    from tpmconsole.board.attestation import judge_for_demo, refused
+    from tpmconsole.enrol.files import is_attested
+    from tpmconsole.enrol.sealing import seal
+
+    pem = request_pem(board, name)
+    if not is_attested(pem):
+        return ca.sign(request)
+    attested, judged = judge_for_demo(pem, board.simulator.maker.certificates())
+    if (error := refused(judged)) is not None:
+        raise error
+    assert judged.key is not None  # noqa: S101 - the endorsement has been believed
+    chain, trust = ca.sign(request)
+    return seal(attested, judged.key, chain).to_pem(), trust
 
 
 def _need_simulator(board: Board) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -128,11 +128,15 @@ def _certificates(board: Board) -> tuple[Any, Iterable[str]]:
 def _certificates_of(board: Board, identity: Identity) -> dict[str, Any]:
     from tpmconsole.identity.identity import kept_certificate
     from tpmconsole.x509.judge import describe
+    from tpmconsole.x509.names import fingerprint
 
     facts: dict[str, Any] = {"identity": identity.name, "role": identity.role}
     try:
         leaf = kept_certificate(identity)
         facts["certificate"] = describe(leaf).to_json() if leaf is not None else None
+        proof = identity.attestation
+        if leaf is not None and identity.attested_certificate == fingerprint(leaf) and proof:
+            facts["attested"] = asdict(proof)
         anchors = board.identities.trust_certificates(identity.name)
         facts["trust"] = [describe(one).to_json() for one in anchors]
     except ConsoleError as error:
@@ -146,6 +150,8 @@ def _certificate_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"{facts['error']['title']}: {facts['error']['cause']}"
     if facts.get("certificate"):
         yield from _one_certificate("certificate", facts["certificate"])
+    if proof := facts.get("attested"):
+        yield f"attested: {proof['when']}, {proof['chip']}, EK {proof['endorsement']}"
     for anchor in facts.get("trust", ()):
         yield from _one_certificate("trusts", anchor)
 

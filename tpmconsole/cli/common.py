@@ -75,6 +75,7 @@ def read_auth(args: Namespace) -> Auth:
         key=_read_key_password(args),
         parent=read_password(getattr(args, "parent_password_file", None)),
         owner=read_password(getattr(args, "owner_password_file", None)),
+        endorsement=read_password(getattr(args, "endorsement_password_file", None)),
         lockout=read_password(getattr(args, "lockout_password_file", None)),
         spend_last_attempt=getattr(args, "last_try", True),
     )

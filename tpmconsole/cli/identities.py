@@ -13,6 +13,7 @@ from tpmconsole.cli.common import Answer, certificate_file, out_file, read_auth,
 from tpmconsole.cli.next_steps import say
 from tpmconsole.cli.parser import (
     add_command,
+    endorsement_password_option,
     if_missing_option,
     key_password_options,
     other_password_options,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.finding import Finding
     from tpmconsole.x509.judge import CertificateInfo
+    from tpmconsole.x509.request_spec import RequestSpec
 
 
 _ROLES = ("client", "server", "both")
@@ -49,6 +51,8 @@ def _request(board: Board, args: Namespace) -> Answer:
         lines = preview_request(board, args.name, spec)
         rows = (f"{label:<16} {text}" for label, text in lines)
         return Answer({"identity": args.name, "asks": lines}, rows)
+    if args.attest:
+        return _attest(board, args, spec)
     if args.if_missing and (kept := same_request(board, args.name, spec)):
         if out := out_file(args):
             hand_over(board, args.name, out)
@@ -61,6 +65,39 @@ def _request(board: Board, args: Namespace) -> Answer:
         out_file(args),
     )
     return _requested(board, args, pem)
+
+
+def _attest(board: Board, args: Namespace, spec: RequestSpec) -> Answer:
+    """The request, and what proves where its key is; what that tells is told before."""
+    from tpmconsole.board.enrolment import DISCLOSURE, attest_request, request_is_attested
+    from tpmconsole.board.requests import hand_over, make_request, same_request
+
+    def attested() -> Answer:
+        auth = read_auth(args)
+        kept = same_request(board, args.name, spec) if args.if_missing else None
+        if kept and request_is_attested(board, args.name):
+            if out := out_file(args):
+                hand_over(board, args.name, out)
+            return _requested(board, args, kept, changed=False)
+        if not kept:
+            make_request(board, args.name, spec, auth)
+        made = attest_request(board, args.name, auth, out_file(args))
+        answer = _requested(board, args, made.pem)
+        chip = {"chip": made.chip, "endorsement": list(made.endorsement), "tells": DISCLOSURE}
+        if str(args.out) == "-":
+            return replace(answer, data=answer.data | chip)
+        keys = [f"{args.name}: endorsement key {one}" for one in made.endorsement]
+        lines = [f"{args.name}: attested by {made.chip}", *keys, *answer.lines]
+        return replace(answer, data=answer.data | chip, lines=lines)
+
+    if args.json or str(args.out) == "-":
+        return attested()
+
+    def told() -> Iterator[str]:
+        yield DISCLOSURE
+        yield from attested().lines
+
+    return Answer({}, told())
 
 
 def _renew(board: Board, args: Namespace) -> Answer:
@@ -209,8 +246,14 @@ def add_commands(commands: Any) -> None:
         "--san", action="append", default=[], metavar="KIND:NAME", help="dns:, ip:, uri: or email:"
     )
     request.add_argument("--role", choices=_ROLES, help="what it is for (default: client)")
+    request.add_argument(
+        "--attest",
+        action="store_true",
+        help="add what proves to a CA that the key is in this TPM; it names the chip for ever",
+    )
     request.add_argument("--preview", action="store_true", help="only show what would be asked")
     _hand_over(request)
+    endorsement_password_option(request)
 
     take = add_command(
         commands,
@@ -231,6 +274,7 @@ def add_commands(commands: Any) -> None:
     )
     key_password_options(take)
     other_password_options(take)
+    endorsement_password_option(take)
 
     renew = add_command(
         commands,

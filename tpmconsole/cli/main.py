@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.cli import identities, install, keys, sessions, status, support, trust
+from tpmconsole.cli import attest, identities, install, keys, sessions, status, support, trust
 from tpmconsole.cli.next_steps import option_that_gives, say, worded
 from tpmconsole.cli.output import NotWrittenError, complain, tell
 from tpmconsole.cli.parser import Parser
@@ -179,6 +179,7 @@ def build_parser() -> argparse.ArgumentParser:
         keys,
         identities,
         trust,
+        attest,
         sessions,
         support,
         install,

@@ -12,6 +12,7 @@ _COMMANDS = {
     Action.ADD_TRUST: "tpmconsole trust [NAME] --add FILE",
     Action.ADOPT: "tpmconsole create [NAME] --from-file FILE",
     Action.ALLOW_TLS: "--min-tls [1.2]",
+    Action.ATTEST: "tpmconsole request [NAME] --attest",
     Action.ASK_FOR_NAMES: "--san dns:NAME or --san ip:ADDRESS",
     Action.CHECK_CERTIFICATE: "tpmconsole import --check",
     Action.CHECK_KEY: "tpmconsole keys [PATH] --prove",
@@ -26,6 +27,7 @@ _COMMANDS = {
     Action.GIVE_STATE: "--state [DIR]",
     Action.GIVE_TCTI: "--tcti TCTI",
     Action.GIVE_TRUST: "--trust FILE",
+    Action.HAND_OVER: "tpmconsole request [NAME] --out FILE",
     Action.IMPORT: "tpmconsole import [NAME] FILE --trust FILE",
     Action.IMPORT_KEY: "tpmconsole create [NAME] --from FILE",
     Action.INSTALL_SERVICE: "tpmconsole session install [ID]",
@@ -56,6 +58,7 @@ _OPTIONS = {
     "lockout": ("lockout_password_file", "--password-file FILE gives it"),
     "parent": ("parent_password_file", "--parent-password-file FILE gives it"),
     "hierarchy": ("owner_password_file", "--owner-password-file FILE gives it"),
+    "endorsement": ("endorsement_password_file", "--endorsement-password-file FILE gives it"),
     "source": ("from_password_file", "--from-password-file FILE gives it"),
     "consent": ("last_try", "--last-try sends it all the same"),
 }

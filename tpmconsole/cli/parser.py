@@ -121,6 +121,15 @@ def owner_password_option(command: argparse.ArgumentParser) -> None:
     )
 
 
+def endorsement_password_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--endorsement-password-file",
+        type=Path,
+        metavar="F",
+        help="the endorsement hierarchy's password, where it has one: to prove where the key is",
+    )
+
+
 def other_password_options(command: argparse.ArgumentParser) -> None:
     owner_password_option(command)
     command.add_argument(

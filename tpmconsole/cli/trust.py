@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.cli.common import Answer, certificate_file, confirm, read_auth, with_outdated
 from tpmconsole.cli.parser import (
     add_command,
+    endorsement_password_option,
     key_password_options,
     other_password_options,
     subcommands,
@@ -99,3 +100,4 @@ def add_commands(commands: Any) -> None:
     sign.add_argument("name", metavar="NAME")
     key_password_options(sign)
     other_password_options(sign)
+    endorsement_password_option(sign)

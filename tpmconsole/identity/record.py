@@ -1,10 +1,11 @@
-"""identity.toml: what is known of an identity besides its key and certificates."""
+"""identity.toml: what is known about an identity besides its key and certificates."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from typing import Any
 
+from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.pin import Pin, pin_of
 from tpmconsole.inputs import parse_toml
 from tpmconsole.text import printable
@@ -24,12 +25,14 @@ class Record:
     Attributes:
         algorithm: such as ``ec-p256``.
         created: ISO 8601 UTC.
-        auth: ``none`` or ``password``: what the key asks for.
+        auth: ``none`` or ``password``: what the key requires.
         role: ``client``, ``server`` or ``both`` once a request was made.
-        origin: ``tpm`` where the key was made in the TPM; ``imported`` where it existed outside;
-            ``adopted`` where it was at its handle before there was an identity.
-        renews: the identity whose certificate this one's key was made to renew.
-        key_name, key_sha256: the parts of the key's pin; None where it was never noted.
+        origin: ``tpm`` if the key was made in the TPM; ``imported`` if it existed outside;
+            ``adopted`` if it was at its handle before the identity was created.
+        renews: the identity whose certificate this identity's key was made to renew.
+        attested, attested_chip, attested_endorsement, attested_certificate: the parts of an
+            attestation, and the fingerprint of the certificate that came with it.
+        key_name, key_sha256: the parts of the key's pin; None if it was never recorded.
     """
 
     name: str
@@ -41,10 +44,22 @@ class Record:
     renews: str | None = None
     key_name: str | None = None
     key_sha256: str | None = None
+    attested: str | None = None
+    attested_chip: str | None = None
+    attested_endorsement: str | None = None
+    attested_certificate: str | None = None
+
+    @property
+    def attestation(self) -> Attestation | None:
+        """How the key has proved itself; None where it has not, or not all of it is there."""
+        if self.attested is None or self.attested_endorsement is None:
+            return None
+        chip = printable(self.attested_chip or "")
+        return Attestation(printable(self.attested), chip, printable(self.attested_endorsement))
 
     @property
     def pin(self) -> Pin | None:
-        """Which key it was given; None where that was never noted."""
+        """The identity's key; None if it was never recorded."""
         return pin_of(self.key_name, self.key_sha256)
 
 
@@ -56,14 +71,14 @@ def format_record(record: Record) -> bytes:
 
 
 def parse_record(data: bytes, name: str) -> tuple[Record, str | None]:
-    """Read a record as far as it can be read.
+    """Read a record as far as it is readable.
 
     Args:
         data: identity.toml's content.
-        name: the folder's name; it wins over the one in the file.
+        name: the folder's name; it takes precedence over the name in the file.
 
     Returns:
-        the record, and what is wrong with the file in words, or None.
+        the record, and a description of what is wrong with the file, or None.
     """
     try:
         table: dict[str, Any] = parse_toml(data.decode())
@@ -80,7 +95,7 @@ def parse_record(data: bytes, name: str) -> tuple[Record, str | None]:
             good.pop(key, None)
     missing = sorted({"algorithm", "created", "auth"} - good.keys())
     wrong = missing or odd
-    problem = f"identity.toml does not say a good {', '.join(wrong)}" if wrong else None
+    problem = f"identity.toml has no valid {', '.join(wrong)}" if wrong else None
     return Record(name, **good), problem
 
 

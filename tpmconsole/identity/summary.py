@@ -1,4 +1,4 @@
-"""An identity on one line: how far it is, and until when its certificate holds."""
+"""An identity on one line: its state, and when its certificate expires."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from datetime import datetime
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.identity import kept_certificate, kept_request
+from tpmconsole.identity.attestation import Attestation
+from tpmconsole.identity.identity import (
+    kept_certificate,
+    kept_request,
+    request_is_attested,
+)
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.judge import describe
@@ -23,16 +28,18 @@ class Summary:
     Attributes:
         state: ``KEY`` (made), ``REQUEST`` (waits for the CA), ``NO TRUST`` (certified, but trusts
             no peer), ``READY``, ``EXPIRES`` (soon), ``EXPIRED``, ``NO CLOCK`` (the dates cannot be
-            judged), ``ERROR``, or ``UNKNOWN`` where we may not look into its folder.
+            checked), ``ERROR``, or ``UNKNOWN`` if we cannot read its folder.
         where: ``key.pem`` or the persistent handle.
-        detail: the certificate's end, or what is missing.
+        detail: when the certificate expires, or what is missing.
         made: when the key was made.
         requested: when the request was made.
-        renewing: a request for the next certificate waits for the CA.
-        can_undo: the certificate before this one was kept.
-        key_lost: its key is gone or another, and nothing can be done with it any more.
         fingerprint: SHA-256 of its certificate, hex.
         certificate: its certificate in PEM, without the chain.
+        renewing: a request for the next certificate is waiting for the CA.
+        can_undo: the previous certificate was kept.
+        key_lost: its key is gone or is a different one, and the identity can no longer be used.
+        attestation: how its key proved itself for the certificate that is installed.
+        request_attested: the request includes what lets its key prove itself.
     """
 
     name: str
@@ -55,13 +62,15 @@ class Summary:
     key_lost: bool = False
     fingerprint: str | None = None
     certificate: str | None = None
+    attestation: Attestation | None = None
+    request_attested: bool = False
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
-    """Read an identity's folder; a damaged file is told in ``detail``, never raised.
+    """Read an identity's folder; a damaged file is described in ``detail``, never raised.
 
     Args:
-        warn_days: how long before its end a certificate ``EXPIRES``.
+        warn_days: how many days before it expires a certificate is ``EXPIRES``.
     """
     known = Summary(
         name=identity.name,
@@ -84,7 +93,11 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
     if identity.problem is not None:
         return replace(known, state="ERROR", detail=identity.problem)
     try:
-        known = replace(known, request_subject=_request_subject(identity))
+        known = replace(
+            known,
+            request_subject=_request_subject(identity),
+            request_attested=request_is_attested(identity),
+        )
         certificate = kept_certificate(identity)
         if certificate is None:
             waits = known.request_subject is not None
@@ -93,7 +106,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
     except ConsoleError as error:
         return replace(known, state="ERROR", detail=str(error))
     if clock.fault(now):
-        state, detail = "NO CLOCK", f"clock not believable; until {facts.not_after:%Y-%m-%d}"
+        state, detail = "NO CLOCK", f"clock not plausible; until {facts.not_after:%Y-%m-%d}"
     else:
         state, detail = _validity(facts.not_after, now, warn_days)
     if not known.has_trust and state not in ("EXPIRED", "NO CLOCK"):
@@ -109,6 +122,9 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         fingerprint=facts.fingerprint,
         certificate=pem([certificate]).decode("ascii"),
         not_after=facts.not_after,
+        attestation=identity.attestation
+        if identity.attested_certificate == facts.fingerprint
+        else None,
     )
 
 

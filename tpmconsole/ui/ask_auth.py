@@ -20,6 +20,7 @@ TITLES = {
     "key": "Password of {name}",
     "parent": "Password of the parent of {name}",
     "hierarchy": "Password of the TPM's hierarchy",
+    "endorsement": "Password of the TPM's endorsement hierarchy",
     "lockout": "Lockout password of the TPM",
     "source": "Passphrase of {name}",
 }

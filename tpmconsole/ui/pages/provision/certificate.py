@@ -12,6 +12,7 @@ from tpmconsole.board.certificates import (
     judge_certificate,
     refuse_certificate,
 )
+from tpmconsole.board.enrolment import is_sealed, opened_before
 from tpmconsole.board.trust import certificates_pem, new_anchors, roots_in
 from tpmconsole.errors import ConsoleError
 from tpmconsole.inputs import CERTIFICATE_BYTES
@@ -146,7 +147,8 @@ class Importing:
         """Take what was read, where there is a certificate in it."""
 
         def read() -> None:
-            certificates_pem(bundle)
+            if not is_sealed(bundle):  # what is in a sealed file, only the TPM tells
+                certificates_pem(bundle)
 
         def good(_: None) -> None:
             self._bundles.append(bundle)
@@ -241,7 +243,7 @@ class Importing:
 
         page.job(
             "",
-            lambda: roots_in(self._bundles),
+            lambda: roots_in([opened_before(page.board, one) for one in self._bundles]),
             lambda roots: ask_certificate(page, "The CA to trust", taken, roots=roots, back=back),
         )
 

@@ -31,7 +31,8 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
     answered = one.subject is not None and not one.renewing
     ready = one.subject is not None and one.has_trust
     demo = simulated and asked and not kiosk
-    hand = "h: hand it over; d: the demo CA signs it" if demo else "h: hand it over"
+    hand = "h: hand it over, attested" if one.request_attested else "h: hand it over"
+    hand += "; d: the demo CA signs it" if demo else ""
     steps = (
         ("1 Key", True, _key_text(one)),
         ("2 Request", asked, _request_text(one, answered=answered, kiosk=kiosk)),
@@ -47,6 +48,8 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
         lines.append(Fact(label, state, text))
     if one.state in ("EXPIRES", "EXPIRED", "NO CLOCK") and not one.renewing:
         lines[-1] = Fact("5 Ready", one.state, one.detail)
+    if one.attestation is not None:
+        lines.append(Fact("Attested", "", one.attestation.words))
     if one.state == "ERROR":
         lines.append(Fact("", "ERROR", one.detail))
     return lines
