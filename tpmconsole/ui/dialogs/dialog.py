@@ -34,10 +34,12 @@ class Dialog(ModalScreen[Result], Generic[Result]):
 
     Attributes:
         has_help: whether ``?`` and F1 explain it; not the help itself.
-        takes_text: whether every character is text, so that only F1 explains it.
+        help_key: the key for that which the key line names: F1 where ``?`` may be text.
+        takes_text: whether every character is text, also without a field.
     """
 
     has_help = True
+    help_key = "question_mark"
     takes_text = False
 
     def __init__(self, title: str) -> None:
@@ -89,7 +91,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
     def _key_line(self) -> Content:
         keys = list(self.keys())
         more_keys = [("y", "Copy")] if self.copies() else []
-        more_keys += [("question_mark", "Help")] if self.has_help and not self.takes_text else []
+        more_keys += [(self.help_key, "Help")] if self.has_help else []
         for more in more_keys:
             if sum(_width(key) for key in (*keys, more)) <= self.key_line_width:
                 keys.insert(len(keys) - 1, more)

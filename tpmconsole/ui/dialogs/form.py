@@ -103,6 +103,8 @@ class FormDialog(Dialog[Mapping[str, str]]):
         notice: what the user must know before filling it in.
     """
 
+    help_key = "f1"
+
     def __init__(
         self,
         title: str,

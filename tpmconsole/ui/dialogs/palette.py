@@ -53,6 +53,8 @@ class PaletteDialog(Dialog[Found]):
         commands: the commands that can be found.
     """
 
+    help_key = "f1"
+
     class Closed(Message):
         """Esc was pressed without a word."""
 

@@ -29,6 +29,7 @@ class PasteDialog(Dialog[bytes]):
         title: says which certificate to paste.
     """
 
+    help_key = "f1"
     takes_text = True
 
     def __init__(self, title: str) -> None:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Key = KeyFile | PersistentKey
 
 COLUMNS = (
-    Column("WHERE", 29, 60),
+    Column("WHERE", 29, 48),
     Column("ALGORITHM", 9),
     Column("PASSWORD", 8),
     Column("IDENTITY", 15, 25),
