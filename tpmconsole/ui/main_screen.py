@@ -189,9 +189,9 @@ class MainScreen(Screen[None]):
             Command(
                 "colon",
                 "",
-                "find a command of any page by words",
+                "find a command of any page by words (on a fast line, also ^P)",
                 self._open_palette,
-                aliases=("ctrl+p",) if self.app.has_class("fast") else (),
+                aliases=self._palette_aliases(),
             ),
             Command(
                 "y",
@@ -250,6 +250,10 @@ class MainScreen(Screen[None]):
 
     def _turn(self) -> None:
         self.page.turn()
+
+    def _palette_aliases(self) -> tuple[str, ...]:
+        """Ctrl-P too on a fast line; programs at the end of a serial one take it for themselves."""
+        return ("ctrl+p",) if self.app.has_class("fast") else ()
 
     def _open_palette(self) -> None:
         from tpmconsole.ui.dialogs.palette import open_palette

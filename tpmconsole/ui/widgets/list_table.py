@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Generic, overload
+from dataclasses import replace
+from typing import Generic
 
 from textual import events
 from textual.message import Message
 
 from tpmconsole.text import cells
 from tpmconsole.ui.command import Command
-from tpmconsole.ui.widgets.list_view import Item, ListView
+from tpmconsole.ui.widgets.list_view import Item, LazyRows, ListView
 from tpmconsole.ui.widgets.table import Column, Table
 
 LONGEST_TITLE = 200
@@ -98,7 +99,7 @@ class ListTable(Table, Generic[Item]):
         self._kept = None if item is None else self.view.name(item)
 
     def _rows(self) -> Sequence[Sequence[str]]:
-        return _Rows(self.view.row, self.view.shown)
+        return LazyRows(self.view.row, self.view.shown)
 
     def _show(self) -> None:
         row = self.view.index(self._kept)
@@ -129,7 +130,16 @@ class ListTable(Table, Generic[Item]):
         def searched() -> bool:
             return not self.view.hides and bool(self.view.words)
 
-        what = "show only the rows that have" if self.view.hides else "go to the next row that has"
+        sort = Command(
+            "s",
+            "Sort",
+            "sort by a column; again: reversed; then by the next column (page 4: S only)",
+            self.sort,
+            many,
+            aliases=("S",),
+        )
+        if self._sort_key != "s":
+            sort = replace(sort, key=self._sort_key, aliases=())
         # A visitor may move, but leaves no filter and no order to the next one.
         return (
             Command(
@@ -142,20 +152,26 @@ class ListTable(Table, Generic[Item]):
             Command(
                 "slash",
                 "Filter" if self.view.hides else "Search",
-                f"{what} the words that are typed",
+                "show only the rows with the words that are typed (of events: go to them)",
                 self.start_typing,
                 lambda: bool(self.view.all),
             ),
-            Command("n", "Next", "go to the next row with the words", self.next, searched),
-            Command("N", "", "go to the row with the words before", self.previous, searched),
             Command(
-                self._sort_key,
-                "Sort",
-                "sort by a column; again: reversed; then by the next column",
-                self.sort,
-                many,
-                aliases=("S",) if self._sort_key == "s" else (),
+                "n", "Next", "of events: go to the next one with the words", self.next, searched
             ),
+            Command(
+                "N",
+                "",
+                "of events: go back to the one with the words before",
+                self.previous,
+                searched,
+            ),
+            sort,
+            *self._moves(many),
+        )
+
+    def _moves(self, many: Callable[[], bool]) -> tuple[Command, ...]:
+        return (
             Command(
                 "j", "", "go down a row", lambda: self._step(1), many, aliases=("down",), kiosk=True
             ),
@@ -267,25 +283,3 @@ class ListTable(Table, Generic[Item]):
         if cells(of) > room:
             of = f"...{of[len(of) - room + 3 :]}"
         return ", ".join(filter(None, (of + note, rest)))
-
-
-class _Rows(Sequence[Sequence[str]], Generic[Item]):
-    """The rows of items, made when they are looked at: a screen shows few of ten thousand."""
-
-    def __init__(self, row: Callable[[Item], Sequence[str]], items: Sequence[Item]) -> None:
-        self._row = row
-        self._items = items
-
-    def __len__(self) -> int:
-        return len(self._items)
-
-    @overload
-    def __getitem__(self, index: int) -> Sequence[str]: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Sequence[str]]: ...
-
-    def __getitem__(self, index: int | slice) -> Sequence[str] | Sequence[Sequence[str]]:
-        if isinstance(index, slice):
-            return [self._row(item) for item in self._items[index]]
-        return self._row(self._items[index])

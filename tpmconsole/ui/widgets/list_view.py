@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Generic, TypeVar
+from typing import Generic, TypeVar, overload
 
 from tpmconsole.text import natural
 from tpmconsole.ui.widgets.table import Column
@@ -125,3 +125,25 @@ class ListView(Generic[Item]):
             if self.reversed:  # equal ones as well: of two events in a second, the newer is first
                 self.shown.reverse()
         self._at = {self.name(item): row for row, item in enumerate(self.shown)}
+
+
+class LazyRows(Sequence[Sequence[str]], Generic[Item]):
+    """The rows of items, made when they are looked at: a screen shows few of ten thousand."""
+
+    def __init__(self, row: Callable[[Item], Sequence[str]], items: Sequence[Item]) -> None:
+        self._row = row
+        self._items = items
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    @overload
+    def __getitem__(self, index: int) -> Sequence[str]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Sequence[str]]: ...
+
+    def __getitem__(self, index: int | slice) -> Sequence[str] | Sequence[Sequence[str]]:
+        if isinstance(index, slice):
+            return [self._row(item) for item in self._items[index]]
+        return self._row(self._items[index])
