@@ -133,7 +133,7 @@ def test_a_key_with_a_password_is_adopted_with_it_and_no_attempt_is_spent(
     (key,) = list_keys(board, [path], prove=True).files
     assert "this TPM made it" in (key.reason or "")
     error = _refused(lambda: adopt_file(board, "gw", path))
-    assert (error.title, error.needs) == ("Not adopted", "key")
+    assert (error.title, error.needs) == ("Key not adopted", "key")
     assert board.identities.names() == []
     assert tries(board.tpm) == 0
     identity = adopt_file(board, "gw", path, Auth(b"pw"))
@@ -213,7 +213,7 @@ def test_a_key_of_openssl_s_provider_is_adopted_as_it_is(
     with pytest.raises(ConsoleError, match="it is the key of identity 'gw'"):
         adopt_file(board, "twice", tmp_path / "key.pem")
     persist(board, "gw", HANDLE)
-    with pytest.raises(ConsoleError, match="identity 'gw' lives at 0x81000010"):
+    with pytest.raises(ConsoleError, match="identity 'gw' has its key at 0x81000010"):
         adopt_handle(board, "twice", HANDLE)
     _serves(board, tmp_path, "gw")
 
@@ -257,7 +257,7 @@ def test_a_key_that_tls_has_no_use_for_is_refused_with_its_cause(
     tool("tpm2_create", "-C", "parent.ctx", *options, *files)
     tool("tpm2_encodeobject", "-C", "parent.ctx", *files, "-p", "-o", "key.pem")
     error = _refused(lambda: adopt_file(board, "gw", tmp_path / "key.pem"))
-    assert error.title == "Not adopted"
+    assert error.title == "Key not adopted"
     assert cause in error.cause
     assert error.needs is None
     tool("tpm2_load", "-C", "parent.ctx", *files, "-c", "loaded.ctx")

@@ -243,13 +243,13 @@ def test_an_adopted_key_is_as_tied_to_its_identity_as_one_made_here(
     board.tpm.persist(board.tpm.create(Algorithm.EC_P256, Auth(b"secret")), HANDLE)
     with pytest.raises(ConsoleError, match="password") as caught:
         adopt_handle(board, "gateway", HANDLE, Auth(b"wrong"))
-    assert (caught.value.title, caught.value.needs) == ("Not adopted", "key")
+    assert (caught.value.title, caught.value.needs) == ("Key not adopted", "key")
     assert board.identities.names() == []
     identity = adopt_handle(board, "gateway", HANDLE, Auth(b"secret"))
     found = (identity.origin, identity.algorithm, identity.auth, identity.handle)
     assert found == ("adopted", "ec-p256", "password", HANDLE)
     assert [_noted_name(identity)] == [one.name for one in board.tpm.persistent_keys()]
-    with pytest.raises(ConsoleError, match="identity 'gateway' lives at 0x81000010"):
+    with pytest.raises(ConsoleError, match="identity 'gateway' has its key at 0x81000010"):
         adopt_handle(board, "other", HANDLE, Auth(b"secret"))
     make_request(board, "gateway", SPEC, Auth(b"secret"))
     assert _origin(_judged(board, _certificate(board))).state == "ok"

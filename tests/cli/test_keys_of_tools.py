@@ -58,7 +58,7 @@ def test_a_key_without_a_password_whose_file_says_that_it_has_one(bench: Bench) 
     code, answer = bench("keys", str(file), "--prove")
     (found,) = answer["files"]
     assert (code, found["usable"], bench.used) == (1, None, 0)
-    assert "--no-password says that it has none" in found["reason"]
+    assert "--no-password says that it has no password" in found["reason"]
     code, answer = bench("keys", str(file), "--prove", "--no-password")
     (found,) = answer["files"]
     assert (code, found["usable"], bench.used) == (0, True, 0)

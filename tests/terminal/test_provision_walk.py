@@ -94,8 +94,8 @@ def _ask(terminal: Pty) -> None:
     for hint in ("serial number", "unit", "organization;", "town", "province", "such as DE"):
         _press(terminal, ENTER, hint)
     _type(terminal, "DE")
-    _press(terminal, ENTER, "all in one")
-    _press(terminal, ENTER, "blanks between")
+    _press(terminal, ENTER, "in one line")
+    _press(terminal, ENTER, "spaces between")
     _type(terminal, "dns:gw.local")
     _press(terminal, ENTER, "decides the key usages")
     _press(terminal, RIGHT * 2, "< both >")

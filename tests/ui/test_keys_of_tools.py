@@ -46,7 +46,7 @@ async def test_trying_all_costs_no_attempt(
         # One alone is tried as its file says, and no more than once in vain.
         await technician.press("u")
         await technician.sees("although its file says that it has none")
-        await technician.sees("tries left: 2 of 3")
+        await technician.sees("attempts left: 2 of 3")
         await technician.type("abc")
         await technician.press("enter")
         await technician.sees("the signature is good")
@@ -93,7 +93,7 @@ async def test_a_handle_that_cannot_be_read_is_a_row_with_its_reason(
         await technician.press("a")
         await technician.sees("2 keys tried")
         await technician.press("enter")
-        await technician.sees("nothing that is known here")
+        await technician.sees("nothing known")
         await technician.press("escape", "e")
         await technician.sees("belongs to the platform")
 

@@ -58,7 +58,7 @@ async def _requested(technician: Technician, name: str, **spec: Any) -> Path:
 
 async def _paste(technician: Technician, text: str) -> None:
     """Choose to paste, and paste."""
-    await technician.sees("through the terminal")
+    await technician.sees("into the terminal")
     await technician.press("p")
     await technician.sees("Paste it now")
     technician.app.screen.post_message(events.Paste(text))
@@ -154,7 +154,7 @@ async def _with_a_password(technician: Technician, authority: Authority) -> None
     await technician.press("y")
     await technician.sees("key-proof   WARN")
     await technician.press("p")
-    await technician.sees("tries left")
+    await technician.sees("attempts left")
     await technician.type("secret")
     await technician.press("enter")
     await technician.sees("signed a nonce")
@@ -214,7 +214,7 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         await technician.sees("renewal CN=old")
         await asyncio.to_thread(install, 200)
         await technician.press("1", "3")
-        await technician.sees("u: back to the one before")
+        await technician.sees("u: back to the previous one")
         await technician.press("u")
         await technician.sees("Go back to CN=old")
         await technician.press("y")
@@ -232,11 +232,11 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         await technician.sees("old trusts")
         await technician.sees("CN=CA, until")
         await technician.press("x")
-        await technician.sees("Trust it no longer")
+        await technician.sees("Stop trusting a CA")
         await technician.press("n", "t")
         await technician.sees("old trusts")
         await technician.press("x")
-        await technician.sees("Trust it no longer")
+        await technician.sees("Stop trusting a CA")
         await technician.press("y")
         await _forget(technician, "old")
         actions = [one for one, _ in _actions(technician)]
@@ -251,7 +251,7 @@ async def _forget(technician: Technician, name: str) -> None:
     await technician.press("x")
     await technician.sees(f"certificate CN={name}")
     await technician.press("n", "x")
-    await technician.sees("key.pem, for good")
+    await technician.sees("key.pem, permanently")
     await technician.press("y")
     await technician.sees(f"{name}: forgotten")
     assert name not in technician.app.board.identities.names()
@@ -271,7 +271,7 @@ async def test_the_encoding_and_the_order_of_a_subject_are_the_form_s_to_choose(
         await technician.press("tab", "tab", "tab")
         await technician.sees("The organizationName field is")
         await technician.press("space", "enter")
-        await technician.sees("This will be asked")
+        await technician.sees("What will be requested")
         shown = dict(re.findall(r"(RFC 4514|OpenSSL|String type) +(.*?) +\|", technician.screen()))
         assert shown == {
             "RFC 4514": "C=DE,O=Example,CN=pump",

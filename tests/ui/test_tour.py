@@ -103,7 +103,7 @@ async def test_a_step_that_fails_is_told_and_can_be_tried_again(settings: Make) 
         await technician.press("s")
         await technician.sees("as the chip reports")
         await technician.press("escape")
-        await technician.sees("Enter begins")
+        await technician.sees("Enter starts it")
 
 
 def test_two_tours_do_not_get_into_each_others_way(settings: Make, state: Path) -> None:

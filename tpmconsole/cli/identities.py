@@ -1,4 +1,4 @@
-"""From a request to an installed certificate."""
+"""Make and renew requests, and import certificates."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _renew(board: Board, args: Namespace) -> Answer:
 
 
 def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = True) -> Answer:
-    """A request was made: what it asks for, and where it is, or itself."""
+    """The answer after a request: what it asks for, and its path or its text."""
     from tpmconsole.board.requests import asked_by
 
     asks = asked_by(pem)
@@ -204,7 +204,7 @@ def verdict_lines(
 
     Args:
         added: the trust anchors that are new.
-        changed: False where what was to be installed is there already.
+        changed: False if exactly this certificate is already installed.
     """
     from tpmconsole.board.trust import describe_anchor
 
@@ -215,7 +215,7 @@ def verdict_lines(
     for anchor in added:
         which = "trusted from now on" if installed else "would be trusted"
         yield f"{which}: {describe_anchor(anchor)}"
-    what = "installed" if changed else "unchanged: it is installed already"
+    what = "installed" if changed else "unchanged: already installed"
     yield f"{name}: certificate {what if installed else 'not installed'}"
 
 
@@ -224,34 +224,35 @@ def add_commands(commands: Any) -> None:
         commands,
         "request",
         _request,
-        "make a certificate signing request; what is not given comes from [request] in "
-        "tpmconsole.toml",
+        "make a certificate signing request; defaults are from [request] in tpmconsole.toml",
         "tpmconsole request gateway --subject 'CN=gateway,O=Example' --san dns:gateway.local",
     )
     request.add_argument("name", metavar="NAME")
-    if_missing_option(request, "a request for the same is there")
+    if_missing_option(request, "a request for the same already exists")
     request.add_argument(
         "--subject",
-        help="RFC 4514, such as 'CN=gateway,O=Example', or as openssl prints it, in its order "
+        help="RFC 4514, such as 'CN=gateway,O=Example', or in the form that openssl prints "
         "(default: the board's serial number or host name as CN)",
     )
     request.add_argument(
         "--string-type",
         choices=("utf8", "printable"),
-        help="how the subject is encoded (default: utf8); printable where 'openssl ca' says 'The "
-        "organizationName field is different between CA certificate and the request', though both "
-        "look the same: its policy_match compares bytes",
+        help="how the subject is encoded (default: utf8); use printable if 'openssl ca' says 'The "
+        "organizationName field is different between CA certificate and the request' although "
+        "both look the same: its policy_match compares bytes",
     )
     request.add_argument(
         "--san", action="append", default=[], metavar="KIND:NAME", help="dns:, ip:, uri: or email:"
     )
-    request.add_argument("--role", choices=_ROLES, help="what it is for (default: client)")
+    request.add_argument(
+        "--role", choices=_ROLES, help="what the certificate is for (default: client)"
+    )
     request.add_argument(
         "--attest",
         action="store_true",
-        help="add what proves to a CA that the key is in this TPM; it names the chip for ever",
+        help="add proof for a CA that the key is in this TPM; it identifies the chip forever",
     )
-    request.add_argument("--preview", action="store_true", help="only show what would be asked")
+    request.add_argument("--preview", action="store_true", help="only show what would be requested")
     _hand_over(request)
     endorsement_password_option(request)
 
@@ -259,16 +260,16 @@ def add_commands(commands: Any) -> None:
         commands,
         "import",
         _import,
-        "check a certificate and install it where nothing speaks against it",
+        "check a certificate and install it if every check passes",
         "tpmconsole import gateway gateway.pem --trust ca.pem",
     )
     take.add_argument("name", metavar="NAME")
-    take.add_paths("files", metavar="FILE", help="PEM, DER or PKCS #7 ('-': read it)")
+    take.add_paths("files", metavar="FILE", help="PEM, DER or PKCS #7 ('-': from standard input)")
     take.add_argument(
-        "--trust", type=Path, metavar="FILE", help="trust the CAs in it from now on, as well"
+        "--trust", type=Path, metavar="FILE", help="also trust the CAs in this file from now on"
     )
     take.add_argument("--role", choices=_ROLES)
-    take.add_argument("--check", action="store_true", help="never install")
+    take.add_argument("--check", action="store_true", help="only check, do not install")
     take.add_argument(
         "--undo", action="store_true", help="go back to the certificate before the last import"
     )
@@ -280,12 +281,12 @@ def add_commands(commands: Any) -> None:
         commands,
         "renew",
         _renew,
-        "ask for the same certificate again, with the same key or with a new one",
+        "request the same certificate again, with the same key or a new one",
         "tpmconsole renew gateway --out /media/usb0/gateway.csr",
     )
     renew.add_argument("name", metavar="NAME")
     renew.add_argument(
-        "--new-key", metavar="NAME", help="make a new key, as this new identity; NAME goes on"
+        "--new-key", metavar="NAME", help="make a new key as this new identity; NAME keeps working"
     )
     _hand_over(renew)
 

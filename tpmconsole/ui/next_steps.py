@@ -1,10 +1,10 @@
-"""What to do next, in the words of the screen: a key and its page."""
+"""Describe the next step on the screen: a key and its page."""
 
 from __future__ import annotations
 
 from tpmconsole.errors import Action, NextStep, Remedy
 
-# What stands in brackets is said where no subject is known.
+# The text in brackets is used if no subject is known.
 _KEYS = {
     Action.ADD_TRUST: "t on page 3",
     Action.ADOPT: "d on page 2",
@@ -52,12 +52,12 @@ _KEYS = {
 
 
 def keys(step: NextStep) -> str:
-    """The key that does it, and its page."""
+    """The key for a step, and its page."""
     if step.action is Action.USE_ROLE and step.subject:
         return f"for the role {step.subject}"
     return step.fill(_KEYS[step.action])
 
 
 def say(remedy: Remedy) -> str:
-    """A remedy for somebody at the screen."""
+    """A remedy for a user of the screen."""
     return remedy if isinstance(remedy, str) else remedy.worded(keys(remedy))

@@ -9,12 +9,12 @@ from tpmconsole.ui.pages.page import Page
 
 
 class PageName(NamedTuple):
-    """A page before it is needed: its module is imported when it is first opened.
+    """A page that is not loaded yet: its module is imported when it is first opened.
 
     Attributes:
         title: its name in the page bar.
-        module: where it is, below ``ui.pages``.
-        about: what it is for, the first sentence of its help.
+        module: its module, below ``ui.pages``.
+        about: its purpose, the first sentence of its help.
     """
 
     title: str
@@ -22,14 +22,14 @@ class PageName(NamedTuple):
     about: str
 
     def make(self, index: int) -> Page:
-        """The page itself."""
+        """The page itself, imported now."""
         module = import_module(f"tpmconsole.ui.pages.{self.module}")
         page: Page = getattr(module, f"{self.title}Page")(id=f"page-{index}")
         return page
 
 
 PAGES = (
-    PageName("Overview", "overview", "the TPM's health in one glance"),
+    PageName("Overview", "overview", "the TPM's health at a glance"),
     PageName(
         "Keys",
         "keys.page",
@@ -42,6 +42,6 @@ PAGES = (
     ),
     PageName("Sessions", "sessions.page", "mutual TLS with a key that stays in the TPM"),
     PageName("Doctor", "doctor", "what is wrong, and what to do about it"),
-    PageName("Tour", "tour", "why a key belongs into a TPM, told by doing it"),
+    PageName("Tour", "tour", "why a key belongs in a TPM, shown step by step"),
 )
 TOUR = len(PAGES) - 1

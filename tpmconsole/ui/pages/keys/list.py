@@ -36,8 +36,8 @@ class KeyListPage(Page):
     """One table for both kinds of key, and a detail pane.
 
     Attributes:
-        answers: whether the TPM can use them, by place, where somebody asked.
-        folder: the folder whose key files are listed; None for the identities.
+        answers: whether the TPM can use them, by place; only for keys that were checked.
+        folder: the folder whose key files are listed; None for those of the identities.
         sub_folders: the number of sub-folders of that folder.
         deep: whether the key files below its sub-folders are listed, too.
     """
@@ -80,12 +80,12 @@ class KeyListPage(Page):
 
     @property
     def persistent(self) -> tuple[PersistentKey, ...]:
-        """The keys at the TPM's handles, as far as it has answered."""
+        """The keys at the TPM's handles, if it has answered."""
         return self._inside.persistent if self._inside else ()
 
     @property
     def lockout(self) -> Lockout | None:
-        """The TPM's protection against guessing, as it was last read."""
+        """The TPM's protection against password guessing, as last read."""
         return self.console.health.lockout if self.console.health else None
 
     def answered(self, key: Key, answer: KeyCheck) -> None:
@@ -102,7 +102,7 @@ class KeyListPage(Page):
             self._reading.stop()
         self._reading = progress = Progress(self.app, self._more)
         self._found = []
-        # What is there already stays until all is read: no list that shrinks and grows.
+        # The old list stays until the new one is read, so that it does not shrink and grow.
         self._at_once = not self._table.view.all
         paths = [self.folder] if self.folder else []
         self.job(
@@ -112,7 +112,7 @@ class KeyListPage(Page):
         )
         if self.folder is not None and not self.deep:
             self.job("", partial(sub_folders, self.folder), self._counted, lambda _: None)
-        self.console.refresh_health(silent=True)  # how many tries are left is told before asking
+        self.console.refresh_health(silent=True)  # the remaining attempts are shown before asking
 
     def _counted(self, count: int) -> None:
         self.sub_folders = count

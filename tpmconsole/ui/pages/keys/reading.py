@@ -25,7 +25,7 @@ PAUSE_S = 0.2
 def handfuls(
     items: Iterable[Item], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[list[Item]]:
-    """Items together as they come: a screenful first, then what came in a fifth of a second."""
+    """Group items as they arrive: first a screenful, then those of each fifth of a second."""
     held: list[Item] = []
     most, since = FIRST, clock()
     for item in items:
@@ -38,10 +38,10 @@ def handfuls(
 
 
 def read(board: Board, paths: Sequence[Path], progress: Progress, *, deep: bool = False) -> KeyList:
-    """Tell the key files as they are read, and answer what is inside the TPM.
+    """Report the key files as they are read, and return what is inside the TPM.
 
     Args:
-        paths: files and folders; none for the identities.
+        paths: files and folders; empty for the identities.
         deep: read the sub-folders of ``paths``, too.
     """
     for some in handfuls(key_files(board, paths, depth=DEEPEST if deep else 0)):

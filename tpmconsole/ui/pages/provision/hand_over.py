@@ -1,4 +1,4 @@
-"""Step 3 of the walk: the request to its CA, by disk, screen, clipboard or camera."""
+"""Step 3: hand the request to its CA, by disk, screen, clipboard or camera."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ THEN_IMPORT = "when it has sent the certificate, press i"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What is needed to offer the ways: the request, its code, and where it could be written.
+    """What the menu needs: the request, its QR code, and the disks it could be written to.
 
     Attributes:
         attested: whether the request can prove where its key is.
@@ -47,12 +47,12 @@ class Ready:
 
 
 class Handing:
-    """Offers the ways from which one is chosen, as often as one likes.
+    """Offers the ways to hand over a request, again and again until Esc.
 
     Args:
-        page: where it is asked for.
+        page: the page that shows the dialogs.
         name: the identity.
-        demo: lets the simulator's CA sign it; None where there is none.
+        demo: lets the simulator's CA sign it; None if there is no such CA.
     """
 
     def __init__(self, page: Page, name: str, demo: Callable[[], None] | None) -> None:
@@ -176,7 +176,7 @@ class Handing:
             Fact(
                 "If nothing",
                 "",
-                "came: your terminal takes no clipboard (OSC 52), or minicom, screen or tmux is "
+                "came: your terminal does not support OSC 52, or minicom, screen or tmux is "
                 "between; h, then s shows the request instead",
             ),
         ]
@@ -192,7 +192,7 @@ class Handing:
         return self._page.app.has_class("unicode")
 
     def _no_code(self, code: QrCode | None) -> str:
-        """Why it cannot be shown; empty where it can."""
+        """Why it cannot be shown; empty if it can."""
         if code is None:
             return "the request is longer than any QR code"
         size = self._page.app.size

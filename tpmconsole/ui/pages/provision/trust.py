@@ -1,4 +1,4 @@
-"""The trust anchors of an identity: shown by name and fingerprint, added and removed."""
+"""Show, add and remove the trust anchors of an identity, by name and fingerprint."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Trusting:
-    """Shows the anchors of an identity, and changes them after a yes.
+    """Shows the anchors of an identity, and changes them after a confirmation.
 
     Args:
-        page: where it is asked for.
+        page: the page that shows the dialogs.
         name: the identity.
-        changed: called with what to say when something was changed.
+        changed: called with a message to show after a change.
     """
 
     def __init__(self, page: Page, name: str, changed: Callable[[str], None]) -> None:
@@ -36,7 +36,7 @@ class Trusting:
 
     def _damaged(self, error: Exception) -> None:
         self._page.console.say(str(error), bad=True)
-        self._add()  # what is damaged is replaced by what is added
+        self._add()  # adding an anchor replaces the damaged ones
 
     def _show(self, anchors: list[CertificateInfo]) -> None:
         def go(action: TrustAction | None) -> None:
@@ -56,7 +56,7 @@ class Trusting:
             self._page.job(
                 "adding the CA",
                 lambda: add_anchors(board, self._name, pem),
-                lambda _: self._changed(f"{self._name}: it is trusted from now on"),
+                lambda _: self._changed(f"{self._name}: the CA is trusted from now on"),
             )
 
         ask_certificate(

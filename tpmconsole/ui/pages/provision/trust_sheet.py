@@ -81,7 +81,9 @@ class TrustSheet(Sheet[TrustAction]):
         if anchor is not None:
             facts = anchor_facts(anchor)
         elif not self._anchors:
-            facts = [Fact("Trust", "NONE", "no peer is trusted: a adds the CA of the peers")]
+            facts = [
+                Fact("Trust", "NONE", "no peer is trusted: press a to add the CA of the peers")
+            ]
         pane.present(facts)
         pane.place(self._table.title())
 

@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 ENGINES = ("auto", "provider", "bridge")
 TARGET = "localhost:8443"
 PROTOCOLS = {
-    "tls": "the handshake proves both sides; the connection is kept and nothing is sent",
+    "tls": "the handshake authenticates both sides; the connection stays, nothing is sent",
     "line": "sends PING n, which a server of tpmconsole answers",
     "https": "fetches a path; in the address, https://HOST:PORT/PATH names one",
 }
 
 
 def start_form(role: str, identities: Sequence[str]) -> FormDialog:
-    """Asks what a client or a server needs to know.
+    """Asks for what a client or a server needs.
 
     Args:
-        identities: the names of those that are ready.
+        identities: the names of the identities that are ready.
     """
     fields = [
         Field("identity", "Identity", choices=tuple(identities), hint="left and right change it"),
@@ -47,10 +47,10 @@ def start_form(role: str, identities: Sequence[str]) -> FormDialog:
 
 
 def session_spec(role: str, values: Mapping[str, str]) -> SessionSpec:
-    """What the form's values ask for.
+    """The session that the form's values describe.
 
     Raises:
-        ConsoleError: one of them cannot be right.
+        ConsoleError: one of them is not valid.
     """
     from tpmconsole.session.spec import SessionSpec
 
@@ -85,5 +85,5 @@ def _count(text: str) -> int | None:
         return None
     number = parse_number(text)
     if not number:
-        raise usage_error("Not a number", f"'{text}' is no number of messages", "leave it empty")
+        raise usage_error("Not a number", f"'{text}' is not a number of messages", "leave it empty")
     return number
