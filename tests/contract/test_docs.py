@@ -23,7 +23,7 @@ from tpmconsole.board.doctor.probes import PROBES
 from tpmconsole.cli.main import build_parser
 from tpmconsole.errors import ExitCode
 from tpmconsole.settings import TCTI_VARIABLES, KioskRules
-from tpmconsole.ui.main_screen import PAGES
+from tpmconsole.ui.pages.names import PAGES
 from tpmconsole.x509.request_template import default_spec
 
 ROOT = Path(__file__).parents[2]

@@ -135,6 +135,8 @@ def test_a_move_of_the_cursor_costs_little(console: Pty, page: bytes) -> None:
     ("page", "key", "text"),
     [
         (b"1", b"?", "Everywhere"),
+        (b"1", b":", "Do it"),
+        (b"2", b"y", "public key"),
         (b"2", b"c", "New key in the TPM"),
         (b"2", b"\r", "BEGIN PUBLIC KEY"),
         (b"3", b"n", "New key in the TPM"),

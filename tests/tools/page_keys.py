@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tpmconsole.ui.command import key_name
-from tpmconsole.ui.main_screen import PAGES, PageName
+from tpmconsole.ui.pages.names import PAGES, PageName
 
 UI = Path(__file__).parents[2] / "tpmconsole" / "ui"
 # The main screen makes a command for each page from ``PAGES``.
 _EVERYWHERE = "main_screen.py"
+_LISTS = "widgets/list_table.py"
 
 
 class Key(NamedTuple):
@@ -40,6 +41,7 @@ def markdown() -> str:
         f"`{number}` `F{number}`\n: {page.title}" for number, page in enumerate(PAGES, 1)
     )
     parts = ["# Keys", f"## Keys on every page\n\n{pages}\n\n{_listed(keys_everywhere())}"]
+    parts.append(f"## Keys in every list\n\n{_listed(list(_keys(UI / _LISTS)))}")
     for number, page in enumerate(PAGES, 1):
         parts.append(f"## Keys on page {number}, {page.title}\n\n{_listed(keys_of(page))}")
     return "\n\n".join(parts) + "\n"

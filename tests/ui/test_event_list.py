@@ -15,7 +15,7 @@ class Shown(App[None]):
     CSS = "EventList { height: 5; }"
 
     def compose(self) -> ComposeResult:
-        yield EventList(lambda event: f"12:00:00 {event['event']} {event['number']}")
+        yield EventList(lambda event: ("12:00:00", event["event"], str(event["number"])))
 
     @property
     def events(self) -> EventList:
@@ -24,7 +24,7 @@ class Shown(App[None]):
     def numbers(self) -> list[int]:
         """The visible lines."""
         text = str(self.events.content)
-        return [int(line.rsplit(" ", 1)[1]) for line in text.splitlines() if line[:2] == "12"]
+        return [int(line.split()[2]) for line in text.splitlines() if line[:3] == " 12"]
 
 
 def some(*kinds: str, first: int = 0) -> list[dict[str, Any]]:
@@ -35,15 +35,15 @@ async def test_the_newest_is_followed_until_the_cursor_goes_up() -> None:
     async with Shown().run_test() as pilot:
         app: Shown = pilot.app  # type: ignore[assignment]
         app.events.focus()
-        assert str(app.events.content) == "no such events"
-        app.events.add(some(*["closed"] * 10))
+        assert str(app.events.content) == " no such events"
+        app.events.append(some(*["closed"] * 10))
         assert app.numbers() == [5, 6, 7, 8, 9]
         assert app.events.following
         await pilot.press("up")
         assert not app.events.following
-        app.events.add(some("closed", first=10))
+        app.events.append(some("closed", first=10))
         assert app.numbers() == [5, 6, 7, 8, 9]
-        assert app.events.chosen == {"event": "closed", "number": 8}
+        assert app.events.item == {"event": "closed", "number": 8}
         await pilot.press("pageup")
         assert app.numbers() == [4, 5, 6, 7, 8]
         await pilot.press("home", "up")
@@ -60,14 +60,14 @@ async def test_filters_and_the_last_error() -> None:
         app: Shown = pilot.app  # type: ignore[assignment]
         assert not app.events.to_last_error()
         kinds = ("started", "error", "message", "handshake", "error", "message", "closed")
-        assert app.events.add(some(*kinds)) == 5
-        assert app.events.add([]) == 0
+        assert app.events.append(some(*kinds)) == 5
+        assert app.events.append([]) == 0
         assert app.numbers() == [0, 1, 3, 4, 6]
         app.events.next_filter()
         assert app.events.filter.name == "all"
-        assert app.events.count == 7
+        assert app.events.row_count == 7
         assert app.events.to_last_error()
-        assert app.events.chosen == {"event": "error", "number": 4}
+        assert app.events.item == {"event": "error", "number": 4}
         app.events.next_filter()
         assert app.numbers() == [1, 4]
         app.events.next_filter()
@@ -77,14 +77,38 @@ async def test_filters_and_the_last_error() -> None:
         # This filter hides errors, so the jump shows all but messages again.
         assert app.events.to_last_error()
         assert app.events.filter.name == "all but messages"
-        assert app.events.chosen == {"event": "error", "number": 4}
+        assert app.events.item == {"event": "error", "number": 4}
+
+
+async def test_a_search_hides_nothing_and_goes_on_both_ways() -> None:
+    async with Shown().run_test() as pilot:
+        app: Shown = pilot.app  # type: ignore[assignment]
+        app.events.focus()
+        app.events.append(some(*("handshake", "closed", "closed") * 3))
+        app.events.start_typing()
+        await pilot.press(*"shake", "enter")
+        assert app.events.row_count == 9
+        assert app.events.title("all") == "all, /shake, 1 of 9"
+        for goal in (3, 6, 0):
+            app.events.next()
+            assert app.events.cursor_row == goal
+        app.events.previous()
+        assert app.events.cursor_row == 6
+        # What comes in while somebody reads does not move the cursor, in either order.
+        app.events.append(some("closed", first=9))
+        assert app.events.item == {"event": "handshake", "number": 6}
+        app.events.sort()
+        app.events.sort()
+        assert app.events.cursor_row == 3
+        app.events.append(some("closed", first=10))
+        assert app.events.item == {"event": "handshake", "number": 6}
 
 
 async def test_what_is_kept_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_list, "KEPT", 100)
     async with Shown().run_test() as pilot:
         app: Shown = pilot.app  # type: ignore[assignment]
-        app.events.add(some(*["closed"] * 90))
-        app.events.add(some(*["closed"] * 90, first=90))
-        assert app.events.count == 100
+        app.events.append(some(*["closed"] * 90))
+        app.events.append(some(*["closed"] * 90, first=90))
+        assert app.events.row_count == 100
         assert app.numbers()[-1] == 179

@@ -15,17 +15,18 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import KioskRules, Settings, load_settings
 from tpmconsole.tpm.model import Algorithm, KeyRef
 from tpmconsole.ui.kiosk import KeySequence
-from tpmconsole.ui.main_screen import PAGES
+from tpmconsole.ui.pages.names import PAGES
 from tpmconsole.ui.pages.tour import TourPage
 
 Make = Callable[..., Settings]
 SECRET = ["f8", "f8", "x", "f3", "x"]
+LIST = ("j", "k", "g", "G")
 ALLOWED = {
     "Overview": {"t", "i", "r"},
-    "Keys": {"enter", "r"},
-    "Provision": {"h"},
-    "Sessions": {"enter"},
-    "Doctor": {"r", "n"},
+    "Keys": {"enter", "r", *LIST},
+    "Provision": {"h", *LIST},
+    "Sessions": {"enter", *LIST},
+    "Doctor": {"r", "n", *LIST},
     "Tour": {"enter", "right", "left", "escape", "down", "up"},
 }
 # By page: a word on it, and keys that do something for users who are not visitors.

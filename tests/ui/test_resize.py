@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.session.events import EventReader
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import AttemptCost
+from tpmconsole.ui.command import Command
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.dialogs.events import EventsDialog
 from tpmconsole.ui.dialogs.files import FilesSheet
@@ -23,12 +25,15 @@ from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.manual import HelpDialog, ManualSheet, SectionSheet
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.dialogs.message import ConfirmDialog, ErrorDialog, ReviewDialog, TextDialog
+from tpmconsole.ui.dialogs.palette import Found, PaletteDialog
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
 from tpmconsole.ui.dialogs.paste import PasteDialog
 from tpmconsole.ui.dialogs.qr import QrSheet, qr_code
 from tpmconsole.ui.dialogs.sheet import PemSheet, Sheet
-from tpmconsole.ui.main_screen import PAGES
+from tpmconsole.ui.pages.names import PAGES
+from tpmconsole.ui.pages.provision.trust_sheet import TrustSheet
 from tpmconsole.ui.rows import Fact, Heading
+from tpmconsole.x509.judge import CertificateInfo
 
 Make = Callable[..., Settings]
 
@@ -41,6 +46,8 @@ FACTS: list[Fact | Heading] = [
     Fact("x" * 60, "", "y" * 300),
 ]
 FIELDS = [Field("a", "A", TEXT, TEXT), Field("b", "B", choices=("one", "two" * 30))]
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+ANCHOR = CertificateInfo(TEXT, TEXT, NOW, NOW, "1", "ab" * 32, (), ca=True)
 EVENTS = [{"time": "2026-11-28T12:00:00Z", "event": "error", "text": TEXT}] * 30
 
 
@@ -64,6 +71,8 @@ def dialogs(folder: Path) -> dict[type[Dialog[Any]], Dialog[Any]]:
         HelpDialog("Help", "", FACTS),
         ManualSheet(),
         SectionSheet(read_manual(), 12, 5),
+        PaletteDialog([Found(Command("c", "Create", TEXT, lambda: None), 1, "Keys")] * 30),
+        TrustSheet("gateway", [ANCHOR] * 30),
     ]
     return {type(one): one for one in made}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Iterator
 from functools import partial
 from typing import TYPE_CHECKING
@@ -48,12 +50,12 @@ def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
 
 
 def fingerprint(public_pem: str) -> str:
-    """SHA-256 of a public key in hex."""
-    from cryptography.hazmat.primitives.serialization import load_pem_public_key
+    """SHA-256 of the SubjectPublicKeyInfo in a PEM that this program has written, in hex.
 
-    from tpmconsole.x509.names import key_fingerprint
-
-    return key_fingerprint(load_pem_public_key(public_pem.encode("ascii")))
+    A list asks it of ten thousand keys: the PEM is decoded, and no key is made of it.
+    """
+    lines = [line for line in public_pem.splitlines() if line and not line.startswith("-----")]
+    return hashlib.sha256(base64.b64decode("".join(lines))).hexdigest()
 
 
 def dependents(board: Board, key: PersistentKey) -> tuple[str, ...]:

@@ -133,14 +133,26 @@ def keys_inside(board: Board) -> KeyList:
         return KeyList((), (), error)
 
 
-def key_files(board: Board, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
-    """Read key files one after the other, without a TPM."""
+def key_files(board: Board, paths: Sequence[Path] = (), *, depth: int = 0) -> Iterable[KeyFile]:
+    """Read key files one after the other, without a TPM.
+
+    Args:
+        paths: files and folders; none for the identities.
+        depth: how many levels of sub-folders of ``paths`` to enter.
+    """
     from tpmconsole.tpm.keyfile.scan import scan
 
     identities = board.settings.identities
     ours = [identities] if _is_there(identities) else []  # before the first identity is made
-    for key in scan(paths) if paths else scan(ours, depth=1):
+    for key in scan(paths, depth=depth) if paths else scan(ours, depth=1):
         yield replace(key, identity=_owner(board, Path(key.path)))
+
+
+def sub_folders(folder: Path) -> int:
+    """The number of folders in a folder; ``key_files`` enters them if it is asked to."""
+    from tpmconsole.tpm.keyfile.scan import sub_folders as count
+
+    return count(folder)
 
 
 def _owner(board: Board, path: Path) -> str | None:

@@ -16,7 +16,7 @@ from tpmconsole.identity.identity import (
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.judge import describe
-from tpmconsole.x509.names import name_text
+from tpmconsole.x509.names import name_text, pem
 
 _RENEW = ": renew it"
 
@@ -33,6 +33,8 @@ class Summary:
         detail: when the certificate expires, or what is missing.
         made: when the key was made.
         requested: when the request was made.
+        fingerprint: SHA-256 of its certificate, hex.
+        certificate: its certificate in PEM, without the chain.
         renewing: a request for the next certificate is waiting for the CA.
         can_undo: the previous certificate was kept.
         key_lost: its key is gone or is a different one, and the identity can no longer be used.
@@ -58,6 +60,8 @@ class Summary:
     renewing: bool = False
     can_undo: bool = False
     key_lost: bool = False
+    fingerprint: str | None = None
+    certificate: str | None = None
     attestation: Attestation | None = None
     request_attested: bool = False
 
@@ -115,6 +119,8 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         detail=detail,
         subject=facts.subject,
         issuer=facts.issuer,
+        fingerprint=facts.fingerprint,
+        certificate=pem([certificate]).decode("ascii"),
         not_after=facts.not_after,
         attestation=identity.attestation
         if identity.attested_certificate == facts.fingerprint

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from tpmconsole.board.tour import Tour
     from tpmconsole.tpm.model import TpmHealth
     from tpmconsole.ui.console import Console
+    from tpmconsole.ui.copying import Copy
     from tpmconsole.ui.kiosk import KioskConsole
 
 log = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ class ConsoleApp(QuietCrash):
             self.register_theme(theme)
         self.theme = (FAST if fast else SERIAL).name
         self.set_class(profile is not None and not profile.ascii, "unicode")
+        self.set_class(fast, "fast")
         self.board = board
         self.log_path = board.settings.log
         self.jobs = Jobs(self, board.settings.log)
@@ -208,6 +210,21 @@ class ConsoleApp(QuietCrash):
     def show_text(self, title: str, text: str, facts: Sequence[Fact | Heading] = ()) -> None:
         """Show a longer text in a dialog, below facts if there are any."""
         self.push_screen(TextDialog(title, text, facts))
+
+    def open_help(self, facts: Sequence[Fact | Heading]) -> None:
+        """Show what keys do; from there, the manual, which a kiosk does not offer."""
+        from tpmconsole.ui.dialogs.manual import HelpDialog
+
+        kind = TextDialog if self.board.settings.kiosk else HelpDialog
+        dialog = kind("Help", "", facts)
+        dialog.has_help = False
+        self.push_screen(dialog)
+
+    def copy(self, copies: Sequence[Copy], say: Callable[[str], None]) -> None:
+        """Copy the only text, or let the user choose one of several."""
+        from tpmconsole.ui.dialogs.copy import copy_one_of
+
+        copy_one_of(self, copies, say)
 
     def refresh_health(self, *, silent: bool = False) -> None:
         """Ask the TPM for its state; the pages are updated when it has answered.

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from tpmconsole.errors import ConsoleError
     from tpmconsole.tpm.model import TpmHealth
     from tpmconsole.ui.background import Job, Jobs
+    from tpmconsole.ui.copying import Copy
     from tpmconsole.ui.rows import Fact, Heading
 
 
@@ -68,6 +69,16 @@ class Console(Protocol):
 
     def show_text(self, title: str, text: str, facts: Sequence[Fact | Heading] = ()) -> None:
         """Show a longer text in a dialog, below facts if there are any."""
+
+    def open_help(self, facts: Sequence[Fact | Heading]) -> None:
+        """Show what keys do; from there, the manual, which a kiosk does not offer."""
+
+    def copy(self, copies: Sequence[Copy], say: Callable[[str], None]) -> None:
+        """Copy the only text, or let the user choose one of several.
+
+        Args:
+            say: gets what was copied, in words.
+        """
 
     def refresh_health(self, *, silent: bool = False) -> None:
         """Ask the TPM for its state; the pages are updated when it has answered.

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gc
 import socket
 from functools import partial
-from importlib import import_module
-from typing import NamedTuple
 
 from textual import events
 from textual.app import ComposeResult
@@ -20,50 +18,12 @@ from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command, find, key_name
 from tpmconsole.ui.console import Console, console_of
 from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.pages.names import PAGES, TOUR
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.preload import AFTER_S, import_ahead
 from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.terminal.driver import repaint
 from tpmconsole.ui.widgets.bars import KeyBar, PageBar, StatusBar, TitleBar
-
-
-class PageName(NamedTuple):
-    """A page that is not loaded yet: its module is imported when it is first opened.
-
-    Attributes:
-        title: its name in the page bar.
-        module: its module, below ``ui.pages``.
-        about: its purpose, the first sentence of its help.
-    """
-
-    title: str
-    module: str
-    about: str
-
-    def make(self, index: int) -> Page:
-        """The page itself, imported now."""
-        module = import_module(f"tpmconsole.ui.pages.{self.module}")
-        page: Page = getattr(module, f"{self.title}Page")(id=f"page-{index}")
-        return page
-
-
-PAGES = (
-    PageName("Overview", "overview", "the TPM's health at a glance"),
-    PageName(
-        "Keys",
-        "keys.page",
-        "key files and persistent handles, and whether this TPM can use them",
-    ),
-    PageName(
-        "Provision",
-        "provision.page",
-        "from a key in the TPM to an installed certificate",
-    ),
-    PageName("Sessions", "sessions.page", "mutual TLS with a key that stays in the TPM"),
-    PageName("Doctor", "doctor", "what is wrong, and what to do about it"),
-    PageName("Tour", "tour", "why a key belongs in a TPM, shown step by step"),
-)
-TOUR = len(PAGES) - 1
 
 
 class MainScreen(Screen[None]):
@@ -119,22 +79,28 @@ class MainScreen(Screen[None]):
 
     async def open_page(self, index: int) -> None:
         """Show a page; it is created when it is first opened."""
-        pages = self.query_one("#pages", ContentSwitcher)
+        if not await self.make_page(index):
+            return
+        if index != self._current:
+            self.say("")  # the message was about another page and its keys
+        self._current = index
+        self.query_one("#pages", ContentSwitcher).current = f"page-{index}"
+        self._show_pages()
+        self._focus_page()
+        self.page.opened()
+        self.show_keys()
+
+    async def make_page(self, index: int) -> bool:
+        """Make a page that is not there yet; returns whether it is there."""
         if not self.query(f"#page-{index}"):
             try:
                 page = PAGES[index].make(index)
             except OSError as error:  # no file descriptor is left to load its module
                 self.console.show_error(refused(error, f"opening {PAGES[index].title}"))
-                return
-            await pages.mount(page)
-        if index != self._current:
-            self.say("")  # the message was about another page and its keys
-        self._current = index
-        pages.current = f"page-{index}"
-        self._show_pages()
-        self._focus_page()
-        self.page.opened()
-        self.show_keys()
+                return False
+            page.display = False  # until it is opened
+            await self.query_one("#pages", ContentSwitcher).mount(page)
+        return True
 
     @property
     def _first(self) -> int:
@@ -220,6 +186,20 @@ class MainScreen(Screen[None]):
         )
         return (
             *pages,
+            Command(
+                "colon",
+                "",
+                "find a command of any page by words (on a fast line, also ^P)",
+                self._open_palette,
+                aliases=self._palette_aliases(),
+            ),
+            Command(
+                "y",
+                "",
+                "copy what is under the cursor to your terminal's clipboard (OSC 52)",
+                lambda: self.console.copy(self.page.copies(), self.say),
+                lambda: bool(self.page.copies()),
+            ),
             Command("question_mark", "Help", "what the keys do", self.show_help, kiosk=True),
             Command("space", "", "scroll the pane below a list", self._turn, kiosk=True),
             Command("ctrl+l", "", "redraw the screen", self.repaint, kiosk=True),
@@ -234,7 +214,15 @@ class MainScreen(Screen[None]):
         )
 
     def _of_page(self) -> tuple[Command, ...]:
-        return self._for_whom(self.page.commands())
+        return self.commands_of(self._current)
+
+    def commands_of(self, index: int) -> tuple[Command, ...]:
+        """What a page can do, and its list; while a filter is typed, only what ends that."""
+        page = self.query_one(f"#page-{index}", Page)
+        own, shown = page.commands(), page.list
+        if shown is not None:
+            own = shown.commands() if shown.typing else (*own, *shown.commands())
+        return self._for_whom(own)
 
     def _for_whom(self, commands: tuple[Command, ...]) -> tuple[Command, ...]:
         """All commands; for a visitor only those meant for visitors."""
@@ -263,6 +251,15 @@ class MainScreen(Screen[None]):
     def _turn(self) -> None:
         self.page.turn()
 
+    def _palette_aliases(self) -> tuple[str, ...]:
+        """Ctrl-P too on a fast line; programs at the end of a serial one take it for themselves."""
+        return ("ctrl+p",) if self.app.has_class("fast") else ()
+
+    def _open_palette(self) -> None:
+        from tpmconsole.ui.dialogs.palette import open_palette
+
+        self.call_later(open_palette, self.app, self)
+
     def repaint(self) -> None:
         """Redraw everything: another program wrote to the terminal."""
         repaint(self.app)
@@ -287,12 +284,7 @@ class MainScreen(Screen[None]):
             Heading("Everywhere"),
             *(Fact(_keys_of(one), "", one.help) for one in self.commands()),
         ]
-        if self.console.board.settings.kiosk:
-            self.console.show_text("Help", "", facts)
-        else:
-            from tpmconsole.ui.dialogs.manual import HelpDialog
-
-            self.app.push_screen(HelpDialog("Help", "", facts))
+        self.console.open_help(facts)
 
 
 def _keys_of(command: Command) -> str:

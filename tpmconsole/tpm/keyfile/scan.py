@@ -13,7 +13,7 @@ from tpmconsole.text import natural
 from tpmconsole.tpm.keyfile import LIMIT, describe, inspect, may_be_key
 from tpmconsole.tpm.model import KeyFile, KeyKind
 
-__all__ = ["inspect", "scan"]
+__all__ = ["inspect", "scan", "sub_folders"]
 
 
 def scan(paths: Iterable[Path], *, depth: int = 0, others: bool = False) -> Iterator[KeyFile]:
@@ -36,6 +36,15 @@ def scan(paths: Iterable[Path], *, depth: int = 0, others: bool = False) -> Iter
             yield from _folder(path, depth, others)
         else:
             yield inspect(path)
+
+
+def sub_folders(folder: Path) -> int:
+    """The number of folders in a folder; 0 if it cannot be read, which ``scan`` reports."""
+    try:
+        with os.scandir(folder) as listing:
+            return sum(map(_is_folder, listing))
+    except OSError:
+        return 0
 
 
 def _folder(folder: Path, depth: int, others: bool) -> Iterator[KeyFile]:

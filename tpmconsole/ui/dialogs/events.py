@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual import events
@@ -12,6 +13,7 @@ from textual.content import Content
 from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.console import console_of
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.pages.sessions.details import event_facts, event_row
@@ -46,19 +48,28 @@ class EventsDialog(Dialog[None]):
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (
-            ("f", "Filter"),
+            ("f", "Kind"),
+            ("slash", "Search"),
             ("e", "Last error"),
             ("end", "Follow"),
             ("enter", "Details"),
             ("escape", "Close"),
         )
 
+    @property
+    def key_line_width(self) -> int:
+        return self.app.size.width - 4
+
+    def copies(self) -> Sequence[Copy]:
+        chosen = self._list.item if self.is_mounted else None
+        return (Copy("event", json.dumps(chosen)),) if chosen is not None else ()
+
     def body(self) -> ComposeResult:
         yield EventList(event_row)
 
     def on_mount(self) -> None:
         self._list.focus()
-        self._list.add(self._found)
+        self._list.append(self._found)
         self._found.clear()
         self._show_place()
         self.set_interval(POLL_S, self._poll)
@@ -71,14 +82,19 @@ class EventsDialog(Dialog[None]):
     def _list(self) -> EventList:
         return self.query_one(EventList)
 
-    def on_event_list_moved(self) -> None:
+    def on_table_moved(self) -> None:
+        self._show_place()
+
+    def on_table_pressed(self) -> None:
+        self._details()
+
+    def on_list_table_arranged(self) -> None:
         self._show_place()
 
     def pressed(self, event: events.Key) -> None:
         actions = {
             "f": self._list.next_filter,
             "e": self._last_error,
-            "enter": self._details,
         }
         if event.key in actions:
             event.stop()
@@ -89,18 +105,16 @@ class EventsDialog(Dialog[None]):
             self.query_one(".dialog").border_subtitle = Content("no error so far")
 
     def _details(self) -> None:
-        chosen = self._list.chosen
+        chosen = self._list.item
         if chosen is not None:
             title = f"{chosen.get('event')} at {str(chosen.get('time'))[11:19]}"
             self.app.push_screen(TextDialog(title, "", event_facts(chosen), state_width=0))
 
     def _show_place(self) -> None:
         shown = self._list
-        place = f"{shown.cursor + 1} of {shown.count}" if shown.count else "none"
         follows = ", following" if shown.following else ""
-        self.query_one(".dialog").border_subtitle = Content(
-            f"{shown.filter.name}: {place}{follows}"
-        )
+        title = shown.title(shown.filter.name)
+        self.query_one(".dialog").border_subtitle = Content(f"{title}{follows}")
 
     # New events
 
@@ -119,7 +133,7 @@ class EventsDialog(Dialog[None]):
     def _read(self, found: list[dict[str, Any]]) -> None:
         self._reading = False
         if self.is_mounted and self.is_attached:
-            self._rest = min(LONGEST_REST, self._list.add(found) // ROWS_A_POLL)
+            self._rest = min(LONGEST_REST, self._list.append(found) // ROWS_A_POLL)
         else:
             self._reader.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,15 +22,17 @@ from tpmconsole.system.disks import Disks, disks_in_time
 from tpmconsole.text import printable
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.console import console_of
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.sheet import Sheet
 from tpmconsole.ui.next_steps import say
-from tpmconsole.ui.widgets.table import Table
+from tpmconsole.ui.widgets.list_table import ListTable
+from tpmconsole.ui.widgets.table import Column, Table
 
 if TYPE_CHECKING:
     from tpmconsole.ui.console import Console
 
-COLUMNS = (("", 40), ("", 8), ("", 26))
+COLUMNS = (Column("name", 40, 90), Column("size", 8), Column("time", 26))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +65,7 @@ class FilesSheet(Sheet[Path]):
     def __init__(self, title: str, typed: str = "") -> None:
         super().__init__(title)
         self._typed = typed
-        self._rows: list[Row] = []
+        self._about = ""
         self._folder: Path | None = None
         self._places: set[Path | None] = set()
         self._asked = 0
@@ -72,28 +75,42 @@ class FilesSheet(Sheet[Path]):
             ("enter", "Choose"),
             ("backspace", "Up"),
             ("t", "Type its path"),
+            ("slash", "Filter"),
+            ("s", "Sort"),
             ("escape", "Cancel"),
         )
 
+    def copies(self) -> Sequence[Copy]:
+        row = self._table.item if self.is_mounted else None
+        return (Copy("path", str(row.path)),) if row is not None and row.path else ()
+
     def body(self) -> ComposeResult:
         yield Static("", classes="sheet-place")
-        yield Table(COLUMNS, state_column=-1, header=False)
+        yield ListTable(COLUMNS, -1, _texts, lambda row: (row.path, row.name), header=False)
 
     def on_mount(self) -> None:
-        self.query_one(Table).focus()
+        self._table.focus()
         self._open(None)
         if self._typed:
             self._type()
 
+    @property
+    def _table(self) -> ListTable[Row]:
+        return self.query_one(ListTable)
+
     def on_table_moved(self, event: Table.Moved) -> None:
         event.stop()
+        self._show_title()
+
+    def on_list_table_arranged(self, event: ListTable.Arranged) -> None:
+        event.stop()
+        self._show_title()
 
     def on_table_pressed(self, event: Table.Pressed) -> None:
         event.stop()
-        chosen = self.query_one(Table).chosen
-        if chosen is None:
+        row = self._table.item
+        if row is None:
             return
-        row = self._rows[chosen]
         if row.folder or row.path is None:
             self._open(row.path)
         else:
@@ -145,19 +162,28 @@ class FilesSheet(Sheet[Path]):
         self._app_console.start_job(Job("", lambda: _look_into(folder), done, failed))
 
     def _listed(self, folder: Path | None, rows: list[Row], about: str) -> None:
-        before, self._folder, self._rows = self._folder, folder, rows
+        before, self._folder, self._about = self._folder, folder, about
         if folder is None:
             self._places = {row.path for row in rows}
-        table = self.query_one(Table)
-        table.present([])
-        table.present([(row.name, row.size, row.about) for row in rows])
+        table = self._table
+        table.show_all()
         # After going up, the cursor is on the folder that was left.
-        paths = [row.path for row in rows]
-        table.move_cursor(row=paths.index(before) if before in paths else 0)
-        self._say(about)
+        came_from = next((row for row in rows if row.path == before), rows[0])
+        table.replace(rows, (came_from.path, came_from.name))
+        self._show_title()
+
+    def _show_title(self) -> None:
+        """Which folder, and what is shown of it."""
+        shown = self._table
+        told = shown.narrowed or shown.view.order
+        self._say(shown.title(self._about, width=self.app.size.width) if told else self._about)
 
     def _say(self, text: str, style: str = "") -> None:
         self.query_one(".sheet-place", Static).update(Content.styled(text, style))
+
+
+def _texts(row: Row) -> tuple[str, ...]:
+    return row.name, row.size, row.about
 
 
 def _typed_path(text: str) -> Path:

@@ -18,6 +18,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.text import short
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.next_steps import say
+from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.widgets.password_input import Unseen
 
 _BARE_KEY = "ctrl+n"
@@ -83,6 +84,14 @@ class Choice(Static, can_focus=True):
         self.update(Content(f"< {short(self.value, 40)} >"))
 
 
+class TextField(Input):
+    """An input that leaves ``?`` to the dialog while it is empty: no answer begins with it."""
+
+    async def on_key(self, event: events.Key) -> None:
+        if event.key == "question_mark" and not self.value:
+            event.prevent_default()  # else Input types it
+
+
 class FormDialog(Dialog[Mapping[str, str]]):
     """Asks for a few values. Enter moves to the next field and, from the last, closes the form.
 
@@ -93,6 +102,8 @@ class FormDialog(Dialog[Mapping[str, str]]):
         fields: its lines.
         notice: what the user must know before filling it in.
     """
+
+    help_key = "f1"
 
     def __init__(
         self,
@@ -110,6 +121,13 @@ class FormDialog(Dialog[Mapping[str, str]]):
     def keys(self) -> tuple[tuple[str, str], ...]:
         first = (_BARE_KEY, "No password") if self._demanded else ("tab", "Next")
         return (first, ("enter", "Next, at the end: done"), ("escape", "Cancel"))
+
+    def help_facts(self) -> list[Fact | Heading]:
+        hints: list[Fact | Heading] = []
+        for field in self.fields:
+            hints.append(Fact(field.label, "", field.hint))
+            hints += [Fact("", "", f"{value}: {hint}") for value, hint in field.hints.items()]
+        return [*super().help_facts(), Heading("Fields"), *hints]
 
     def body(self) -> ComposeResult:
         if self.notice:
@@ -132,7 +150,7 @@ class FormDialog(Dialog[Mapping[str, str]]):
         else:
             # Typing replaces the value, but continues the beginning of a path.
             prefix = field.value.endswith("/")
-            widget = Input(field.value, compact=True, select_on_focus=not prefix)
+            widget = TextField(field.value, compact=True, select_on_focus=not prefix)
             widget.cursor_blink = False
         widget.id = f"field-{field.name}"
         return widget

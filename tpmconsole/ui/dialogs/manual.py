@@ -18,9 +18,9 @@ from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.dialogs.sheet import Sheet
 from tpmconsole.ui.next_steps import say
-from tpmconsole.ui.widgets.table import Table
+from tpmconsole.ui.widgets.table import Column, Table
 
-_COLUMNS = (("", 34), ("", 40))
+_COLUMNS = (Column("", 34, 60), Column("", 40))
 _BARS = 3  # rows of a sheet that are not text: its title, an empty one, its keys
 
 

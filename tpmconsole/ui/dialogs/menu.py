@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tpmconsole.ui.dialogs.dialog import Dialog
-from tpmconsole.ui.widgets.table import Table
+from tpmconsole.ui.widgets.table import Column, Table
 
 LABEL_WIDTH = 9
 
@@ -55,7 +55,9 @@ class MenuDialog(Dialog[str]):
             yield Static(Content(f"{self.about}\n"))
         longest = max(len(one.label) for one in self.options)
         table = Table(
-            (("", 1), ("", max(LABEL_WIDTH, longest)), ("", 10)), state_column=-1, header=False
+            (Column("", 1), Column("", max(LABEL_WIDTH, longest)), Column("", 10)),
+            state_column=-1,
+            header=False,
         )
         table.styles.height = len(self.options)
         yield table

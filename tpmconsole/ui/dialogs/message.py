@@ -13,6 +13,7 @@ from textual.widgets import Static
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import harmless
 from tpmconsole.ui.console import console_of
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
@@ -32,6 +33,10 @@ class ErrorDialog(Dialog[None]):
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (("enter", "Close"),)
+
+    def copies(self) -> Sequence[Copy]:
+        error = self.error
+        return (Copy("error", f"{error.title}\n{error.cause}\nTry: {say(error.remedy)}"),)
 
     def body(self) -> ComposeResult:
         yield Static(
@@ -93,6 +98,11 @@ class TextDialog(Dialog[None]):
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (("escape", "Close"), ("up/down", "Scroll"))
+
+    def copies(self) -> Sequence[Copy]:
+        if self.text:
+            return (Copy("PEM" if self.text.startswith("-----BEGIN") else "text", self.text),)
+        return (Copy("text", lay_out(self.facts, FRAME, self.state_width).plain),)
 
     def body(self) -> ComposeResult:
         with VerticalScroll(classes="dialog-text"):

@@ -48,6 +48,8 @@ class PasswordDialog(Dialog[Secret]):
     Before the last attempt that the lock-out allows, the user must confirm it.
     """
 
+    help_key = "f1"
+
     def __init__(self, question: Question) -> None:
         super().__init__(question.title)
         self.question = question

@@ -29,6 +29,9 @@ class PasteDialog(Dialog[bytes]):
         title: says which certificate to paste.
     """
 
+    help_key = "f1"
+    takes_text = True
+
     def __init__(self, title: str) -> None:
         super().__init__(title)
         self._text = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Generic
 
 from textual import events
@@ -10,11 +11,16 @@ from textual.containers import Vertical, VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.dialog import Dialog, Result
 
 
 class Sheet(Dialog[Result], Generic[Result]):
     """A title, a body and a line with the keys, as wide as the screen."""
+
+    @property
+    def key_line_width(self) -> int:
+        return self.app.size.width
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="sheet"):
@@ -39,6 +45,9 @@ class PemSheet(Sheet[None]):
 
     def keys(self) -> tuple[tuple[str, str], ...]:
         return (("escape", "Close"), ("up/down", "Scroll"))
+
+    def copies(self) -> Sequence[Copy]:
+        return (Copy("PEM", self.pem),)
 
     def body(self) -> ComposeResult:
         yield Static(Content(f"{self.then}\n"))

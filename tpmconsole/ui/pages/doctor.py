@@ -16,6 +16,7 @@ from tpmconsole.inputs import user_path
 from tpmconsole.system.files import write_out
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.next_steps import say
@@ -23,12 +24,13 @@ from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import DetailPane
-from tpmconsole.ui.widgets.table import Table
+from tpmconsole.ui.widgets.list_table import ListTable
+from tpmconsole.ui.widgets.table import Column
 
 if TYPE_CHECKING:
     from tpmconsole.board.doctor import Finding
 
-COLUMNS = (("PROBE", 12), ("STATE", 8), ("FINDING", 54))
+COLUMNS = (Column("PROBE", 12, 16), Column("STATE", 8), Column("FINDING", 54))
 MODES_SHOWN = 6
 REPORT = "~/tpmconsole-report.txt"
 _TROUBLE = ("fail", "warn")
@@ -50,12 +52,11 @@ class DoctorPage(Page):
         super().__init__(id=id)
         self._findings: list[Finding] = []
         self._new: list[Finding] = []
-        self._shown: Sequence[Finding] = []
         self._run = 0
         self._examining = False
 
     def compose(self) -> ComposeResult:
-        yield Table(COLUMNS, state_column=1)
+        yield ListTable(COLUMNS, 1, _row, lambda one: one.name)
         yield DetailPane(state_width=0)
 
     def commands(self) -> tuple[Command, ...]:
@@ -66,7 +67,7 @@ class DoctorPage(Page):
             return self._chosen() is not None
 
         def troubled() -> bool:
-            return any(one.state in _TROUBLE for one in self._shown)
+            return any(one.state in _TROUBLE for one in self._table.view.shown)
 
         def open_to_others() -> bool:
             return idle() and any(
@@ -92,8 +93,15 @@ class DoctorPage(Page):
             Command("w", "Write report", "everything for support, in one file", self._write, idle),
         )
 
+    def copies(self) -> Sequence[Copy]:
+        one = self._chosen()
+        if one is None:
+            return ()
+        lines = [f"{one.name}: {one.state.upper()}: {one.text}", *one.evidence]
+        return (Copy("finding", "\n".join([*lines, f"Try: {say(one.remedy)}"])),)
+
     def focus_target(self) -> Widget:
-        return self.query_one(Table)
+        return self._table
 
     # Examining
 
@@ -138,13 +146,16 @@ class DoctorPage(Page):
     # Showing
 
     def _present(self, findings: Sequence[Finding]) -> None:
-        table, self._shown = self.query_one(Table), findings
-        table.present([(one.name, one.state.upper(), one.text) for one in findings])
+        self._table.replace(findings)
+        self.show_position()
         self._show_detail()
 
+    @property
+    def _table(self) -> ListTable[Finding]:
+        return self.query_one(ListTable)
+
     def _chosen(self) -> Finding | None:
-        row = self.query_one(Table).chosen
-        return None if row is None else self._shown[row]
+        return self._table.item
 
     def on_table_moved(self) -> None:
         self._show_detail()
@@ -155,7 +166,7 @@ class DoctorPage(Page):
             return
         # Do not repeat what the row shows in full, and show only one line of the evidence: it is
         # sent at each move of the cursor. Enter shows everything.
-        cut = not self.query_one(Table).fits(one.text)
+        cut = not self._table.fits(one.text)
         facts = [Fact("Finding", "", one.text)] if cut else []
         if one.evidence and not cut:
             facts.append(Fact("Seen", "", one.evidence[0]))
@@ -165,9 +176,9 @@ class DoctorPage(Page):
 
     def _next(self) -> None:
         """Move the cursor to the next row that is not OK; after the last comes the first."""
-        table = self.query_one(Table)
+        table = self._table
         here = table.cursor_row
-        rows = [number for number, one in enumerate(self._shown) if one.state in _TROUBLE]
+        rows = [number for number, one in enumerate(table.view.shown) if one.state in _TROUBLE]
         table.move_cursor(row=next((row for row in rows if row > here), rows[0]))
 
     def _show_all(self) -> None:
@@ -218,3 +229,7 @@ class DoctorPage(Page):
         hint = "where the report is written"
         field = Field("path", "File", typed, hint, check=check_path)
         self.app.push_screen(FormDialog("Write the report", [field]), go)
+
+
+def _row(one: Finding) -> tuple[str, ...]:
+    return one.name, one.state.upper(), one.text

@@ -12,7 +12,6 @@ from textual.widget import Widget
 
 from tpmconsole import clock
 from tpmconsole.board.phrases import (
-    CRL_STATES,
     SELF_TEST,
     chip_words,
     encryption_words,
@@ -25,16 +24,17 @@ from tpmconsole.board.phrases import (
 from tpmconsole.board.sessions import crl_state
 from tpmconsole.board.status import plan_reset_lockout, why_it_failed
 from tpmconsole.errors import Action, ConsoleError, NextStep
-from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
+from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.next_steps import say
+from tpmconsole.ui.pages.overview_lists import identity_facts, rooms, session_facts
 from tpmconsole.ui.pages.page import Page
-from tpmconsole.ui.rows import Fact, Heading
+from tpmconsole.ui.rows import Fact, Heading, lay_out
 from tpmconsole.ui.widgets.details import Details
 
 if TYPE_CHECKING:
-    from tpmconsole.finding import Finding
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.status import SessionStatus
 
@@ -106,6 +106,10 @@ class OverviewPage(Page):
             ),
         )
 
+    def copies(self) -> Sequence[Copy]:
+        gone = self.console.no_tpm
+        return () if gone is None else (Copy("error", f"{gone.title}: {gone.cause}"),)
+
     def focus_target(self) -> Widget:
         return self.query_one(VerticalScroll)
 
@@ -171,14 +175,40 @@ class OverviewPage(Page):
         identities, sessions = self._identities, self._sessions
         items += clock_facts(identities if isinstance(identities, list) else [])
         if identities is not None and sessions is not None:
-            first = self.unless_kiosk("make the first one on page 3, Provision")
-            start = self.unless_kiosk("start one on page 4, Sessions")
-            state = partial(crl_state, self.board)
-            items += _unless_refused("Identities", identities, partial(identity_facts, none=first))
-            items += _unless_refused(
-                "Sessions", sessions, partial(session_facts, none=start, crl_of=state)
-            )
+            items += self._lists(identities, sessions, self._room(items))
         self.query_one(Details).present(items)
+
+    def on_resize(self) -> None:
+        """More or fewer identities have room."""
+        self._present()
+
+    def _room(self, above: Sequence[Fact | Heading]) -> int:
+        """The lines for both lists below these rows, without scrolling."""
+        size = self.query_one(VerticalScroll).size
+        if not size.height:
+            return 0
+        return size.height - len(lay_out(above, size.width).split("\n", allow_blank=True))
+
+    def _lists(
+        self,
+        identities: list[Summary] | ConsoleError,
+        sessions: list[SessionStatus] | ConsoleError,
+        room: int,
+    ) -> list[Fact | Heading]:
+        first = self.unless_kiosk("make the first one on page 3, Provision")
+        start = self.unless_kiosk("start one on page 4, Sessions")
+        state = partial(crl_state, self.board)
+        counts = [len(one) if isinstance(one, list) else 1 for one in (identities, sessions)]
+        for_identities, for_sessions = rooms(room, *counts) if room else (0, 0)
+        warn_days = self.board.settings.warn_days
+        name_identities = partial(
+            identity_facts, none=first, room=for_identities, warn_days=warn_days
+        )
+        name_sessions = partial(session_facts, none=start, crl_of=state, room=for_sessions)
+        return [
+            *_unless_refused("Identities", identities, name_identities),
+            *_unless_refused("Sessions", sessions, name_sessions),
+        ]
 
 
 Listed = TypeVar("Listed")
@@ -209,41 +239,6 @@ def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
         return []
     text = f"{clock.moment(now)}, not plausible: no certificate can be checked; {clock.SET_IT}"
     return [Fact("Clock", "NO CLOCK", text)]
-
-
-def identity_facts(identities: Sequence[Summary], none: str) -> list[Fact | Heading]:
-    """The identities, each on a line; ``none`` if there are none."""
-    rows = [
-        Fact(one.name, one.state, f"{algorithm_words(one.algorithm):<9} {one.detail}")
-        for one in identities
-    ]
-    return [
-        Heading("Identities"),
-        *(rows or [Fact("", "NONE", none)]),
-    ]
-
-
-def session_facts(
-    sessions: Sequence[SessionStatus],
-    none: str,
-    crl_of: Callable[[SessionStatus], Finding | None] = lambda _: None,
-) -> list[Fact | Heading]:
-    """The sessions, each on a line; a list of revoked certificates that expires has its own.
-
-    Args:
-        none: what to say if there are no sessions.
-        crl_of: returns the finding about a session's list.
-    """
-    rows = []
-    for one in sessions:
-        text = f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip()
-        crl = crl_of(one)
-        if crl is not None and crl.state == "ok" and one.crl is not None:
-            text += f", CRL until {one.crl.next_update[:10]}"
-        rows.append(Fact(one.id, one.word.upper(), text))
-        if crl is not None and crl.state != "ok":
-            rows.append(Fact("", CRL_STATES[crl.state], crl.text))
-    return [Heading("Sessions"), *(rows or [Fact("", "NONE", none)])]
 
 
 def health_facts(health: TpmHealth) -> list[Fact]:

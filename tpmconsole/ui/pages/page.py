@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from textual import on
@@ -14,7 +14,9 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.ui.background import Job
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.console import Console, console_of
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.widgets.details import DetailPane
+from tpmconsole.ui.widgets.list_table import ListTable
 from tpmconsole.ui.widgets.table import Table
 
 if TYPE_CHECKING:
@@ -43,6 +45,10 @@ class Page(Vertical):
         """The commands of this page, in the order of the key line."""
         return ()
 
+    def copies(self) -> Sequence[Copy]:
+        """The texts about what is under the cursor that ``y`` copies."""
+        return ()
+
     def opened(self) -> None:
         """Called when the page is shown."""
         self.refresh_data()
@@ -57,16 +63,26 @@ class Page(Vertical):
         """The widget that gets the keys when the page opens."""
         return None
 
+    @property
+    def list(self) -> ListTable[Any] | None:
+        """The list of the page, if it has one."""
+        return self.query(ListTable).first() if self.query(ListTable) else None
+
     @on(Table.Moved)
     def show_position(self) -> None:
-        """Show the cursor's position in the list; a scroll bar would cost bytes at each move."""
-        table = self.query_one(Table)
-        text = self.position(table.cursor_row, table.row_count)
-        self.query_one(DetailPane).place(text)
+        """Say what the list shows, and where the cursor is; a scroll bar would cost more bytes."""
+        if self.list is not None:
+            self.query_one(DetailPane).place(self.list_title(self.list))
 
-    def position(self, row: int, count: int) -> str:
-        """The position as text."""
-        return f"{min(row + 1, count)} of {count}"
+    @on(ListTable.Arranged)
+    def show_arranged(self) -> None:
+        """Say by what filter and in what order the list is shown now."""
+        self.show_position()
+        self.console.show_keys()
+
+    def list_title(self, shown: ListTable[Any]) -> str:
+        """The title of the list, as wide as the screen at most."""
+        return shown.title()
 
     @on(Table.Pressed)
     def obey_enter(self) -> None:

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from textual import events
-from textual.content import Content
-from textual.message import Message
-from textual.widgets import Static
-
-from tpmconsole.text import short
+from tpmconsole.ui.widgets.list_table import ListTable
+from tpmconsole.ui.widgets.table import Column
 
 Event = Mapping[str, Any]
 KEPT = 5000
-_TIME = 8
+COLUMNS = (Column("time", 8), Column("event", 10), Column("text", 50))
 
 
 class Filter(NamedTuple):
@@ -33,26 +29,21 @@ FILTERS = (
 )
 
 
-class EventList(Static, can_focus=True):
+class EventList(ListTable[Event]):
     """The events that pass the filter; the cursor marks one of them.
 
-    While the list follows, the cursor stays on the newest event. Only visible rows are laid out.
+    While the list follows, the cursor stays on the newest event.
 
     Args:
-        row: formats an event as a line of text.
+        row: an event's time, kind and text.
     """
 
-    class Moved(Message):
-        """The cursor, the filter or the number of events has changed."""
-
-    def __init__(self, row: Callable[[Event], str]) -> None:
-        super().__init__("")
-        self._row = row
-        self._all: list[Event] = []
-        self._shown: list[Event] = []
+    def __init__(self, row: Callable[[Event], Sequence[str]]) -> None:
+        # An event has no name; no two of them are the same object while both are kept.
+        super().__init__(COLUMNS, -1, row, id, header=False, hides=False)
+        self.empty = "no such events"
+        self.view.wants = self._wants
         self._filter = 0
-        self._top = 0
-        self.cursor = 0
         self.following = True
 
     @property
@@ -60,111 +51,57 @@ class EventList(Static, can_focus=True):
         """The current filter."""
         return FILTERS[self._filter]
 
-    @property
-    def count(self) -> int:
-        """The number of events that pass the filter."""
-        return len(self._shown)
+    def _wants(self, event: Event) -> bool:
+        return self.filter.wants(str(event.get("event")))
 
-    @property
-    def chosen(self) -> Event | None:
-        """The event under the cursor."""
-        return self._shown[self.cursor] if self._shown else None
-
-    def add(self, more: Iterable[Event]) -> int:
-        """Append events; if there are too many, the oldest are dropped.
+    def append(self, more: Sequence[Event]) -> int:
+        """Take new events; if there are too many, the oldest are dropped.
 
         Returns:
             The number of new events that pass the filter.
         """
-        new = list(more)
-        if not new:
-            return 0
-        self._all += new
-        if len(self._all) > KEPT:
-            del self._all[:-KEPT]
-        chosen = self.chosen
-        self._sift()
-        self._move_to(None if self.following else chosen)
-        return sum(self.filter.wants(str(one.get("event"))) for one in new)
+        if more:
+            self.view.replace([*self.view.all, *more][-KEPT:])
+            self._show()
+        return sum(map(self._wants, more))
 
     def next_filter(self) -> None:
         """Switch to the next filter; the cursor stays on its event if that is still shown."""
-        chosen = self.chosen
         self._filter = (self._filter + 1) % len(FILTERS)
-        self._sift()
-        self._move_to(None if self.following else chosen)
-
-    def follow(self) -> None:
-        """Go to the newest event and follow new ones."""
-        self._move_to(None)
+        self.view.arrange()
+        self._arranged()
 
     def to_last_error(self) -> bool:
         """Move the cursor to the newest error, changing the filter if necessary.
 
         Returns False if there is no error.
         """
-        error = next((one for one in reversed(self._all) if one.get("event") == "error"), None)
+        error = next((one for one in reversed(self.view.all) if one.get("event") == "error"), None)
         if error is None:
             return False
-        if not self.filter.wants("error"):
+        if not self._wants(error):
             self._filter = 0
-            self._sift()
-        self._move_to(error)
+            self.view.arrange()
+            self._show()
+        row = self.view.index(id(error))
+        self.move_cursor(row=0 if row is None else row)
         return True
 
-    def on_key(self, event: events.Key) -> None:
-        page = max(1, self.size.height - 1)
-        steps = {"up": -1, "down": 1, "pageup": -page, "pagedown": page}
-        if event.key in steps:
-            self._go(self.cursor + steps[event.key])
-        elif event.key == "home":
-            self._go(0)
-        elif event.key == "end":
-            self.follow()
+    def move_cursor(self, *, row: int) -> None:
+        super().move_cursor(row=row)
+        self.following = self.view.column is None and self.cursor_row >= self.row_count - 1
+
+    def sort(self) -> None:
+        super().sort()
+        self.following = False
+
+    def row_style(self, row: int) -> str:
+        return "bold $error" if self.view.shown[row].get("event") == "error" else ""
+
+    def _show(self) -> None:
+        if self.following or self.view.index(self._kept) is None:
+            self.present(self._rows(), len(self.view.shown) - 1)
+            self._keep()
+            self.following = self.view.column is None
         else:
-            return
-        event.stop()
-
-    def on_resize(self) -> None:
-        self._present()
-
-    def _sift(self) -> None:
-        wants = self.filter.wants
-        self._shown = [one for one in self._all if wants(str(one.get("event")))]
-
-    def _move_to(self, event: Event | None) -> None:
-        """Move the cursor to an event or, if it is not shown, to the newest, and follow that."""
-        for index in range(len(self._shown) - 1, -1, -1):
-            if self._shown[index] is event:
-                self._go(index)
-                return
-        self._go(len(self._shown) - 1)
-
-    def _go(self, index: int) -> None:
-        last = len(self._shown) - 1
-        self.cursor = max(0, min(index, last))
-        self.following = self.cursor >= last
-        self._present()
-        self.post_message(self.Moved())
-
-    def _present(self) -> None:
-        height, width = self.size.height, self.size.width
-        if not height:
-            return
-        # Move the window only if the cursor would leave it: then it scrolls, which takes few bytes.
-        self._top = min(self._top, self.cursor, max(0, len(self._shown) - height))
-        self._top = max(self._top, self.cursor - height + 1)
-        rows = [
-            self._line(index, width)
-            for index in range(self._top, min(self._top + height, len(self._shown)))
-        ]
-        content = Content("\n").join(rows or [Content("no such events")])
-        if content != self.content:
-            self.update(content)
-
-    def _line(self, index: int, width: int) -> Content:
-        event = self._shown[index]
-        text = short(self._row(event), width)
-        style = "bold $error" if event.get("event") == "error" else ""
-        mark = "reverse" if index == self.cursor else style
-        return Content.assemble((text[:_TIME], mark), (text[_TIME:], style))
+            self.present(self._rows(), self.view.index(self._kept))

@@ -7,6 +7,7 @@ the keyboard waits for seconds. This table only lays out the visible rows.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from textual import events
 from textual.content import Content
@@ -16,8 +17,27 @@ from textual.widgets import Static
 from tpmconsole.text import cells, short
 from tpmconsole.ui.rows import state_style
 
+WIDE = 132  # columns of a terminal that has room for more than an answer to "which one"
 GAP = 2  # a space on both sides of each cell
 WHEEL = 3
+
+
+class Column(NamedTuple):
+    """A column of a table. Its width depends on the terminal alone, never on what it shows.
+
+    Attributes:
+        title: shown above it.
+        width: on a terminal of 80 columns, in cells.
+        most: the width that it grows to on a wider terminal.
+        since: the narrowest terminal that shows it, in columns.
+        digest: whether it holds digests, which are looked for by their beginning.
+    """
+
+    title: str
+    width: int
+    most: int = 0
+    since: int = 0
+    digest: bool = False
 
 
 class Table(Static, can_focus=True):
@@ -27,13 +47,13 @@ class Table(Static, can_focus=True):
     have to send two whole rows.
 
     Args:
-        columns: the title of each column and its width on 80 columns. On a wider screen, the
-            columns before the last get the width that they need, and the last one gets the rest.
+        columns: on a wide terminal each one grows towards its ``most``; the last one gets the rest.
         state_column: the column that holds state words.
         header: whether the columns' titles are shown.
 
     Attributes:
         cursor_row: the row under the cursor; 0 in an empty table.
+        empty: what an empty table shows.
     """
 
     ALLOW_SELECT = False
@@ -45,16 +65,16 @@ class Table(Static, can_focus=True):
         """Enter was pressed, or the row under the cursor was clicked."""
 
     def __init__(
-        self, columns: Sequence[tuple[str, int]], state_column: int, *, header: bool = True
+        self, columns: Sequence[Column], state_column: int, *, header: bool = True
     ) -> None:
         super().__init__("")
         self._header = int(header)
         self._layout = columns
         self._state_column = state_column
-        self._texts: list[tuple[str, ...]] = []
-        self._needs = [0] * len(columns)  # the widest text of each column
+        self._texts: Sequence[Sequence[str]] = ()
         self._top = 0
         self.cursor_row = 0
+        self.empty = ""
 
     @property
     def row_count(self) -> int:
@@ -72,32 +92,19 @@ class Table(Static, can_focus=True):
             chosen: the row for the cursor instead, because its row has moved.
         """
         before = (self.cursor_row, len(self._texts))
-        self._texts = []
-        self._needs = [0] * len(self._layout)
-        self._add(rows)
+        self._texts = rows
         self._put_cursor(self.cursor_row if chosen is None else chosen)
         if before != (self.cursor_row, len(self._texts)):
             self.post_message(self.Moved())
-
-    def extend(self, rows: Sequence[Sequence[str]]) -> None:
-        """Add rows at the end."""
-        self._add(rows)
-        self.move_cursor(row=self.cursor_row)
-
-    def change(self, row: int, texts: Sequence[str]) -> None:
-        """Replace the texts of a row."""
-        self._texts[row] = tuple(texts)
-        self._needs = list(map(max, self._needs, map(cells, texts)))
-        self._lay_out()
 
     def move_cursor(self, *, row: int) -> None:
         """Move the cursor to a row, or to the nearest row that exists."""
         self._put_cursor(row)
         self.post_message(self.Moved())
 
-    def fits(self, text: str) -> bool:
-        """Whether the last column shows the text in full."""
-        return cells(text) <= self._widths()[-1]
+    def fits(self, text: str, column: int = -1) -> bool:
+        """Whether a column, the last one by default, shows the text in full."""
+        return cells(text) <= self._widths()[column]
 
     @property
     def cut(self) -> bool:
@@ -141,11 +148,6 @@ class Table(Static, can_focus=True):
     def on_resize(self, _: events.Resize) -> None:
         self._lay_out()
 
-    def _add(self, rows: Sequence[Sequence[str]]) -> None:
-        self._texts += [tuple(row) for row in rows]
-        for texts in rows:
-            self._needs = list(map(max, self._needs, map(cells, texts)))
-
     def _put_cursor(self, row: int) -> None:
         self.cursor_row = max(0, min(row, len(self._texts) - 1))
         self._lay_out()
@@ -158,8 +160,10 @@ class Table(Static, can_focus=True):
         self._top = min(self._top, self.cursor_row, max(0, len(self._texts) - height))
         self._top = max(self._top, self.cursor_row - height + 1)
         widths = self._widths()
-        titles = [name for name, _ in self._layout]
+        titles = [column.title for column in self._layout]
         lines = [Content.styled(_line(titles, widths), "bold")] * self._header
+        if not self._texts and self.empty:
+            lines.append(Content(f" {short(self.empty, max(1, self.size.width - 1))}"))
         for row in range(self._top, min(self._top + height, len(self._texts))):
             lines.append(self._row(row, widths))
         content = Content("\n").join(lines)
@@ -167,22 +171,33 @@ class Table(Static, can_focus=True):
             self.update(content)
 
     def _widths(self) -> list[int]:
-        room = (self.size.width or self.app.size.width) - GAP * len(self._layout)
-        widths = [width for _, width in self._layout]
-        spare = max(0, room - sum(widths))
-        for index, need in enumerate(self._needs[:-1]):
-            more = max(0, min(spare, need - widths[index]))
-            widths[index] += more
-            spare -= more
+        """The width of each column; 0 for one that this terminal has no room for."""
+        shown = [column for column in self._layout if column.since <= self.app.size.width]
+        room = (self.size.width or self.app.size.width) - GAP * len(shown)
+        spare = max(0, room - sum(column.width for column in shown))
+        wishes = [max(0, column.most - column.width) for column in shown]
+        wished = sum(wishes)
+        widths = [
+            column.width + (min(wish, spare * wish // wished) if wish else 0)
+            for column, wish in zip(shown, wishes, strict=True)
+        ]
         # Never wider than the screen: a wrapped row would push other rows out of sight.
-        return [*widths[:-1], max(1, room - sum(widths[:-1]))]
+        widths[-1] = max(1, room - sum(widths[:-1]))
+        given = iter(widths)
+        return [next(given) if column in shown else 0 for column in self._layout]
+
+    def row_style(self, row: int) -> str:  # noqa: ARG002
+        """The style of a whole row."""
+        return ""
 
     def _row(self, row: int, widths: Sequence[int]) -> Content:
         texts = self._texts[row]
-        line = Content(_line(texts, widths))
+        line = Content.styled(_line(texts, widths), self.row_style(row))
         if row == self.cursor_row:
             first = short(texts[0], widths[0])
             line = line.stylize("reverse", 1, 1 + max(1, len(first)))
+        if self._state_column < 0:
+            return line
         state = short(texts[self._state_column], widths[self._state_column])
         style = state_style(state)
         if style:
@@ -192,7 +207,8 @@ class Table(Static, can_focus=True):
 
 
 def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
-    return "".join(f" {_padded(text, width)} " for text, width in zip(texts, widths, strict=False))
+    pairs = zip(texts, widths, strict=False)
+    return "".join(f" {_padded(text, width)} " for text, width in pairs if width)
 
 
 def _padded(text: str, width: int) -> str:

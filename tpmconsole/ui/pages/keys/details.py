@@ -13,13 +13,24 @@ from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind, Lockout
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.widgets.table import WIDE, Column
 
 if TYPE_CHECKING:
     from tpmconsole.tpm.model import PersistentKey
 
     Key = KeyFile | PersistentKey
 
-COLUMNS = (("WHERE", 29), ("ALGORITHM", 9), ("PASSWORD", 8), ("IDENTITY", 15), ("USABLE", 9))
+COLUMNS = (
+    Column("WHERE", 29, 48),
+    Column("ALGORITHM", 9),
+    Column("PASSWORD", 8),
+    Column("IDENTITY", 15, 25),
+    Column("USABLE", 9),
+    Column("PARENT", 10, since=WIDE),
+    Column("MADE BY", 8, since=WIDE),
+    Column("SHA-256", 20, 64, since=WIDE, digest=True),
+)
+_MADE_BY = {"tpm": "a TPM", "imported": "imported"}
 _NOT_ASKED = "not checked yet: u asks the TPM"
 
 
@@ -41,6 +52,9 @@ def row(key: Key, answer: KeyCheck | None, folder: Path) -> list[str]:
         auth_word(key.auth),
         key.identity or "-",
         usable_word(key, answer),
+        (key.parent if isinstance(key, KeyFile) else None) or "-",
+        _MADE_BY.get(key.origin or "", "-"),
+        fingerprint(key.public_pem) if key.public_pem else "-",
     ]
 
 

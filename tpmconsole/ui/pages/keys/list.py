@@ -1,65 +1,82 @@
-"""The list of keys: shown as it is read, filtered by typing, and sorted; without actions."""
+"""The list of keys, shown as it is read; what can be done with them is in ``page``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from textual import events
 from textual.app import ComposeResult
 from textual.widget import Widget
 
-from tpmconsole.board.keys import KeyList
+from tpmconsole.board.dependents import fingerprint
+from tpmconsole.board.keys import KeyList, sub_folders
 from tpmconsole.board.phrases import room_words
+from tpmconsole.text import printable
 from tpmconsole.tpm.model import KeyCheck, KeyFile, Lockout, PersistentKey
 from tpmconsole.ui.background import Progress
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.pages.keys.details import COLUMNS, facts, place, row
-from tpmconsole.ui.pages.keys.view import KeyView, read
+from tpmconsole.ui.pages.keys.reading import read
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import DetailPane
-from tpmconsole.ui.widgets.table import Table
+from tpmconsole.ui.widgets.list_table import ListTable
 
-if TYPE_CHECKING:
-    Key = KeyFile | PersistentKey
+Key = KeyFile | PersistentKey
+
+# The corners of the pane's border, and "Space: more" before the title.
+TITLE_EDGES = 20
+# So much of the folder's name is worth more than the room in the TPM, which the Overview shows.
+SHORT_FOLDER = 12
 
 
 class KeyListPage(Page):
     """One table for both kinds of key, and a detail pane.
 
     Attributes:
-        view: which keys are shown.
         answers: whether the TPM can use them, by place; only for keys that were checked.
         folder: the folder whose key files are listed; None for those of the identities.
+        sub_folders: the number of sub-folders of that folder.
+        deep: whether the key files below its sub-folders are listed, too.
     """
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self.view = KeyView(self._row, len(COLUMNS))
         self.answers: dict[str, KeyCheck] = {}
         self.folder: Path | None = None
-        self.typing = False
+        self.deep = False
+        self.sub_folders = 0
         self._reading: Progress | None = None
         self._found: list[Key] = []
         self._at_once = True
         self._inside: KeyList | None = None
 
     def compose(self) -> ComposeResult:
-        yield Table(COLUMNS, state_column=4)
+        yield ListTable[Key](COLUMNS, 4, self._row, place)
         yield DetailPane()
 
     def focus_target(self) -> Widget:
         return self._table
 
     @property
-    def _table(self) -> Table:
-        return self.query_one(Table)
+    def _table(self) -> ListTable[Key]:
+        return self.query_one(ListTable)
 
     def chosen(self) -> Key | None:
         """The key under the cursor."""
-        number = self._table.chosen
-        return self.view.shown[number] if number is not None else None
+        return self._table.item
+
+    def copies(self) -> Sequence[Copy]:
+        key = self.chosen()
+        if key is None:
+            return ()
+        found = [Copy("path" if isinstance(key, KeyFile) else "handle", place(key))]
+        if key.public_pem:
+            found.append(Copy("SHA-256", fingerprint(key.public_pem)))
+            found.append(Copy("public key", key.public_pem))
+        return (*found, Copy("error", key.reason)) if key.reason else found
 
     @property
     def persistent(self) -> tuple[PersistentKey, ...]:
@@ -74,11 +91,9 @@ class KeyListPage(Page):
     def answered(self, key: Key, answer: KeyCheck) -> None:
         """Show whether the TPM can use a key."""
         self.answers[place(key)] = answer
-        number = self.view.index(key)
-        if number is not None:
-            self._table.change(number, self._row(key))
-            if number == self._table.chosen:
-                self._show_detail()
+        self._table.refresh_rows()
+        if key is self._table.item:
+            self._show_detail()
 
     # Reading the list
 
@@ -88,20 +103,26 @@ class KeyListPage(Page):
         self._reading = progress = Progress(self.app, self._more)
         self._found = []
         # The old list stays until the new one is read, so that it does not shrink and grow.
-        self._at_once = not self.view.whole
+        self._at_once = not self._table.view.all
         paths = [self.folder] if self.folder else []
         self.job(
             "reading the keys",
-            partial(read, self.board, paths, progress),
+            partial(read, self.board, paths, progress, deep=self.deep),
             partial(self._all_read, progress),
         )
+        if self.folder is not None and not self.deep:
+            self.job("", partial(sub_folders, self.folder), self._counted, lambda _: None)
         self.console.refresh_health(silent=True)  # the remaining attempts are shown before asking
+
+    def _counted(self, count: int) -> None:
+        self.sub_folders = count
+        self.show_position()
 
     def _more(self, keys: list[Key]) -> None:
         self._found += keys
         if self._at_once:
-            first = not self.view.whole
-            self._table.extend([self._row(key) for key in self.view.add(keys)])
+            first = not self._table.view.all
+            self._table.add(keys)
             self.show_position()
             if first:
                 self._show_detail()
@@ -114,19 +135,14 @@ class KeyListPage(Page):
         self._inside = inside
         if inside.no_tpm:
             self.console.say(f"persistent handles not listed: {inside.no_tpm}", bad=True)
-        self.view.replace([*self._found, *inside.persistent])
-        self._found = []
-        self.present()
+        found, self._found = self._found, []
+        self.present([*found, *inside.persistent])
 
     # Showing it
 
-    def present(self, chosen: int | None = None) -> None:
-        """Show the list as it is now.
-
-        Args:
-            chosen: the key that gets the cursor; by default it stays.
-        """
-        self._table.present([self._row(key) for key in self.view.shown], chosen)
+    def present(self, keys: Sequence[Key]) -> None:
+        """Show these keys."""
+        self._table.replace(keys)
         self.show_position()
         self._show_detail()
         self.console.show_keys()
@@ -146,63 +162,23 @@ class KeyListPage(Page):
             shown = facts(key, self.answers.get(place(key)), self.lockout, kiosk=kiosk)
             if self._table.cut:
                 shown = [Fact("Where", "", self._row(key)[0]), *shown]
-        elif self.view.whole:
-            shown = [Fact("", "NONE", "no key matches; Esc shows all")]
+        elif self._table.view.all:
+            shown = []
         else:
             shown = [Fact("", "NONE", self.unless_kiosk("c makes the first key"))]
         self.query_one(DetailPane).present(shown)
 
-    def position(self, row: int, count: int) -> str:
-        parts = [super().position(row, count)]
-        if self.narrowed():
-            parts.insert(0, f"/{self.view.words}" + ("_" if self.typing else ""))
-        if self.view.column is not None:
-            parts.append(f"by {COLUMNS[self.view.column][0].lower()}")
-        if self._inside and self._inside.room:
-            parts.append(f"TPM: {room_words(self._inside.room)}")
-        return ", ".join(parts)
-
-    def sort(self) -> None:
-        """Sort by the next column."""
-        self.view.sort_by_next()
-        self.present(0)
-
-    # Narrowing it by typing
-
-    def narrowed(self) -> bool:
-        """Whether a filter may hide some keys."""
-        return self.typing or bool(self.view.words)
-
-    def start_typing(self) -> None:
-        """Start to filter: letters now narrow the list."""
-        self.typing = True
-        self.show_position()
-        self.console.show_keys()
-
-    def end_typing(self) -> None:
-        """Keep the filter, and let letters be commands again."""
-        self.typing = False
-        self.show_position()
-        self.console.show_keys()
-
-    def show_all(self) -> None:
-        """Show all keys again."""
-        self.typing = False
-        self._narrow("")
-
-    def _narrow(self, words: str) -> None:
-        self.view.narrow(words)
-        self.present(0)
-
-    def on_key(self, event: events.Key) -> None:
-        """While a filter is typed, letters are not commands."""
-        if not self.typing:
-            return
-        if event.key in ("backspace", "ctrl+h"):
-            self._narrow(self.view.words[:-1])
-        elif event.is_printable and event.character:
-            self._narrow(self.view.words + event.character)
-        else:
-            return
-        event.stop()
-        event.prevent_default()
+    def list_title(self, shown: ListTable[Any]) -> str:
+        """The folder, what is not read of it, and the room in the TPM besides."""
+        folder, note = printable(str(self.folder)) if self.folder else "identities", ""
+        if self.deep:
+            note = " and sub-folders"
+        elif self.sub_folders:
+            plural = "s" if self.sub_folders > 1 else ""
+            note = f" ({self.sub_folders} sub-folder{plural} not read: f)"
+        room = self._inside.room if self._inside else None
+        of_tpm = f", TPM: {room_words(room)}" if room else ""
+        width = self.app.size.width - TITLE_EDGES
+        if len(shown.title("", note)) + len(of_tpm) + SHORT_FOLDER > width:
+            of_tpm = ""
+        return shown.title(folder, note, width - len(of_tpm)) + of_tpm

@@ -31,14 +31,8 @@ class KeysPage(KeyListPage):
 
     def commands(self) -> tuple[Command, ...]:
         chosen, idle = self.chosen, self._idle
-        if self.typing:
-            return (
-                Command("escape", "Show all", "show all keys again", self.show_all),
-                Command("enter", "Done", "keep the filter", self.end_typing),
-            )
         return (
             Command("escape", "Stop", "stop checking keys", self._stop, self._is_trying),
-            Command("escape", "Show all", "show all keys again", self.show_all, self.narrowed),
             Command("c", "Create", "make a key in the TPM, as a new identity", self._create),
             Command(
                 "u",
@@ -49,17 +43,11 @@ class KeysPage(KeyListPage):
             ),
             Command("enter", "Details", "everything about the key", self._details, kiosk=True),
             Command(
-                "slash",
-                "Filter",
-                "show only keys whose row contains what you type",
-                self.start_typing,
-            ),
-            Command(
                 "a",
                 "Check all",
                 "let this TPM sign with every key shown; Esc stops it",
                 self._try_all,
-                lambda: bool(self.view.shown) and idle(),
+                lambda: bool(self._table.view.shown) and idle(),
             ),
             Command(
                 "p",
@@ -96,7 +84,13 @@ class KeysPage(KeyListPage):
                 self._is_to_adopt,
             ),
             Command("o", "Open", "list the key files of another folder", self._open),
-            Command("s", "Sort", "sort by the next column", self.sort),
+            Command(
+                "f",
+                "Sub-folders",
+                "list the key files of the folder's sub-folders, too, or no longer",
+                self._turn_deep,
+                lambda: self.deep or self.sub_folders > 0,
+            ),
             Command("r", "Refresh", "read the list again", self.refresh_data, kiosk=True),
         )
 
@@ -144,7 +138,7 @@ class KeysPage(KeyListPage):
         return self._trying is not None and self._trying.running
 
     def _try_all(self) -> None:
-        keys = list(self.view.shown)
+        keys = list(self._table.view.shown)
         self._trying = TryingAll(self, keys, self.persistent, self.answered, self._tried_all)
         self._trying.start()
 
@@ -193,12 +187,16 @@ class KeysPage(KeyListPage):
                 ),
             )
 
+    def _turn_deep(self) -> None:
+        self.deep = not self.deep
+        self.refresh_data()
+
     def _open(self) -> None:
         def go(values: Mapping[str, str] | None) -> None:
             if values is not None:
                 self.folder = user_path(values["path"]) if values["path"] else None
-                self.view.replace([])
-                self.present()
+                self.deep, self.sub_folders = False, 0
+                self.present([])
                 self.refresh_data()
 
         def check(values: Mapping[str, str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +11,15 @@ from textual.widget import Widget
 
 from tpmconsole.board.certificates import demo_sign, plan_undo
 from tpmconsole.board.dependents import plan_forget
-from tpmconsole.tpm.model import algorithm_words
+from tpmconsole.identity.summary import Summary
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.pages.keys.forms import ask_create
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.provision.certificate import Importing
+from tpmconsole.ui.pages.provision.columns import COLUMNS, copies, row
 from tpmconsole.ui.pages.provision.hand_over import Handing
 from tpmconsole.ui.pages.provision.outdated import tell_outdated
 from tpmconsole.ui.pages.provision.request import Renewing, Requesting
@@ -25,15 +27,13 @@ from tpmconsole.ui.pages.provision.steps import step_facts, verdict_facts
 from tpmconsole.ui.pages.provision.trust import Trusting
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import DetailPane
-from tpmconsole.ui.widgets.table import Table
+from tpmconsole.ui.widgets.list_table import ListTable
 
 if TYPE_CHECKING:
     from tpmconsole.identity.identity import Identity
-    from tpmconsole.identity.summary import Summary
     from tpmconsole.x509.judge import Judgement
 
 POLL_S = 5.0
-COLUMNS = (("IDENTITY", 22), ("KEY", 10), ("STATE", 10), ("CERTIFICATE", 30))
 
 
 class ProvisionPage(Page):
@@ -41,13 +41,12 @@ class ProvisionPage(Page):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        self._summaries: list[Summary] = []
         self._drafts: dict[str, Mapping[str, str]] = {}
         self._going_to = ""
         self._asked = False
 
     def compose(self) -> ComposeResult:
-        yield Table(COLUMNS, state_column=2)
+        yield ListTable[Summary](COLUMNS, 2, row, lambda one: one.name)
         yield DetailPane()
 
     def commands(self) -> tuple[Command, ...]:
@@ -108,6 +107,10 @@ class ProvisionPage(Page):
             ),
         )
 
+    def copies(self) -> Sequence[Copy]:
+        one = self._chosen()
+        return () if one is None else copies(self.board, one)
+
     def focus_target(self) -> Widget:
         return self._table
 
@@ -137,8 +140,8 @@ class ProvisionPage(Page):
             self.job("", self.board.summaries, self._listed)
 
     @property
-    def _table(self) -> Table:
-        return self.query_one(Table)
+    def _table(self) -> ListTable[Summary]:
+        return self.query_one(ListTable)
 
     @property
     def _simulated(self) -> bool:
@@ -146,24 +149,16 @@ class ProvisionPage(Page):
         return health is not None and health.simulated
 
     def _chosen(self) -> Summary | None:
-        row = self._table.chosen
-        return None if row is None else self._summaries[row]
+        return self._table.item
 
     # What is shown
 
     def _listed(self, summaries: Any) -> None:
-        before, self._summaries = self._chosen(), summaries
-        names = [one.name for one in self._summaries]
-        chosen = names.index(before.name) if before and before.name in names else None
-        if self._going_to in names:
-            chosen, self._going_to = names.index(self._going_to), ""
-        self._table.present(
-            [
-                (one.name, algorithm_words(one.algorithm), one.state, one.detail)
-                for one in self._summaries
-            ],
-            chosen,
-        )
+        go_to = None
+        if any(one.name == self._going_to for one in summaries):
+            go_to, self._going_to = self._going_to, ""
+        self._table.replace(summaries, go_to)
+        self.show_position()
         self._show_steps()
 
     def on_table_moved(self) -> None:
@@ -175,7 +170,7 @@ class ProvisionPage(Page):
         if one is not None:
             kiosk = self.board.settings.kiosk
             facts = step_facts(one, simulated=self._simulated, kiosk=kiosk)
-            if not self._table.fits(one.detail):
+            if not self._table.fits(one.detail, column=3):
                 facts = [Fact("Certificate", "", one.detail), *facts]
             if self._table.cut:
                 facts = [Fact("Identity", "", one.name), *facts]

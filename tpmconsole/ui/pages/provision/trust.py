@@ -7,17 +7,12 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.board.trust import add_anchors, plan_remove_anchor, trust_anchors
 from tpmconsole.ui.confirm import plan_and_confirm
-from tpmconsole.ui.dialogs.menu import MenuDialog, Option
-from tpmconsole.ui.dialogs.message import ReviewDialog
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.provision.certificate import ask_certificate, ask_trust
-from tpmconsole.ui.pages.provision.steps import anchor_facts
-from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.pages.provision.trust_sheet import TrustAction, TrustSheet
 
 if TYPE_CHECKING:
     from tpmconsole.x509.judge import CertificateInfo
-
-_KEYS = "123456789"
 
 
 class Trusting:
@@ -44,17 +39,15 @@ class Trusting:
         self._add()  # adding an anchor replaces the damaged ones
 
     def _show(self, anchors: list[CertificateInfo]) -> None:
-        none = [Fact("Trust", "NONE", "no peer is trusted: press a to add the CA of the peers")]
-        facts = [fact for one in anchors for fact in anchor_facts(one)] or none
-        answers = [("a", "Add"), ("x", "Remove")] if anchors else [("a", "Add")]
-
-        def go(key: str | None) -> None:
-            if key == "a":
+        def go(action: TrustAction | None) -> None:
+            if action is None:
+                return
+            if action.anchor is None:
                 self._add()
-            elif key == "x":
-                self._choose(anchors)
+            else:
+                self._ask_removal(action.anchor)
 
-        self._page.app.push_screen(ReviewDialog(f"{self._name} trusts", facts, answers), go)
+        self._page.app.push_screen(TrustSheet(self._name, anchors), go)
 
     def _add(self) -> None:
         board = self._page.board
@@ -70,19 +63,6 @@ class Trusting:
             self._page,
             "The CA to trust",
             lambda data: ask_trust(self._page, self._name, data, add),
-        )
-
-    def _choose(self, anchors: list[CertificateInfo]) -> None:
-        if len(anchors) == 1:
-            self._ask_removal(anchors[0])
-            return
-        options = [
-            Option(key, one.fingerprint[:16], one.subject)
-            for key, one in zip(_KEYS, anchors, strict=False)
-        ]
-        self._page.app.push_screen(
-            MenuDialog("Stop trusting which CA?", options),
-            lambda key: self._ask_removal(anchors[_KEYS.index(key)]) if key else None,
         )
 
     def _ask_removal(self, anchor: CertificateInfo) -> None:

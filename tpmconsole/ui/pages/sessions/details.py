@@ -22,19 +22,8 @@ if TYPE_CHECKING:
 ASCII_LEVELS = "_.:-=+*#"
 BLOCK_LEVELS = "▁▂▃▄▅▆▇█"
 SPARKS = 12
-OTHER = "OTHER"
 # With less processor use than this, an idle session's figures are not worth sending.
 IDLE_PERCENT = 5.0
-
-
-def session_row(one: SessionStatus) -> tuple[str, ...]:
-    """A session in the table."""
-    return one.id, one.word.upper(), one.identity, one.address, str(one.messages)
-
-
-def user_row(one: TpmUser) -> tuple[str, ...]:
-    """Another program in the same table, which we did not start."""
-    return f"pid {one.pid}", OTHER, f"{one.name} ({one.user})", one.how, "-"
 
 
 def session_facts(
@@ -186,11 +175,9 @@ def event_facts(event: Mapping[str, Any]) -> list[Fact]:
     return facts
 
 
-def event_row(event: Mapping[str, Any]) -> str:
-    """An event on a line: its time of day, its name and its text."""
-    return (
-        f"{str(event.get('time'))[11:19]} {event.get('event', '-')!s:<10} {event_words(event, say)}"
-    )
+def event_row(event: Mapping[str, Any]) -> tuple[str, str, str]:
+    """An event's time of day, its name, and what it says."""
+    return str(event.get("time"))[11:19], str(event.get("event", "-")), event_words(event, say)
 
 
 def utc(time: str) -> str:

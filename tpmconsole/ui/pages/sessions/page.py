@@ -17,37 +17,35 @@ from tpmconsole.board.sessions import (
     reload,
     start_session,
 )
-from tpmconsole.board.tpm_users import tpm_users
+from tpmconsole.board.tpm_users import TpmUser, tpm_users
+from tpmconsole.session.status import SessionStatus
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
+from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.events import EventsDialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.pages.page import Page
+from tpmconsole.ui.pages.sessions.columns import COLUMNS, Listed, copies, name, row
 from tpmconsole.ui.pages.sessions.details import (
     ASCII_LEVELS,
     BLOCK_LEVELS,
     session_facts,
-    session_row,
     steady,
     user_facts,
-    user_row,
 )
 from tpmconsole.ui.pages.sessions.form import session_spec, start_form
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import DetailPane
-from tpmconsole.ui.widgets.table import Table
+from tpmconsole.ui.widgets.list_table import ListTable
 
 if TYPE_CHECKING:
-    from tpmconsole.board.tpm_users import TpmUser
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.events import EventReader
     from tpmconsole.session.spec import SessionSpec
-    from tpmconsole.session.status import SessionStatus
     from tpmconsole.tpm.model import KeyRef
 
-COLUMNS = (("SESSION", 12), ("STATE", 9), ("IDENTITY", 16), ("ADDRESS", 22), ("MESSAGES", 8))
 POLL_S = 1.0
 REST_S = 0.25
 # Looking for other users reads data of every process, and they rarely change.
@@ -69,7 +67,8 @@ class SessionsPage(Page):
         self._resting: Timer | None = None
 
     def compose(self) -> ComposeResult:
-        yield Table(COLUMNS, state_column=1)
+        # On this page, s starts a server.
+        yield ListTable[Listed](COLUMNS, 1, row, name, sort_key="S")
         yield DetailPane(state_width=0)
 
     def on_mount(self) -> None:
@@ -100,10 +99,13 @@ class SessionsPage(Page):
                 "Events" if any_session() else "Details",
                 "what happened in it; of another program: all that is known",
                 self._open,
-                lambda: self._table.chosen is not None,
+                lambda: self._table.item is not None,
                 kiosk=True,
             ),
         )
+
+    def copies(self) -> Sequence[Copy]:
+        return copies(self._table.item)
 
     def focus_target(self) -> Widget:
         return self._table
@@ -137,19 +139,18 @@ class SessionsPage(Page):
         return [*running, *ended]
 
     @property
-    def _table(self) -> Table:
-        return self.query_one(Table)
+    def _table(self) -> ListTable[Listed]:
+        return self.query_one(ListTable)
 
     def _session(self) -> SessionStatus | None:
         """The session under the cursor."""
-        row = self._table.chosen
-        return None if row is None or row >= len(self._sessions) else self._sessions[row]
+        item = self._table.item
+        return item if isinstance(item, SessionStatus) else None
 
     def _user(self) -> TpmUser | None:
         """The other program under the cursor."""
-        row = self._table.chosen
-        index = -1 if row is None else row - len(self._sessions)
-        return self._users[index] if 0 <= index < len(self._users) else None
+        item = self._table.item
+        return item if isinstance(item, TpmUser) else None
 
     # What is shown
 
@@ -171,22 +172,14 @@ class SessionsPage(Page):
         self._present(self._sessions, found)
 
     def _present(self, sessions: list[SessionStatus], users: list[TpmUser]) -> None:
-        """Show these rows, with the cursor on the same item, wherever that is now."""
-        chosen, names = self._table.chosen, self._names()
-        name = names[chosen] if chosen is not None and chosen < len(names) else None
+        """Show these rows."""
         self._sessions, self._users = sessions, users
-        names = self._names()
-        if self._started in names:
-            name, self._started = self._started, ""
-        self._table.present(self._rows(), names.index(name) if name in names else None)
+        go_to = None
+        if any(one.id == self._started for one in sessions):
+            go_to, self._started = self._started, ""
+        self._table.replace([*sessions, *users], go_to)
+        self.show_position()
         self._show_facts()
-
-    def _names(self) -> list[str]:
-        """The item that each row shows, wherever it is."""
-        return [*(one.id for one in self._sessions), *(f"pid {one.pid}" for one in self._users)]
-
-    def _rows(self) -> Sequence[tuple[str, ...]]:
-        return [*map(session_row, self._sessions), *map(user_row, self._users)]
 
     def on_table_moved(self) -> None:
         # Only when the cursor rests: so a move over many rows costs no more than one.
@@ -196,7 +189,7 @@ class SessionsPage(Page):
 
     def _show_facts(self) -> None:
         session, user = self._session(), self._user()
-        facts = [Fact("", "", self.unless_kiosk(NOTHING))]
+        facts = [] if self._table.narrowed else [Fact("", "", self.unless_kiosk(NOTHING))]
         if session is not None:
             levels = BLOCK_LEVELS if self.app.has_class("unicode") else ASCII_LEVELS
             facts = session_facts(session, levels, crl_state(self.board, session))
