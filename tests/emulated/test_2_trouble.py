@@ -124,7 +124,7 @@ def test_a_driver_that_goes_and_comes_back_is_named_and_recovered(technician: Te
     machine.root("systemctl start tpm2-abrmd")  # holds the device that disappears
     technician.open_console()
     unbound(technician, "driver has lost")
-    # As long as somebody keeps that, the chip has another number.
+    # As long as a process holds that, the chip gets another number.
     assert machine.root("ls /dev | grep tpmrm").strip() == "tpmrm1"
     # Without a substitute for the driver; the kernel chooses the number: IMA may hold one.
     machine.root("systemctl stop tpm2-abrmd")

@@ -124,7 +124,7 @@ def test_a_tpm_without_room_or_locked_out_is_told_before_anything_runs(
         wrong = Auth(b"wrong")
         for _ in range(2):
             tpm.check_key(world.keys.sources["key"], wrong)
-        # The last try is not spent unasked, right or wrong.
+        # The last attempt is never sent without being asked for, right or wrong.
         with pytest.raises(ConsoleError, match="One attempt left") as last:
             world.client(9, **password)  # type: ignore[arg-type]
         assert last.value.needs == "consent"

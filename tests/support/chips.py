@@ -76,7 +76,7 @@ def chip(maker: Path | None = None) -> Iterator[Chip]:
     """A board with a chip that its maker has certified.
 
     Args:
-        maker: the maker's folder; a new maker where not given.
+        maker: the maker's folder; a new maker if it is not given.
     """
     folder = Path(tempfile.mkdtemp(prefix="tc-", dir="/tmp"))
     try:
@@ -169,7 +169,7 @@ def pretending(area: PublicArea, attributes: int) -> PublicArea:
 
 
 def relabelled(sealed: SealedCertificate, **fields: Any) -> bytes:
-    """A sealed file that says that it is for somebody else, so that the TPM has to decide."""
+    """A sealed file that claims to be for another TPM, so that the TPM has to decide."""
     return replace(sealed, envelope=replace(sealed.envelope, **fields)).to_pem()
 
 
@@ -235,7 +235,7 @@ def turned_over(
 def own_maker(
     name: str = "own maker", **change: Any
 ) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
-    """A root that somebody has made; ``ca``, ``begin`` and ``end`` may differ from a good one's."""
+    """A root made by anyone; ``ca``, ``begin`` and ``end`` may differ from a good one's."""
     key = ec_key()
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     root = (

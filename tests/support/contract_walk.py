@@ -303,7 +303,7 @@ _TO_THE_TPM = "--tcti tabrmd:bus_type=session"
 _SERVER = "server gateway --listen 127.0.0.1:0 --engine bridge"
 _REQUEST = "--subject CN=gateway,O=Example --san uri:urn:example:17 --role both"
 _EVIDENCE = "{files}/prover.csr --makers {state}/simulator/maker"
-# Figures that a session which runs writes down once a second.
+# Figures that a running session writes once a second.
 _LIVE = frozenset(("messages", "bytes_in", "bytes_out"))
 _TOUR: Rules = (
     # A long duration can break a line.
