@@ -102,7 +102,7 @@ class EventsDialog(Dialog[None]):
 
     def _last_error(self) -> None:
         if not self._list.to_last_error():
-            self.query_one(".dialog").border_subtitle = Content("no error so far")
+            self._say("no error so far")  # new events change the border, and would hide it there
 
     def _details(self) -> None:
         chosen = self._list.item
