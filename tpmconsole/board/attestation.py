@@ -38,7 +38,7 @@ class Evidence:
     Attributes:
         request: the attested request's file.
         makers: a folder, or one file, with the CAs of makers of chips that it trusts.
-        inventory: a file that says which chip is in which board; None if the CA has no such file.
+        inventory: a file that says which chip is in which board; None without it.
     """
 
     request: Path
