@@ -41,7 +41,8 @@ def test_from_a_new_key_to_a_certificate_with_the_power_cut_between(
         copied = _copy(terminal)
         assert copied == (identity / "request.pem").read_bytes()
         _press(terminal, b"h", "Clipboard")
-        _press(terminal, b"f", "Write the request")
+        _press(terminal, b"f", "your home")
+        _choose(terminal, lambda row: row.endswith("your home"), "write it here")
         _press(terminal, ENTER, "Request written")
         assert (tmp_path / "gateway.csr").read_bytes() == copied
         os.kill(terminal.pid, signal.SIGKILL)

@@ -90,12 +90,10 @@ async def test_a_key_from_a_file_is_imported_with_its_warning_and_passphrase(
 ) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        await technician.press("2", "i")
+        await technician.press("2", "i", "t", "ctrl+u", *str(elsewhere), "enter")
         await technician.sees("existed outside the TPM")
         await technician.type("guest")
-        await technician.press("enter")
-        await technician.type(str(elsewhere))
-        await technician.press("enter", *"secret", "enter", *"secrets", "enter")
+        await technician.press("enter", "enter", *"secret", "enter", *"secrets", "enter")
         await technician.sees("the two passwords differ")
         await technician.press(*"secret", "enter", *"secret", "enter")
         await technician.sees("may guess without end")

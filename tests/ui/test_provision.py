@@ -301,26 +301,25 @@ async def _files(technician: Technician, stick: Path) -> None:
     folder = stick / "from the CA"
     folder.mkdir()
     (folder / "a.pem").write_text("-----BEGIN CERTIFICATE REQUEST-----\n")
-    await technician.press("i", "f")
-    await technician.sees("/dev/sdz1 Cruzer")
-    await technician.press("enter")
+    await technician.press("i", "f")  # where the request was written
     await technician.sees("from the CA/")
-    await technician.press("down", "enter")
+    await technician.press("enter")
     await technician.sees("a.pem")
     await technician.press("backspace")
     await technician.sees("from the CA/")
     table = technician.app.screen.query_one(Table)
     assert table.cursor_row == 1  # where we came from
+    await technician.until(lambda: table.row_count > 2, "the request beside it")
     folder.rename(stick / "gone")
     await technician.press("enter")
     await technician.sees("still there")
-    await technician.press("backspace")
+    await technician.press("d")
     await technician.sees("/dev/sdz1 Cruzer")
-    await technician.press("enter", "down")
+    await technician.press("enter")
     await technician.sees("gone/")
     await technician.press("enter")
     await technician.sees("a.pem")
-    await technician.press("down", "enter")
+    await technician.press("enter")
     await technician.sees("certificate signing request, not a certificate")
 
 

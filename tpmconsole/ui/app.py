@@ -27,6 +27,8 @@ from tpmconsole.ui.terminal.driver import line_driver
 from tpmconsole.ui.terminal.profile import LineProfile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual.dom import DOMNode
     from textual.geometry import Size
 
@@ -89,6 +91,7 @@ class ConsoleApp(QuietCrash):
         self.jobs = Jobs(self, board.settings.log)
         self.health: TpmHealth | None = None
         self.no_tpm: ConsoleError | None = None
+        self.last_folder: Path | None = None
         self._asking = 0
         self._asked = self._not_before = 0.0
         self._tour = tour

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual.dom import DOMNode
 
     from tpmconsole.board import Board
@@ -24,12 +26,14 @@ class Console(Protocol):
         jobs: what runs in the background.
         health: what the TPM said last; None where it has not, or does not answer any more.
         no_tpm: why it does not answer.
+        last_folder: where the last file was that somebody chose; None before the first.
     """
 
     board: Board
     jobs: Jobs
     health: TpmHealth | None
     no_tpm: ConsoleError | None
+    last_folder: Path | None
 
     @property
     def tour(self) -> Tour:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.dependents import users
 from tpmconsole.board.keys import make_private
 from tpmconsole.board.phrases import mode_words
-from tpmconsole.inputs import user_path
 from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
 from tpmconsole.ui.command import Command
-from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.pages.keys.actions import ask_evict, ask_persist
 from tpmconsole.ui.pages.keys.check import TryingAll, try_one
 from tpmconsole.ui.pages.keys.details import all_facts, place, title
@@ -170,17 +169,14 @@ class KeysPage(KeyListPage):
             )
 
     def _open(self) -> None:
-        def go(values: Mapping[str, str] | None) -> None:
-            if values is not None:
-                self.folder = user_path(values["path"]) if values["path"] else None
+        identities = self.board.settings.identities
+
+        def go(path: Path | None) -> None:
+            if path is not None:
+                self.folder = path if path != identities else None
                 self.view.replace([])
                 self.present()
                 self.refresh_data()
 
-        def check(values: Mapping[str, str]) -> None:
-            if values["path"]:
-                user_path(values["path"])
-
-        hint = "empty: the identities"
-        field = Field("path", "Folder", str(self.folder or ""), hint, check=check)
-        self.app.push_screen(FormDialog("List the keys of a folder", [field]), go)
+        sheet = FilesSheet("List the keys of a folder", folders={identities: "the identities"})
+        self.app.push_screen(sheet, go)

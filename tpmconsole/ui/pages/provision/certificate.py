@@ -82,7 +82,7 @@ def ask_certificate(
             back()
 
     options = [
-        Option("f", "File", "removable disks first"),
+        Option("f", "File", str(page.console.last_folder or "removable disks first")),
         Option("p", "Paste", "the PEM, through the terminal"),
     ]
     if roots:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from tpmconsole.board.phrases import disks_words, size_words
 from tpmconsole.board.requests import hand_over, request_pem
-from tpmconsole.inputs import user_path
 from tpmconsole.system.disks import Disk, Disks, disks_in_time
-from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.dialogs.message import ReviewDialog
 from tpmconsole.ui.dialogs.qr import BAR_LINES, QrCode, QrSheet, qr_code
 from tpmconsole.ui.dialogs.sheet import PemSheet
-from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.saving import Again, ask_replace, ask_where
 from tpmconsole.ui.terminal import clipboard
 
 MOST_DISKS = 5
@@ -61,7 +59,7 @@ class Handing:
     def _ask(self, ready: Ready) -> None:
         disks = {str(at + 1): disk for at, disk in enumerate(ready.disks.mounted[:MOST_DISKS])}
         ways: dict[str, Callable[[], None]] = {
-            "f": self._ask_path,
+            "f": lambda: self._ask_path(ready.disks),
             "s": lambda: self._show(ready),
             "c": lambda: self._copy(ready),
             "q": lambda: self._show_code(ready.code),
@@ -71,7 +69,7 @@ class Handing:
         options = [_disk_option(key, disk, len(ready.pem)) for key, disk in disks.items()]
         if not self._page.board.settings.kiosk:
             nothing = disks_words(ready.disks)
-            where = "type its path" + (f"; {nothing}" if nothing else "")
+            where = "in a folder" + (f"; {nothing}" if nothing else "")
             options.append(Option("f", "File", where))
         options += [
             Option("s", "Screen", "the PEM, to copy it with the terminal's mouse"),
@@ -83,7 +81,9 @@ class Handing:
 
         def go(key: str | None) -> None:
             if key in disks:
-                self._write(disks[key].path / f"{self._name}.csr", disks[key], self.start)
+                path = disks[key].path / self._file
+                self._page.console.last_folder = path.parent
+                ask_replace(self._page, path, partial(self._write, path, disks[key], self.start))
             elif key is not None:
                 ways[key]()
 
@@ -92,26 +92,24 @@ class Handing:
 
     # By file
 
-    def _ask_path(self, typed: str = "") -> None:
-        def go(values: Mapping[str, str] | None) -> None:
-            if values:
-                again = partial(self._ask_path, values["path"])
-                self._write(user_path(values["path"]), None, again)
+    @property
+    def _file(self) -> str:
+        return f"{self._name}.csr"
 
-        hint = "where the request is written"
-        field = Field("path", "File", typed or f"~/{self._name}.csr", hint, check=check_path)
-        self._page.app.push_screen(FormDialog(f"Write the request of {self._name}", [field]), go)
+    def _ask_path(self, disks: Disks) -> None:
+        def write(path: Path, again: Again) -> None:
+            on = (one for one in disks.mounted if path.is_relative_to(one.path))
+            self._write(path, next(on, None), again)
 
-    def _write(self, path: Path, disk: Disk | None, again: Callable[[], None]) -> None:
-        def write() -> None:
-            self._page.job(
-                "writing the request",
-                lambda: hand_over(self._page.board, self._name, path, disk),
-                lambda _: self._written(path, disk),
-                lambda error: self._page.console.show_error(error, again),
-            )
+        ask_where(self._page, f"Write the request of {self._name}", self._file, write)
 
-        ask_replace(self._page, path, write)
+    def _write(self, path: Path, disk: Disk | None, again: Again) -> None:
+        self._page.job(
+            "writing the request",
+            lambda: hand_over(self._page.board, self._name, path, disk),
+            lambda _: self._written(path, disk),
+            lambda error: self._page.console.show_error(error, again),
+        )
 
     def _written(self, path: Path, disk: Disk | None) -> None:
         take = f"unmount it (umount {disk.path}), and take the disk" if disk else "take the file"
