@@ -15,6 +15,7 @@ from tpmconsole.identity.record import Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
+from tpmconsole.text import printable
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -23,6 +24,7 @@ Kept = TypeVar("Kept")
 
 NAME_CHARACTERS = 64
 _SMALL_FILE_BYTES = 64 * 1024
+_LONGEST_PLACE = 1000
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _HANDLE = re.compile(r"(0x[0-9a-fA-F]{8})[ \t\r\n]*")
@@ -48,6 +50,14 @@ def check_name(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """Where a request went on its way to the CA, in words, and when."""
+
+    where: str
+    when: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """One identity as it was on the disk when we looked.
 
@@ -62,6 +72,7 @@ class Identity:
         origin: ``tpm``, ``imported`` for a key that existed outside the TPM, or ``adopted``.
         renews: the identity whose certificate its key was made to renew, if any.
         pin: which key it was given; None where that was never noted.
+        handed: when and where the last request was handed over; None until it was.
     """
 
     name: str
@@ -75,6 +86,7 @@ class Identity:
     origin: str = "tpm"
     renews: str | None = None
     pin: Pin | None = None
+    handed: Handed | None = None
 
     def check_given(self, password: Password | None) -> None:
         """Refuse to use the key without the password that it is known to have.
@@ -190,7 +202,18 @@ def read_identity(folder: Path) -> Identity:
         origin=record.origin,
         renews=record.renews,
         pin=record.pin,
+        handed=_handed(record),
     )
+
+
+def _handed(record: Record) -> Handed | None:
+    if record.handed_to is None or record.handed_at is None:
+        return None
+    try:
+        when = datetime.fromisoformat(record.handed_at).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return Handed(printable(record.handed_to, _LONGEST_PLACE), when)
 
 
 def read_record(folder: Path) -> tuple[Record, str | None]:

@@ -30,6 +30,8 @@ class Record:
             ``adopted`` where it was at its handle before there was an identity.
         renews: the identity whose certificate this one's key was made to renew.
         key_name, key_sha256: the parts of the key's pin; None where it was never noted.
+        handed_to: where the last request was handed over, in words; None until it was.
+        handed_at: when, ISO 8601 UTC.
     """
 
     name: str
@@ -41,6 +43,8 @@ class Record:
     renews: str | None = None
     key_name: str | None = None
     key_sha256: str | None = None
+    handed_to: str | None = None
+    handed_at: str | None = None
 
     @property
     def pin(self) -> Pin | None:

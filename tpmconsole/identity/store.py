@@ -170,16 +170,32 @@ class IdentityStore:
             raise cannot_write(self.root, error) from error
         return self.get(name)
 
-    def save_request(self, name: str, pem: bytes, role: str) -> None:
+    def save_request(self, name: str, pem: bytes, role: str, handed_to: str | None = None) -> None:
         """Keep the certificate signing request, and what it is for.
+
+        Args:
+            handed_to: where it was handed over already; None if it was not.
 
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be written.
         """
         with self._changing(name) as identity:
             # The role first: a request must never be there with another request's role.
-            self._write_record(identity, role=role)
+            record = replace(read_record(identity.folder)[0], role=role)
+            _write_record(identity, _handed_over(record, handed_to))
             write_atomic(identity.request, pem)
+
+    def save_handed(self, name: str, where: str) -> None:
+        """Remember that the request was handed over now.
+
+        Args:
+            where: such as "written to /media/stick/gateway.csr".
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be written.
+        """
+        with self._changing(name) as identity:
+            _write_record(identity, _handed_over(read_record(identity.folder)[0], where))
 
     def install(self, name: str, chain_pem: bytes, trust_pem: bytes | None) -> None:
         """Put a certificate in place, and keep the one before beside it.
@@ -296,10 +312,6 @@ class IdentityStore:
                 raise _name_taken(name) from error
             raise cannot_write(self.root / name, error) from error
 
-    def _write_record(self, identity: Identity, *, role: str) -> None:
-        record, _ = read_record(identity.folder)
-        write_atomic(identity.folder / "identity.toml", format_record(replace(record, role=role)))
-
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:
         """An identity that nobody else changes meanwhile.
@@ -316,6 +328,15 @@ class IdentityStore:
             lock.take(_in_use(name), LOCK_S)
             remove_leftovers(folder)
             yield read_identity(folder)
+
+
+def _write_record(identity: Identity, record: Record) -> None:
+    write_atomic(identity.folder / "identity.toml", format_record(record))
+
+
+def _handed_over(record: Record, where: str | None) -> Record:
+    when = None if where is None else datetime.now(UTC).isoformat(timespec="seconds")
+    return replace(record, handed_to=where, handed_at=when)
 
 
 def _not_writable(folder: Path) -> OSError:

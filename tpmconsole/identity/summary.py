@@ -7,7 +7,7 @@ from datetime import datetime
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.identity import kept_certificate, kept_request
+from tpmconsole.identity.identity import Handed, kept_certificate, kept_request
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.judge import describe
@@ -30,6 +30,7 @@ class Summary:
         requested: when the request was made.
         renewing: a request for the next certificate waits for the CA.
         can_undo: the certificate before this one was kept.
+        handed: when and where the request was handed over; None until it was.
         key_lost: its key is gone or another, and nothing can be done with it any more.
     """
 
@@ -51,6 +52,7 @@ class Summary:
     renewing: bool = False
     can_undo: bool = False
     key_lost: bool = False
+    handed: Handed | None = None
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
@@ -74,6 +76,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         renewing=identity.renewing,
         can_undo=identity.can_undo,
         key_lost=identity.key_lost,
+        handed=identity.handed,
     )
     if identity.problem is not None:
         return replace(known, state="ERROR", detail=identity.problem)

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from tpmconsole.board.phrases import disks_words, size_words
-from tpmconsole.board.requests import hand_over, request_pem
+from tpmconsole.board.requests import hand_over, note_handed_over, request_pem
 from tpmconsole.system.disks import Disk, Disks, disks_in_time
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.dialogs.message import ReviewDialog
@@ -20,7 +20,7 @@ from tpmconsole.ui.saving import Again, ask_replace, ask_where
 from tpmconsole.ui.terminal import clipboard
 
 MOST_DISKS = 5
-THEN_IMPORT = "when it has sent the certificate, press i"
+THEN_IMPORT = "when it has sent the certificate, press Enter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +118,15 @@ class Handing:
             Fact("Next", "NEXT", f"{take} to your CA; {THEN_IMPORT}"),
         ]
         self._page.console.say(f"{path} written: hand it to your CA")
+        self._page.refresh_data()
         self._page.app.push_screen(ReviewDialog("Request written", facts, [("enter", "Close")]))
 
     # By the terminal
 
     def _show(self, ready: Ready) -> None:
         then = f"Copy every line to your CA; {THEN_IMPORT}."
-        self._page.app.push_screen(PemSheet(f"Request of {self._name}", ready.pem, then))
+        sheet = PemSheet(f"Request of {self._name}", ready.pem, then)
+        self._page.app.push_screen(sheet, lambda _: self._handed("shown on the screen"))
 
     def _copy(self, ready: Ready) -> None:
         clipboard.copy(self._page.app, ready.pem)
@@ -138,12 +140,24 @@ class Handing:
                 "between; h, then s shows the request instead",
             ),
         ]
-        self._page.app.push_screen(ReviewDialog("Copied", facts, [("enter", "Close")]))
+        review = ReviewDialog("Copied", facts, [("enter", "Close")])
+        self._page.app.push_screen(review, lambda _: self._handed("copied to the clipboard"))
 
     def _show_code(self, code: QrCode | None) -> None:
         if code is not None:
             title = f"Scan it, and send the text to your CA; {THEN_IMPORT}."
-            self._page.app.push_screen(QrSheet(title, code, blocks=self._blocks))
+            sheet = QrSheet(title, code, blocks=self._blocks)
+            self._page.app.push_screen(sheet, lambda _: self._handed("shown as a QR code"))
+
+    def _handed(self, where: str) -> None:
+        """Remember it; a visitor changes nothing."""
+        board, name = self._page.board, self._name
+        if not board.settings.kiosk:
+            self._page.job(
+                "",
+                lambda: note_handed_over(board, name, where),
+                lambda _: self._page.refresh_data(),
+            )
 
     @property
     def _blocks(self) -> bool:

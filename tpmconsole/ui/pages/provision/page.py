@@ -195,8 +195,8 @@ class ProvisionPage(Page):
         elif one.request_subject is None and one.subject is None:
             self._request()
         elif one.renewing or one.subject is None:
-            if self._simulated:
-                self._demo()
+            if one.handed is None:
+                self._hand_over()
             else:
                 self._import()
         elif one.state in ("EXPIRES", "EXPIRED"):

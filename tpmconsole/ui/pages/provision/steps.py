@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tpmconsole.clock import moment
+from tpmconsole.clock import moment, now
 from tpmconsole.text import short
 from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact, Heading
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tpmconsole.identity.summary import Summary
     from tpmconsole.x509.judge import CertificateInfo, Finding
 
@@ -32,10 +34,13 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
     ready = one.subject is not None and one.has_trust
     demo = simulated and asked and not kiosk
     hand = "h: hand it over; d: the demo CA signs it" if demo else "h: hand it over"
+    if one.handed and not answered and not kiosk:
+        hand = f"{one.handed.where}, {_when(one.handed.when)}; waiting for the CA"
+    handed = answered or (asked and one.handed is not None)
     steps = (
         ("1 Key", True, _key_text(one)),
         ("2 Request", asked, _request_text(one, answered=answered, kiosk=kiosk)),
-        ("3 To the CA", answered, short(one.issuer or "", 24) if answered else hand),
+        ("3 To the CA", handed, short(one.issuer or "", 24) if answered else hand),
         ("4 Import", answered, _import_text(one, answered=answered, kiosk=kiosk)),
         ("5 Ready", ready, "" if kiosk else _ready_text(one)),
     )
@@ -66,9 +71,15 @@ def _request_text(one: Summary, *, answered: bool, kiosk: bool) -> str:
     return f"{which}{one.request_subject}{made}"
 
 
+def _when(time: datetime) -> str:
+    """The time of day, and before today the day as well."""
+    return f"{time:%H:%M} UTC" if time.date() == now().date() else moment(time)
+
+
 def _import_text(one: Summary, *, answered: bool, kiosk: bool) -> str:
     if not answered:
-        return "" if kiosk else "i: the certificate it sends"
+        by = "Enter or i" if one.handed else "i"
+        return "" if kiosk else f"{by}: the certificate it sends"
     # Until when is in the table.
     return "u: back to the one before" if one.can_undo and not kiosk else ""
 
