@@ -80,6 +80,11 @@ DURATION ?= 600
 chaos: $(VENV)/.test
 	@cd tests && ../$(BIN)/python -m faults.chaos --seconds $(DURATION) $(if $(SEED),--seed $(SEED))
 
+# Random bytes for the readers of what others have written, by Atheris (DURATION=60 make fuzz).
+.PHONY: fuzz
+fuzz: $(VENV)/.fuzz
+	@cd tests && ../$(BIN)/python -m tools.fuzz $(DURATION)
+
 .PHONY: test-long
 test-long: $(VENV)/.test
 	@sh .ci/packages long
@@ -150,6 +155,10 @@ $(VENV)/.console: pyproject.toml $(VENV)/bin/python | packages
 $(VENV)/.test: pyproject.toml $(VENV)/bin/python | packages
 	$(BIN)/pip install $(EDITABLE) '.[test]'
 	@touch $@ $(VENV)/.console
+
+$(VENV)/.fuzz: pyproject.toml $(VENV)/.test
+	$(BIN)/pip install $(EDITABLE) '.[fuzz]'
+	@touch $@
 
 $(VENV)/.fleet: pyproject.toml $(VENV)/.test
 	$(BIN)/pip install $(EDITABLE) '.[fleet]'

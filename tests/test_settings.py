@@ -12,7 +12,7 @@ import tpmconsole
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.inputs import user_path
-from tpmconsole.setting_names import TABLES
+from tpmconsole.options import TABLES
 from tpmconsole.settings import load_settings
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import unicodedata
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tpmconsole.text import cells, printable, short
+from tpmconsole import text as texts
+from tpmconsole.text import cells, harmless, printable, short
 
 
 def test_plain_text_stays() -> None:
@@ -47,3 +49,14 @@ def test_short_is_never_wider_and_never_steers(text: str, width: int) -> None:
     shown = short(text, width)
     assert cells(shown) <= width
     assert not any(unicodedata.category(character) in ("Cc", "Cf", "Cs") for character in shown)
+
+
+def test_a_terminal_that_shows_ascii_alone_gets_every_character_by_its_number(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(texts, "_ascii_only", False)
+    assert printable("Gerät-7 世") == "Gerät-7 世"
+    texts.escape_non_ascii()
+    assert printable("Gerät-7 世 e\u0301") == r"Ger\xe4t-7 \u4e16 e\u0301"
+    assert short("Gerät", 40) == r"Ger\xe4t"
+    assert harmless("a\nä") == "a\n\\xe4"

@@ -26,6 +26,7 @@ class Action(StrEnum):
     """
 
     ADD_TRUST = "add a trust anchor"  # an identity
+    ADOPT = "adopt the key"
     ALLOW_TLS = "allow an older TLS"  # a version
     ASK_FOR_NAMES = "ask for alternative names"
     CHECK_CERTIFICATE = "check the certificate"  # an identity
@@ -42,6 +43,7 @@ class Action(StrEnum):
     GIVE_TCTI = "name the TPM's TCTI"
     GIVE_TRUST = "give a trust anchor along with the certificate"
     IMPORT = "import the certificate"  # an identity
+    IMPORT_KEY = "import a key made elsewhere"
     INSTALL_SERVICE = "make the session a service"  # a session
     LIST_ALGORITHMS = "list the algorithms"
     LIST_KEYS = "list the keys"
@@ -56,6 +58,7 @@ class Action(StrEnum):
     SELF_TEST = "test the TPM"
     SHOW_SESSION = "show the session"  # a session
     SHOW_STATUS = "show the TPM's status"
+    START = "start a session"
     STOP = "stop the session"  # a session
     USE_ENGINE = "choose the engine"  # an engine
     USE_PROTOCOL = "choose the protocol"  # a protocol

@@ -17,7 +17,7 @@ CERTIFICATE_BYTES = 1024 * 1024  # the most that is read of a file of certificat
 
 
 class Target(NamedTuple):
-    """Whom a client connects to; protocol and path where the text said them."""
+    """A client's server; protocol and path are None if the text did not contain them."""
 
     host: str
     port: int
@@ -28,7 +28,7 @@ class Target(NamedTuple):
 def parse_address(text: str) -> tuple[str, int]:
     """HOST:PORT, an IPv6 host in brackets; a server may ask for port 0, any that is free.
 
-    A link-local IPv6 address has its interface behind it: ``[fe80::1%eth0]:8443`` (RFC 4007, 11).
+    A link-local IPv6 address includes its interface: ``[fe80::1%eth0]:8443`` (RFC 4007, 11).
 
     Raises:
         ConsoleError: it is none.
@@ -59,7 +59,7 @@ def _ipv6(host: str) -> str:
     except ValueError as error:
         raise usage_error(
             "Not an address",
-            f"'{host}' is no IPv6 address",
+            f"'{host}' is not an IPv6 address",
             "write it as [2001:db8::7]:8443, or as [fe80::1%eth0]:8443 on a link",
         ) from error
     if found.is_link_local and not found.scope_id:
@@ -74,11 +74,10 @@ def _ipv6(host: str) -> str:
 def parse_target(text: str) -> Target:
     """A client's server: HOST:PORT, or a URL such as ``https://gateway.local:8443/status``.
 
-    A URL's port is 443 where it names none; an interface may be written ``%25eth0`` in it, too
-    (RFC 6874).
+    The default port of a URL is 443. An interface may also be written ``%25eth0`` (RFC 6874).
 
     Raises:
-        ConsoleError: it is none of them.
+        ConsoleError: the text is neither.
     """
     scheme, mark, rest = text.partition("://")
     if not mark:
@@ -86,7 +85,7 @@ def parse_target(text: str) -> Target:
     if scheme.lower() != "https":
         raise usage_error(
             "Not an address",
-            f"a session speaks TLS, and no '{scheme}://'",
+            f"a session speaks TLS, not '{scheme}://'",
             "write https://HOST:PORT/PATH, or HOST:PORT",
         )
     end = next((at for at, letter in enumerate(rest) if letter in "/?#"), len(rest))
@@ -95,7 +94,7 @@ def parse_target(text: str) -> Target:
     if "@" in authority:
         raise usage_error(
             "Not an address",
-            "a user or password stands in the URL",
+            "the URL contains a user or password",
             "leave it out: the session proves itself with its certificate",
         )
     has_port = ":" in authority.rpartition("]")[2]
@@ -109,7 +108,7 @@ def address_text(host: str, port: int) -> str:
 
 
 def without_zone(host: str) -> str:
-    """A host as its peers know it: which interface leads there is this board's own affair."""
+    """A host without its interface, which peers and certificates do not know."""
     return host.partition("%")[0] if ":" in host else host
 
 

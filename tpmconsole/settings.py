@@ -10,7 +10,7 @@ from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep, usage_error
 from tpmconsole.inputs import home_folder, parse_toml, user_path
-from tpmconsole.setting_names import TABLES, check_names
+from tpmconsole.options import TABLES, check_names
 from tpmconsole.system.owners import check_for_root
 
 LINES = ("auto", "serial", "fast")

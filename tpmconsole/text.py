@@ -6,7 +6,15 @@ import re
 import unicodedata
 
 _MARK = "..."
+# Whether the terminal shows nothing but ASCII: a property of the process, as its locale is.
+_ascii_only = False
 _NUMBER = re.compile(r"(\d{1,18})")
+
+
+def escape_non_ascii() -> None:
+    r"""From now on write what is not ASCII as ``\xe4``: the terminal cannot show it."""
+    global _ascii_only  # noqa: PLW0603
+    _ascii_only = True
 
 
 def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
@@ -25,7 +33,7 @@ def printable(text: str, limit: int = 200) -> str:
         text: what a file said.
         limit: the most characters to take from it; ``...`` marks that there was more.
     """
-    if len(text) <= limit and text.isprintable():
+    if len(text) <= limit and text.isprintable() and (text.isascii() or not _ascii_only):
         return text
     shown = "".join(_escaped(character) for character in text[:limit])
     return shown + _MARK if len(text) > limit else shown
@@ -49,7 +57,7 @@ def harmless(text: str, limit: int = 100_000) -> str:
 def _escaped(character: str) -> str:
     # Not printable for Python: control and format characters (bidi marks, zero-width ones), lone
     # surrogates, private and unassigned characters, and every separator but the space.
-    if character.isprintable():
+    if character.isprintable() and (character.isascii() or not _ascii_only):
         return character
     code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # PEP 383: a byte that was no UTF-8
@@ -89,3 +97,12 @@ def _width(character: str) -> int:
     if unicodedata.category(character) in ("Mn", "Me"):
         return 0
     return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def seconds_words(seconds: float) -> str:
+    """A duration, short: ``45 s``, ``17 min``, ``2 h``, ``2.5 h``, ``24 h``, ``5 d``."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            number = seconds / size
+            return f"{number:.0f} {unit}" if number >= 10 else f"{round(number, 1):g} {unit}"
+    return f"{seconds:.0f} s"

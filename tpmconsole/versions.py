@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from tpmconsole import __version__
 
-PACKAGES = ("textual", "tpm2-pytss", "cryptography", "psutil")
+PACKAGES = ("textual", "tpm2-pytss", "cryptography", "psutil", "h11")
 
 
 def versions() -> dict[str, str]:

@@ -147,7 +147,7 @@ def _sessions(world: World) -> Iterator[str]:
     server = world.start("server", capture=captures["server"])
     with cutting(port_of(server)) as port, rudeness(port_of(server), world.peer):
         line = world.start("client", port, captures["line"], interval_s=0.02)
-        # One connection for each message.
+        # On one connection, which nobody cuts.
         direct = port_of(server)
         https = world.start("client", direct, captures["https"], interval_s=0.05, protocol="https")
         names = {"server": server.id, "line": line.id, "https": https.id}

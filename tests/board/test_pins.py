@@ -14,7 +14,7 @@ from support.swtpm import SwtpmAlone
 from support.technician import console
 
 from tpmconsole.board import Board
-from tpmconsole.board.adopt import adopt_key
+from tpmconsole.board.adopt import adopt_handle
 from tpmconsole.board.certificates import demo_sign, install_certificate, judge_certificate
 from tpmconsole.board.doctor import Surroundings, examine
 from tpmconsole.board.doctor.probes import PROBES
@@ -242,15 +242,15 @@ def test_an_adopted_key_is_as_tied_to_its_identity_as_one_made_here(
 ) -> None:
     board.tpm.persist(board.tpm.create(Algorithm.EC_P256, Auth(b"secret")), HANDLE)
     with pytest.raises(ConsoleError, match="password") as caught:
-        adopt_key(board, "gateway", HANDLE, Auth(b"wrong"))
+        adopt_handle(board, "gateway", HANDLE, Auth(b"wrong"))
     assert (caught.value.title, caught.value.needs) == ("Not adopted", "key")
     assert board.identities.names() == []
-    identity = adopt_key(board, "gateway", HANDLE, Auth(b"secret"))
+    identity = adopt_handle(board, "gateway", HANDLE, Auth(b"secret"))
     found = (identity.origin, identity.algorithm, identity.auth, identity.handle)
     assert found == ("adopted", "ec-p256", "password", HANDLE)
     assert [_noted_name(identity)] == [one.name for one in board.tpm.persistent_keys()]
     with pytest.raises(ConsoleError, match="identity 'gateway' lives at 0x81000010"):
-        adopt_key(board, "other", HANDLE, Auth(b"secret"))
+        adopt_handle(board, "other", HANDLE, Auth(b"secret"))
     make_request(board, "gateway", SPEC, Auth(b"secret"))
     assert _origin(_judged(board, _certificate(board))).state == "ok"
     _exchange(board, _his(board, stolen))
@@ -261,7 +261,7 @@ def test_an_adopted_key_that_may_have_been_outside_draws_a_warning(
     board: Board, stolen: Path
 ) -> None:
     board.tpm.persist(_his(board, stolen), HANDLE)
-    adopt_key(board, "gateway", HANDLE)
+    adopt_handle(board, "gateway", HANDLE)
     found = _origin(_judged(board, _certificate(board)))
     assert found.state == "warn"
     assert "may have existed outside the TPM" in found.text

@@ -15,7 +15,7 @@ from tpmconsole.board import Board
 from tpmconsole.board.keys import create_key
 from tpmconsole.board.open_key import open_key
 from tpmconsole.board.requests import make_request, renew
-from tpmconsole.board.sessions import restart, start_session, stop_session, unit
+from tpmconsole.board.sessions import reload, restart, start_session, stop_session, unit
 from tpmconsole.cli.next_steps import say
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.directory import SessionConfig, write_order
@@ -114,3 +114,31 @@ def test_a_session_is_stopped_while_it_starts(board: Board) -> None:
     assert stopped.state == State.STOPPED
     assert not Path(f"/proc/{stopped.pid}/exe").exists()
     assert not board.sessions.any_running()
+
+
+def test_a_session_whose_key_is_gone_is_not_reloaded(board: Board) -> None:
+    for name in ("filed", "other"):
+        create_key(board, name, Algorithm.EC_P256)
+    identity, other = board.identities.get("filed"), board.identities.get("other")
+    ca = Ca.make("root")
+    board.identities.install("filed", ca.issue(open_key(board, identity).public, "filed"), ca.pem)
+    facts = start_session(board, SessionSpec("server", "filed", "127.0.0.1", 0))
+    file = identity.folder / "key.pem"
+    key = file.read_bytes()
+    assert reload(board, facts.id).state == State.RUNNING
+    file.unlink()
+    with pytest.raises(ConsoleError, match="goes on with what it had before") as gone:
+        reload(board, facts.id)
+    assert str(file) in gone.value.cause
+    file.write_bytes((other.folder / "key.pem").read_bytes())
+    with pytest.raises(ConsoleError, match="Key changed"):
+        reload(board, facts.id)
+    assert board.sessions.show(facts.id).state == State.RUNNING
+    file.write_bytes(key)
+    assert reload(board, facts.id).state == State.RUNNING
+
+
+def test_of_no_sessions_none_is_offered(board: Board) -> None:
+    with pytest.raises(ConsoleError, match="there is no session 'nothing', nor any other") as found:
+        stop_session(board, "nothing")
+    assert say(found.value.remedy).startswith("start one: tpmconsole session start server NAME")

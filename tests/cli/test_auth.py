@@ -155,7 +155,7 @@ def test_the_lockout_password_gives_the_tries_back(shell: Shell, stdin: bool) ->
     refused = shell.refuse(4, *reset, "--password-file", str(shell.state / "wrong"))
     assert "--password-file" not in refused["remedy"]
     # Now not even the right one is taken, which is said.
-    assert "1000 s" in str(shell.refuse(4, *reset, "--password-file", str(shell.state / "lockout")))
+    assert "17 min" in str(shell.refuse(4, *reset, "--password-file", str(shell.state / "lockout")))
 
 
 def test_an_endorsement_password_is_told_and_keys_of_the_owner_need_none(shell: Shell) -> None:

@@ -259,6 +259,17 @@ def test_a_template_of_the_fleet_fills_what_is_not_said(shell: Shell) -> None:
         assert not (_folder(shell, "fleet") / "request.pem").exists()
         asks = shell.simulate("request", "fleet", "--preview", "--role", "client")["asks"]
         assert ["Extended usage", "clientAuth"] in asks
+        settings.write_text('[request]\nstring_type = "printable"\n')
+        preview = ("request", "fleet", "--subject", "CN=a,O=Fleet", "--preview")
+        assert ["String type", "PrintableString"] in shell.simulate(*preview)["asks"]
+        asks = shell.simulate(*preview, "--string-type", "utf8")["asks"]
+        assert "String type" not in dict(asks)
+        for value in ('"latin1"', "1"):
+            settings.write_text(f"[request]\nstring_type = {value}\n")
+            assert "string_type" in shell.refuse(2, "--simulate", *preview)["cause"]
+        settings.write_text('[request]\nsubject = "CN=a_b"\nstring_type = "printable"\n')
+        error = shell.refuse(2, "--simulate", "request", "fleet", "--preview")
+        assert "which no PrintableString has" in error["cause"]
         settings.write_text('[request]\nsubject = "CN={colour}"\n')
         error = shell.refuse(2, "--simulate", "request", "fleet")
         assert "{colour}" in error["cause"]

@@ -90,19 +90,50 @@ def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) ->
 def test_a_key_at_a_handle_is_adopted_and_kept(board: Shell) -> None:
     board.simulate("create", "before", "--handle", HANDLE)
     (key,) = board.simulate("keys")["persistent"]
-    adopt = ("create", "after", "--handle", HANDLE, "--adopt")
+    adopt = ("create", "after", "--from-handle", HANDLE)
     assert "lives at" in board.refuse(4, "--simulate", *adopt)["cause"]
     board.simulate("forget", "before", "--yes")
-    for more in (("--no-lockout",), ("--algorithm", "ec-p256"), ("--from", "x.pem")):
-        assert board.refuse(2, "--simulate", *adopt, *more)["title"] == "Not adopted"
-    assert board.refuse(2, "--simulate", "create", "after", "--adopt")["title"] == "Not adopted"
+    for more in (
+        ("--no-lockout",),
+        ("--algorithm", "ec-p256"),
+        ("--from", "x.pem"),
+        ("--from-file", "x.pem"),
+        ("--handle", HANDLE),
+    ):
+        error = board.refuse(2, "--simulate", *adopt, *more)
+        assert error["title"] == "Not adopted"
+        assert more[0] in error["cause"] + error["remedy"]
     made = board.simulate(*adopt)
     assert (made["key"], made["origin"], made["changed"]) == (HANDLE, "adopted", True)
+    assert made["adopted_from"] == HANDLE
     noted = tomllib.loads((board.state / "identities" / "after" / "identity.toml").read_text())
     assert (noted["key_name"], noted["key_sha256"]) == (key["name"], made["key_sha256"])
     assert board.simulate(*adopt, "--if-missing")["changed"] is False
     board.simulate("forget", "after", "--yes")
     board.simulate("evict", HANDLE, "--yes")
+    assert "nothing at" in board.refuse(4, "--simulate", *adopt)["cause"]
+
+
+def test_a_key_file_is_adopted_and_a_copy_of_it_kept(board: Shell) -> None:
+    board.simulate("create", "before", "--password-file", str(board.state / "right"))
+    path = board.state / "moved.pem"
+    path.write_bytes((board.state / "identities" / "before" / "key.pem").read_bytes())
+    board.simulate("forget", "before", "--yes")
+    adopt = ("create", "after", "--from-file", str(path))
+    assert board.refuse(4, "--simulate", *adopt)["needs"] == "key"
+    made = board.simulate(*adopt, "--password-file", str(board.state / "right"))
+    assert (made["origin"], made["adopted_from"]) == ("adopted", str(path))
+    assert board.simulate(*adopt, "--if-missing")["changed"] is False
+    assert path.exists()
+    # Each of the two options for a file names the other for the other kind of file.
+    error = board.refuse(2, "--simulate", "create", "other", "--from", str(path))
+    assert error["remedy"].endswith("tpmconsole create NAME --from-file FILE")
+    soft = software_key(board.state / "soft.pem")
+    error = board.refuse(4, "--simulate", "create", "other", "--from-file", str(soft))
+    assert error["remedy"].endswith("tpmconsole create NAME --from FILE")
+    assert board.refuse(1, "--simulate", "create", "other", "--from-file", "/nowhere")["cause"]
+    assert "other" not in board.identities()
+    board.simulate("forget", "after", "--yes")
 
 
 def test_a_handle_in_use_leaves_no_imported_identity(board: Shell) -> None:
@@ -237,3 +268,9 @@ def test_no_lockout_is_told_with_its_price(board: Shell) -> None:
     found = {one["identity"]: one for one in board.simulate("keys")["files"]}
     assert found["careful"]["counts_towards_lockout"]
     assert not found["careless"]["counts_towards_lockout"]
+
+
+def test_what_is_not_there_is_not_forgotten_by_making_it(shell: Shell) -> None:
+    error = shell.refuse(1, "forget", "nobody")
+    assert error["title"] == "Unknown identity"
+    assert "create" not in error["remedy"]

@@ -1,45 +1,18 @@
-"""Key files of tpm2-tools: their flag about a password may say the opposite of what is true."""
+"""What other people's tools leave: files that say the opposite of the truth, keys out of reach."""
 
 from __future__ import annotations
 
 import hashlib
-import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.passwords import write_password
-from support.shell import QuickShell
 from support.swtpm import SwtpmAlone
-from support.tools import PARENT, STORAGE, KeyMaker, needs_tools
+from support.tools import PARENT, STORAGE, Bench, needs_tools
 
 from tpmconsole.tpm.keyfile import inspect
 
 pytestmark = needs_tools
-
-
-class Bench:
-    """A command line and other people's tools on one TPM."""
-
-    def __init__(self, swtpm: SwtpmAlone, state: Path, folder: Path) -> None:
-        self.shell = QuickShell(state)
-        self.tools = KeyMaker(swtpm.connection, folder)
-        self._tpm = ("--tcti", swtpm.connection.tcti)
-
-    def __call__(self, *arguments: str) -> tuple[int, Any]:
-        """Run a command; its exit code and its JSON."""
-        done = self.shell(*self._tpm, *arguments, "--json")
-        assert "Traceback" not in done.stdout + done.stderr
-        return done.returncode, json.loads(done.stdout)
-
-    def text(self, *arguments: str) -> str:
-        """What a command prints for people."""
-        return self.shell(*self._tpm, *arguments).stdout
-
-    @property
-    def used(self) -> int:
-        """The lock-out counter."""
-        return int(self("status")[1]["lockout"]["failed_tries"])
 
 
 @pytest.fixture
@@ -146,3 +119,40 @@ def test_no_password_is_asked_for_where_none_helps(
         assert (found["usable"], bench.used) == (False, 0)
         assert answer in found["reason"]
         assert "--password-file" not in found["reason"]
+
+
+def test_a_hierarchy_that_is_off_hides_its_own_keys_alone(bench: Bench) -> None:
+    tools, firmware = bench.tools, "0x81800001"
+    tools.persist_primary(firmware, hierarchy="p")
+    tools.persist_primary("0x81000001")
+    tools.run("tpm2_hierarchycontrol", "-C", "p", "phEnable", "clear")
+    assert bench("status")[1]["persistent_handles"] == ["0x81000001", firmware]
+    code, answer = bench("keys")
+    assert (code, "no_tpm" in answer) == (0, False)
+    storage, hidden = answer["persistent"]
+    assert (storage["handle"], storage["purpose"]) == ("0x81000001", "storage root key (SRK)")
+    assert (hidden["handle"], hidden["algorithm"]) == (firmware, None)
+    assert hidden["reason"] == "the platform hierarchy is switched off"
+    assert f"{firmware}  " in bench.text("keys")
+    # All that goes through the list goes on.
+    assert bench("create", "inside", "--handle", "0x81000010")[0] == 0
+    assert bench("create", "file")[0] == 0
+    assert bench("persist", "file", "0x81000011", "--yes")[0] == 0
+    assert bench("evict", "0x81000011", "--yes")[0] == 0
+    proved = {one["handle"]: one for one in bench("keys", "--prove")[1]["persistent"]}
+    assert proved["0x81000010"]["usable"]
+    assert proved[firmware]["usable"] is False
+    code, answer = bench("evict", firmware, "--yes")
+    assert (code, answer["error"]["title"]) == (2, "Handle reserved")
+
+
+def test_a_key_file_below_a_hierarchy_that_is_off_says_so(bench: Bench) -> None:
+    tools = bench.tools
+    tools.persist_primary(PARENT, "-a", f"{STORAGE}|noda")
+    file = tools.key("below.pem", encode="-p")
+    tools.run("tpm2_hierarchycontrol", "-C", "p", "shEnable", "clear")
+    (hidden,) = bench("keys")[1]["persistent"]
+    assert hidden["reason"] == "the owner hierarchy is switched off"
+    code, answer = bench("keys", str(file), "--prove")
+    assert (code, answer["files"][0]["usable"]) == (1, False)
+    assert "the owner hierarchy is switched off" in answer["files"][0]["reason"]

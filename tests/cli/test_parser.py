@@ -71,7 +71,7 @@ def test_bash_completes_our_words() -> None:
 def test_the_version_names_what_it_stands_on(shell: Shell) -> None:
     first, second = shell("--version").stdout.splitlines()
     assert first.startswith("tpmconsole ")
-    for name in ("Python", "OpenSSL", "textual", "tpm2-pytss", "cryptography", "psutil"):
+    for name in ("Python", "OpenSSL", "textual", "tpm2-pytss", "cryptography", "psutil", "h11"):
         assert f"{name} " in second
     assert "unknown" not in second
 

@@ -21,7 +21,7 @@ PACKAGE = Path(__file__).parents[2] / "tpmconsole"
 FLAT = {
     "errors",
     "finding",
-    "setting_names",
+    "options",
     "settings",
     "secret",
     "text",

@@ -17,7 +17,10 @@ FOREIGN = Path("simulator", "tpm")
 # How a file is called while it is being written, which a session does once a second.
 UNFINISHED = ".tpmconsole-unfinished-"
 KINDS = {stat.S_IFDIR: "folder", stat.S_IFREG: "file", stat.S_IFSOCK: "socket"}
-CLIENT = "--connect 127.0.0.1:{port} --count 1 --engine bridge --password-file {files}/right"
+CLIENT = (
+    "--connect 127.0.0.1:{port} --protocol line --count 1 --engine bridge"
+    " --password-file {files}/right"
+)
 
 
 @pytest.fixture(scope="module")

@@ -201,7 +201,9 @@ class Technician:
         self, name: str, port: int, options: str = "", tcti: str = ""
     ) -> dict[str, Any]:
         """Start a client of the board's own server that sends five messages a second."""
-        arguments = f"session start client {name} --connect localhost:{port} --interval 0.2"
+        arguments = (
+            f"session start client {name} --connect localhost:{port} --protocol line --interval 0.2"
+        )
         started: dict[str, Any] = self.command(f"{arguments} {options}", tcti=tcti)
         return started
 

@@ -211,7 +211,7 @@ class Chaos:
         self.sessions = {"server": server["id"], "client": client["id"]}
 
     def _client(self, *options: str) -> dict[str, Any]:
-        connect = ("--connect", self.address)
+        connect = ("--connect", self.address, "--protocol", "line")
         return self._json("session", "start", "client", "gate", *connect, *options)
 
     def _json(self, *arguments: str) -> dict[str, Any]:
@@ -274,7 +274,7 @@ class Chaos:
 
     def _one_message(self) -> bool:
         """Let a new client say one message; whether it could."""
-        connect = ("--connect", self.address, "--count", "1")
+        connect = ("--connect", self.address, "--protocol", "line", "--count", "1")
         done = self.scene.command("session", "start", "client", "gate", *connect, "--json")
         answer = json.loads(done.stdout)
         if done.returncode:

@@ -20,7 +20,7 @@ from pathlib import Path
 # Command codes, TPM 2.0 Library, Part 2, section 6.5.2.
 CREATE_PRIMARY, EVICT_CONTROL, SELF_TEST, STARTUP = 0x131, 0x120, 0x143, 0x144
 CREATE, LOAD, SIGN, FLUSH_CONTEXT, GET_CAPABILITY = 0x153, 0x157, 0x15D, 0x165, 0x17A
-GET_RANDOM, GET_TEST_RESULT = 0x17B, 0x17C
+GET_RANDOM, GET_TEST_RESULT, READ_PUBLIC = 0x17B, 0x17C, 0x173
 
 _HEADER = struct.Struct(">HII")  # tag, size, and the command's or response's code
 _NO_SESSIONS = 0x8001

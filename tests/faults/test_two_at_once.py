@@ -129,7 +129,7 @@ def test_a_session_and_requests(simulated: Scene, seen: Seen) -> None:
     port = server["address"].rpartition(":")[2]
     client = shell.simulate(
         *("session", "start", "client", "gate", "--connect", f"localhost:{port}"),
-        *("--interval", "0.2"),
+        *("--protocol", "line", "--interval", "0.2"),
     )
 
     def facts() -> dict[str, Any]:

@@ -212,6 +212,12 @@ def test_a_lost_key_and_a_damaged_handle_are_told(store: IdentityStore) -> None:
         _ = store.get("gateway").key_pem
     (made.folder / "key.handle").write_text("81?")
     assert "no handle" in (store.get("gateway").problem or "")
+    for beside in (False, True):  # what a power cut leaves: the handle counts, damaged or not
+        if beside:
+            (made.folder / "key.pem").write_bytes(b"another key")
+        with pytest.raises(ConsoleError, match="holds no handle") as caught:
+            _ = store.get("gateway").key_pem
+        assert caught.value.title == "Identity damaged"
 
 
 def test_the_record_is_toml_whatever_is_in_it() -> None:

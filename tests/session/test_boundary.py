@@ -99,6 +99,7 @@ def say(folder: Path, data: object) -> None:
 
 WRONG = {
     "address": [1],
+    "identity": [1],
     "peer": "CN=somebody",
     "pid": "1",
     "start_time": 1e300,
@@ -133,6 +134,15 @@ def test_a_file_that_is_no_object_ends_no_list(board: Board, folder: Path, text:
     assert listed.last_error is not None
     assert listed.last_error.title == "Session file damaged"
     assert board.sessions.stop("client-1").state == State.FAILED
+
+
+def test_what_is_wrong_is_said_also_of_one_that_is_gone(board: Board, folder: Path) -> None:
+    say(folder, good() | {"state": "running", "identity": [1], "messages": "7", "pid": 1})
+    (listed,) = board.sessions.list()
+    assert (listed.state, listed.identity) == (State.FAILED, "gateway")
+    assert listed.last_error is not None
+    assert listed.last_error.title == "Session ended"
+    assert "has no good identity, messages" in listed.last_error.cause
 
 
 async def test_page_4_goes_on(board: Board, folder: Path) -> None:
@@ -412,8 +422,11 @@ def test_a_session_is_ended_whatever_it_says(
             board.sessions.stop("client-1")
             assert holder.wait(10) < 0
     else:
-        argv = [sys.executable, "-c", _WAIT, ownership.PROGRAM, str(folder.parent)]
-        with subprocess.Popen(argv) as process:
+        told = f"print(1, flush=True); {_WAIT}"
+        argv = [sys.executable, "-c", told, ownership.PROGRAM, str(folder.parent)]
+        with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # before that the kernel may not tell its command line
             if kind == "starting":  # nobody is waited for who never says its number
                 folder.joinpath(FILE).write_text("{")
             board.sessions.stop("client-1")

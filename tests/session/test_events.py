@@ -111,6 +111,14 @@ def test_half_lines_and_rubbish_are_no_events(tmp_path: Path) -> None:
     assert list(follow_events(tmp_path / "absent", lambda: True)) == []
 
 
+def test_half_a_line_that_a_power_cut_left_costs_no_event(tmp_path: Path) -> None:
+    (tmp_path / events.FILE).write_bytes(b'{"event": "sta')
+    log = EventLog(tmp_path)
+    for event in ("started", "stopped"):
+        log.write(event)
+    assert [one["event"] for one in read_events(tmp_path)] == ["started", "stopped"]
+
+
 def test_a_flood_is_counted_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(events, "DISK_RATE", Rate(10, 0.0))
     log = EventLog(tmp_path)

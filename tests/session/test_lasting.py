@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import shutil
 import signal
 import ssl
@@ -30,13 +31,15 @@ from tpmconsole.board.lines import event_line
 from tpmconsole.cli.next_steps import say as in_commands
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session import directory
-from tpmconsole.session.directory import SessionConfig, read_order, with_given, write_order
+from tpmconsole.session.directory import STATE, SessionConfig, read_order, with_given, write_order
+from tpmconsole.session.events import FILE
 from tpmconsole.session.manager import SessionManager
 from tpmconsole.session.process import client as client_module
 from tpmconsole.session.process.client import Client, backoff_s
 from tpmconsole.session.service import unit_of
 from tpmconsole.session.spec import PasswordFiles, SessionSpec
 from tpmconsole.session.status import SessionStatus, State
+from tpmconsole.session.tls.crl import CRL_BYTES
 from tpmconsole.session.tls.engine import EngineChoice
 from tpmconsole.system.files import make_private_folder
 from tpmconsole.system.processes import boot_id
@@ -245,6 +248,28 @@ def test_a_session_without_a_resource_manager(raw: tuple[World, SwtpmAlone, Tpm]
 
 
 # Units
+
+
+def test_a_service_may_take_so_much_of_the_board_and_no_more(world: World) -> None:
+    server = world.server()
+    folder = world.folder / "sessions" / server.id
+    order = replace(read_order(folder), connection=Connection("device:/dev/tpmrm0", "test"))
+    unit = unit_of(folder, order, PasswordFiles()).unit
+    assert unit is not None
+    bounds = dict(unit.service)
+    assert {"LimitNOFILE", "LimitCORE", "TasksMax", "MemoryMax"} <= bounds.keys()
+    # What it writes itself fits: its greatest file is its lists, as PEM, in memory.
+    assert int(bounds["LimitFSIZE"].removesuffix("M")) << 20 >= CRL_BYTES * 1.4
+    assert server.pid is not None
+    limit = 2000
+    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    with connected(world.software(), port_of(server)) as tls:
+        for number in range(40):  # more than it may write about
+            assert say(tls, f"PING {number}") == f"PONG {number}"
+    events = folder / STATE / FILE
+    wait_until(lambda: world.supervisor.show(server.id).connections == 0)
+    assert limit // 2 < events.stat().st_size <= limit
+    assert world.supervisor.show(server.id).state == State.RUNNING
 
 
 def test_the_unit_of_a_session(world: World) -> None:

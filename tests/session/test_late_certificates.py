@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 
 import pytest
 from session.test_interop import OPENSSL
-from support.setting import Setting
+from support.setting import Setting, serving, until
 from support.world import DEADLINE_S, LOCAL, SoftwareServer, World, read_line
 
 from tpmconsole.errors import ConsoleError
@@ -116,6 +116,26 @@ async def test_a_renegotiation_is_refused_by_its_name(world: World, setting: Set
     assert "TLS 1.3" in str(caught.value.remedy)
 
 
+async def test_a_client_that_renegotiates_is_refused_by_its_name(setting: Setting) -> None:
+    own = ("-cert", str(setting.peer.certificate), "-key", str(setting.peer.key))
+    async with serving(setting.running("server")) as live:
+        client = await asyncio.create_subprocess_exec(
+            *(OPENSSL, "s_client", "-tls1_2", "-connect", live.facts.address, *own),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        await until(lambda: live.facts.handshakes)
+        assert client.stdin is not None
+        client.stdin.write(b"R\n")
+        await until(setting.errors)
+        client.stdin.close()
+        await client.wait()
+    (error,) = setting.errors()
+    assert error["title"] == "Renegotiation refused"
+    assert error["cause"].startswith("client 127.0.0.1:")
+
+
 def test_records_are_told_apart_however_they_arrive() -> None:
     def record(kind: int, size: int) -> bytes:
         return bytes([kind, 3, 3]) + size.to_bytes(2, "big") + bytes(size)
@@ -139,12 +159,12 @@ def answering(status: str) -> bytes:
 @pytest.mark.parametrize(
     ("status", "title", "remedy"),
     [
-        ("400 Bad Request", "Request refused", "may not accept our certificate"),
+        ("400 Bad Request", "Request refused", "does not accept our certificate"),
         ("403 Forbidden", "Request refused", "whether our certificate"),
         ("404 Not Found", "Request refused", "check the path"),
         ("418 I'm a teapot", "Request refused", "log"),
-        ("500 Internal Server Error", "Server in trouble", "log"),
-        ("503 Service Unavailable", "Server in trouble", "log"),
+        ("500 Internal Server Error", "Server error", "log"),
+        ("503 Service Unavailable", "Server error", "log"),
     ],
 )
 async def test_an_answer_that_is_no_success(
@@ -178,5 +198,5 @@ async def test_a_server_in_trouble_is_tried_again(
         running = setting.running("client", server.port, protocol="https", count=1, retries=5)
         await Client(running).run()
     assert not answers
-    assert [one["title"] for one in setting.errors()] == ["Server in trouble"] * 2
+    assert [one["title"] for one in setting.errors()] == ["Server error"] * 2
     assert running.live.facts.messages == 3

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tpmconsole.board import tpm_users as usage_module
-from tpmconsole.board.lines import session_lines
+from tpmconsole.board.lines import event_line, session_lines
 from tpmconsole.board.tpm_users import Link, foreign_users
 from tpmconsole.cli.sessions import session_facts_lines
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
@@ -67,18 +67,14 @@ def test_answers(line: bytes, answer: str) -> None:
     assert line_protocol.answer(line, "OK") == answer
 
 
-def test_http_requests_and_responses() -> None:
-    assert line_protocol.http_request(b"GET /a?b HTTP/1.1") == ("GET", "/a?b")
-    for line in (b"PING 1", b"GET /", b"GET / HTTP/2", b"get / HTTP/1.1", b"GET  HTTP/1.1"):
-        assert line_protocol.http_request(line) is None
-    status, response = line_protocol.http_response("GET", "/?x", "page\n")
-    head, _, body = response.partition(b"\r\n\r\n")
-    assert (status, body) == (200, b"page\n")
-    assert line_protocol.response_status(head.split(b"\r\n")[0]) == 200
-    assert [line_protocol.content_length(one) for one in head.split(b"\r\n")].count(5) == 1
-    assert line_protocol.http_response("HEAD", "/", "page\n")[1].endswith(b"\r\n\r\n")
-    assert line_protocol.response_status(b"SSH-2.0-OpenSSH") is None
-    assert line_protocol.get_request("h:1", "/x").startswith(b"GET /x HTTP/1.1\r\nHost: h:1\r\n")
+def test_what_begins_http() -> None:
+    for line in (b"GET /a?b HTTP/1.1", b"GET / HTTP/2", b"get / HTTP/1.0", b"GET  / HTTP/1.1 "):
+        assert line_protocol.begins_http(line)
+    for line in (b"PING 1", b"GET /", b"HTTP/1.1 200 OK", b"STATUS HTTP/"):
+        assert not line_protocol.begins_http(line)
+    for start in (b"GET /" + b"x" * 2000, b"POST https://x/", b"OPTIONS *"):
+        assert line_protocol.may_be_http(start)
+    assert not line_protocol.may_be_http(b"PING " + b"1" * 2000)
 
 
 # Causes
@@ -378,3 +374,9 @@ def test_what_a_process_has_started_is_its_family_and_costs_too() -> None:
         assert both is not None
         assert both > alone
         other.communicate()
+
+
+def test_a_long_reason_is_told_whole() -> None:
+    cause = "because " * 60 + "of that"
+    event = {"event": "error", "title": "Failed", "cause": cause, "remedy": "do this"}
+    assert event_line(event).endswith(f"Failed: {cause}; try: do this")

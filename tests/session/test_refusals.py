@@ -208,12 +208,12 @@ def test_a_peer_that_is_right_about_ours() -> None:
     root = ca("root")
     old = leaf(root, **PAST)
     told = told_of("CERTIFICATE_EXPIRED", old)
-    assert "and so it has" in told.cause
+    assert "and it has" in told.cause
     assert isinstance(told.remedy, NextStep)
     assert told.remedy.action is Action.RENEW
     mid = ca("mid", root, **PAST)
     told = told_of("CERTIFICATE_EXPIRED", leaf(mid), mid)
-    assert "not ours, but that of an intermediate CA" in told.cause
+    assert "it is not ours, but that of an intermediate CA" in told.cause
     assert names(told, mid)
 
 
@@ -228,11 +228,11 @@ def test_no_clock_no_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "who", "usages", "words"),
     [
-        ("UNSUPPORTED_CERTIFICATE", "server", [SERVER], "it was not issued for a client"),
-        ("UNSUPPORTED_CERTIFICATE", "client", [CLIENT], "it was not issued for a server"),
+        ("UNSUPPORTED_CERTIFICATE", "server", [SERVER], "which was not issued for a client"),
+        ("UNSUPPORTED_CERTIFICATE", "client", [CLIENT], "which was not issued for a server"),
         ("UNSUPPORTED_CERTIFICATE", "server", [CLIENT], "its key is EC secp256r1"),
         ("UNSUPPORTED_CERTIFICATE", "server", [], "its key is EC secp256r1"),
-        ("BAD_CERTIFICATE", "server", [CLIENT], "here it verifies"),
+        ("BAD_CERTIFICATE", "server", [CLIENT], "it verifies here"),
         ("CERTIFICATE_REQUIRED", "server", [CLIENT], "accepts no signature that ours"),
         ("CERTIFICATE_REVOKED", "server", [CLIENT], "has been revoked"),
         ("UNKNOWN_CA", "server", [CLIENT], "trust anchors lack CN=root,O=Test, which issued it"),
@@ -252,9 +252,7 @@ def test_what_we_send_decides_whose_ca_is_unknown() -> None:
     root = ca("root")
     mid = ca("mid", root)
     ours = leaf(mid)
-    assert "with its chain where that is an intermediate CA" in str(
-        told_of("UNKNOWN_CA", ours).remedy
-    )
+    assert "with its chain if that is an intermediate CA" in str(told_of("UNKNOWN_CA", ours).remedy)
     told = told_of("UNKNOWN_CA", ours, mid)
     assert "lack CN=root,O=Test, which issued the last certificate of the chain" in told.cause
     soon = leaf(root, begin=NOW + DAY)

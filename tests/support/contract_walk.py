@@ -263,8 +263,8 @@ def _take_the_bus(walker: Place) -> None:
 
 def _start_pinging(walker: Place) -> None:
     walker.do(
-        "--simulate session start client gateway --connect 127.0.0.1:{port} --count 2"
-        " --interval 0.2 --engine bridge"
+        "--simulate session start client gateway --connect 127.0.0.1:{port} --protocol line"
+        " --count 2 --interval 0.2 --engine bridge"
     )
 
 
@@ -378,7 +378,7 @@ KEYS_AND_CERTIFICATES = (
     Step("forget", "forget fixed --yes"),
     Step(
         "create-adopt",
-        "--simulate create taken --handle 0x81000011 --adopt",
+        "--simulate create taken --from-handle 0x81000011",
         before=_forget_the_guest,
     ),
 )

@@ -57,7 +57,7 @@ BOARD_PROBES = (
 # Whether other users may go where the program is depends on where that is,
 # and what root is told concerns nobody else.
 _HINTS = r"(?:(?:the user \S+|other users) may not (?:enter|read|run)|note: \S+ runs as root,) .*"
-_PROGRAMS = "OpenSSL|Python|cryptography|psutil|textual|tpm2-openssl|tpm2-pytss|tpmconsole"
+_PROGRAMS = "OpenSSL|Python|cryptography|h11|psutil|textual|tpm2-openssl|tpm2-pytss|tpmconsole"
 
 # In this order. ``^`` and ``$`` are the ends of a line.
 RULES: Rules = (

@@ -23,6 +23,7 @@ from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.status import SessionStatus, State
 from tpmconsole.session.tls.context import Engine, make_context
+from tpmconsole.session.tls.crl import RevocationLists
 from tpmconsole.session.tls.engine import EngineChoice
 
 Opened = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -70,7 +71,7 @@ class Setting:
             server=role == "server",
             engine=engine,
             trust=self.ours.trust,
-            crl=crl,
+            crl=None if crl is None else RevocationLists.read(crl),
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
             signs_late=spec.signs_late,

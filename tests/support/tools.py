@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from support.shell import QuickShell
+from support.swtpm import SwtpmAlone
 from tpmconsole.tpm.model import Connection
 
 PROVIDERS = ("-provider", "tpm2", "-provider", "default")
@@ -104,3 +108,27 @@ class KeyMaker(Tools):
         for name in "abcd":
             self.key(f"{name}.pem", "-p", "abc", encode="-p")
         return self.folder
+
+
+class Bench:
+    """A command line and other people's tools on one TPM."""
+
+    def __init__(self, swtpm: SwtpmAlone, state: Path, folder: Path) -> None:
+        self.shell = QuickShell(state)
+        self.tools = KeyMaker(swtpm.connection, folder)
+        self._tpm = ("--tcti", swtpm.connection.tcti)
+
+    def __call__(self, *arguments: str) -> tuple[int, Any]:
+        """Run a command; its exit code and its JSON."""
+        done = self.shell(*self._tpm, *arguments, "--json")
+        assert "Traceback" not in done.stdout + done.stderr
+        return done.returncode, json.loads(done.stdout)
+
+    def text(self, *arguments: str) -> str:
+        """What a command prints for people."""
+        return self.shell(*self._tpm, *arguments).stdout
+
+    @property
+    def used(self) -> int:
+        """The lock-out counter."""
+        return int(self("status")[1]["lockout"]["failed_tries"])

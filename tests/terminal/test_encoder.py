@@ -12,7 +12,7 @@ from support.painting import frames, shown_in, shown_on, terminal
 from tpmconsole.ui.terminal.output.encoder import CLEAR, Encoder
 from tpmconsole.ui.terminal.output.grid import Grid, to_ascii
 from tpmconsole.ui.terminal.output.painter import Painter, is_direct
-from tpmconsole.ui.terminal.output.style import SERIAL_FLAGS
+from tpmconsole.ui.terminal.output.style import REVERSE, SERIAL_FLAGS
 
 COLUMNS, ROWS = 40, 12
 
@@ -204,4 +204,12 @@ def test_absurd_positions(line: Line, number: str) -> None:
 
 
 def test_ascii_keeps_the_width() -> None:
-    assert to_ascii("Müller │ 世 ✓ e\u0301…") == "Muller | ?? + e."
+    assert to_ascii("Müller │ 世 ✓ e\u0301…") == "M?ller | ?? + ?."
+
+
+def test_what_ascii_has_not_is_marked_and_a_real_question_mark_is_not() -> None:
+    grid = Grid(20, 1)
+    Painter(grid, ascii_only=True).feed("Gerät? 世│")
+    assert grid.lines()[0].startswith("Ger?t? ??|")
+    marked = [index for index, look in enumerate(grid.looks[0]) if look.flags & REVERSE]
+    assert marked == [3, 7, 8]

@@ -25,6 +25,7 @@ from tpmconsole.tpm.keyfile.pem import armour
 from tpmconsole.tpm.keyfile.policy import SignedPolicy, Step
 from tpmconsole.tpm.keyfile.scan import scan
 from tpmconsole.tpm.model import KeyKind
+from tpmconsole.tpm.primaries import MARKS
 
 PEM = samples.OPENSSL_EC
 KEY = parse(PEM)
@@ -140,6 +141,16 @@ def test_every_optional_field_survives() -> None:
     assert parse(key.to_der()) == key
     assert parse(key.to_pem()).to_der() == key.to_der()
     assert key.extra_fields == ("policy", "secret", "authPolicy", "description", "rsaParent")
+
+
+def test_which_primary_key_is_meant_survives_and_only_a_known_one() -> None:
+    for mark in sorted(MARKS):
+        marked = replace(KEY, mark=mark)
+        assert marked.to_pem().startswith(f"Primary key: {mark}\n-----BEGIN".encode())
+        assert parse(marked.to_pem()) == marked
+        assert parse(marked.to_pem().replace(b"\n", b"\r\n")) == marked
+    for before in ("Primary key: other\n", "Primary key:\n", "Primary key: rsa-zeros\n\nnote\n"):
+        assert parse(before.encode() + KEY.to_pem()) == KEY
 
 
 def test_what_the_policies_ask_for() -> None:

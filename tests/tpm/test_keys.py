@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from support.key_answers import HANDLE, REQUEST, answer, tries
 from support.pki import HASHES
+from support.tpm_tools import tools
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
@@ -201,29 +201,10 @@ def test_openssl_s_keys_work_here_and_ours_there(
         openssl("dgst", "-sha256", "-verify", "public.pem", "-signature", "signature", "data")
 
 
-def _tools(tpm: Tpm, folder: Path) -> Callable[..., None]:
-    """Runs a command of tpm2-tools in a folder, with the TPM."""
-    tpm.health()  # reaches it, wherever it is
-    connection = tpm.connection
-    environment = {"PATH": "/usr/bin:/bin", "TPM2TOOLS_TCTI": connection.tcti}
-
-    def tool(*command: str) -> None:
-        subprocess.run(
-            command,
-            env=environment | dict(connection.environment),
-            cwd=folder,
-            check=True,
-            capture_output=True,
-            stdin=subprocess.DEVNULL,
-        )
-
-    return tool
-
-
 @pytest.mark.skipif(not shutil.which("tpm2_encodeobject"), reason="tpm2-tools is not installed")
 def test_the_tpm_decides_where_a_file_says_the_opposite(shared_tpm: Tpm, tmp_path: Path) -> None:
     """tpm2_encodeobject writes emptyAuth inverted."""
-    tool = _tools(shared_tpm, tmp_path)
+    tool = tools(shared_tpm, tmp_path)
     parent = "0x81000030"
     tool("tpm2_createprimary", "-C", "o", "-G", "ecc", "-c", "parent.ctx")
     tool("tpm2_evictcontrol", "-C", "o", "-c", "parent.ctx", parent)
@@ -247,7 +228,7 @@ def test_the_tpm_decides_where_a_file_says_the_opposite(shared_tpm: Tpm, tmp_pat
 def test_a_key_below_another_primary_key_is_told_and_the_way_out_is_one(
     shared_tpm: Tpm, tmp_path: Path
 ) -> None:
-    tool, parent = _tools(shared_tpm, tmp_path), "0x81000031"
+    tool, parent = tools(shared_tpm, tmp_path), "0x81000031"
     tool("tpm2_createprimary", "-C", "o", "-G", "rsa", "-c", "parent.ctx")
     tool("tpm2_evictcontrol", "-C", "o", "-c", "parent.ctx", parent)
     try:

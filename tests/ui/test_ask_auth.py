@@ -124,4 +124,4 @@ async def test_the_lockout_password_is_asked_for_with_its_danger(
         await technician.press("y")
         await technician.sees("Lockout password of the TPM")
         await enter(technician, "wrong")
-        await technician.sees("wait 1000 s before the next try")
+        await technician.sees("wait 17 min before the next try")

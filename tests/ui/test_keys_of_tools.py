@@ -76,3 +76,48 @@ async def test_a_password_is_asked_for_only_where_it_may_help(
         await technician.press("enter", "enter")
         await technician.sees("the signature is good")
         assert failed_tries(technician) == 0
+
+
+async def test_a_handle_that_cannot_be_read_is_a_row_with_its_reason(
+    settings: Make, alone: SwtpmAlone, tmp_path: Path
+) -> None:
+    maker = KeyMaker(alone.connection, tmp_path)
+    maker.persist_primary("0x81000001")
+    maker.persist_primary("0x81800001", hierarchy="p")
+    maker.run("tpm2_hierarchycontrol", "-C", "p", "phEnable", "clear")
+    async with console(settings(tcti=alone.connection.tcti, tcti_source="--tcti")) as technician:
+        await technician.sees("2 persistent keys, room for")
+        await technician.press("2")
+        await technician.sees("0x81800001")
+        await technician.press("down")
+        await technician.sees("the platform hierarchy is switched off")
+        await technician.press("a")
+        await technician.sees("2 keys tried")
+        await technician.press("enter")
+        await technician.sees("nothing that is known here")
+        await technician.press("escape", "e")
+        await technician.sees("belongs to the platform")
+
+
+async def test_a_protection_that_is_off_is_told_before_a_password_is_chosen(
+    settings: Make, alone: SwtpmAlone, tmp_path: Path
+) -> None:
+    maker = KeyMaker(alone.connection, tmp_path)
+    maker.run("tpm2_dictionarylockout", "-s", "-n", "1", "-t", "0", "-l", "0")
+    off = "protection against guessing is switched off"
+    async with console(settings(tcti=alone.connection.tcti, tcti_source="--tcti")) as technician:
+        await technician.sees("Lock-out    OFF")
+        await technician.sees(off)
+        await technician.press("2", "c")
+        await technician.sees(f"The TPM's {off}")
+        await technician.type("gw")
+        await technician.press("enter", "enter", *"abc", "enter", *"abc", "enter", "enter", "enter")
+        await technician.sees("gw/key.pem")
+        await technician.press("u")
+        await technician.sees(f"The TPM's {off}")
+        await technician.type("wrong")
+        await technician.press("enter")
+        await technician.sees("counts none")
+        await technician.type("abc")
+        await technician.press("enter")
+        await technician.sees("the signature is good")

@@ -7,13 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from support.key_answers import tries
 from support.swtpm import SwtpmAlone
 from support.technician import Technician, console
+from support.tpm_tools import key_below, tools
 from tpm2_pytss import ESAPI, ESYS_TR
 
-from tpmconsole.board.keys import key_files, persistent_keys
+from tpmconsole.board.keys import create_key, key_files, persistent_keys
 from tpmconsole.settings import Settings
-from tpmconsole.tpm.model import KeyFile
+from tpmconsole.tpm.model import Algorithm, KeyFile
 
 Make = Callable[..., Settings]
 
@@ -110,3 +112,58 @@ async def test_a_key_from_a_file_is_imported_with_its_warning_and_passphrase(
         assert (made.origin, made.auth) == ("imported", "password")
         assert made.counts_towards_lockout is False
     check_still_there(elsewhere)
+
+
+async def test_another_tool_s_key_and_one_at_a_handle_are_adopted(
+    settings: Make, tmp_path: Path
+) -> None:
+    folder = tmp_path / "keys"
+    folder.mkdir()
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        board = technician.app.board
+        tool = tools(board.tpm, folder)
+        key_below(tool, "theirs", "-C", "o", "-G", "ecc", password="pw")
+        board.tpm.persist(board.tpm.create(Algorithm.EC_P256), 0x81020001)
+        await technician.press("2", "o")
+        await technician.type(str(folder))
+        await technician.press("enter")
+        await technician.sees("theirs.pem")
+        await technician.idle()
+        await technician.press("u")
+        await technician.until(
+            lambda: "Password of" in technician.screen() or "PARENT" in technician.screen(),
+            "an answer",
+        )
+        if "Password of" in technician.screen():
+            await technician.press(*"pw", "enter")
+        await technician.sees("PARENT")
+        await technician.sees("page 2 makes an identity of it")
+        await technician.press("d")
+        await technician.sees("Adopt theirs.pem")
+        await technician.press(*"theirs", "enter")
+        await technician.sees("Password of theirs.pem")
+        await technician.press(*"pw", "enter")
+        await technician.sees("theirs: key adopted")
+        await technician.press("down")
+        await technician.press("d")
+        await technician.sees("Adopt 0x81020001")
+        await technician.press(*"maker", "enter")
+        await technician.sees("maker: key adopted")
+        found = {one.name: (one.origin, one.handle) for one in board.identities.all()}
+        assert found == {"theirs": ("adopted", None), "maker": ("adopted", 0x81020001)}
+        await technician.idle()
+        assert tries(board.tpm) == 0
+
+
+async def test_a_handle_that_is_free_is_proposed(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        board = technician.app.board
+        create_key(board, "inside", Algorithm.EC_P256, handle=0x81000010)
+        create_key(board, "pump", Algorithm.EC_P256)
+        await technician.press("2")
+        await technician.sees("pump/key.pem")
+        await technician.idle()
+        await technician.press("p")
+        await technician.sees("0x81000011")

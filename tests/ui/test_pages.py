@@ -15,7 +15,8 @@ from tpmconsole.board.keys import create_key
 from tpmconsole.errors import ConsoleError
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.model import Algorithm
-from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.dialogs.message import ConfirmDialog
+from tpmconsole.ui.rows import Fact, lay_out
 from tpmconsole.ui.widgets.bars import KeyBar
 from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.table import GAP
@@ -235,3 +236,35 @@ async def test_what_was_said_of_a_page_is_not_said_of_the_next(settings: Make) -
         await technician.press("3")
         await technician.sees("1 Key")
         assert "n goes to the next" not in technician.screen()
+
+
+async def test_yes_typed_in_full_is_one_answer(settings: Make) -> None:
+    """Seen: after the y of a question, e and s were commands of the page."""
+    async with console(settings(tcti="device:/nowhere")) as technician:
+        await technician.sees("NO TPM")
+        app = technician.app
+        answers: list[bool | None] = []
+        app.push_screen(ConfirmDialog("Title", "loss", "Sure?"), answers.append)
+        await technician.press("y", "e", "s")
+        await technician.idle()
+        assert (answers, app.no_tpm is not None) == ([True], True)
+        await technician.press("s")  # now it is the page's
+        await technician.sees("SIMULATED")
+
+
+def test_a_digest_that_does_not_fit_is_broken_between_groups() -> None:
+    digest = "0123456789abcdef" * 4
+    fact = Fact("Trust", "NEW CA", f"CN=x (SHA-256 {digest})")
+    words = lay_out([fact], 80).plain.replace(")", "").split()
+    assert words[-8:] == ["01234567", "89abcdef"] * 4
+    assert digest in lay_out([Fact("SHA-256", "", digest)], 80, 0).plain
+
+
+async def test_identities_that_cannot_be_read_hide_nothing_else(settings: Make) -> None:
+    known = settings(simulate=True)
+    known.identities.parent.mkdir(parents=True, exist_ok=True)
+    known.identities.write_text("no folder")
+    async with console(known) as technician:
+        await technician.sees("Not a directory")
+        await technician.sees("persistent keys, room for")
+        await technician.sees("start one on page 4, Sessions")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from textual import events
 
 from tpmconsole.board.certificates import install_certificate, judge_certificate
 from tpmconsole.board.keys import create_key
-from tpmconsole.board.requests import make_request
+from tpmconsole.board.requests import last_spec, make_request
 from tpmconsole.board.trust import add_anchors
 from tpmconsole.identity.summary import Summary
 from tpmconsole.settings import Settings
@@ -254,6 +255,39 @@ async def _forget(technician: Technician, name: str) -> None:
     await technician.press("y")
     await technician.sees(f"{name}: forgotten")
     assert name not in technician.app.board.identities.names()
+
+
+async def test_the_encoding_and_the_order_of_a_subject_are_the_form_s_to_choose(
+    settings: Make,
+) -> None:
+    async with console(settings(simulate=True)) as technician:
+        board = technician.app.board
+        await technician.idle()
+        await asyncio.to_thread(create_key, board, "pump", Algorithm.EC_P256)
+        await technician.press("3", "r")
+        await technician.sees("Request for pump")
+        await technician.press(*["tab"] * 7)
+        await technician.type("/CN=pump/O=Example/C=DE")
+        await technician.press("tab", "tab", "tab")
+        await technician.sees("The organizationName field is")
+        await technician.press("space", "enter")
+        await technician.sees("This will be asked")
+        shown = dict(re.findall(r"(RFC 4514|OpenSSL|String type) +(.*?) +\|", technician.screen()))
+        assert shown == {
+            "RFC 4514": "C=DE,O=Example,CN=pump",
+            "OpenSSL": "CN = pump, O = Example, C = DE",
+            "String type": "PrintableString",
+        }
+        await technician.press("enter")
+        await technician.until(
+            lambda: board.identities.get("pump").has_request, "a request that is made"
+        )
+        asked = last_spec(board, "pump")
+        assert asked == RequestSpec("C=DE,O=Example,CN=pump", (), "client", "printable")
+        await technician.sees("Hand the request of pump")
+        await technician.press("escape", "r")  # what was asked last is what the form begins with
+        await technician.sees("< printable >")
+        await technician.sees("C=DE,O=Example,CN=pump")
 
 
 async def test_the_request_reaches_a_disk_the_clipboard_and_a_camera(

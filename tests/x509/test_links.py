@@ -117,6 +117,24 @@ def test_an_anchor_that_names_another_key_is_no_root() -> None:
     assert "is not a root" in next(one.text for one in verdicts if one.name == "trust")
 
 
+def test_an_anchor_whose_root_is_trusted_as_well_is_fine() -> None:
+    """OpenSSL goes on to the root where the store has both."""
+    root = ca("Root")
+    middle = ca("Middle", root)
+    lower = ca("Lower", middle)
+    own = leaf(lower)
+    for trust, state in (
+        ([lower, middle, root], "ok"),
+        ([root, middle, lower], "ok"),
+        ([lower, middle], "warn"),
+        ([lower, root], "warn"),
+        ([lower, ca("Other")], "warn"),
+    ):
+        given = Given(own, trust=trust)
+        said = {one.name: one for one in given.judge("client").verdicts}
+        assert (said["trust"].state, said["chain"].state) == (state, "ok"), trust
+
+
 def test_a_stranger_of_the_same_name_is_told_as_one() -> None:
     verdicts = Given(leaf(SUB), [ca("Issuing CA", ROOT)]).judge("client").verdicts
     text = next(one.text for one in verdicts if one.name == "chain")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 import pytest
 from cryptography import x509
 from support.pki import NOW, ca, leaf
 
+from tpmconsole.cli import next_steps as cli
 from tpmconsole.finding import Finding
 from tpmconsole.x509.judge import judge
+from tpmconsole.x509.san import Reached
 
 ROOT = ca("Root")
 GOOD = x509.DNSName("gateway.local")
@@ -19,7 +22,9 @@ def _ip(address: str) -> x509.IPAddress:
     return x509.IPAddress(ipaddress.ip_address(address))
 
 
-def _san(*names: x509.GeneralName, role: str = "server") -> list[Finding]:
+def _san(
+    *names: x509.GeneralName, role: str = "server", reached: Sequence[Reached] = ()
+) -> list[Finding]:
     own = leaf(ROOT, san=names)
     judgement = judge(
         [own.certificate],
@@ -27,6 +32,7 @@ def _san(*names: x509.GeneralName, role: str = "server") -> list[Finding]:
         trust=[ROOT.certificate],
         role=role,
         now=NOW,
+        reached=reached,
     )
     assert judgement.acceptable
     return [one for one in judgement.verdicts if one.name == "san"]
@@ -88,3 +94,42 @@ def test_a_name_that_no_client_can_match_is_none(name: x509.GeneralName, why: st
 def test_names_that_clients_match(name: x509.GeneralName) -> None:
     (verdict,) = _san(name)
     assert (verdict.state, verdict.text) == ("ok", "it names the server for its clients")
+
+
+WILD = x509.DNSName("*.Plant.example")
+REACHED: dict[str, tuple[str, tuple[x509.GeneralName, ...], bool]] = {
+    "its address": ("192.0.2.7", (GOOD, _ip("192.0.2.7")), True),
+    "another address": ("192.0.2.8", (GOOD, _ip("192.0.2.7")), False),
+    "an address and names alone": ("192.0.2.7", (GOOD,), False),
+    "an address as a DNS name": ("192.0.2.7", (GOOD, x509.DNSName("192.0.2.7")), False),
+    "IPv6 written otherwise": ("FE80:0::1", (_ip("fe80::1"),), True),
+    "IPv6 with its interface": ("fe80::1%eth0", (_ip("fe80::1"),), True),
+    "its name in other letters": ("GATEWAY.local", (GOOD,), True),
+    "its name with the root's dot": ("gateway.local.", (GOOD,), True),
+    "another name": ("pump.local", (GOOD,), False),
+    "a name below its name": ("a.gateway.local", (GOOD,), False),
+    "a wildcard": ("pump.plant.EXAMPLE", (WILD,), True),
+    "a wildcard and two labels": ("a.pump.plant.example", (WILD,), False),
+    "a wildcard and none": ("plant.example", (WILD,), False),
+    "an address and a name": ("gateway.local", (_ip("192.0.2.7"),), False),
+}
+
+
+@pytest.mark.parametrize(
+    ("host", "names", "named"), [pytest.param(*row, id=key) for key, row in REACHED.items()]
+)
+def test_the_names_are_compared_with_where_clients_reach_it(
+    host: str, names: tuple[x509.GeneralName, ...], named: bool
+) -> None:
+    (found,) = _san(*names, reached=[Reached(host, "where server-1 listens")])
+    assert found.state == ("ok" if named else "warn")
+    if not named:
+        assert f"it does not name {host}, where server-1 listens" in found.text
+        assert "dns:NAME or --san ip:ADDRESS" in cli.say(found.remedy)
+
+
+def test_each_place_counts_and_a_client_has_none() -> None:
+    reached = [Reached("gateway.local", "here"), Reached("192.0.2.7", "where client-1 connects")]
+    (found,) = _san(GOOD, reached=reached)
+    assert "it does not name 192.0.2.7, where client-1 connects" in found.text
+    assert _san(GOOD, role="client", reached=reached) == []

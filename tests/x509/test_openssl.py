@@ -186,6 +186,10 @@ def test_trusted_certificate_form_is_named(made: Made) -> None:
     made.run("x509", "-in", "root.pem", "-trustout", "-out", "trusted.pem")
     with pytest.raises(Exception, match="TRUSTED CERTIFICATE"):
         made.certificates("trusted.pem")
+    beside = (made.folder / "root.pem").read_bytes() + (made.folder / "trusted.pem").read_bytes()
+    (made.folder / "both.pem").write_bytes(beside)  # not left out without a word
+    with pytest.raises(Exception, match="TRUSTED CERTIFICATE"):
+        made.certificates("both.pem")
 
 
 def test_an_expired_one(made: Made) -> None:

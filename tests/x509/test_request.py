@@ -18,12 +18,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.pki import ec_key, rsa_key
 
+from tpmconsole.board.requests import form_values, spec_of_form
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.x509.names import san_entry
 from tpmconsole.x509.request import build, preview, spec_of
 from tpmconsole.x509.request_spec import STRING_TYPES, RequestSpec
 from tpmconsole.x509.san import parse_san
-from tpmconsole.x509.subject import openssl_text, parse_subject, subject_text
+from tpmconsole.x509.subject import (
+    FORM_FIELDS,
+    field_name,
+    openssl_text,
+    parse_subject,
+    subject_text,
+)
 
 OPENSSL = shutil.which("openssl") or "openssl"
 FULL = RequestSpec(
@@ -201,6 +208,45 @@ def test_printable_strings_are_those_of_a_ca_that_compares_bytes() -> None:
     assert b"\x0c\x07Example" in build(ec_key(), RequestSpec(spec.subject)).subject.public_bytes()
     assert spec_of(request) == RequestSpec(spec.subject, (), "client", "printable")
     assert ("String type", "PrintableString") in preview(spec)
+
+
+@pytest.mark.parametrize("string_type", STRING_TYPES)
+@pytest.mark.parametrize(
+    "subject",
+    [
+        "CN=a,OU=b,O=c,C=DE",
+        "/C=DE/O=c/OU=b/CN=a",
+        "/CN=a/OU=b/O=c/C=DE",
+        "C = DE, O = c, CN = a",
+        "O=c,CN=a,C=DE",
+        "CN=a,serialNumber=1,O=c",
+        "serialNumber=1,CN=a,O=c",
+        "CN=a+OU=b,DC=example,DC=com",
+    ],
+)
+def test_a_form_keeps_the_order_and_the_encoding(subject: str, string_type: str) -> None:
+    spec = RequestSpec(subject, ("dns:a",), "both", string_type)
+    again = spec_of_form(dict.fromkeys((*FORM_FIELDS, "subject"), "") | form_values(spec))
+    asked = [build(ec_key(), one).subject.public_bytes() for one in (spec, again)]
+    assert asked[0] == asked[1]
+    assert (again.san, again.role) == (spec.san, spec.role)
+
+
+def test_the_order_as_typed_is_the_order_in_the_request() -> None:
+    """RFC 4514 begins with the last one of the encoding; OpenSSL with the first."""
+    orders = {
+        "/C=DE/O=c/CN=a": ["C", "O", "CN"],
+        "/CN=a/O=c/C=DE": ["CN", "O", "C"],
+        "C = DE, CN = a, O = c": ["C", "CN", "O"],
+        "CN=a,O=c,C=DE": ["C", "O", "CN"],
+        "O=c,CN=a": ["CN", "O"],
+    }
+    for typed, order in orders.items():
+        subject = build(ec_key(), RequestSpec(typed)).subject
+        assert [field_name(one.oid) for one in subject] == order
+        shown = dict(preview(RequestSpec(typed)))
+        assert [part[: part.index("=")] for part in shown["RFC 4514"].split(",")] == order[::-1]
+        assert [part[: part.index(" =")] for part in shown["OpenSSL"].split(", ")] == order
 
 
 @pytest.mark.parametrize("subject", ["CN=Müller", "CN=a*b", "CN=a,O=a&b", "CN=a_b", "CN=a@b"])

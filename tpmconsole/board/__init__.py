@@ -183,7 +183,7 @@ class Board:
             return now  # none, or not what we write
         clock = health.clock
         still_holds = clock is not None and told == (now.result, clock.reset_count)
-        if not still_holds or now.result is SelfTestResult.NOT_RUN:
+        if not still_holds or now.result in (SelfTestResult.NOT_RUN, SelfTestResult.UNKNOWN):
             return now
         return replace(now, kind=kind, time=time)
 

@@ -44,6 +44,7 @@ def judge_certificate(
         ConsoleError: something is no certificate, the TPM does not answer or refuses, or the key
             is not the one that the identity was given.
     """
+    from tpmconsole.board.addresses import reached_at
     from tpmconsole.identity.identity import kept_certificate, kept_request, unless_damaged
     from tpmconsole.x509.judge import judge, read_bundle
 
@@ -64,6 +65,7 @@ def judge_certificate(
         previous=unless_damaged(lambda: kept_certificate(identity)),
         soon=timedelta(days=board.settings.warn_days),
         made=identity.made,
+        reached=reached_at(board, name),
     )
 
 

@@ -34,6 +34,8 @@ def check_key(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
     """
     if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
         return KeyCheck("cannot-sign", key.reason or "it holds sealed data, no key")
+    if isinstance(key, PersistentKey) and not key.readable:
+        return KeyCheck("cannot-sign", key.reason or key.purpose)
     return board.tpm.check_key(key_ref(key), auth)
 
 

@@ -10,6 +10,7 @@ from tpmconsole.board.keys import evict, key_files, persistent_keys
 from tpmconsole.board.plan import Plan
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.identity.identity import kept_certificate, unless_damaged
+from tpmconsole.tpm.handles import check_owners
 from tpmconsole.tpm.model import KeyFile, PersistentKey
 
 if TYPE_CHECKING:
@@ -32,6 +33,9 @@ def users(board: Board, key: KeyFile | PersistentKey) -> tuple[str, ...]:
 def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
     wanted = fingerprint(key.public_pem) if key.public_pem else None
     for identity in board.identities.all():
+        if identity.closed:
+            yield f"identity {identity.name}: perhaps; {identity.problem}"
+            continue
         if identity.name == key.identity:
             yield f"identity {identity.name}: its key"
         # The Overview tells what is wrong with a damaged one.
@@ -87,8 +91,10 @@ def plan_evict(board: Board, handle: int) -> Plan[tuple[str, ...]]:
     """To remove a persistent key from the TPM; its result is what no longer works.
 
     Raises:
-        ConsoleError: there is none at the handle, or the TPM does not answer.
+        ConsoleError: there is none at the handle, it is not the owner's to empty, or the TPM does
+            not answer.
     """
+    check_owners(handle)
     where = f"0x{handle:08x}"
     keys = [key for key in persistent_keys(board) if int(key.handle, 16) == handle]
     if not keys:
@@ -104,7 +110,7 @@ def plan_evict(board: Board, handle: int) -> Plan[tuple[str, ...]]:
     return Plan(
         title=f"Evict {where}",
         losses=(
-            f"{keys[0].algorithm}, {keys[0].purpose}, is lost for good",
+            _key_at_handle(keys[0]),
             *(f"no longer works: {line}" for line in lost),
         ),
         question="Remove it from the TPM?",
@@ -115,12 +121,25 @@ def plan_evict(board: Board, handle: int) -> Plan[tuple[str, ...]]:
     )
 
 
+def _key_at_handle(key: PersistentKey) -> str:
+    if not key.readable:
+        return f"what is there is lost for good: it {key.purpose}: {key.reason}"
+    return f"{key.algorithm}, {key.purpose}, is lost for good"
+
+
 def plan_forget(board: Board, name: str) -> Plan[None]:
     """To remove an identity with its files.
 
     Raises:
         ConsoleError: there is none of that name, or a session runs with it.
     """
+    names = board.identities.names()
+    if name not in names:
+        raise ConsoleError(
+            "Unknown identity",
+            f"there is no identity '{name}'",
+            f"use one that is there: {', '.join(names[:8])}" if names else "nothing is to be done",
+        )
     _refuse_in_use(board, name)
     return Plan(
         title=f"Forget {name}",

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.check_keys import AnyKey, check_all, check_key, with_answer
+from tpmconsole.board.check_keys import AnyKey, check_all, with_answer
 from tpmconsole.board.open_key import checked_source
+from tpmconsole.board.parents import check_with_parent, name_parents
 from tpmconsole.board.phrases import MOVED_FOR_GOOD
 from tpmconsole.board.pins import pin_of_key
 from tpmconsole.board.plan import Plan
@@ -88,7 +89,7 @@ def list_keys(
         )
     alone = len(files) == 1 and (auth.key is not None or _is_file_alone(paths))
     if prove and alone:
-        files = (with_answer(files[0], check_key(board, files[0], auth), describe),)
+        files = (with_answer(files[0], check_with_parent(board, files[0], auth), describe),)
     elif prove:
         files = _checked(board, files, auth, describe)
     inside = keys_inside(board)
@@ -112,8 +113,9 @@ def _checked(
 ) -> tuple[AnyKey, ...]:
     """Many keys with the TPM's answer in each."""
     answers = check_all(board, keys, lambda _: auth.parent, auth)
+    found = name_parents(board, answers, auth)
     return tuple(
-        with_answer(key, answer, describe) for key, (_, answer) in zip(keys, answers, strict=True)
+        with_answer(key, answer, describe) for key, (_, answer) in zip(keys, found, strict=True)
     )
 
 
@@ -136,7 +138,7 @@ def key_files(board: Board, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
     from tpmconsole.tpm.keyfile.scan import scan
 
     identities = board.settings.identities
-    ours = [identities] if identities.is_dir() else []  # before the first one is made
+    ours = [identities] if _is_there(identities) else []  # before the first one is made
     for key in scan(paths) if paths else scan(ours, depth=1):
         yield replace(key, identity=_owner(board, Path(key.path)))
 
@@ -150,7 +152,22 @@ def _owner(board: Board, path: Path) -> str | None:
         folder.parent, board.settings.identities
     )
     # Both are there after a power cut while the key was moved: the handle counts.
-    return folder.name if ours and not (folder / "key.handle").exists() else None
+    return folder.name if ours and not _is_there(folder / "key.handle", closed=False) else None
+
+
+def _is_there(path: Path, *, closed: bool = True) -> bool:
+    """Whether something is there.
+
+    Args:
+        closed: what to answer where we may not look.
+    """
+    try:
+        path.stat()
+    except PermissionError:
+        return closed
+    except OSError:
+        return False
+    return True
 
 
 def _is_same(folder: Path, identities: Path) -> bool:
@@ -162,12 +179,15 @@ def _is_same(folder: Path, identities: Path) -> bool:
 
 
 def persistent_keys(board: Board) -> tuple[PersistentKey, ...]:
-    """The keys kept inside the TPM, each with the identity that lives on it."""
-    owners = {
-        f"0x{identity.handle:08x}": identity
-        for identity in board.identities.all()
-        if identity.handle is not None
-    }
+    """The keys kept inside the TPM, each with the identity that lives on it.
+
+    Where the identities may not be read, the TPM still tells what it has.
+    """
+    try:
+        identities = board.identities.all()
+    except ConsoleError:
+        identities = []
+    owners = {f"0x{one.handle:08x}": one for one in identities if one.handle is not None}
 
     def owned(key: PersistentKey) -> PersistentKey:
         owner = owners.get(key.handle)
@@ -354,7 +374,14 @@ def plan_persist(board: Board, name: str, handle: int) -> Plan[Identity]:
     identity = board.identities.get(name)
     return Plan(
         title=f"Persist {name}",
-        losses=(f"key.pem of '{name}': {MOVED_FOR_GOOD}",),
+        losses=(
+            f"key.pem of '{name}': {MOVED_FOR_GOOD}",
+            *(
+                f"session {one.id} runs with it: it goes on, and uses the handle when restarted"
+                for one in board.sessions.list()
+                if one.identity == name and not one.state.ended
+            ),
+        ),
         question=f"Move the key to {where}?",
         doing="moving the key into the TPM",
         apply=lambda auth: persist(board, name, handle, auth),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.board.phrases import (
     auth_word,
     chip_words,
+    encryption_words,
     hierarchy_words,
     lockout_words,
     mode_words,
@@ -37,6 +38,7 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
         ("Self-test", self_test_words(health.self_test)),
         ("Lock-out", lockout_words(health.lockout)),
         ("Hierarchies", hierarchy_words(health.hierarchies)),
+        ("Encryption", encryption_words(health.encrypted_sessions)),
         ("Persistent", room_words(health.persistent)),
         ("Transient", room_words(health.transient)),
         ("Algorithms", ", ".join(health.algorithms)),
@@ -47,7 +49,7 @@ def status_lines(health: TpmHealth) -> Iterator[str]:
         clock = health.clock
         rows.append(("Resets", f"{clock.reset_count}, restarts {clock.restart_count}"))
     for label, text in rows:
-        yield f"{label:<12} {text}"
+        yield f"{label:<12} {text or '-'}"
 
 
 def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:
@@ -74,12 +76,18 @@ def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:
     for key in keys.persistent:
         what = f"{key.purpose}; {key.reason}" if key.reason else key.purpose
         what += "; IMPORTED" if key.origin == "imported" else ""
-        rows.append((key.handle, key.algorithm, auth_word(key.auth), key.identity or "-", what))
+        rows.append(
+            (key.handle, key.algorithm or "-", auth_word(key.auth), key.identity or "-", what)
+        )
     yield from table(rows)
     if keys.room:
         yield f"persistent keys: {room_words(keys.room)}"
     if keys.no_tpm:
         yield f"persistent handles: {keys.no_tpm} (try: {say(keys.no_tpm.remedy)})"
+
+
+# An error says its title, cause and remedy, each as long as a session may write it.
+EVENT_CHARACTERS = 2000
 
 
 def session_lines(sessions: Sequence[SessionStatus]) -> Iterator[str]:
@@ -125,13 +133,13 @@ def event_words(event: Mapping[str, Any], say: Say = str) -> str:
     if known:
         try:
             more = {"subject": peer or event.get("subject"), "remedy": say(remedy_from_json(event))}
-            return printable(known.format(**{**event, **more}))
+            return printable(known.format(**{**event, **more}), EVENT_CHARACTERS)
         except KeyError:  # written by another release: told as it is
             pass
     facts = (
         f"{name}={value}" for name, value in event.items() if name not in ("time", "event", "next")
     )
-    return printable(" ".join(facts))
+    return printable(" ".join(facts), EVENT_CHARACTERS)
 
 
 def doctor_lines(

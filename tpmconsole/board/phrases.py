@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from tpmconsole.errors import Action, NextStep
 from tpmconsole.system.disks import Disks
-from tpmconsole.text import printable
+from tpmconsole.text import printable, seconds_words
 from tpmconsole.tpm.auth import AttemptCost
 from tpmconsole.tpm.model import Hierarchy, Lockout, Room, SelfTest, SelfTestResult, TpmHealth
 
@@ -14,7 +14,11 @@ SELF_TEST = {
     SelfTestResult.PASSED: "PASSED",
     SelfTestResult.FAILED: "FAILED",
     SelfTestResult.NOT_RUN: "NOT RUN",
+    SelfTestResult.UNKNOWN: "NOT TOLD",
 }
+
+# How a session's list of revoked certificates is, by the state of a finding.
+CRL_STATES = {"ok": "", "warn": "CRL ENDS", "fail": "CRL ENDED"}
 
 BETTER_MADE_HERE = (
     "a key from a file existed outside the TPM: whoever has a copy can pose as this board; a key "
@@ -26,10 +30,18 @@ MOVED_FOR_GOOD = (
     "loses it"
 )
 
+PROTECTION_OFF = "protection against guessing is switched off: wrong passwords do not count"
+GUESSING = "whoever has the board may guess without end"
+# A power loss after a key that counts was used may have hidden a wrong password (TPM 2.0 Part 1,
+# 19.8.5), so the TPM counts it as one.
+WHY_TRIES_COUNT = "by wrong passwords, or by power lost while a key that counts was in use"
+AGAINST_LOST_POWER = "shut the board down in order, or use keys without lock-out (noDA)"
+
 USABLE = {
     "yes": "YES",
     "not-this-tpm": "NOT HERE",
     "parent-missing": "NO PARENT",
+    "other-parent": "PARENT",
     "needs-password": "PASSWORD",
     "wrong-password": "WRONG",
     "last-try": "LAST TRY",
@@ -74,20 +86,30 @@ def lockout_words(lockout: Lockout | None) -> str:
 
 def lockout_state(lockout: Lockout) -> str:
     """The state word of dictionary-attack protection."""
-    return "LOCKED" if lockout.locked else "OPEN"
+    if lockout.locked:
+        return "LOCKED"
+    return "OFF" if lockout.off else "OPEN"
 
 
 def lockout_details(lockout: Lockout) -> str:
-    """How many wrong passwords count, and when one is forgiven."""
+    """How many failed tries count, why, and when one is forgiven; or that none is counted."""
+    if lockout.off:
+        return f"{PROTECTION_OFF}, so {GUESSING}"
+    if lockout.max_tries == 0:
+        return "set to allow no tries: keys that count are refused until that is changed"
     used = f"{lockout.failed_tries} of {lockout.max_tries} tries used"
-    recovery = f"recovery {lockout.recovery_s} s" if lockout.recovery_s else "recovery: a restart"
-    return f"{used}, one back per {lockout.interval_s} s, {recovery}"
+    recovery = "recovery: a restart"
+    if lockout.recovery_s:
+        recovery = f"recovery {seconds_words(lockout.recovery_s)}"
+    times = f"{used}, one back per {seconds_words(lockout.interval_s)}, {recovery}"
+    return f"{times}; {WHY_TRIES_COUNT}: {AGAINST_LOST_POWER}" if lockout.failed_tries else times
 
 
 def reset_danger(lockout: Lockout) -> tuple[str, str]:
     """Why resetting the lock-out is not for every day."""
     return (
-        "It gives whoever has been guessing passwords all tries back: first find out who tried.",
+        "It gives whoever has been guessing passwords all tries back: first find out who tried, "
+        "or whether the power was lost.",
         "A wrong lockout password makes the TPM refuse every one, the right one too, "
         f"{_recovery(lockout)}.",
     )
@@ -96,15 +118,23 @@ def reset_danger(lockout: Lockout) -> tuple[str, str]:
 def _recovery(lockout: Lockout | None) -> str:
     if lockout is None:
         return "for a time that it does not tell"
-    return f"for {lockout.recovery_s} s" if lockout.recovery_s else "until its next restart"
+    if not lockout.recovery_s:
+        return "until its next restart"
+    return f"for {seconds_words(lockout.recovery_s)}"
 
 
-def guard_words(*, password: bool, noda: bool) -> str:
-    """Whether a new key is subject to the lock-out, and why."""
+def guard_words(*, password: bool, noda: bool, lockout: Lockout | None = None) -> str:
+    """Whether a key is subject to the lock-out, and why.
+
+    Args:
+        lockout: the TPM's protection now; None where that is not known.
+    """
     if not password:
         return "no password: nothing to guess, no lock-out"
+    if lockout is not None and lockout.off:
+        return f"the TPM's {PROTECTION_OFF}, so {GUESSING}"
     if noda:
-        return "wrong passwords do not count: whoever has the board may guess without end"
+        return f"wrong passwords do not count: {GUESSING}"
     return "wrong passwords count towards the TPM's lock-out, so guessing ends after a few"
 
 
@@ -117,6 +147,8 @@ def try_words(guard: AttemptCost) -> str:
         return f"Be sure of it: after ONE wrong one the TPM refuses every one {_recovery(lockout)}."
     if guard.counts is False:
         return "Wrong ones do not count towards the TPM's lock-out."
+    if lockout and lockout.off:
+        return f"The TPM's {PROTECTION_OFF}."
     left = "the TPM does not say how many tries are left"
     if lockout:
         left = f"tries left: {lockout.tries_left} of {lockout.max_tries}"
@@ -126,15 +158,16 @@ def try_words(guard: AttemptCost) -> str:
 
 def last_try_words(lockout: Lockout | None) -> str:
     """What a wrong password does that is the last one."""
-    each = f"; one try is forgiven each {lockout.interval_s} s" if lockout else ""
+    each = f"; one try is forgiven each {seconds_words(lockout.interval_s)}" if lockout else ""
     return f"LAST TRY: if it is wrong, the TPM refuses every protected key{each}."
 
 
 def locked_words(lockout: Lockout | None) -> tuple[str, NextStep]:
     """Why no password is asked for now, and what to do."""
-    wait = f"wait {lockout.interval_s} s until one is forgiven" if lockout else "wait"
+    wait = f"wait {seconds_words(lockout.interval_s)} until one is forgiven" if lockout else "wait"
     return (
-        "too many wrong passwords: the TPM refuses the right one, too, so none is asked for",
+        "the TPM refuses the right one, too, so none is asked for: too many wrong passwords, or "
+        "the power was lost while a key that counts was in use",
         NextStep(Action.RESET_LOCKOUT, text=f"{wait}, or reset the lock-out ({{}})"),
     )
 
@@ -168,6 +201,15 @@ def _hierarchy_state(hierarchy: Hierarchy) -> str:
     return "password set" if hierarchy.auth_set else "no password"
 
 
+def encryption_words(has_sessions: bool | None) -> str:
+    """Whether passwords are hidden on their way to the TPM."""
+    if has_sessions is None:
+        return "not told"
+    if has_sessions:
+        return "passwords are used in encrypted sessions"
+    return "this TPM lacks encrypted sessions (AES-128-CFB, SHA-256): no password is sent to it"
+
+
 def room_words(room: Room | None) -> str:
     """``2 used, room for 63``."""
     return "-" if room is None else f"{room.used} used, room for {room.available}"
@@ -181,14 +223,6 @@ def persistent_words(room: Room) -> str:
 def auth_word(auth: str | None) -> str:
     """Whether a key asks for a password."""
     return {"none": "no", "password": "yes", "policy": "policy"}.get(auth or "", "?")
-
-
-def seconds_words(seconds: float) -> str:
-    """A duration, short: ``45 s``, ``3 min``, ``2 h``, ``5 d``."""
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{seconds:.0f} s"
 
 
 def size_words(count: int) -> str:

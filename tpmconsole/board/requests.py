@@ -294,7 +294,8 @@ def form_values(spec: RequestSpec) -> dict[str, str]:
 
     fields = fields_of_subject(parse_subject(spec.subject))
     subject = {"subject": spec.subject} if fields is None else fields
-    return {**subject, "san": " ".join(spec.san), "role": spec.role}
+    rest = {"san": " ".join(spec.san), "role": spec.role, "string_type": spec.string_type}
+    return {**subject, **rest}
 
 
 def spec_of_form(values: Mapping[str, str]) -> RequestSpec:
@@ -306,6 +307,7 @@ def spec_of_form(values: Mapping[str, str]) -> RequestSpec:
         subject=values["subject"] or subject_of_fields(values),
         san=tuple(values["san"].replace(",", " ").split()),
         role=values["role"],
+        string_type=values["string_type"],
     )
 
 
@@ -329,7 +331,7 @@ def check_subject(spec: RequestSpec) -> None:
     """
     from tpmconsole.x509.subject import parse_subject
 
-    parse_subject(spec.subject)
+    parse_subject(spec.subject, spec.string_type)
 
 
 def check_san(spec: RequestSpec) -> None:

@@ -15,6 +15,7 @@ from tpmconsole.tpm.handles import PERSISTENT_FIRST
 
 if TYPE_CHECKING:
     from tpmconsole.board import Board
+    from tpmconsole.finding import Finding
     from tpmconsole.identity.store import Identity
     from tpmconsole.session.spec import Credentials, PasswordFiles, SessionSpec
     from tpmconsole.session.status import SessionStatus
@@ -178,10 +179,45 @@ def reload(board: Board, session: str) -> SessionStatus:
     """Have a session read its certificate, trust anchors and revocation lists again.
 
     Raises:
-        ConsoleError: it does not run, systemd runs it, or what the files hold now cannot be used.
+        ConsoleError: it does not run, systemd runs it, or what the files hold now cannot be used;
+            or its identity's key is gone: the session would go on with its own copy, and end with
+            the next restart.
     """
+    facts = board.sessions.show(session)
+    if facts.state == "running" and facts.unit is None:
+        _check_key_is_there(board, board.sessions.spec(session).identity)
     with board.recording("session reload", session=session):
         return board.sessions.reload(session)
+
+
+def _check_key_is_there(board: Board, name: str) -> None:
+    """Look at an identity's key file; at a handle the session itself tries the key.
+
+    Raises:
+        ConsoleError: it is gone, or another key's.
+    """
+    try:
+        identity = board.identities.get(name)
+        if identity.handle is None:
+            checked_source(board, identity)
+    except ConsoleError as error:
+        raise ConsoleError(
+            error.title,
+            f"{error.cause}; the session goes on with what it had before",
+            error.remedy,
+            error.exit_code,
+        ) from error
+
+
+def crl_state(board: Board, session: SessionStatus) -> Finding | None:
+    """How long the list of revoked certificates still holds that a session judges its peers by.
+
+    Returns:
+        None where it has none, or has ended.
+    """
+    from tpmconsole.session.revocation import crl_finding
+
+    return crl_finding(session, clock.now(), board.settings.warn_days)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer
 from tpmconsole.cli.next_steps import say
-from tpmconsole.cli.parser import Parser, add_command
+from tpmconsole.cli.parser import add_command, subcommands
 from tpmconsole.system.systemd import UnitFiles, install
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
 def add_commands(commands: Any) -> None:
     install = commands.add_parser("install", help="units for systemd, written for this board")
-    actions = install.add_subparsers(dest="action", required=True, parser_class=Parser)
+    actions = subcommands(install)
     kiosk = add_command(
         actions,
         "kiosk",

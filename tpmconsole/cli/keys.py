@@ -14,7 +14,6 @@ from tpmconsole.cli.parser import (
     key_password_options,
     other_password_options,
     owner_password_option,
-    password_option,
 )
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.tpm.auth import NO_AUTH
@@ -47,8 +46,11 @@ def _keys_code(keys: KeyList, args: Namespace) -> ExitCode:
 
 
 def _describe(answer: KeyCheck) -> str:
-    """What proving a key said, and which option gives what it needs."""
-    more = option_that_gives(answer.needs)
+    """What proving a key said, and which option gives what it needs or command helps."""
+    from tpmconsole.board.parents import way_out
+
+    step = way_out(answer)
+    more = say(step) if step is not None else option_that_gives(answer.needs)
     if answer.needs == "key":  # a key file may say the opposite of what is true
         more += f", {command(NextStep(Action.GIVE_NO_PASSWORD))} says that it has none"
     return f"{answer.reason}; {more}" if more else answer.reason
@@ -58,10 +60,12 @@ def _create(board: Board, args: Namespace) -> Answer:
     from tpmconsole.board.keys import create_key
     from tpmconsole.board.phrases import guard_words, import_warning
 
-    handle = parse_handle(args.handle) if args.handle else None
+    _check_one_source(args)
+    text = args.handle or args.from_handle
+    handle = parse_handle(text) if text else None
     if args.if_missing and args.name in board.identities.names():
         return _created_before(board.identities.get(args.name), args.algorithm, handle)
-    if args.adopt:
+    if args.from_file is not None or args.from_handle is not None:
         return _adopt(board, args, handle)
     kind = _kind(args)
     auth = read_auth(args)
@@ -75,7 +79,9 @@ def _create(board: Board, args: Namespace) -> Answer:
     )
     data = _created(identity)
     what, where = f"{algorithm_words(identity.algorithm)} key", data["key"]
-    guard = guard_words(password=bool(auth.key), noda=args.no_lockout)
+    counts = bool(auth.key) and not args.no_lockout
+    lockout = board.status(brief=True).lockout if counts else None
+    guard = guard_words(password=bool(auth.key), noda=args.no_lockout, lockout=lockout)
     if isinstance(kind, Algorithm):
         made = f"{identity.name}: {what} made in the TPM, {where}"
         return Answer(data, [made, guard], changed=True)
@@ -85,23 +91,43 @@ def _create(board: Board, args: Namespace) -> Answer:
     return Answer(data, [made, guard, *(f"WARNING: {line}" for line in warning)], changed=True)
 
 
-def _adopt(board: Board, args: Namespace, handle: int | None) -> Answer:
-    """Take a key as it is: what would make another one of it is not for it."""
-    from tpmconsole.board.adopt import adopt_key
+def _check_one_source(args: Namespace) -> None:
+    """Refuse what would make another key of one that is there.
 
-    if handle is None or args.source or args.algorithm or args.no_lockout:
+    Raises:
+        ConsoleError: two keys are named, or what only a new key can be given.
+    """
+    named = {
+        "--from-file": args.from_file,
+        "--from-handle": args.from_handle,
+        "--from": args.source,
+        "--algorithm": args.algorithm,
+        "--handle": args.handle,
+        "--no-lockout": args.no_lockout or None,
+    }
+    given = [option for option, value in named.items() if value is not None]
+    if len(given) > 1 and given[0] in ("--from-file", "--from-handle"):
         raise usage_error(
             "Not adopted",
-            "a key is adopted as it is, from a handle",
-            "give --handle 0x81..., and leave --from, --algorithm and --no-lockout out",
+            f"a key is adopted as it is, and {given[0]} was given with {', '.join(given[1:])}",
+            f"give {given[0]} alone; persist moves a key file's key to a handle afterwards",
         )
-    identity = adopt_key(board, args.name, handle, read_auth(args))
+
+
+def _adopt(board: Board, args: Namespace, handle: int | None) -> Answer:
+    from tpmconsole.board.adopt import adopt_file, adopt_handle
+
+    auth = read_auth(args)
+    if handle is None:
+        identity, source = adopt_file(board, args.name, args.from_file, auth), str(args.from_file)
+    else:
+        identity, source = adopt_handle(board, args.name, handle, auth), f"0x{handle:08x}"
     assert identity.pin is not None  # noqa: S101 - it was made just now
     what, digits = f"{algorithm_words(identity.algorithm)} key", identity.pin.sha256
     return Answer(
-        _created(identity) | {"key_sha256": digits},
+        _created(identity) | {"key_sha256": digits, "adopted_from": source},
         [
-            f"{identity.name}: {what} adopted, 0x{handle:08x}",
+            f"{identity.name}: {what} adopted, {source}",
             f"its SHA-256 is {digits}: compare it with what is known of your key",
         ],
         changed=True,
@@ -200,7 +226,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "create",
         _create,
-        "make a key in the TPM, as a new identity",
+        "make an identity: of a new key in the TPM, or of one that is there",
         "tpmconsole create gateway --algorithm ec-p384",
     )
     create.add_argument("name", metavar="NAME")
@@ -210,8 +236,8 @@ def add_commands(commands: Any) -> None:
         choices=[one.value for one in Algorithm],
         help=f"default: {Algorithm.EC_P256.value}",
     )
-    password_option(create)
-    owner_password_option(create)
+    key_password_options(create)
+    other_password_options(create)
     create.add_argument(
         "--no-lockout",
         action="store_true",
@@ -219,9 +245,6 @@ def add_commands(commands: Any) -> None:
     )
     create.add_argument(
         "--handle", metavar="0x81...", help="keep it inside the TPM, at this handle"
-    )
-    create.add_argument(
-        "--adopt", action="store_true", help="take the key that is at the handle, as it is"
     )
     create.add_argument(
         "--from",
@@ -232,7 +255,21 @@ def add_commands(commands: Any) -> None:
         "making one",
     )
     create.add_argument(
-        "--from-password-file", type=Path, metavar="F", help="what FILE is encrypted with"
+        "--from-password-file",
+        type=Path,
+        metavar="F",
+        help="what the FILE of --from is encrypted with",
+    )
+    create.add_argument(
+        "--from-file",
+        type=Path,
+        metavar="KEY",
+        help="adopt a TSS2 key file that another tool made with this TPM; a copy is kept",
+    )
+    create.add_argument(
+        "--from-handle",
+        metavar="0x81...",
+        help="adopt the key that is at this handle, such as the maker's; it stays there",
     )
 
     persist = add_command(

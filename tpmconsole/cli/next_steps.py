@@ -10,6 +10,7 @@ from tpmconsole.errors import Action, NextStep, Remedy, remedy_from_json
 # A command or an option for each action; what stands in brackets is said where no subject is known.
 _COMMANDS = {
     Action.ADD_TRUST: "tpmconsole trust [NAME] --add FILE",
+    Action.ADOPT: "tpmconsole create [NAME] --from-file FILE",
     Action.ALLOW_TLS: "--min-tls [1.2]",
     Action.ASK_FOR_NAMES: "--san dns:NAME or --san ip:ADDRESS",
     Action.CHECK_CERTIFICATE: "tpmconsole import --check",
@@ -26,6 +27,7 @@ _COMMANDS = {
     Action.GIVE_TCTI: "--tcti TCTI",
     Action.GIVE_TRUST: "--trust FILE",
     Action.IMPORT: "tpmconsole import [NAME] FILE --trust FILE",
+    Action.IMPORT_KEY: "tpmconsole create [NAME] --from FILE",
     Action.INSTALL_SERVICE: "tpmconsole session install [ID]",
     Action.LIST_ALGORITHMS: "tpmconsole status --json",
     Action.LIST_KEYS: "tpmconsole keys",
@@ -40,6 +42,7 @@ _COMMANDS = {
     Action.SELF_TEST: "tpmconsole selftest",
     Action.SHOW_SESSION: "tpmconsole session show [ID]",
     Action.SHOW_STATUS: "tpmconsole status",
+    Action.START: "tpmconsole session start server NAME --listen HOST:PORT",
     Action.STOP: "tpmconsole session stop [ID]",
     Action.USE_ENGINE: "--engine [ENGINE]",
     Action.USE_PROTOCOL: "--protocol [PROTOCOL]",

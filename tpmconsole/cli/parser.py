@@ -51,6 +51,15 @@ class Parser(argparse.ArgumentParser):
         raise usage_error("Wrong usage", message, f"see: {self.prog} --help")
 
 
+def subcommands(command: argparse.ArgumentParser, name: str = "action") -> Any:
+    """The commands below one, which has to be followed by one of them.
+
+    Args:
+        name: the attribute that tells which it was; in an error it is called a command.
+    """
+    return command.add_subparsers(dest=name, metavar="COMMAND", required=True, parser_class=Parser)
+
+
 def add_command(
     group: Any, name: str, run: Callable[..., Any], text: str, example: str = ""
 ) -> Parser:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.cli.common import Answer, read_auth
 from tpmconsole.cli.next_steps import say
 from tpmconsole.cli.parser import (
-    Parser,
     add_command,
     if_missing_option,
     key_password_options,
     other_password_options,
+    subcommands,
 )
 from tpmconsole.errors import ExitCode, usage_error
 from tpmconsole.inputs import Target, parse_address, parse_target
@@ -40,7 +40,7 @@ def _session_start(board: Board, args: Namespace) -> Answer:
         identity=args.name,
         host=target.host,
         port=target.port,
-        protocol=target.protocol or "line",
+        protocol=target.protocol or ("tls" if is_client else "line"),
         interval_s=args.interval if is_client else 1.0,
         count=args.count if is_client else None,
         path=target.path or "/",
@@ -59,10 +59,10 @@ def _session_start(board: Board, args: Namespace) -> Answer:
 
 
 def _target(args: Namespace) -> Target:
-    """A client's server; what its URL says, the options must not say otherwise.
+    """A client's server, and what its URL or the options say about protocol and path.
 
     Raises:
-        ConsoleError: it is none, or they do.
+        ConsoleError: it is not an address, or URL and options differ.
     """
     target = parse_target(args.connect)
     for option in ("protocol", "path"):
@@ -176,7 +176,7 @@ def _fact_words(value: Any) -> str:
 def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
     """``tpmconsole session users``."""
     from tpmconsole.board.lines import table
-    from tpmconsole.board.phrases import seconds_words
+    from tpmconsole.text import seconds_words
 
     if not users:
         yield "no other program uses the TPM"
@@ -194,9 +194,9 @@ def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
 
 def add_commands(commands: Any) -> None:
     session = commands.add_parser("session", help="mutual-TLS sessions")
-    actions = session.add_subparsers(dest="action", required=True, parser_class=Parser)
+    actions = subcommands(session)
     start = actions.add_parser("start", help="start a session that outlives this command")
-    roles = start.add_subparsers(dest="role", required=True, parser_class=Parser)
+    roles = subcommands(start, "role")
     client = add_command(
         roles,
         "client",
@@ -211,7 +211,12 @@ def add_commands(commands: Any) -> None:
         metavar="HOST:PORT",
         help="the server; https://HOST:PORT/PATH says protocol and path as well",
     )
-    client.add_argument("--protocol", choices=("line", "https"), help="default: line")
+    client.add_argument(
+        "--protocol",
+        choices=("tls", "line", "https"),
+        help="tls: the handshake proves both sides, and nothing is sent; line: PING n, for our own "
+        "server; https: GET (default: tls)",
+    )
     client.add_argument("--path", help="what https fetches (default: /)")
     client.add_argument(
         "--interval",
@@ -220,7 +225,9 @@ def add_commands(commands: Any) -> None:
         metavar="S",
         help="seconds between messages (default: 1)",
     )
-    client.add_argument("--count", type=int, metavar="N", help="end after N messages")
+    client.add_argument(
+        "--count", type=int, metavar="N", help="end after N messages; with tls, after N handshakes"
+    )
     client.add_argument(
         "--retries",
         type=int,

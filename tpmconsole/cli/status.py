@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer, confirm
-from tpmconsole.cli.parser import Parser, add_command, password_option
+from tpmconsole.cli.parser import add_command, password_option, subcommands
 from tpmconsole.errors import ExitCode
 from tpmconsole.tpm.model import SelfTest, SelfTestResult
 
@@ -75,7 +75,7 @@ def add_commands(commands: Any) -> None:
     kind.add_argument("--incremental", action="store_true", help="test what was not tested yet")
     lockout = commands.add_parser("lockout", help="the TPM's protection against guessing")
     reset = add_command(
-        lockout.add_subparsers(dest="action", required=True, parser_class=Parser),
+        subcommands(lockout),
         "reset",
         _lockout_reset,
         "forget all wrong passwords; --password-file has the lockout authorisation",

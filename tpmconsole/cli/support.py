@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer, confirm, out_file
 from tpmconsole.cli.next_steps import say
-from tpmconsole.cli.parser import Parser, add_command
+from tpmconsole.cli.parser import add_command, subcommands
 from tpmconsole.errors import ExitCode
 from tpmconsole.inputs import parse_target
 from tpmconsole.system.files import write_out
@@ -147,7 +147,7 @@ def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
 
 def _settings(board: Board, _: Namespace) -> Answer:
     """Each setting, its value and where it came from."""
-    from tpmconsole.setting_names import TABLES
+    from tpmconsole.options import TABLES
     from tpmconsole.settings import KioskRules
 
     settings = board.settings
@@ -230,7 +230,7 @@ def add_commands(commands: Any) -> None:
     )
     schema.add_argument("of", metavar="COMMAND", nargs="+", help="such as: session show")
     simulator = commands.add_parser("simulator", help="the simulated TPM")
-    actions = simulator.add_subparsers(dest="action", required=True, parser_class=Parser)
+    actions = subcommands(simulator)
     for name, run, text in (
         ("start", _simulator_start, "start the simulated TPM"),
         ("stop", _simulator_stop, "stop the simulated TPM"),

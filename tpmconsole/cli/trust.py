@@ -8,7 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer, certificate_file, confirm, read_auth, with_outdated
-from tpmconsole.cli.parser import Parser, add_command, key_password_options, other_password_options
+from tpmconsole.cli.parser import (
+    add_command,
+    key_password_options,
+    other_password_options,
+    subcommands,
+)
 from tpmconsole.errors import usage_error
 
 if TYPE_CHECKING:
@@ -85,7 +90,7 @@ def add_commands(commands: Any) -> None:
     )
     demo = commands.add_parser("demo-ca", help="the simulator's throw-away CA")
     sign = add_command(
-        demo.add_subparsers(dest="action", required=True, parser_class=Parser),
+        subcommands(demo),
         "sign",
         _demo_sign,
         "sign an identity's request and import the certificate",

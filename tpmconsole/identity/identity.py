@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
 from tpmconsole.identity.pin import Pin
-from tpmconsole.identity.record import Record, parse_record
+from tpmconsole.identity.record import UNKNOWN, Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
@@ -73,6 +73,7 @@ class Identity:
         renews: the identity whose certificate its key was made to renew, if any.
         pin: which key it was given; None where that was never noted.
         handed: when and where the last request was handed over; None until it was.
+        closed: we may not look into its folder: what it has, is not known.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Identity:
     renews: str | None = None
     pin: Pin | None = None
     handed: Handed | None = None
+    closed: bool = False
 
     def check_given(self, password: Password | None) -> None:
         """Refuse to use the key without the password that it is known to have.
@@ -114,16 +116,19 @@ class Identity:
         """The TSS2 key file's content; None where the key is at a handle.
 
         Raises:
-            ConsoleError: the file is missing or cannot be read.
+            ConsoleError: the file is missing or cannot be read, or key.handle is damaged.
         """
         if self.handle is not None:
             return None
+        if (self.folder / "key.handle").exists():  # it counts, and a key.pem beside it does not
+            remedy = NextStep(Action.FORGET, self.name, "restore its backup; else forget it: {}")
+            raise ConsoleError("Identity damaged", f"'{self.name}': {self.problem}", remedy)
         return read_bounded(self.folder / "key.pem", _SMALL_FILE_BYTES)
 
     @property
     def key_lost(self) -> bool:
         """Whether its folder has no key; whether one is at a handle, only the TPM tells."""
-        return self.handle is None and not (self.folder / "key.pem").is_file()
+        return not self.closed and self.handle is None and not _is_file(self.folder / "key.pem")
 
     @property
     def made(self) -> datetime | None:
@@ -147,15 +152,15 @@ class Identity:
 
     @property
     def has_request(self) -> bool:
-        return self.request.is_file()
+        return _is_file(self.request)
 
     @property
     def has_certificate(self) -> bool:
-        return self.certificate.is_file()
+        return _is_file(self.certificate)
 
     @property
     def has_trust(self) -> bool:
-        return self.trust.is_file()
+        return _is_file(self.trust)
 
     @property
     def requested(self) -> datetime | None:
@@ -176,7 +181,7 @@ class Identity:
     @property
     def can_undo(self) -> bool:
         """Whether the certificate before this one is still there to go back to."""
-        return previous(self.certificate).is_file()
+        return _is_file(previous(self.certificate))
 
     @property
     def stage(self) -> Literal["key", "request", "ready"]:
@@ -186,8 +191,40 @@ class Identity:
         return "request" if self.has_request else "key"
 
 
+def _is_file(path: Path) -> bool:
+    """Whether a file is there, as far as we may look."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
+def _why_closed(folder: Path) -> str | None:
+    """Why we may not look into a folder; None where we may."""
+    try:
+        (folder / "identity.toml").lstat()
+    except PermissionError as error:
+        return f"its folder may not be read: {error.strerror}"
+    except OSError:  # told where it is read
+        return None
+    return None
+
+
 def read_identity(folder: Path) -> Identity:
     """What the folder says, as far as it can be read; never raises for what is in it."""
+    closed = _why_closed(folder)
+    if closed is not None:
+        return Identity(
+            name=folder.name,
+            folder=folder,
+            algorithm=UNKNOWN,
+            created="",
+            role=None,
+            handle=None,
+            auth="none",
+            problem=closed,
+            closed=True,
+        )
     record, problem = read_record(folder)
     handle, no_key = _read_handle(folder)
     return Identity(
@@ -303,7 +340,7 @@ def certificate_before(identity: Identity) -> x509.Certificate | None:
 def _certificates(path: Path) -> list[x509.Certificate]:
     from tpmconsole.x509.bundle import read_bundle
 
-    return read_bundle(read_bounded(path, CERTIFICATE_BYTES)) if path.is_file() else []
+    return read_bundle(read_bounded(path, CERTIFICATE_BYTES)) if _is_file(path) else []
 
 
 def unless_damaged(read: Callable[[], Kept | None]) -> Kept | None:

@@ -71,14 +71,7 @@ class IdentityStore:
         except FileNotFoundError:
             return []
         except OSError as error:
-            raise ConsoleError(
-                "Identities not read",
-                f"{self.root}: {error.strerror}",
-                NextStep(
-                    Action.GIVE_STATE,
-                    text="run as the user that owns the state directory, or give another: {}",
-                ),
-            ) from error
+            raise _not_read(self.root, error.strerror or str(error)) from error
         return sorted((name for name in folders if NAME.fullmatch(name)), key=natural)
 
     def all(self) -> list[Identity]:
@@ -89,7 +82,7 @@ class IdentityStore:
         """One identity.
 
         Raises:
-            ConsoleError: there is none of that name.
+            ConsoleError: there is none of that name, or we may not look into its folder.
         """
         check_name(name)
         names = self.names()
@@ -100,7 +93,10 @@ class IdentityStore:
                 f"there is no identity '{name}'",
                 NextStep(Action.CREATE, name, f"use one that is there ({known}), or make it: {{}}"),
             )
-        return read_identity(self.root / name)
+        found = read_identity(self.root / name)
+        if found.closed:
+            raise _not_read(found.folder, "Permission denied")
+        return found
 
     def reserve(self, name: str) -> None:
         """Find out early that an identity of that name cannot be made; keeps nothing.
@@ -337,6 +333,17 @@ def _write_record(identity: Identity, record: Record) -> None:
 def _handed_over(record: Record, where: str | None) -> Record:
     when = None if where is None else datetime.now(UTC).isoformat(timespec="seconds")
     return replace(record, handed_to=where, handed_at=when)
+
+
+def _not_read(folder: Path, why: str) -> ConsoleError:
+    return ConsoleError(
+        "Identities not read",
+        f"{folder}: {why}",
+        NextStep(
+            Action.GIVE_STATE,
+            text="run as the user that owns the state directory, or give another: {}",
+        ),
+    )
 
 
 def _not_writable(folder: Path) -> OSError:

@@ -23,7 +23,7 @@ class Summary:
     Attributes:
         state: ``KEY`` (made), ``REQUEST`` (waits for the CA), ``NO TRUST`` (certified, but trusts
             no peer), ``READY``, ``EXPIRES`` (soon), ``EXPIRED``, ``NO CLOCK`` (the dates cannot be
-            judged) or ``ERROR``.
+            judged), ``ERROR``, or ``UNKNOWN`` where we may not look into its folder.
         where: ``key.pem`` or the persistent handle.
         detail: the certificate's end, or what is missing.
         made: when the key was made.
@@ -78,6 +78,8 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         key_lost=identity.key_lost,
         handed=identity.handed,
     )
+    if identity.closed:
+        return replace(known, state="UNKNOWN", detail=identity.problem or "")
     if identity.problem is not None:
         return replace(known, state="ERROR", detail=identity.problem)
     try:

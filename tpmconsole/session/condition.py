@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import (
+    MayNotLookError,
     SessionConfig,
     find_places,
     first_facts,
@@ -46,12 +47,15 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
     except NoProcError:
         raise  # it may well run
     except ConsoleError as damage:
-        process = holder_of(state_of(folder, order.unit))
+        closed = isinstance(damage, MayNotLookError)
+        process = None if closed else holder_of(state_of(folder, order.unit))
         return _broken(first_facts(folder.name, order), damage, process)
     if facts.state.ended:
         return facts
-    silence = ended_without_a_word(folder, log, facts.unit)
-    return facts.ended(State.FAILED, facts.since, LastError.of(silence))
+    silence = LastError.of(ended_without_a_word(folder, log, facts.unit))
+    if facts.damage:
+        silence = replace(silence, cause=f"{silence.cause}; {facts.damage}")
+    return facts.ended(State.FAILED, facts.since, silence)
 
 
 def _as_said(folder: Path, order: SessionConfig) -> tuple[SessionStatus, bool]:
@@ -73,7 +77,9 @@ def _as_said(folder: Path, order: SessionConfig) -> tuple[SessionStatus, bool]:
 def _broken(
     facts: SessionStatus, damage: ConsoleError, process: Process | None = None
 ) -> SessionStatus:
-    """A session that does not say how it is; its process may be at work all the same."""
+    """A session that does not say how it is, or not to us; its process may be at work."""
+    if isinstance(damage, MayNotLookError):
+        return replace(facts, since="", last_error=LastError.of(damage), unseen=True)
     facts = replace(facts, state=State.FAILED, last_error=LastError.of(damage))
     if process is None:
         return facts

@@ -67,9 +67,32 @@ class SessionConfig:
 
 
 def names(root: Path) -> Iterator[str]:
-    """The sessions below a folder, by their ids."""
-    if root.is_dir():
-        yield from (one.name for one in root.iterdir() if ID.fullmatch(one.name))
+    """The sessions below a folder, by their ids.
+
+    Raises:
+        ConsoleError: we may not look into it.
+    """
+    try:
+        found = [one.name for one in root.iterdir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise may_not_look(root, error) from error
+    yield from (name for name in found if ID.fullmatch(name))
+
+
+class MayNotLookError(ConsoleError):
+    """A session's files are not ours to read, which says nothing of how it is."""
+
+
+def may_not_look(path: Path, error: OSError) -> MayNotLookError:
+    """Why nothing is known of a session, in words."""
+    return MayNotLookError(
+        "Session not read",
+        f"{path}: {error.strerror or error}",
+        "look as the user that started it, or as root",
+        ExitCode.UNEXPECTED,
+    )
 
 
 def unit_name(session: str) -> str:
@@ -250,6 +273,7 @@ def read_facts(folder: Path, order: SessionConfig) -> tuple[SessionStatus, str]:
 
     Raises:
         ConsoleError: its file is missing or damaged.
+        MayNotLookError: it may not be read.
     """
     file = state_of(folder, order.unit) / FILE
     first = first_facts(folder.name, order)
@@ -260,6 +284,8 @@ def read_facts(folder: Path, order: SessionConfig) -> tuple[SessionStatus, str]:
         if order.unit is not None:  # not started yet
             return replace(first, state=State.STOPPED), ""
         raise _damaged(file, folder, "is missing") from error
+    except PermissionError as error:
+        raise may_not_look(file, error) from error
     except OSError as error:
         raise _damaged(file, folder, f"is not read: {error.strerror}") from error
     except ValueError as error:
@@ -282,17 +308,32 @@ def read_order(folder: Path, *, with_key: bool = True) -> SessionConfig:
 
     Raises:
         ConsoleError: a file is missing or damaged.
+        MayNotLookError: it may not be read.
     """
     file = folder / ORDER_FILE
-    data = read_bounded(file, FILE_BYTES)
+    data = _read_ours(file, FILE_BYTES)
     try:
         order = _order_of(object_of(data))
     except (ValueError, TypeError, LookupError) as error:
         raise _damaged(file, folder) from error
     if order.credentials.key != _NO_KEY or not with_key:
         return order
-    key = KeyRef(pem=read_bounded(folder / KEY_FILE, _KEY_BYTES))
+    key = KeyRef(pem=_read_ours(folder / KEY_FILE, _KEY_BYTES))
     return replace(order, credentials=replace(order.credentials, key=key))
+
+
+def _read_ours(file: Path, limit: int) -> bytes:
+    """A file of the session's owner.
+
+    Raises:
+        ConsoleError: it is missing, larger, or may not be read.
+    """
+    try:
+        return read_bounded(file, limit)
+    except ConsoleError as error:
+        if isinstance(error.__cause__, PermissionError):
+            raise may_not_look(file, error.__cause__) from error
+        raise
 
 
 def _order_of(data: Mapping[str, Any]) -> SessionConfig:

@@ -17,7 +17,13 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.session.said import event_of
 from tpmconsole.system.files import write_atomic
 from tpmconsole.system.rates import thinned
-from tpmconsole.system.untrusted import NotTheirFileError, open_to_append, open_to_read, read
+from tpmconsole.system.untrusted import (
+    NotTheirFileError,
+    open_to_append,
+    open_to_read,
+    read,
+    read_end,
+)
 
 LINE_BYTES = 64 * 1024
 _OLD = (".1", ".2")  # the newest first
@@ -45,6 +51,7 @@ class EventFile:
     def __init__(self, path: Path, limit: int) -> None:
         self._path = path
         self._limit = limit
+        self._ends_whole = False  # a power cut or a full disk may have left half a line
 
     def append(self, line: bytes) -> None:
         """Append a line.
@@ -55,9 +62,11 @@ class EventFile:
         with suppress(FileNotFoundError):
             if self._path.stat().st_size + len(line) > self._limit:
                 self._rotate()
+            if not self._ends_whole:
+                line = _after(self._path) + line
         descriptor = open_to_append(self._path)
         try:
-            os.write(descriptor, line)
+            self._ends_whole = os.write(descriptor, line) == len(line)
         finally:
             os.close(descriptor)
 
@@ -69,6 +78,11 @@ class EventFile:
         for newer, older in reversed(list(pairwise([newest, *old]))):
             with suppress(FileNotFoundError):
                 newer.replace(older)
+
+
+def _after(path: Path) -> bytes:
+    """What a line needs before it, so that it does not become part of half a one."""
+    return b"" if read_end(path, 1) in (b"", b"\n") else b"\n"
 
 
 def _cause_in(line: bytes) -> str | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.session.directory import CONFIGURATION_FILE, LOG_FILE, STATE, SessionConfig
+from tpmconsole.session.events import TEXT_LENGTH
 from tpmconsole.session.ownership import PROGRAM
 from tpmconsole.session.tls.engine import PROVIDER
 from tpmconsole.session.tls.provider import child_environment
@@ -66,7 +67,7 @@ def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
 
 def last_words(state: Path) -> str:
     """The last line of a session's log; empty where there is none."""
-    return printable(log_tail(state).rpartition("\n")[2])
+    return printable(log_tail(state).rpartition("\n")[2], TEXT_LENGTH)
 
 
 def log_tail(state: Path) -> str:

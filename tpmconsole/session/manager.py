@@ -136,7 +136,7 @@ class SessionManager:
                 another one's process.
         """
         folder = self._known(session)
-        facts = self._begun(folder)
+        facts = _seen(self._begun(folder))
         state = find_places(folder).state
         process = find_process(folder, state)
         if process is None:
@@ -170,7 +170,7 @@ class SessionManager:
                 the files hold now cannot be used: then it goes on as it was.
         """
         folder = self._known(session)
-        facts = facts_now(folder, self._log)
+        facts = _seen(facts_now(folder, self._log))
         check_no_service(facts, "reload")
         process = process_of(facts)
         if facts.state != State.RUNNING or process is None:
@@ -201,7 +201,7 @@ class SessionManager:
         Raises:
             ConsoleError: it runs.
         """
-        if not self.show(session).state.ended:
+        if not _seen(self.show(session)).state.ended:
             raise ConsoleError(
                 "Session runs",
                 f"{session} is running; systemd could not start it beside itself",
@@ -255,7 +255,7 @@ class SessionManager:
         for facts in self.list():
             if facts.state.ended or facts.role != spec.role or facts.identity != spec.identity:
                 continue
-            if self.spec(facts.id) == spec:
+            if not facts.unseen and self.spec(facts.id) == spec:
                 return facts
         return None
 
@@ -297,6 +297,7 @@ class SessionManager:
         while True:
             facts = facts_now(folder, self._log)
             known = facts.state.ended or process_of(facts) is not None
+            known = known or facts.unseen
             if known or holder_of(find_places(folder).state) or time.monotonic() > deadline:
                 return facts
             time.sleep(POLL_S)
@@ -325,10 +326,13 @@ class SessionManager:
 
     def _known(self, session: str) -> Path:
         folder = self._folder / session
-        if not ID.fullmatch(session) or not folder.is_dir():
-            known = ", ".join(sorted(names(self._folder))) or "there are none"
+        there = sorted(names(self._folder))
+        if session not in there:
+            known = ", ".join(there)
             raise ConsoleError(
-                "Unknown session", f"there is no session '{session[:40]}'", f"use one of: {known}"
+                "Unknown session",
+                f"there is no session '{session[:40]}'" + ("" if known else ", nor any other"),
+                f"use one of: {known}" if known else NextStep(Action.START, text="start one: {}"),
             )
         return folder
 
@@ -342,6 +346,18 @@ class SessionManager:
 def _remove(folder: Path) -> None:
     clear_memory_folder(find_places(folder).memory)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _seen(facts: SessionStatus) -> SessionStatus:
+    """A session of which we know how it is.
+
+    Raises:
+        ConsoleError: we may not look.
+    """
+    why = facts.last_error
+    if facts.unseen and why is not None:
+        raise ConsoleError(why.title, why.cause, why.remedy, ExitCode.UNEXPECTED)
+    return facts
 
 
 def _has_started(folder: Path, event: dict[str, Any]) -> bool:

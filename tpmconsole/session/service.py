@@ -44,6 +44,15 @@ from tpmconsole.system.systemd import (
 # Names of credentials of systemd's, and of the fields of Auth that they are for.
 CREDENTIALS = ("owner", "parent")
 GIVEN = Path("/run/tpmconsole")  # a service's certificates are in a folder of its name there
+# What it may take of the board once it was taken over. Files in memory count as memory. How many
+# files it makes on the disk, only a quota of the file system bounds.
+_BOUNDS = (
+    ("LimitFSIZE", "64M"),  # the largest is a list of revoked certificates, in memory (crl.py)
+    ("LimitNOFILE", "1024"),  # 256 clients, and the listeners
+    ("LimitCORE", "0"),
+    ("TasksMax", "64"),
+    ("MemoryMax", "512M"),
+)
 _FIRST_FREE_PORT = 1024
 _HOMES = ("/home/", "/root/")
 _PACKAGE = Path(__file__).resolve().parents[2]
@@ -185,6 +194,7 @@ def _limits(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
     in_home = any(str(one).startswith(_HOMES) for one in (sys.prefix, sys.base_prefix, _PACKAGE))
     return [
         *HARDENED,
+        *_BOUNDS,
         ("PrivateMounts", "yes"),
         # A Python in somebody's home could not even be started where homes are hidden.
         ("ProtectHome", "read-only" if in_home else "yes"),

@@ -11,7 +11,7 @@ from tpmconsole.inputs import address_text
 from tpmconsole.tpm.model import KeyRef
 
 ROLES = ("client", "server")
-PROTOCOLS = ("line", "https")
+PROTOCOLS = ("tls", "line", "https")
 ENGINES = ("auto", "provider", "bridge")
 TLS_VERSIONS = ("1.2", "1.3")
 LONGEST_HOST = 253  # RFC 1035, 2.3.4, without the final dot
@@ -28,7 +28,7 @@ class SessionSpec:
         identity: the name of the identity whose key and certificate are used.
         host: whom to connect to, or which address to listen on.
         port: 1 to 65535; a server may also say 0 and gets a free one.
-        protocol: what a client speaks: ``line`` or ``https``.
+        protocol: what a client says inside TLS: nothing (``tls``), ``line`` or ``https``.
         interval_s: seconds between a client's messages.
         count: how many messages a client sends before it ends; None for no end.
         engine: ``auto``, ``provider`` or ``bridge``.
@@ -63,7 +63,7 @@ class SessionSpec:
 
     @property
     def signs_late(self) -> bool:
-        """Whether it may be asked for its certificate after the handshake: for a single path."""
+        """Whether a server may ask for the certificate after the handshake, for a single path."""
         return self.role == "client" and self.protocol == "https"
 
     def check(self) -> None:

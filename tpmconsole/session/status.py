@@ -16,7 +16,10 @@ from tpmconsole.session.said import remedy_of, shown, values_of
 FILE = "status.json"
 RECENT = 24
 # What a session was told to be; from its own mouth it counts for nothing.
-_OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit")
+_OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit", "unseen")
+UNKNOWN = "unknown"
+
+_DAMAGED = "Session file damaged"
 
 
 class State(StrEnum):
@@ -45,6 +48,20 @@ class PeerInfo:
     issuer: str
     not_after: str
     fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class CrlInfo:
+    """A list of revoked certificates (CRL) that a session judges its peers by.
+
+    Attributes:
+        this_update: when it was made, ISO 8601 UTC.
+        next_update: its end: from then on every peer is refused.
+    """
+
+    issuer: str
+    this_update: str
+    next_update: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +146,9 @@ class SessionStatus:
         retry_at: when a client tries to connect again, ISO 8601 UTC; None where it does not wait.
         last_error: title, cause, remedy and time of the last thing that went wrong.
         unit: the systemd unit that runs it; None for none.
+        crl: of its lists of revoked certificates the one that ends first; None for none.
+        unseen: we may not look how it is, and ``last_error`` says why; for others the state is then
+            ``unknown``. No session says that of itself.
     """
 
     id: str
@@ -164,15 +184,21 @@ class SessionStatus:
     retry_at: str | None = None
     last_error: LastError | None = None
     unit: str | None = None
+    crl: CrlInfo | None = None
+    unseen: bool = False
 
     @property
     def word(self) -> str:
         """The state in one word: ``waiting`` for one that runs and cannot go on just now."""
+        if self.unseen:
+            return UNKNOWN
         return "waiting" if self.waiting_for and not self.state.ended else self.state.value
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``session show --json``."""
         data = asdict(self)
+        if data.pop("unseen"):
+            data["state"] = UNKNOWN
         if self.last_error is not None:
             data["last_error"] = self.last_error.to_json()
         return data
@@ -187,12 +213,18 @@ class SessionStatus:
         """
         good, bad = values_of(SessionStatus, data)
         good["last_error"], wrong = _error_of(data.get("last_error"))
-        bad = [name for name in bad if name not in (*_OF_THE_ORDER, "last_error")] + wrong
+        bad = [name for name in bad if name != "last_error"] + wrong
         if "state" not in good:
             raise ValueError("no state of a session")
         said = {name: value for name, value in good.items() if name not in _OF_THE_ORDER}
         facts = replace(self, **said)
         return replace(facts, last_error=_damage(bad)) if bad else facts
+
+    @property
+    def damage(self) -> str:
+        """What is wrong with its file, in words; empty where nothing is."""
+        damaged = self.last_error is not None and self.last_error.title == _DAMAGED
+        return self.last_error.cause if damaged and self.last_error else ""
 
     def begun(self, pid: int, start_time: int, address: str) -> SessionStatus:
         """The same session as its process begins, for the first time or again."""
@@ -240,7 +272,7 @@ def _error_of(data: Any) -> tuple[LastError | None, list[str]]:
 
 def _damage(bad: Sequence[str]) -> LastError:
     return LastError(
-        "Session file damaged",
+        _DAMAGED,
         f"what the session says of itself has no good {', '.join(bad)}",
         "start the session again; where it comes again, the session may have been taken over",
     )

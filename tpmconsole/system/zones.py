@@ -1,4 +1,4 @@
-"""Interfaces behind link-local IPv6 addresses, their zones (RFC 4007, 11): ``fe80::1%eth0``."""
+"""Zones of link-local IPv6 addresses, which are interfaces (RFC 4007, 11): ``fe80::1%eth0``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tpmconsole.inputs import address_text
 
 
 def name_text(name: tuple[Any, ...]) -> str:
-    """A socket's name as people write it; a link-local address with its interface."""
+    """A socket's name as text; a link-local address includes its interface."""
     host, port, *more = name
     zone = more[1] if len(more) > 1 else 0
     if zone and "%" not in host:
@@ -22,10 +22,10 @@ def name_text(name: tuple[Any, ...]) -> str:
 
 
 def check_zone(host: str) -> None:
-    """Look for the interface of a link-local address: the resolver would say "unknown host".
+    """Check that the interface of a link-local address exists; a resolver reports an unknown host.
 
     Raises:
-        OSError: ENODEV, this board has none of that name.
+        OSError: ENODEV: this board does not have that interface.
     """
     zone = host.partition("%")[2]
     if zone and not zone.isdigit():

@@ -103,9 +103,7 @@ class AttemptCost:
     @property
     def last(self) -> bool:
         """Whether a wrong one would lock the TPM."""
-        return (
-            self.counts is not False and self.lockout is not None and self.lockout.tries_left == 1
-        )
+        return self.counts is not False and self.lockout is not None and self.lockout.last_try
 
     @property
     def locked(self) -> bool:

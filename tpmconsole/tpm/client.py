@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +30,7 @@ from tpmconsole.tpm.worker.dispatcher import Activity, Dispatcher
 
 if TYPE_CHECKING:
     from tpmconsole.tpm.keyfile.public_area import PublicArea
+    from tpmconsole.tpm.primaries import Parent
 
 LOG = logging.getLogger(__name__)
 
@@ -274,6 +275,44 @@ class Tpm:
         kind = "read" if key.pem is None else "sign"
         answer = self._ask("read_public", kind, "reading a public key", key=_access(key, auth))
         return public_area.named(answer["area"], answer["name"])
+
+    def find_parents(self, pems: Sequence[bytes], auth: Auth = NO_AUTH) -> list[Parent | None]:
+        """What key files are below; spends no attempt.
+
+        Only loading is tried, and that below keys whose wrong passwords do not count. It may take
+        a minute: some primary keys are RSA keys.
+
+        Args:
+            pems: the key files' content.
+            auth: the owner hierarchy's.
+
+        Returns:
+            for each what it is below, ``AS_SAID`` where its file says so; None for none of the
+            usual.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached, or a file is damaged.
+        """
+        from tpmconsole.tpm.primaries import AS_SAID, USUAL, at_handle
+
+        found: dict[int, Parent] = {}
+
+        def ask(job: str, kind: str, label: str, **arguments: Any) -> list[tuple[int, int]]:
+            """The keys that are not found yet; their numbers with the answers that say yes."""
+            left = [number for number in range(len(pems)) if number not in found]
+            keys = [pems[number] for number in left]
+            answers = self._ask(job, kind, label, keys=keys, **arguments) if keys else []
+            return [(number, one) for number, one in zip(left, answers, strict=True) if one]
+
+        label, known = "looking for the key's parent", auth.to_wire()
+        found |= {number: AS_SAID for number, _ in ask("loads_below", "ec", label, auth=known)}
+        for number, handle in ask("handles_above", "ec", label):
+            found[number] = at_handle(handle)
+        for parent in USUAL:
+            kind = "rsa" if parent.rsa else "ec"
+            more = {"parent": asdict(parent), "auth": known}
+            found |= {number: parent for number, _ in ask("loads_below", kind, label, **more)}
+        return [found.get(number) for number in range(len(pems))]
 
     def sign(
         self,

@@ -43,7 +43,7 @@ def _not_persistent(what: str) -> ConsoleError:
     return usage_error(
         "Not a persistent handle",
         what,
-        "use one from 0x81000000 to 0x817fffff, such as 0x81000010",
+        "use one from 0x81000002 to 0x817fffff, such as 0x81000010",
     )
 
 

@@ -61,6 +61,7 @@ class SelfTestResult(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_RUN = "not-run"
+    UNKNOWN = "unknown"  # the TPM does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +90,10 @@ class Lockout:
 
     Attributes:
         locked: passwords of protected keys are refused, right ones too.
-        failed_tries: wrong passwords that count now.
-        max_tries: so many lead to the lock-out.
-        interval_s: seconds until one failed try is forgiven.
+        failed_tries: tries that count now: wrong passwords, and each time that the power was lost
+            after a key that counts had been used (Part 1, 19.8.5).
+        max_tries: so many lead to the lock-out; 0 allows none.
+        interval_s: seconds until one failed try is forgiven; 0 switches the protection off.
         recovery_s: seconds after a wrong lockout authorisation until it may be tried again.
     """
 
@@ -102,8 +104,18 @@ class Lockout:
     recovery_s: int
 
     @property
+    def off(self) -> bool:
+        """Whether no wrong password is counted (TPM2_DictionaryAttackParameters, Part 3, 25.3)."""
+        return self.interval_s == 0 and self.max_tries > 0
+
+    @property
     def tries_left(self) -> int:
         return 0 if self.locked else max(0, self.max_tries - self.failed_tries)
+
+    @property
+    def last_try(self) -> bool:
+        """Whether the next wrong password locks the TPM."""
+        return self.tries_left == 1 and not self.off
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +158,8 @@ class TpmHealth:
         hierarchies: by name: owner, endorsement, lockout, platform.
         pcrs: bank to index to digest in hex.
         persistent_handles: those in use, as ``0x81000001``; None where the TPM did not tell.
+        encrypted_sessions: whether it has what passwords are hidden with on their way to it; None
+            where it did not tell.
     """
 
     tcti: str
@@ -168,6 +182,7 @@ class TpmHealth:
     pcrs: Mapping[str, Mapping[int, str]]
     clock: Clock | None
     persistent_handles: tuple[str, ...] | None = None
+    encrypted_sessions: bool | None = None
 
     def to_json(self) -> dict[str, Any]:
         """The answer of ``status --json`` (contract)."""
@@ -244,7 +259,7 @@ class PersistentKey:
     """A key kept inside the TPM.
 
     Attributes:
-        handle: ``0x81000001``.
+        handle: ``0x81000001``. One that cannot be read has this and ``reason`` alone.
         name: the TPM's Name of the object, hex.
         purpose: what it is for, in words: storage root key, endorsement key, signing key …
         auth: ``none``, ``password``, ``policy`` or None where the TPM does not tell.
@@ -252,10 +267,10 @@ class PersistentKey:
     """
 
     handle: str
-    algorithm: str
-    attributes: tuple[str, ...]
-    name: str
-    purpose: str
+    algorithm: str | None = None
+    attributes: tuple[str, ...] = ()
+    name: str | None = None
+    purpose: str = "cannot be read"
     auth: str | None = None
     identity: str | None = None
     public_pem: str | None = None
@@ -263,6 +278,11 @@ class PersistentKey:
     usable: bool | None = None
     reason: str | None = None
     origin: str | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether it is known what it is."""
+        return self.algorithm is not None
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -276,7 +296,8 @@ class KeyCheck:
         answer: one of ``yes``, ``not-this-tpm`` (or damaged: the TPM cannot tell them apart),
             ``parent-missing``, ``needs-password``, ``wrong-password``, ``last-try`` (not sent: a
             wrong password would lock the TPM), ``locked-out``, ``policy``, ``unsupported``,
-            ``no-room``, ``cannot-sign``.
+            ``no-room``, ``cannot-sign``, ``other-parent`` (this TPM made it, below another parent
+            than its file says).
         reason: the same in a sentence, with the remedy where there is one.
         needs: whose password would help, as in ``ConsoleError``.
     """

@@ -15,6 +15,7 @@ class Code(IntEnum):
 
     INITIALIZE = 0x100
     FAILURE = 0x101
+    DISABLED = 0x120
     AUTH_UNAVAILABLE = 0x12F
     COMMAND_CODE = 0x143
     NV_SPACE = 0x14B
@@ -114,7 +115,7 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
         "its self-test failed and it refuses all work",
         "power the board off and on; if it comes back failed, the chip must be replaced",
     ),
-    0x120: (
+    Code.DISABLED: (
         "TPM command disabled",
         "the firmware has switched this hierarchy or command off",
         "check the firmware's TPM settings",
@@ -291,7 +292,8 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     ),
     Code.LOCKOUT: (
         "TPM locked out",
-        "too many wrong passwords: it refuses protected keys, with the right password too",
+        "too many wrong passwords, or the power was lost while a key that counts was in use: it "
+        "refuses protected keys, with the right password too",
         "wait until tries are forgiven (status shows how long), or reset the lock-out",
     ),
 }

@@ -57,6 +57,7 @@ FAST = replace(
 FEW_COLOURS = 16
 # Between two silent refreshes the TPM rests so many times as long as the last one took, at most.
 REST, LONGEST_REST_S = 4, 30.0
+REST_OF_WORD_S = 1.5
 
 
 class ConsoleApp(QuietCrash):
@@ -93,6 +94,7 @@ class ConsoleApp(QuietCrash):
         self.no_tpm: ConsoleError | None = None
         self.last_folder: Path | None = None
         self._asking = 0
+        self._rest, self._rest_until = "", 0.0
         self._asked = self._not_before = 0.0
         self._tour = tour
         kiosk = board.settings.kiosk
@@ -121,6 +123,8 @@ class ConsoleApp(QuietCrash):
         typed = isinstance(event, events.InputEvent | events.Paste)
         if self._keeper is not None and typed and not event.is_forwarded:
             self._keeper.pressed(event)
+        if typed and not event.is_forwarded and self._passes(event):
+            return
         await super().on_event(event)
 
     def get_default_screen(self) -> MainScreen:
@@ -152,6 +156,17 @@ class ConsoleApp(QuietCrash):
     def jobs_changed(self) -> None:
         """A job has started, ended or changed its label."""
         self.main.jobs_changed()
+
+    def let_pass(self, rest: str) -> None:
+        """Ignore these letters if they come at once: the rest of a word such as ``yes``."""
+        self._rest, self._rest_until = rest, time.monotonic() + REST_OF_WORD_S
+
+    def _passes(self, event: events.Event) -> bool:
+        if not (self._rest and isinstance(event, events.Key)):
+            return False
+        expected = event.key == self._rest[0] and time.monotonic() < self._rest_until
+        self._rest = self._rest[1:] if expected else ""
+        return expected
 
     def obey(self, key: str) -> bool:
         """Do what a key means now; returns whether it means anything."""

@@ -54,6 +54,9 @@ class Console(Protocol):
     def jobs_changed(self) -> None:
         """A job has started, ended or changed its label."""
 
+    def let_pass(self, rest: str) -> None:
+        """Ignore these letters if they come at once: the rest of a word such as ``yes``."""
+
     def obey(self, key: str) -> bool:
         """Do what a key means now; returns whether it means anything."""
 

@@ -7,6 +7,7 @@ from tpmconsole.errors import Action, NextStep, Remedy
 # What stands in brackets is said where no subject is known.
 _KEYS = {
     Action.ADD_TRUST: "t on page 3",
+    Action.ADOPT: "d on page 2",
     Action.ALLOW_TLS: "the session's oldest TLS [1.2]",
     Action.ASK_FOR_NAMES: "dns:NAME or ip:ADDRESS among its names",
     Action.CHECK_CERTIFICATE: "i on page 3",
@@ -23,6 +24,7 @@ _KEYS = {
     Action.GIVE_TCTI: "start the console with --tcti TCTI",
     Action.GIVE_TRUST: "key t",
     Action.IMPORT: "i on page 3",
+    Action.IMPORT_KEY: "i on page 2",
     Action.INSTALL_SERVICE: "the command line's session install [ID]",
     Action.LIST_ALGORITHMS: "page 1",
     Action.LIST_KEYS: "page 2",
@@ -37,6 +39,7 @@ _KEYS = {
     Action.SELF_TEST: "t on page 1",
     Action.SHOW_SESSION: "Enter on page 4",
     Action.SHOW_STATUS: "page 1",
+    Action.START: "s or c on page 4",
     Action.STOP: "x on page 4",
     Action.USE_ENGINE: "engine [auto]",
     Action.USE_PROTOCOL: "protocol [https]",

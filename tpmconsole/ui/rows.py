@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ LABEL_WIDTH = 12
 LONGEST_LABEL = 28
 STATE_WIDTH = 11
 LONGEST_TEXT = 4000
+_DIGEST_DIGITS = 64
+_DIGEST = re.compile(rf"\b[0-9a-f]{{{_DIGEST_DIGITS}}}\b")
+_EIGHT = re.compile(".{8}")
 
 # State words by how good they are; everything else is plain.
 GOOD = frozenset(
@@ -23,7 +27,8 @@ GOOD = frozenset(
 )
 WARN = frozenset(
     {
-        *("NOT RUN", "SIMULATED", "EXPIRES", "WARN", "STARTING", "NO TRUST"),
+        *("NOT RUN", "NOT TOLD", "UNKNOWN", "OFF", "SIMULATED", "EXPIRES", "CRL ENDS", "WARN"),
+        *("STARTING", "NO TRUST"),
         *("WAITING", "NEXT", "SKIPPED", "NONE"),
         *("PASSWORD", "LAST TRY", "POLICY"),  # a key's
     }
@@ -31,6 +36,7 @@ WARN = frozenset(
 BAD = frozenset(
     {
         *("FAILED", "LOCKED", "EXPIRED", "FAIL", "NO", "FULL", "NO TPM", "NO CLOCK", "ERROR"),
+        *("CRL ENDED",),
         *("NOT HERE", "NO PARENT", "WRONG", "NO ALG", "NO ROOM"),  # a key's
         *("STOLEN", "FOUND", "WORKS"),  # the tour's
     }
@@ -88,6 +94,8 @@ def _fact_lines(fact: Fact, label_width: int, width: int, state_width: int) -> S
     # Line breaks become blanks; everything else that steers a terminal is shown.
     text = harmless(fact.text, LONGEST_TEXT)
     text = text.replace("\n", " ").replace("\t", " ")
+    if width - indent < _DIGEST_DIGITS:  # else it would be broken anywhere
+        text = _DIGEST.sub(lambda found: " ".join(_EIGHT.findall(found[0])), text)
     first, *more = Content(text).wrap(max(20, width - indent))
     return [
         Content.assemble(

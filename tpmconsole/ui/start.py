@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from tpmconsole.board import Board
 from tpmconsole.secret import leave_no_core
 from tpmconsole.settings import Settings
+from tpmconsole.text import escape_non_ascii
 from tpmconsole.ui.terminal.profile import LineProfile, current, prepare_environment
 
 if TYPE_CHECKING:
@@ -35,6 +36,8 @@ def open_console(settings: Settings) -> int:
     """
     profile = current(settings.line, mouse=settings.mouse and not settings.kiosk)
     prepare_environment(profile)
+    if profile.ascii:
+        escape_non_ascii()
     leave_no_core()  # after the line was judged by what /proc/self tells
     with building(settings, profile) as app:
         app.run(mouse=profile.mouse)

@@ -14,7 +14,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.system.encodings import as_utf8
 from tpmconsole.system.pem_labels import Content, content
 from tpmconsole.text import short
-from tpmconsole.x509.other_files import ASK_FOR_PEM, der_kind, der_size, what_instead
+from tpmconsole.x509.other_files import ASK_FOR_PEM, CONVERT, der_kind, der_size, what_instead
 from tpmconsole.x509.wrapping import body, decoded, tokens, unwrapped, whole_base64, whole_hex
 
 MAX_BYTES = 1024 * 1024
@@ -88,6 +88,8 @@ def _from_pem(text: bytes) -> list[x509.Certificate]:
     found: list[x509.Certificate] = []
     for block in _PEM.finditer(text):
         kind = content(block[1].decode("ascii"))
+        if kind is Content.TRUSTED_CERTIFICATE:  # it may say what it is not trusted for
+            raise _unreadable(f"a block in it is {kind}", CONVERT)
         if kind in _READ:
             found += _from_block(_READ[kind], body(block[2]))
         if len(found) > MAX_CERTIFICATES:

@@ -13,6 +13,7 @@ from tpmconsole.errors import Action, NextStep
 from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.x509.chain import (
     ChainPath,
+    find_path,
     may_be_trusted,
     roles_of,
     verify,
@@ -98,7 +99,7 @@ def check_trust(
         if anchor.not_valid_after_utc < now:
             text = f"the trust anchor '{name}' expired {moment(anchor.not_valid_after_utc)}"
             return warn(text, "ask your CA for its new root certificate", name="trust")
-        if not is_self_signed(anchor):
+        if not _ends_at_root(anchor, anchors, now):
             return warn(
                 f"the trust anchor '{name}' is not a root: OpenSSL, and Python before 3.13, "
                 "trust only chains that end at a root",
@@ -108,6 +109,15 @@ def check_trust(
     names = [f"'{name_text(one.subject)}' (SHA-256 {fingerprint(one)})" for one in anchors[:2]]
     more = f" and {len(anchors) - 2} more" if len(anchors) > 2 else ""
     return ok(f"trusts {', '.join(names)}{more}", name="trust")
+
+
+def _ends_at_root(
+    anchor: x509.Certificate, anchors: Sequence[x509.Certificate], now: datetime
+) -> bool:
+    """Whether an anchor is a root, or leads to one among the anchors."""
+    roots = [one for one in anchors if is_self_signed(one)]
+    others = [one for one in anchors if one != anchor]
+    return anchor in roots or find_path(anchor, others, roots, now).anchor is not None
 
 
 def check_chain(

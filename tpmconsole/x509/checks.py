@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from cryptography import x509
@@ -11,6 +12,7 @@ from tpmconsole.clock import moment
 from tpmconsole.errors import Action, NextStep
 from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.settings import WARN_DAYS
+from tpmconsole.text import printable
 from tpmconsole.x509.chain import PURPOSES, roles_of
 from tpmconsole.x509.names import (
     basic_constraints,
@@ -19,7 +21,7 @@ from tpmconsole.x509.names import (
     netscape_type,
     purposes,
 )
-from tpmconsole.x509.san import unmatched
+from tpmconsole.x509.san import Reached, matches, unmatched
 
 EXPIRES_SOON = timedelta(days=WARN_DAYS)
 
@@ -119,10 +121,23 @@ def check_usage(leaf: x509.Certificate, role: str) -> Finding:
     return ok(f"it may be used as {' and '.join(roles_of(role))}", name="usage")
 
 
-def check_san(leaf: x509.Certificate) -> Finding:
-    """Check that a server's certificate has a name that clients can compare (RFC 9525)."""
+def check_san(leaf: x509.Certificate, reached: Sequence[Reached] = ()) -> Finding:
+    """Check that a server's certificate has a name that clients can compare (RFC 9525).
+
+    Args:
+        reached: where clients are known to reach it.
+    """
     names = [one for one in general_names(leaf) if isinstance(one, (x509.DNSName, x509.IPAddress))]
     faults = [fault for fault in map(unmatched, names) if fault]
+    good = [one for one in names if not unmatched(one)]
+    missed = [one for one in reached if not any(matches(name, one.host) for name in good)]
+    if good and missed:
+        return warn(
+            f"it does not name {printable(missed[0].host)}, {missed[0].where}: a client that "
+            "connects to that refuses it",
+            "have clients connect by a name that it has, or " + _ASK,
+            name="san",
+        )
     if names and faults:
         beside = f"no client can match {faults[0]}"
         if len(faults) < len(names):

@@ -19,6 +19,7 @@ from tpmconsole.x509.chain_checks import check_algorithms, check_authority, chec
 from tpmconsole.x509.chain_faults import find_fault, judged_at
 from tpmconsole.x509.comparisons import check_possession, check_renewal, check_request, not_tried
 from tpmconsole.x509.names import fingerprint, key_bytes, name_text, san_entries
+from tpmconsole.x509.san import Reached
 from tpmconsole.x509.schemes import PrivateKey
 
 __all__ = ["CertificateInfo", "Finding", "Judgement", "Proof", "describe", "judge", "read_bundle"]
@@ -122,6 +123,7 @@ def judge(  # noqa: PLR0913 - everything that a certificate is compared with, op
     previous: x509.Certificate | None = None,
     soon: timedelta = checks.EXPIRES_SOON,
     made: datetime | None = None,
+    reached: Sequence[Reached] = (),
 ) -> Judgement:
     """Check whether a bundle would work with the key, and say what would not work.
 
@@ -138,6 +140,7 @@ def judge(  # noqa: PLR0913 - everything that a certificate is compared with, op
         previous: if given, the installed certificate that this one would replace.
         soon: how long before a certificate expires it gives a warning.
         made: when the identity was made; a clock that shows an earlier time was set back.
+        reached: where clients are known to reach a server with it.
 
     Raises:
         ConsoleError: only what the private key raises.
@@ -172,6 +175,8 @@ def judge(  # noqa: PLR0913 - everything that a certificate is compared with, op
         )
     verdicts += [origin] if origin is not None else []
     verdicts += _judge_leaf(leaf, role, now, soon, made)
+    if "server" in roles_of(role):
+        verdicts.append(checks.check_san(leaf, reached))
     verdicts += [
         check_algorithms(path),
         check_authority(path),
@@ -193,8 +198,6 @@ def _judge_leaf(
     if dates.state == "ok":  # else it has expired, or the time left is unknown
         verdicts.append(checks.check_expiry(leaf, now, soon))
     verdicts += [checks.check_not_ca(leaf), checks.check_usage(leaf, role)]
-    if "server" in roles_of(role):
-        verdicts.append(checks.check_san(leaf))
     return verdicts
 
 

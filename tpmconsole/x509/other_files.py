@@ -13,7 +13,7 @@ ASK_FOR_PEM = "ask the CA for the certificate as PEM (with its chain) or PKCS #7
 _PEM_BEGIN = re.compile(rb"-----BEGIN ([A-Z0-9 #]{1,40})-----")
 _NO_KEY = "keep it secret; only the certificate is needed: a file that says BEGIN CERTIFICATE"
 _SENT_BACK = "send it to the CA, which sends the certificate back"
-_CONVERT = "convert it: openssl x509 -in FILE -out certificate.pem"
+CONVERT = "convert it: openssl x509 -in FILE -out certificate.pem"
 _CUT_OFF = "its certificate has a BEGIN line but no matching END: it is cut off"
 _COPY_AGAIN = "copy it again, to the last line"
 _PKCS12 = "it is PKCS #12 (.p12, .pfx), which has its own private key"
@@ -23,7 +23,7 @@ _INSTEAD = {
     Content.REQUEST: (f"it is {Content.REQUEST}, not a certificate", _SENT_BACK),
     Content.PUBLIC_KEY: (f"it is {Content.PUBLIC_KEY}, not a certificate", _SENT_BACK),
     Content.CRL: (f"it is {Content.CRL}, not a certificate", ASK_FOR_PEM),
-    Content.TRUSTED_CERTIFICATE: (f"it is {Content.TRUSTED_CERTIFICATE}", _CONVERT),
+    Content.TRUSTED_CERTIFICATE: (f"it is {Content.TRUSTED_CERTIFICATE}", CONVERT),
     Content.CERTIFICATE: (_CUT_OFF, _COPY_AGAIN),
     Content.PKCS7: (_CUT_OFF, _COPY_AGAIN),
     Content.PKCS12: (_PKCS12, _ONLY_KEY),

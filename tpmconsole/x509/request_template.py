@@ -6,6 +6,12 @@
     subject = "CN={serial},O=Example,C=DE"
     san = ["dns:{hostname}.example.com"]
     role = "client"
+    string_type = "printable"
+
+``string_type`` is ``utf8`` where it is not given. A CA that is run with ``openssl ca`` and its
+policy_match compares bytes, and says so in words that do not name the reason: "The organizationName
+field is different between CA certificate (Example) and the request (Example)". Where its own
+certificate holds PrintableString, so must the request.
 """
 
 from __future__ import annotations
@@ -16,13 +22,13 @@ from typing import Any
 
 from tpmconsole.errors import ConsoleError, Remedy, usage_error
 from tpmconsole.text import printable
-from tpmconsole.x509.request_spec import ROLES, RequestSpec
+from tpmconsole.x509.request_spec import ROLES, STRING_TYPES, UTF8, RequestSpec
 from tpmconsole.x509.san import parse_san
 from tpmconsole.x509.subject import parse_subject
 from tpmconsole.x509.subject_forms import escaped
 
 _PLACE = re.compile(r"\{([^{}]*)\}")
-_KEYS = ("subject", "san", "role")
+_KEYS = ("subject", "san", "role", "string_type")
 _CN_CHARACTERS = 64
 
 
@@ -50,14 +56,18 @@ def default_spec(
     chosen = _text(table, "role") or role
     if chosen not in ROLES:
         raise _bad(f"there is no role '{printable(chosen, 40)}'", f"use one of {', '.join(ROLES)}")
+    string_type = _text(table, "string_type") or UTF8
+    if string_type not in STRING_TYPES:
+        what = f"there is no string_type '{printable(string_type, 40)}'"
+        raise _bad(what, f"use one of {', '.join(STRING_TYPES)}")
     if not subject:
         subject = f"CN={escaped((serial or hostname)[:_CN_CHARACTERS])}"
     try:
-        parse_subject(subject)
+        parse_subject(subject, string_type)
         parse_san(san)
     except ConsoleError as error:
         raise _bad(error.cause, error.remedy) from error
-    return RequestSpec(subject, san, chosen)
+    return RequestSpec(subject, san, chosen, string_type)
 
 
 def _text(table: Mapping[str, Any], key: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from cryptography import x509
@@ -52,6 +53,33 @@ def unmatched(name: x509.GeneralName) -> str | None:
     if name.value.startswith("*.") and name.value.count(".") < 2:
         return f"'dns:{printable(name.value)}': a wildcard needs two labels after it"
     return None
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """Where clients reach a server.
+
+    Attributes:
+        host: the name or address that they connect to.
+        where: how that is known, in words that follow it.
+    """
+
+    host: str
+    where: str
+
+
+def matches(name: x509.GeneralName, host: str) -> bool:
+    """Whether a client that connects to ``host`` finds it in a name (RFC 9525, 6.3 and 6.4)."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])  # the interface is the client's own
+    except ValueError:
+        return isinstance(name, x509.DNSName) and _same_host(name.value, host)
+    return isinstance(name, x509.IPAddress) and name.value == address
+
+
+def _same_host(name: str, host: str) -> bool:
+    host, name = host.lower().removesuffix("."), name.lower()
+    return host == name or (name.startswith("*.") and host.partition(".")[1:] == (".", name[2:]))
 
 
 def _parse(entry: str) -> x509.GeneralName:

@@ -144,7 +144,10 @@ def subject_of_fields(values: Mapping[str, str]) -> str:
 
 
 def fields_of_subject(name: x509.Name) -> dict[str, str] | None:
-    """Split a name into the fields of a form; None if it has something that the form has not."""
+    """Split a name into the fields of a form; None if it has something that the form has not.
+
+    The form's order counts too: a subject in another order keeps it.
+    """
     values: dict[str, str] = {}
     if len(list(name)) > len(name.rdns):  # multi-valued (CN=a+OU=b)
         return None
@@ -153,7 +156,8 @@ def fields_of_subject(name: x509.Name) -> dict[str, str] | None:
         if field not in FORM_FIELDS or field in values:
             return None
         values[field] = str(attribute.value)
-    return values
+    forms = [field for field in reversed(FORM_FIELDS) if field in values]
+    return values if list(values) == forms else None
 
 
 def field_name(oid: ObjectIdentifier) -> str:

@@ -14,6 +14,7 @@ from tpmconsole.board.phrases import (
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.finding import Finding, fail, ok, skipped, warn
 from tpmconsole.settings import TCTI_VARIABLES
+from tpmconsole.text import seconds_words
 from tpmconsole.tpm.model import SelfTestResult, TpmHealth
 from tpmconsole.tpm.tcti import choose
 
@@ -68,6 +69,8 @@ def self_test(examination: Examination) -> Finding:
     evidence = (f"test result bytes {health.self_test.data}",) if health.self_test.data else ()
     if result is SelfTestResult.FAILED:
         return fail(text, "power the board off and on; if it stays, replace the chip", *evidence)
+    if result is SelfTestResult.UNKNOWN:
+        return skipped(text, NextStep(Action.SELF_TEST, text="run: {}"))
     if result is SelfTestResult.NOT_RUN:
         return warn(text, NextStep(Action.SELF_TEST, text="run: {}"), *evidence)
     return ok(text, *evidence)
@@ -85,14 +88,20 @@ def lockout(examination: Examination) -> Finding:
         return skipped("the TPM does not tell")
     details = lockout_details(state)
     evidence = (f"lockout counter {state.failed_tries} of {state.max_tries}",)
-    if state.locked:
-        return fail(
-            f"locked: {details}",
-            NextStep(Action.RESET_LOCKOUT, text=f"wait {state.interval_s} s, or reset it: {{}}"),
-            *evidence,
+    if state.off or (state.locked and state.max_tries == 0):
+        remedy = (
+            "choose tries and times for this board with the lockout authorisation: "
+            "tpm2_dictionarylockout -s -n 10 -t 7200 -l 86400"
         )
+        return (warn if state.off else fail)(details, remedy, *evidence)
+    if state.locked:
+        wait = f"wait {seconds_words(state.interval_s)}, or reset it: {{}}"
+        return fail(f"locked: {details}", NextStep(Action.RESET_LOCKOUT, text=wait), *evidence)
     if state.failed_tries:
-        remedy = "find out who gave wrong passwords; the next ones may lock every protected key"
+        remedy = (
+            "find out who gave wrong passwords or where the power was lost; the next ones may lock "
+            "every protected key"
+        )
         return warn(details, remedy, *evidence)
     return ok(details, *evidence)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 # All signatures together: a slow chip with many keys must not make the doctor slow.
 SIGNING_S = 3.0
 _OF_THE_CHAIN = ("algorithms", "authority-key-identifier", "trust", "chain")
+_AS_ITS_OWNER = "look as the user that owns the folder, or as root"
 _GRAVE = {"fail": 2, "warn": 1, "ok": 0}
 
 
@@ -41,6 +42,8 @@ def folders(examination: Examination) -> Iterator[Finding]:
             )
             backup = "" if one.where.startswith("0x") else "restore key.pem from a backup; else "
             yield fail(f"{one.name}: {one.detail}", backup + forget, where)
+        elif one.state == "UNKNOWN":
+            yield skipped(f"{one.name}: {one.detail}", _AS_ITS_OWNER)
         elif one.state == "ERROR":
             yield fail(f"{one.name}: {one.detail}", "restore the file from a backup", where)
         elif one.state == "NO TRUST":
@@ -56,7 +59,10 @@ def keys(examination: Examination) -> Iterator[Finding]:
     if not identities:
         yield skipped("there is no identity yet")
     for identity in identities:
-        yield _key(examination, identity)
+        if identity.closed:
+            yield skipped(f"{identity.name}: not compared: {identity.problem}", _AS_ITS_OWNER)
+        else:
+            yield _key(examination, identity)
 
 
 def _key(examination: Examination, identity: Identity) -> Finding:
@@ -91,6 +97,9 @@ def signatures(examination: Examination) -> Iterator[Finding]:
         yield skipped("there is no identity yet")
     started = time.monotonic()
     for identity in identities:
+        if identity.closed:
+            yield skipped(f"{identity.name}: {identity.problem}", _AS_ITS_OWNER)
+            continue
         try:
             why_not = _why_not_tried(identity)
         except ConsoleError as error:
@@ -193,6 +202,7 @@ def _of_verdicts(identity: Identity, verdicts: Sequence[Finding], *, chain: bool
 
 
 def _verdicts(examination: Examination, identity: Identity) -> Sequence[Finding]:
+    from tpmconsole.board.addresses import reached_at
     from tpmconsole.identity.identity import kept_chain
     from tpmconsole.x509.judge import judge
 
@@ -206,6 +216,7 @@ def _verdicts(examination: Examination, identity: Identity) -> Sequence[Finding]
         now=clock.now(),
         soon=timedelta(days=board.settings.warn_days),
         made=identity.made,
+        reached=reached_at(board, identity.name),
     ).verdicts
     return [
         _swapped(examination, identity, bundle) or one

@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from tpmconsole.board.doctor import chip, device, identities, network, openssl, programs, system
+from tpmconsole.board.doctor import (
+    chip,
+    device,
+    identities,
+    network,
+    openssl,
+    programs,
+    sessions,
+    system,
+)
 from tpmconsole.board.doctor.runner import Probe
 
 _TPM = "the TPM, its resource manager or its driver does not answer"
@@ -32,6 +41,7 @@ PROBES = (
     Probe("signature", identities.signatures, needs=("tpm",), deadline_s=5.0, hangs=_TPM),
     Probe("certificate", identities.certificates, deadline_s=4.0, hangs=_TPM),
     Probe("trust", identities.trust, deadline_s=4.0, hangs=_TPM),
+    Probe("crl", sessions.revocation),
     Probe("dns", network.names, hangs=_NETWORK),
     Probe("tcp", network.connections, hangs=_NETWORK),
     Probe("tls", network.handshakes, hangs=_NETWORK),

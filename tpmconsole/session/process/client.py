@@ -1,18 +1,17 @@
-"""The client: connects, says its messages, and comes back when the connection is lost.
+"""The client: connects, says its messages, if any, and comes back when the connection is lost.
 
-What ends a session and what does not, before the first message was answered:
+What ends a session before the first message was answered, and what does not:
 
-- an unknown host name, a server that is not to be trusted, one that refuses our certificate or
-  request or answers something else, and trouble with our own key end it: trying again changes
-  nothing;
-- no answer, also of the name servers, a refused or broken connection, or a server in trouble (HTTP
-  5xx) ends a session with a count (whoever started it waits for its messages), and is tried again
-  for ever by one without.
+- an unknown host name, a server that is not trusted, one that refuses our certificate or request or
+  answers something else, and a problem with our own key end it: trying again changes nothing;
+- no answer, also of the name servers, a refused or broken connection, or a server error (HTTP 5xx)
+  ends a session with a count, because its user waits for the messages; a session without a count
+  tries again without end.
 
-Once a message has been answered, everything is tried again: for ever, or with a count at most
-``TRIES`` times in a row. Where a number of retries is asked for, it rules in both cases. The
-waits double from 1 s to 60 s, each spread by a random quarter so that a server that comes back does
-not meet all its clients at once.
+After a message was answered, everything is tried again: without end, or at most ``TRIES`` times in
+a row with a count. A number of retries, if given, replaces both rules. The waits double from 1 s to
+60 s, each shortened by up to a quarter at random so that a server that comes back does not meet all
+its clients at once.
 """
 
 from __future__ import annotations
@@ -22,18 +21,18 @@ import random
 import socket
 import time
 from collections.abc import Coroutine
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
-from tpmconsole.inputs import without_zone
-from tpmconsole.session.process.http_client import ServerTroubleError, check_status
-from tpmconsole.session.process.line_protocol import content_length, get_request, response_status
+from tpmconsole.inputs import HTTPS_PORT, address_text, without_zone
+from tpmconsole.session.process.http_status import ServerError, check_status
 from tpmconsole.session.process.recorder import peer_facts
 from tpmconsole.session.process.running import HANDSHAKE_S, Running
 from tpmconsole.session.process.tcp import connect
 from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
-from tpmconsole.session.tls.errors import is_about_trust, renegotiation_refused
+from tpmconsole.session.tls.errors import is_about_trust
 from tpmconsole.session.tls.peer import Peer
 
 CONNECT_S = 10.0
@@ -47,7 +46,6 @@ SPREAD = 0.25
 TRIES = 5
 # A server may drop who is silent for longer; then each message gets a connection of its own.
 KEEP_S = 240.0
-PAGE_BYTES = 1024 * 1024
 LINE_BYTES = 8192
 
 
@@ -61,14 +59,25 @@ def backoff_s(failures: int) -> float:
 
 def _is_hopeless(error: BaseException) -> bool:
     """Whether trying again without a change on either side is useless."""
-    if isinstance(error, ServerTroubleError) or _is_answerless(error):
+    if isinstance(error, (ServerError, UnansweredError)) or _is_answerless(error):
         return False
     return isinstance(error, (socket.gaierror, ConsoleError)) or is_about_trust(error)
 
 
 def _is_answerless(error: BaseException) -> bool:
-    """Whether no name server answers, as while the network comes up (EAI_AGAIN)."""
+    """Whether no name server answers (EAI_AGAIN), as while the network starts."""
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
+
+
+class UnansweredError(ConsoleError):
+    """TLS works, and the server did not answer what was sent; it may do so later."""
+
+
+async def _drained(stream: TlsStream) -> None:
+    """Read until the peer ends the connection, and keep nothing."""
+    with suppress(EOFError):
+        while True:
+            await stream.read_some()
 
 
 class Client:
@@ -85,6 +94,7 @@ class Client:
         self._sent = 0
         self._failures = 0
         self._proved = False
+        self._short = 0  # connections in a row that the server ended soon
 
     async def run(self) -> None:
         """Connect and talk.
@@ -94,7 +104,7 @@ class Client:
         """
         while True:
             try:
-                await self._connection()
+                has_paused = await self._connection()
             except (OSError, EOFError, LineTooLongError, ConsoleError) as error:
                 trouble = self._running.explain(error, self._peer())
                 if self._is_final(error):
@@ -104,7 +114,8 @@ class Client:
                 self._failures = 0
                 if self._done:
                     return
-                await self._pause()
+                if not has_paused:
+                    await self._pause()
 
     def _peer(self) -> Peer:
         return self._running.peer(self._spec.address)
@@ -132,9 +143,11 @@ class Client:
         self._live.add(reconnects=1)
 
     async def _pause(self) -> None:
-        await asyncio.sleep(self._spec.interval_s)
+        shortest = backoff_s(self._short) if self._short else 0.0
+        await asyncio.sleep(max(self._spec.interval_s, shortest))
 
-    async def _connection(self) -> None:
+    async def _connection(self) -> bool:
+        """Connect and talk; whether it has paused already since the last message."""
         spec, running = self._spec, self._running
         self._live.event("connecting", address=spec.address)
         self._proved = False
@@ -144,17 +157,21 @@ class Client:
         try:
             await stream.handshake(HANDSHAKE_S)
             self._live.change(connections=1)
-            if spec.protocol == "https":
-                await self._fetch(stream)
+            has_paused = False
+            if spec.protocol == "tls":
+                why = await self._hold(stream)
             else:
-                await self._ping(stream)
-            why = "by us"
+                talk = self._fetch if spec.protocol == "https" else self._ping
+                has_paused = await talk(stream)
+                why = "by us"
         except asyncio.CancelledError:
             why = "by us"
             raise
         except (OSError, EOFError, ConsoleError) as error:
             if stream.is_asked_anew:
-                raise renegotiation_refused(self._peer()) from error
+                raise running.explain(error, self._peer(), stream) from error
+            if isinstance(error, TimeoutError) and self._live.facts.connections:
+                raise self._unanswered() from error
             raise
         finally:
             told = self._live.facts.connections
@@ -162,8 +179,41 @@ class Client:
             await stream.close()
             if told:
                 self._live.event("closed", why=why)
+        return has_paused
 
-    async def _ping(self, stream: TlsStream) -> None:
+    def _unanswered(self) -> ConsoleError:
+        return UnansweredError(
+            "No answer inside TLS",
+            f"TLS with {self._peer()} works, but nothing was answered in {ANSWER_S:.0f} s",
+            NextStep(Action.USE_PROTOCOL, "tls", "check what it speaks; {} sends nothing"),
+        )
+
+    async def _hold(self, stream: TlsStream) -> str:
+        """Keep a connection on which nothing is said: the handshake proves both sides.
+
+        With a count, each handshake is one, and its connection ends when it is proved.
+
+        Returns:
+            Who ended it.
+        """
+        start, peer = time.monotonic(), peer_facts(stream)  # before it may be closed
+        ended = asyncio.ensure_future(_drained(stream))
+        try:
+            await asyncio.wait({ended}, timeout=PROOF_S)
+            if ended.done():
+                ended.result()  # a refusal comes out here
+            self._live.handshake(stream, peer)
+            self._succeeded()
+            if self._spec.count is not None:
+                return "by us"
+            await ended
+            soon = time.monotonic() - start < LONGEST_WAIT_S
+            self._short = self._short + 1 if soon else 0
+            return "by the server"
+        finally:
+            ended.cancel()
+
+    async def _ping(self, stream: TlsStream) -> bool:
         while True:
             text = f"PING {self._sent + 1}"
             start = time.perf_counter()
@@ -182,34 +232,32 @@ class Client:
             self._tell(stream, text, line.decode("ascii"), start)
             self._succeeded()
             if self._done or self._spec.interval_s > KEEP_S:
-                return
+                return False
             await self._pause()
 
-    async def _fetch(self, stream: TlsStream) -> None:
-        start = time.perf_counter()
-        # For all of it: each line in time makes no end of a header that has none.
-        async with asyncio.timeout(ANSWER_S):
-            await stream.write(get_request(self._spec.address, self._spec.path))
-            status = await self._response(stream)
-        request = f"GET {self._spec.path}"
-        self._tell(stream, request, f"HTTP {status}", start)
-        check_status(status, request, self._peer())
-        self._succeeded()
+    async def _fetch(self, stream: TlsStream) -> bool:
+        """Fetch the path again and again; whether it has paused already since the last time."""
+        from tpmconsole.session.process.http_client import HttpClient
 
-    async def _response(self, stream: TlsStream) -> int:
-        """Read a response to its end; returns its status."""
-        status = response_status(await self._proving(stream, self._line(stream)))
-        if status is None:
-            raise ConsoleError(
-                "Unexpected answer",
-                f"{self._peer()} does not answer with HTTP",
-                NextStep(Action.USE_PROTOCOL, "line", "check the port, or use {}"),
-            )
-        length: int | None = None
-        while header := await self._line(stream):
-            length = content_length(header) if length is None else length
-        await stream.read_up_to(PAGE_BYTES if length is None else length)
-        return status
+        spec, request = self._spec, f"GET {self._spec.path}"
+        port = "" if spec.port == HTTPS_PORT else f":{spec.port}"
+        host = address_text(without_zone(spec.host), spec.port).rpartition(":")[0] + port
+        http = HttpClient(stream, host, self._peer())
+        while True:
+            start = time.perf_counter()
+            # For all of it: each field in time makes no end of a header that has none.
+            async with asyncio.timeout(ANSWER_S):
+                status = await http.get(
+                    spec.path, lambda: self._proving(stream, stream.read_some())
+                )
+            self._tell(stream, request, f"HTTP {status}", start)
+            check_status(status, request, self._peer())
+            self._succeeded()
+            if self._done or spec.interval_s > KEEP_S or not http.begin_next():
+                return False
+            await self._pause()
+            if not stream.is_quiet():  # it has closed an idle connection
+                return True
 
     async def _line(self, stream: TlsStream) -> bytes:
         return await stream.read_line(LINE_BYTES, ANSWER_S)

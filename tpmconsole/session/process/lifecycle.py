@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, no_tpm
 from tpmconsole.session.directory import LOG_FILE, SessionConfig
+from tpmconsole.session.events import now
 from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
+from tpmconsole.session.revocation import crl_ended
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.session.tls.errors import explain
 from tpmconsole.session.tls.peer import Peer
@@ -57,6 +59,7 @@ class Session:
         self._preparation: Preparation | None = None
         self._running: Running | None = None
         self._hangs = False
+        self._crl_ended = False
         self._reload: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self.live = Recorder(state, order.boot, facts, order.memory)
@@ -136,7 +139,9 @@ class Session:
     def _take(self, ready: Ready) -> None:
         assert self._running is not None  # noqa: S101 - it is at work
         self._running.ready = ready
-        self.live.change(engine=ready.choice.name, why_engine=ready.choice.why)
+        choice = ready.choice
+        self.live.change(engine=choice.name, why_engine=choice.why, crl=ready.crl)
+        self._crl_ended = False
         self._tell_signer()
 
     def _tell_signer(self) -> None:
@@ -207,6 +212,7 @@ class Session:
         while True:
             await asyncio.sleep(KEEP_EVERY_S)
             self._watch_tpm()
+            self._watch_crl()
             self._tell_signer()
             self.live.keep()
             bound_log(2, LOG_BYTES)  # which the TSS writes to, as long as a session lasts
@@ -227,6 +233,13 @@ class Session:
         elif self._hangs and not hangs and self.live.facts.waiting_for == "tpm":
             self.live.change(waiting_for=None)  # it has answered
         self._hangs = hangs
+
+    def _watch_crl(self) -> None:
+        crl = self.live.facts.crl
+        if crl is None or self._crl_ended or now() < crl.next_update:
+            return
+        self._crl_ended = True
+        self.live.trouble(crl_ended(crl, self.live.facts))
 
     async def _close_key(self) -> None:
         if self._preparation is not None:

@@ -24,6 +24,7 @@ from tpmconsole.session.tls.context import (
     ProviderEngine,
     make_context,
 )
+from tpmconsole.session.tls.crl import RevocationLists
 from tpmconsole.session.tls.engine import BRIDGE, EngineChoice, instead_of_provider
 from tpmconsole.session.tls.errors import explain
 from tpmconsole.session.tls.openssl import BridgeError, avoid_provider
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from cryptography import x509
 
+    from tpmconsole.session.status import CrlInfo
     from tpmconsole.tpm.signer import Signer
 
 LOG = logging.getLogger(__name__)
@@ -48,12 +50,14 @@ class Ready:
         engine: what signs for it.
         choice: which engine that is, and why.
         chain: our certificate, then its intermediates.
+        crl: the list of revoked certificates that ends first; None for none.
     """
 
     context: ssl.SSLContext
     engine: Engine
     choice: EngineChoice
     chain: tuple[x509.Certificate, ...]
+    crl: CrlInfo | None = None
 
     @property
     def leaf(self) -> x509.Certificate:
@@ -164,13 +168,15 @@ class Preparation:
     def _ready(self, engine: Engine, chain: list[x509.Certificate]) -> Ready:
         spec, credentials = self._order.spec, self._order.credentials
         prove_handshake(spec, engine, chain)
+        crl = RevocationLists.read(Path(spec.crl)) if spec.crl else None
         context = make_context(
             server=spec.role == "server",
             engine=engine,
             trust=credentials.trust,
-            crl=Path(spec.crl) if spec.crl else None,
+            crl=crl,
             min_tls=spec.min_tls,
             max_tls=spec.max_tls,
             signs_late=spec.signs_late,
         )
-        return Ready(context, engine, self.choice, tuple(chain))
+        ends = None if crl is None else crl.first_to_end()
+        return Ready(context, engine, self.choice, tuple(chain), ends)

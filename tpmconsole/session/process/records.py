@@ -1,4 +1,4 @@
-"""The records of a TLS connection (RFC 5246, 6.2.1), told apart by their headers alone."""
+"""Reads the headers of a TLS connection's records (RFC 5246, 6.2.1)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ _CHANGE_CIPHER_SPEC, _HANDSHAKE = 20, 22
 
 
 class Records:
-    """What a peer sends, as far as nobody needs a key to read it.
+    """Detects that a peer asks to renegotiate, which OpenSSL refuses without reporting it.
 
-    OpenSSL refuses a renegotiation without telling us. Up to TLS 1.2 the type of a record stays
-    readable: after a peer's ChangeCipherSpec comes one record of the handshake, its Finished; each
-    further one asks for a handshake within the connection. TLS 1.3 hides the type.
+    Up to TLS 1.2 the type of a record is not encrypted. After a peer's ChangeCipherSpec there is
+    one record of the handshake, its Finished; each further one asks for a handshake within the
+    connection. TLS 1.3 hides the type.
     """
 
     def __init__(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.session.process.prepare import Ready
@@ -11,10 +12,13 @@ from tpmconsole.session.process.recorder import Recorder
 from tpmconsole.session.process.signing_thread import SigningThread
 from tpmconsole.session.spec import SessionSpec
 from tpmconsole.session.tls.engine import PROVIDER
-from tpmconsole.session.tls.errors import explain
+from tpmconsole.session.tls.errors import explain, renegotiation_refused
 from tpmconsole.session.tls.peer import Peer
 from tpmconsole.session.tls.provider import GOOD_SINCE, version_numbers
 from tpmconsole.session.tls.verification import BAD_SIGNATURE
+
+if TYPE_CHECKING:
+    from tpmconsole.session.process.tls_stream import TlsStream
 
 HANDSHAKE_S = 30.0  # a slow chip needs a second or two for an RSA signature, and others may wait
 
@@ -37,8 +41,16 @@ class Running:
         who = "client" if self.spec.role == "server" else "server"
         return Peer(who, address, self.ready.chain)
 
-    def explain(self, error: BaseException, peer: Peer) -> ConsoleError:
-        """What went wrong with a peer, for people."""
+    def explain(
+        self, error: BaseException, peer: Peer, stream: TlsStream | None = None
+    ) -> ConsoleError:
+        """What went wrong with a peer, for people.
+
+        Args:
+            stream: the connection, after its handshake.
+        """
+        if stream is not None and stream.is_asked_anew:
+            return renegotiation_refused(peer)
         choice = self.ready.choice
         if (
             choice.name == PROVIDER

@@ -7,15 +7,16 @@ import socket
 import ssl
 import time
 from functools import partial
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.session.process.line_protocol import (
-    HEADER_LINES,
     LINE_BYTES,
     TOO_LONG,
     answer,
-    http_request,
-    http_response,
+    begins_http,
+    may_be_http,
 )
 from tpmconsole.session.process.places import Places, source_of
 from tpmconsole.session.process.recorder import peer_facts
@@ -25,6 +26,9 @@ from tpmconsole.session.process.tls_stream import LineTooLongError, TlsStream
 from tpmconsole.session.status import State
 from tpmconsole.session.tls.peer import Peer
 from tpmconsole.system.zones import name_text
+
+if TYPE_CHECKING:
+    from tpmconsole.session.process.http_server import HttpServer
 
 CLIENTS = 256
 IDLE_S = 600.0
@@ -131,7 +135,7 @@ class Server:
                 self._live.add(probes=1)
             elif not greeted or not isinstance(error, EOFError):
                 why = "by an error"
-                self._live.trouble(running.explain(error, client))
+                self._live.trouble(running.explain(error, client, stream))
         except TimeoutError as error:
             why = "it said nothing for too long"
             if not greeted:
@@ -140,7 +144,7 @@ class Server:
             why = "it sent too long a line"
         except Exception as error:  # noqa: BLE001 - one client must not end the others
             why = "by an error"
-            self._live.trouble(running.explain(error, client))
+            self._live.trouble(running.explain(error, client, stream))
         finally:
             try:
                 await stream.close()
@@ -156,12 +160,15 @@ class Server:
             try:
                 line = await stream.read_line(LINE_BYTES, self._idle_s)
             except LineTooLongError:
+                begun = await stream.read_some()
+                if first and may_be_http(begun):
+                    await self._talk_http(stream, client, b"", HTTPStatus.REQUEST_URI_TOO_LONG)
+                    return
                 await self._say(stream, TOO_LONG)
                 raise
             start = time.perf_counter()
-            request = http_request(line) if first else None
-            if request is not None:
-                await self._answer_http(stream, client, *request)
+            if first and begins_http(line):
+                await self._talk_http(stream, client, line + b"\r\n")
                 return
             first = False
             said = answer(line, self._status())
@@ -175,16 +182,19 @@ class Server:
                 ms=round((time.perf_counter() - start) * 1000, 2),
             )
 
-    async def _answer_http(self, stream: TlsStream, client: Peer, method: str, path: str) -> None:
-        for _ in range(HEADER_LINES):
-            if not await stream.read_line(LINE_BYTES * 8, HEADER_S):
-                break
-        status, response = http_response(method, path, self._page(stream))
-        await stream.write(response)
-        self._count(stream)
-        self._live.event(
-            "message", client=client.address, text=f"{method} {path}", answer=f"HTTP {status}"
-        )
+    async def _talk_http(
+        self, stream: TlsStream, client: Peer, begun: bytes, refusal: HTTPStatus | None = None
+    ) -> None:
+        def tell(request: str, status: int) -> None:
+            self._count(stream)
+            self._live.event(
+                "message", client=client.address, text=request, answer=f"HTTP {int(status)}"
+            )
+
+        # In a thread, since it reads the library from the disk, once.
+        http_server = await asyncio.to_thread(_load_http)
+        talk = http_server(stream, begun, partial(self._page, stream), tell, HEADER_S)
+        await (talk.run() if refusal is None else talk.refuse(refusal))
 
     async def _say(self, stream: TlsStream, text: str) -> None:
         await stream.write(text.encode("ascii") + b"\n")
@@ -207,6 +217,12 @@ class Server:
             f"{stream.tls.version()}, {cipher[0] if cipher else '-'}\n"
             f"{self._status()}\n"
         )
+
+
+def _load_http() -> type[HttpServer]:
+    from tpmconsole.session.process.http_server import HttpServer
+
+    return HttpServer
 
 
 def _refuse_resumed(stream: TlsStream, client: Peer) -> None:

@@ -17,6 +17,7 @@ from tpmconsole.system.zones import check_zone
 
 CHUNK_BYTES = 32 * 1024
 SEND_S = 30.0
+KEEPALIVE_S = 120
 SHORTEST_CONNECT_S = 2.0  # time for a first packet that was lost: the kernel sends it again after 1
 _ESTABLISHED = 1  # TCP_ESTABLISHED of netinet/tcp.h: neither end has closed
 _LAST_WORDS = 1 << 20  # bytes that a peer may still send when we have closed
@@ -33,6 +34,9 @@ class Wire:
         connection.setblocking(False)
         with suppress(OSError):  # a peer that has gone already; reading tells
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            # Where nothing is said for long, only this tells that the peer is no longer there.
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
         self._socket = connection
         self._lost: OSError | None = None
 
@@ -67,6 +71,16 @@ class Wire:
         if number:
             raise OSError(number, os.strerror(number))
         raise EOFError
+
+    def is_quiet(self) -> bool:
+        """Whether there is nothing to receive, and the peer has not closed its end."""
+        try:
+            self._socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     async def send(self, data: bytes) -> None:
         """Send; where the connection is broken nothing happens, and ``receive`` tells.

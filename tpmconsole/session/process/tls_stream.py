@@ -45,6 +45,7 @@ class TlsStream:
 
     Attributes:
         handshake_ms: how long it took.
+        is_farewell: the peer itself has ended the connection: its close_notify has arrived.
         is_silent: nothing has come from the peer, not even a byte that is no TLS.
     """
 
@@ -72,6 +73,7 @@ class TlsStream:
         self.bytes_in = 0
         self.bytes_out = 0
         self.handshake_ms = 0.0
+        self.is_farewell = False
         self.is_silent = True
 
     @property
@@ -127,7 +129,7 @@ class TlsStream:
             raise _ended()
 
     async def _lend(self, job: Callable[[], _Answer]) -> _Answer:
-        """Do in the signing thread what may sign."""
+        """Run a job that may sign in the signing thread."""
         # Given up while it waits, the thread goes on: then nobody else may touch the connection.
         self._is_lent = True
         try:
@@ -190,24 +192,21 @@ class TlsStream:
         self._buffer = bytearray(rest)
         return bytes(line).removesuffix(b"\r")
 
-    async def read_up_to(self, count: int) -> int:
-        """Read and throw away so many bytes, or what comes until the peer ends the connection.
-
-        Returns:
-            How many there were.
+    async def read_some(self) -> bytes:
+        """What has arrived and was not read yet; waits for it if necessary.
 
         Raises:
+            EOFError: the peer has ended the connection.
             OSError: the network or TLS failed.
         """
-        got = 0
-        with suppress(EOFError):
-            while got + len(self._buffer) < count:
-                got += len(self._buffer)
-                self._buffer.clear()
-                await self._fill()
-        taken = min(len(self._buffer), count - got)
-        del self._buffer[:taken]
-        return got + taken
+        while not self._buffer:
+            await self._fill()
+        data, self._buffer = bytes(self._buffer), bytearray()
+        return data
+
+    def is_quiet(self) -> bool:
+        """Whether nothing has arrived that was not read, not even a close_notify."""
+        return not self._buffer and not self._incoming.pending and self._wire.is_quiet()
 
     async def write(self, data: bytes) -> None:
         """Send bytes.
@@ -236,8 +235,7 @@ class TlsStream:
         self._wire.drop()
 
     async def _fill(self) -> None:
-        # A client that lets itself be asked for its certificate later may sign here (RFC 8446,
-        # 4.6.2).
+        # A client may be asked for its certificate here (RFC 8446, 4.6.2), and then signs.
         signs = self.tls.context.post_handshake_auth
         data = await self._lend(self._read_and_sign) if signs else self._read()
         # Reading can make TLS answer, also a key update (4.6.3).
@@ -249,14 +247,15 @@ class TlsStream:
         self._buffer += data
 
     def _read(self) -> bytes | None:
-        """What has come; None for nothing yet."""
+        """What has arrived; None if there is nothing yet."""
         try:
             data = self.tls.read(_CHUNK)
         except ssl.SSLWantReadError:
             return None
-        except (ssl.SSLZeroReturnError, ssl.SSLEOFError) as error:
+        except ssl.SSLEOFError as error:
             raise EOFError from error
-        if not data:
+        if not data:  # its close_notify has come
+            self.is_farewell = True
             raise EOFError
         return data
 

@@ -1,4 +1,4 @@
-"""Alerts that a peer sent (RFC 8446, 6.2), held against what we know before they are worded."""
+"""Alerts that a peer sent (RFC 8446, 6.2), compared with what we know before they are explained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _Words = tuple[str, Remedy]
 
-# What it means by them, what to do
+# What the peer means, what to do
 WORDS: dict[str, _Words] = {
     "UNKNOWN_CA": (
         "our certificate is unknown to it: its trust anchors lack the CA, which issued it, "
@@ -48,7 +48,7 @@ WORDS: dict[str, _Words] = {
         NextStep(Action.ALLOW_TLS, "1.2", "allow TLS 1.2 ({}), or update it"),
     ),
     "INSUFFICIENT_SECURITY": ("our ciphers are too weak for it", "allow TLS 1.3"),
-    "INTERNAL_ERROR": ("it has trouble of its own", "look into its log"),
+    "INTERNAL_ERROR": ("it has an internal problem", "look into its log"),
     "DECRYPT_ERROR": (
         "it could not verify our signature",
         NextStep(
@@ -89,7 +89,7 @@ def _unknown_ca(peer: Peer) -> _Words:
         f"{what}, or hold another certificate or key of that name",
         "give it that CA's certificate"
         + (
-            ", or import ours with its chain where that is an intermediate CA"
+            ", or import ours with its chain if that is an intermediate CA"
             if alone
             else ", or import one from a CA that it trusts"
         ),
@@ -109,9 +109,10 @@ def _expired(peer: Peer) -> _Words:
             "check its clock, and whether its CA's certificate or revocation list has ended",
         )
     if ended[0] is peer.ours[0]:
-        return f"{says}, and so it has", NextStep(Action.RENEW, text="renew it ({})")
+        return f"{says}, and it has", NextStep(Action.RENEW, text="renew it ({})")
     return (
-        f"{says}: not ours, but that of an intermediate CA which we send: {identified(ended[0])}",
+        f"{says}: it is not ours, but that of an intermediate CA that we send: "
+        f"{identified(ended[0])}",
         NextStep(Action.IMPORT, text="import our certificate again with its CA's new chain: {}"),
     )
 
@@ -128,7 +129,7 @@ def _bad(peer: Peer) -> _Words:
         )
     name = ", the name by which it knows us is not in it" if peer.our_role == "server" else ""
     return (
-        "our certificate is bad, but here it verifies with its key",
+        "our certificate is bad, but it verifies here with its key",
         f"look into its log: its clock may be behind{name}, or our key is too weak for it "
         f"({key_kind(peer.ours[0])})",
     )
@@ -138,7 +139,7 @@ def _unsupported(peer: Peer) -> _Words:
     role = peer.our_role
     if not serves(peer.ours[0], role):
         return (
-            f"our certificate is of a kind it does not accept: it was not issued for a {role}",
+            f"it does not accept our certificate, which was not issued for a {role}",
             NextStep(
                 Action.USE_ROLE,
                 role,
@@ -146,8 +147,8 @@ def _unsupported(peer: Peer) -> _Words:
             ),
         )
     return (
-        "our certificate is of a kind it does not accept, though it was issued for "
-        f"a {role}; its key is {key_kind(peer.ours[0])}",
+        f"it does not accept the kind of our certificate, which was issued for a {role}; "
+        f"its key is {key_kind(peer.ours[0])}",
         "ask which keys and usages it wants",
     )
 

@@ -1,4 +1,4 @@
-"""A certificate in a sentence. What a peer has put into it is data: bounded and printable."""
+"""A certificate described in a sentence; text that a peer chose is bounded and made printable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_NAMES = 6
 
 
 def identified(certificate: x509.Certificate) -> str:
-    """Which certificate it is: subject, issuer, serial number, dates, start of its SHA-256."""
+    """Subject, issuer, serial number, dates and the start of the SHA-256."""
     digest = certificate.fingerprint(hashes.SHA256())[:_FINGERPRINT_BYTES].hex()
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     serial = printable(f"{certificate.serial_number:x}", _SERIAL_DIGITS)
@@ -27,12 +27,12 @@ def identified(certificate: x509.Certificate) -> str:
 
 
 def subject(certificate: x509.Certificate) -> str:
-    """Whose it is."""
+    """The subject's name."""
     return _name(certificate, "subject")
 
 
 def issuer(certificate: x509.Certificate) -> str:
-    """Who issued it."""
+    """The issuer's name."""
     return _name(certificate, "issuer")
 
 
@@ -45,7 +45,7 @@ def is_self_issued(certificate: x509.Certificate) -> bool:
 
 
 def alternative_names(certificate: x509.Certificate) -> str:
-    """The names that it is for, the first few of many; empty where there are none."""
+    """The alternative names, the first few of many; empty if there are none."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, TypeError, x509.ExtensionNotFound):
@@ -56,7 +56,7 @@ def alternative_names(certificate: x509.Certificate) -> str:
 
 
 def serves(certificate: x509.Certificate, role: str) -> bool:
-    """Whether its usages allow a role: ``client`` or ``server``; where it names none, they do."""
+    """Whether its extended key usages allow a role, ``client`` or ``server``, or it has none."""
     wanted = {
         "client": ExtendedKeyUsageOID.CLIENT_AUTH,
         "server": ExtendedKeyUsageOID.SERVER_AUTH,

@@ -12,7 +12,7 @@ from typing import Protocol
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.session.tls.bridge import Bridge
-from tpmconsole.session.tls.crl import demand_unrevoked
+from tpmconsole.session.tls.crl import RevocationLists
 from tpmconsole.session.tls.errors import explain, is_peers_doing
 from tpmconsole.session.tls.openssl import (
     BridgeError,
@@ -165,7 +165,7 @@ def make_context(
     server: bool,
     engine: Engine,
     trust: Path,
-    crl: Path | None,
+    crl: RevocationLists | None,
     min_tls: str | None,
     max_tls: str | None,
     signs_late: bool = False,
@@ -174,11 +174,11 @@ def make_context(
 
     Args:
         trust: PEM file: trust anchors for the peer; an intermediate CA may be one of them.
-        crl: file with lists of revoked certificates, PEM or DER; None for none.
+        crl: lists of revoked certificates; None for none.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for no limit.
-        signs_late: a client shows its certificate also where it is asked for it only in the middle
-            of a connection (TLS 1.3): then reading signs.
+        signs_late: a client also shows its certificate if a server asks for it in the middle of a
+            connection (TLS 1.3): then reading signs.
 
     Raises:
         ConsoleError: trust anchors, revocation lists, certificate or key cannot be used.
@@ -197,7 +197,7 @@ def make_context(
         with suppress(BridgeUnavailable):  # then clients choose by themselves
             name_accepted_cas(context, trust)
     if crl is not None:
-        demand_unrevoked(context, crl)
+        crl.demand(context)
     context.verify_mode = ssl.CERT_REQUIRED
     context.check_hostname = not server
     context.post_handshake_auth = signs_late

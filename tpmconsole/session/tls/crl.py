@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,80 +14,98 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.session.events import plain
+from tpmconsole.session.status import CrlInfo
 from tpmconsole.system.files import read_bounded
 
 log = logging.getLogger(__name__)
 
 CRL_BYTES = 32 * 1024 * 1024
 _BEGIN, _END = b"-----BEGIN X509 CRL-----", b"-----END X509 CRL-----"
-_FETCH = NextStep(Action.RELOAD, text="fetch a new one from its CA, then reload the session ({})")
+FETCH = NextStep(Action.RELOAD, text="fetch a new one from its CA, then reload the session ({})")
 
 
-def read_lists(path: Path) -> list[x509.CertificateRevocationList]:
-    """The lists in a file, PEM or DER.
+@dataclass(frozen=True, slots=True)
+class RevocationLists:
+    """The lists of a file."""
 
-    Raises:
-        ConsoleError: it cannot be read, or holds none.
-    """
-    data = read_bounded(path, CRL_BYTES)
-    try:
-        if _BEGIN not in data:
-            return [x509.load_der_x509_crl(data)]
-        blocks = [_BEGIN + rest.partition(_END)[0] + _END for rest in data.split(_BEGIN)[1:]]
-        return [x509.load_pem_x509_crl(block) for block in blocks]
-    except ValueError as error:
-        raise ConsoleError(
-            "Revocation list not loaded",
-            f"{path} holds no certificate revocation list (CRL) that can be read",
-            "give the CA's CRL, PEM or DER",
-        ) from error
+    path: Path
+    lists: tuple[x509.CertificateRevocationList, ...]
 
+    @classmethod
+    def read(cls, path: Path) -> RevocationLists:
+        """The lists in a file, PEM or DER.
 
-def demand_unrevoked(context: ssl.SSLContext, path: Path) -> None:
-    """Refuse every peer whose certificate a list in the file revokes.
-
-    So is one whose issuer has no list there, or one that has expired: nobody knows of it whether it
-    is revoked. Where the file has a list of every root among the trust anchors, and they are all
-    roots, this holds for the intermediates between a peer and its root as well; else only the
-    peer's own certificate is looked up. OpenSSL would look for a list about an intermediate that is
-    itself an anchor, too, and could never verify it.
-
-    Args:
-        context: has its trust anchors already.
-
-    Raises:
-        ConsoleError: the file holds no list, or one that has expired already.
-    """
-    lists = read_lists(path)
-    for one in lists:
-        end = one.next_update_utc
-        if end is not None and end < datetime.now(UTC):
+        Raises:
+            ConsoleError: it cannot be read, or holds none.
+        """
+        data = read_bounded(path, CRL_BYTES)
+        try:
+            if _BEGIN not in data:
+                return cls(path, (x509.load_der_x509_crl(data),))
+            blocks = [_BEGIN + rest.partition(_END)[0] + _END for rest in data.split(_BEGIN)[1:]]
+            return cls(path, tuple(x509.load_pem_x509_crl(block) for block in blocks))
+        except ValueError as error:
             raise ConsoleError(
-                "Revocation list expired",
-                f"{path}: the list of {one.issuer.rfc4514_string()} ended {end:%Y-%m-%d}; "
-                "with it every peer would be refused",
-                _FETCH,
-            )
-    whole = _whole_chain(context, lists)
-    # A file that is only in memory: OpenSSL reads PEM, and wants a path.
-    descriptor = os.memfd_create("revoked")
-    try:
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            file.writelines(one.public_bytes(Encoding.PEM) for one in lists)
-        context.load_verify_locations(f"/proc/self/fd/{descriptor}")
-    except ssl.SSLError as error:
-        raise ConsoleError(
-            "Revocation list not loaded",
-            f"OpenSSL refuses {path}: {(error.reason or str(error)).replace('_', ' ').lower()}",
-            _FETCH,
-        ) from error
-    finally:
-        os.close(descriptor)
-    context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN if whole else ssl.VERIFY_CRL_CHECK_LEAF
-    log.info("revoked are looked for %s", "in the whole chain" if whole else "among peers alone")
+                "Revocation list not loaded",
+                f"{path} holds no certificate revocation list (CRL) that can be read",
+                "give the CA's CRL, PEM or DER",
+            ) from error
+
+    def first_to_end(self) -> CrlInfo | None:
+        """The list that ends first; None where none of them ever does."""
+        ending = [(one.next_update_utc, one) for one in self.lists if one.next_update_utc]
+        if not ending:
+            return None
+        end, one = min(ending, key=lambda pair: pair[0])
+        issuer = plain(one.issuer.rfc4514_string())
+        return CrlInfo(issuer, one.last_update_utc.isoformat(), end.isoformat())
+
+    def demand(self, context: ssl.SSLContext) -> None:
+        """Refuse every peer whose certificate a list revokes.
+
+        So is one whose issuer has no list here, or one that has expired: nobody knows of it whether
+        it is revoked. Where there is a list of every root among the trust anchors, and they are all
+        roots, this holds for the intermediates between a peer and its root as well; else only the
+        peer's own certificate is looked up. OpenSSL would look for a list about an intermediate
+        that is itself an anchor, too, and could never verify it.
+
+        Args:
+            context: has its trust anchors already.
+
+        Raises:
+            ConsoleError: a list has expired already, or OpenSSL refuses one.
+        """
+        for one in self.lists:
+            end = one.next_update_utc
+            if end is not None and end < datetime.now(UTC):
+                raise ConsoleError(
+                    "Revocation list expired",
+                    f"{self.path}: the list of {one.issuer.rfc4514_string()} ended "
+                    f"{end:%Y-%m-%d}; with it every peer would be refused",
+                    FETCH,
+                )
+        whole = _whole_chain(context, self.lists)
+        # A file that is only in memory: OpenSSL reads PEM, and wants a path.
+        descriptor = os.memfd_create("revoked")
+        try:
+            with os.fdopen(os.dup(descriptor), "wb") as file:
+                file.writelines(one.public_bytes(Encoding.PEM) for one in self.lists)
+            context.load_verify_locations(f"/proc/self/fd/{descriptor}")
+        except ssl.SSLError as error:
+            reason = (error.reason or str(error)).replace("_", " ").lower()
+            raise ConsoleError(
+                "Revocation list not loaded", f"OpenSSL refuses {self.path}: {reason}", FETCH
+            ) from error
+        finally:
+            os.close(descriptor)
+        context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN if whole else ssl.VERIFY_CRL_CHECK_LEAF
+        log.info(
+            "revoked are looked for %s", "in the whole chain" if whole else "among peers alone"
+        )
 
 
-def _whole_chain(context: ssl.SSLContext, lists: list[x509.CertificateRevocationList]) -> bool:
+def _whole_chain(context: ssl.SSLContext, lists: Sequence[x509.CertificateRevocationList]) -> bool:
     """Whether there is a list for every place at which a chain can end."""
     issuers = {one.issuer.public_bytes() for one in lists}
     anchors = [x509.load_der_x509_certificate(der) for der in context.get_ca_certs(True)]

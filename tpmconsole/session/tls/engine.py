@@ -51,7 +51,7 @@ def choose(
             raise _impossible(f"the bridge cannot be used: {reason}")
         return EngineChoice(BRIDGE, "--engine bridge")
     if spec_engine == PROVIDER:
-        module, reason = _provider(connection, auth)
+        module, reason = _provider(key, connection, auth)
         if reason:
             raise _impossible(f"the provider cannot be used: {reason}")
         return _with_provider(module, "--engine provider")
@@ -62,7 +62,7 @@ def _by_itself(key: KeyRef, connection: Connection, auth: Auth) -> EngineChoice:
     no_bridge = _why_no_bridge(key)
     if key.handle is not None and not no_bridge:
         return EngineChoice(BRIDGE, "the key is at a persistent handle, which it uses directly")
-    module, no_provider = _provider(connection, auth)
+    module, no_provider = _provider(key, connection, auth)
     if module.good and not no_provider:
         kind = "the key is a file" if key.handle is None else f"the bridge cannot: {no_bridge}"
         return _with_provider(module, f"tpm2-openssl is 1.2 or newer and {kind}")
@@ -92,11 +92,14 @@ def _with_provider(module: Module, why: str) -> EngineChoice:
     return EngineChoice(PROVIDER, why, configuration(module), module.version)
 
 
-def _provider(connection: Connection, auth: Auth) -> tuple[Module, str]:
+def _provider(key: KeyRef, connection: Connection, auth: Auth) -> tuple[Module, str]:
     """The module, and why it cannot serve; the reason is empty where it can."""
     module = find_module(connection)
     if module.version is None:
         return module, module.reason
+    unread = _unread(key)
+    if unread:
+        return module, unread
     if auth.owner is not None or auth.parent is not None:
         return module, "the provider passes on no other password than the key's"
     if not module.good and not connection.tcti.startswith("tabrmd"):
@@ -105,6 +108,22 @@ def _provider(connection: Connection, auth: Auth) -> tuple[Module, str]:
             f"tpm2-abrmd, not through {connection.tcti.partition(':')[0]}"
         )
     return module, ""
+
+
+def _unread(key: KeyRef) -> str:
+    """What the provider does not read of a key file, and so would load the key wrongly."""
+    if key.pem is None:
+        return ""
+    from tpmconsole.tpm import keyfile
+
+    found = keyfile.parse(key.pem)
+    if found.mark:
+        return (
+            "the provider knows a hierarchy's usual primary key alone, and the key is below another"
+        )
+    if found.extra_fields:
+        return f"the provider does not read the key file's {', '.join(found.extra_fields)}"
+    return ""
 
 
 def _why_no_bridge(key: KeyRef) -> str:

@@ -1,4 +1,4 @@
-"""Why TLS or the network refused, in words: what OpenSSL and the kernel say is for programmers."""
+"""Explains what TLS and the network report: OpenSSL's reasons are written for programmers."""
 
 from __future__ import annotations
 
@@ -77,12 +77,16 @@ def is_peers_doing(error: ssl.SSLError) -> bool:
 
 
 def renegotiation_refused(peer: Peer) -> ConsoleError:
-    """A TLS 1.2 server that asks for a certificate only where a path demands it."""
+    """The peer asked for another handshake; servers do that to protect a single path."""
+    why = ", as for a path that needs a certificate," if peer.our_role == "client" else ""
+    remedy = "allow TLS 1.3 there"
+    if why:
+        remedy += ", or let it ask for the certificate at the start of each connection"
     return ConsoleError(
         "Renegotiation refused",
-        f"{peer} asks for a new handshake in the middle of a TLS 1.2 connection, as for a path "
-        "that needs a certificate; we refuse that, and it gives up",
-        "let it speak TLS 1.3, or ask for the certificate at the start of each connection",
+        f"{peer} asked for a new handshake in the middle of a TLS 1.2 connection{why} and gave up "
+        "when that was refused",
+        remedy,
     )
 
 

@@ -1,4 +1,4 @@
-"""Why the network refused, in words: what the kernel says is for programmers."""
+"""Explains errors of the network, which the kernel reports as numbers."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ WORDS: dict[int, tuple[str, str, str]] = {
 
 
 def not_reached(error: OSError | EOFError, peer: Peer) -> ConsoleError:
-    """Why there is no connection to a peer, or none any more."""
+    """Why there is no connection to a peer, or why it ended."""
     if isinstance(error, EOFError):
         title, cause, remedy = _CLOSED
     elif isinstance(error, socket.gaierror):

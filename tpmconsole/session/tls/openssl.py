@@ -203,8 +203,8 @@ def remember_no_sessions(context: ssl.SSLContext) -> None:
 def name_accepted_cas(context: ssl.SSLContext, trust: str | os.PathLike[str]) -> None:
     """Let a server tell its clients which CAs it accepts (RFC 8446, 4.2.4; RFC 5246, 7.4.4).
 
-    A client with several certificates chooses by these names. Where there are more than fit into
-    TLS's list, none is named, which means any.
+    A client with several certificates chooses by these names. If there are more than fit into the
+    list, it stays empty, which means any CA.
 
     Args:
         trust: PEM file with the certificates of those CAs.

@@ -1,4 +1,4 @@
-"""The other side of a connection, and what we know when it refuses us."""
+"""The other side of a connection, with what is needed to explain its errors."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Whom an error is about: ``the server`` or ``the client``, and its address.
+    """The subject of an error: ``the server`` or ``the client``, and its address.
 
     Attributes:
-        ours: what we show it: our certificate, then its intermediates; empty where it is shown
-            none.
+        ours: the certificates that we send to it: our own, then intermediates; empty if none.
     """
 
     who: str
@@ -24,7 +23,7 @@ class Peer:
 
     @property
     def our_role(self) -> str:
-        """What we are to it: ``client`` or ``server``."""
+        """Our side of the connection: ``client`` or ``server``."""
         return "server" if self.who.endswith("client") else "client"
 
     def __str__(self) -> str:

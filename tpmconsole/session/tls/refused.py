@@ -1,7 +1,7 @@
-"""Which certificate OpenSSL refused: Python's ``ssl`` tells the reason alone.
+"""Finds out which certificate OpenSSL refused; Python's ``ssl`` only reports the reason.
 
-OpenSSL calls us for each certificate of a chain (SSL_CTX_set_verify(3ossl)). We change nothing
-about its verdict; where it is a refusal we note the certificate, for the thread it happens in.
+OpenSSL calls a callback of ours for each certificate of a chain (SSL_CTX_set_verify(3ossl)). The
+callback returns OpenSSL's own verdict unchanged, and records a refused certificate for its thread.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class RefusedCertificateError(ssl.SSLCertVerificationError):
 
     Args:
         error: what Python's ``ssl`` raised.
-        link: the certificate; None where OpenSSL could not be asked.
-        context: whose trust anchors it was held against.
+        link: the certificate; None if OpenSSL could not be asked.
+        context: its trust anchors were used.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class RefusedCertificateError(ssl.SSLCertVerificationError):
 
 
 def issuer_name(certificate: x509.Certificate) -> x509.Name | None:
-    """The issuer's name; None where it cannot be read."""
+    """The issuer's name; None if it cannot be read."""
     try:
         return certificate.issuer
     except (ValueError, TypeError):
@@ -82,7 +82,7 @@ _noticed = _Noticed()
 
 
 def notice_refusals(context: ssl.SSLContext) -> None:
-    """Have the certificate noted at which a verification for this context ends.
+    """Record the certificate at which a verification in this context ends.
 
     Raises:
         BridgeUnavailable: the context's inside is not as CPython's is known to be.

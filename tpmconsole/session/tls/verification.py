@@ -1,4 +1,4 @@
-"""Certificates that OpenSSL refused, in words: which one of the chain, and why."""
+"""Explains which certificate of a chain OpenSSL refused, and why."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ _NAME_MISMATCH = (62, 64)
 _ABOUT_DATES = (9, 10)
 _EXPIRED, _WRONG_USE = 10, 26
 
-_ADD_ITS_CA = NextStep(Action.ADD_TRUST, text="where it is to be trusted, add its CA: {}")
-_CLOCK = "check the board's clock (date); where it is right, ask who runs it for a new certificate"
+_ADD_ITS_CA = NextStep(Action.ADD_TRUST, text="if you trust it, add its CA: {}")
+_CLOCK = "check the board's clock (date); if it is right, the certificate's owner must renew it"
 _ASK_CA = "ask its CA for another certificate"
 _ASK_OWNER = "ask who runs it for another certificate"
 
@@ -42,14 +42,14 @@ WORDS: dict[int, tuple[str, Remedy]] = {
         "the revocation list (CRL) about {} has expired, so nobody knows whether it is revoked",
         NextStep(Action.RELOAD, text="fetch a new one from its CA, then reload the session ({})"),
     ),
-    18: ("{} is signed by itself and is not among our trust anchors", _ADD_ITS_CA),
+    18: ("{} is self-signed and is not among our trust anchors", _ADD_ITS_CA),
     19: ("its chain ends in a root that is not among our trust anchors", _ADD_ITS_CA),
     22: ("its chain is too long", _ASK_OWNER),
     23: ("{} has been revoked", _ASK_OWNER),
-    24: ("{} may not sign others", _ASK_CA),
+    24: ("{} is not allowed to sign others", _ASK_CA),
     25: ("{} allows fewer CAs below it than there are", _ASK_CA),
     26: ("{} was not issued for this use", "ask its CA for the right usages"),
-    32: ("{} may not sign others", _ASK_CA),
+    32: ("{} is not allowed to sign others", _ASK_CA),
     34: ("{} holds a critical extension that OpenSSL does not know", _ASK_CA),
     47: ("the names in {} are not among those that its CA may certify", _ASK_CA),
     48: ("the names in {} are among those that its CA must not certify", _ASK_CA),
@@ -58,7 +58,7 @@ WORDS: dict[int, tuple[str, Remedy]] = {
     68: ("the signature of {} uses a hash that is broken", "ask its CA for a new chain"),
 }
 
-# The same codes where it is our own certificate that a peer would judge.
+# The same codes for our own certificate, which a peer would check.
 OURS: dict[int, tuple[str, Remedy]] = {
     9: ("{} is not valid yet", "check the board's clock (date), or wait until it is"),
     10: (
@@ -80,7 +80,7 @@ _NEW_CHAIN = NextStep(
 
 
 def not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleError:
-    """Why a peer's certificate is refused."""
+    """Why a peer's certificate was refused."""
     link = error.link if isinstance(error, RefusedCertificateError) else None
     told = f": {identified(link.certificate)}" if link else ""
     code = error.verify_code
@@ -97,7 +97,7 @@ def not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleError
 
 
 def own_certificate_refused(error: ssl.SSLCertVerificationError, role: str) -> ConsoleError:
-    """Our own certificate fails where a peer would verify it.
+    """Why every peer would refuse our own certificate.
 
     Args:
         role: what the session is: ``client`` or ``server``.
@@ -147,7 +147,7 @@ def _names(link: Link | None) -> str:
 def _words(error: ssl.SSLCertVerificationError, link: Link | None) -> tuple[str, Remedy]:
     cause, remedy = WORDS.get(
         error.verify_code,
-        (f"{{}} does not verify ({error.verify_message or 'OpenSSL says no more'})", _ASK_CA),
+        (f"{{}} does not verify ({error.verify_message or 'OpenSSL gives no reason'})", _ASK_CA),
     )
     return cause.replace("{}", _which(link)), remedy
 
@@ -155,7 +155,7 @@ def _words(error: ssl.SSLCertVerificationError, link: Link | None) -> tuple[str,
 def _no_issuer(
     error: ssl.SSLCertVerificationError, link: Link | None, peer: Peer
 ) -> tuple[str, Remedy]:
-    """OpenSSL looks for an issuer by name and by key identifier, and says no more."""
+    """OpenSSL does not say whether the name or the key identifier of an issuer was missing."""
     if link is None or not isinstance(error, RefusedCertificateError):
         return (
             "its certificate was issued by an authority that is not among our trust anchors, "
@@ -166,12 +166,12 @@ def _no_issuer(
     if error.is_issuer_trusted():
         return (
             f"{which} was issued by another key of {above} than our trust anchor of that name has",
-            NextStep(Action.ADD_TRUST, text="where it is to be trusted, add that CA's new one: {}"),
+            NextStep(Action.ADD_TRUST, text="if you trust it, add that CA's new certificate: {}"),
         )
     if issuer_name(link.certificate) in [one.subject for one in peer.ours[1:]]:
         return (
             f"it did not send its whole chain: the certificate of {above} is missing",
-            "let it send its certificate with the intermediate CAs' behind it",
+            "configure it to send the intermediate CAs' certificates after its own",
         )
     if link.depth == 0:
         return (
@@ -179,7 +179,7 @@ def _no_issuer(
             "among our trust anchors",
             NextStep(
                 Action.ADD_TRUST,
-                text="let it send its whole chain, or, where that CA is to be trusted, add it: {}",
+                text="configure it to send its whole chain; or, if you trust that CA, add it: {}",
             ),
         )
     return (

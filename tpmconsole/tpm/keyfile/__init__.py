@@ -68,7 +68,7 @@ def parse(data: bytes) -> TssKey:
         remarks.append("the file is UTF-16 text; other tools want plain text (ASCII)")
     if pem.count_keys(text) > 1:
         remarks.append("the file has further TSS2 keys; only the first one counts")
-    return _decoded(_whole(der, remarks), remarks)
+    return replace(_decoded(_whole(der, remarks), remarks), mark=pem.find_mark(text))
 
 
 def _no_key(data: bytes, text: str) -> KeyFileError:

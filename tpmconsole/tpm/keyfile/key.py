@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
     from tpmconsole.tpm.keyfile import asn1
+    from tpmconsole.tpm.primaries import Parent
 
 OWNER = 0x40000001  # TPM_RH_OWNER: the parent is the owner hierarchy's primary key
 OIDS = {
@@ -40,6 +41,8 @@ class TssKey:
         secret: TPM2B_ENCRYPTED_SECRET with its size; importable keys have one.
         auth_policy: alternative policies signed by the author.
         rsa_parent: the hierarchy's primary key is the RSA one, not the EC one.
+        mark: which of a hierarchy's other primary keys is the parent, one of ``primaries.MARKS``;
+            empty where the format itself says it.
         remarks: what is odd in the file though it can be read.
     """
 
@@ -53,6 +56,7 @@ class TssKey:
     auth_policy: tuple[SignedPolicy, ...] = ()
     description: str | None = None
     rsa_parent: bool = False
+    mark: str = ""
     remarks: tuple[str, ...] = field(default=(), compare=False)
 
     @cached_property
@@ -100,6 +104,11 @@ class TssKey:
             "rsaParent": self.rsa_parent,
         }
         return tuple(name for name, there in fields.items() if there)
+
+    def below(self, parent: Parent) -> TssKey:
+        """The same key, with what it is below written into its file."""
+        rsa = parent.rsa and not parent.mark
+        return replace(self, parent=parent.handle, rsa_parent=rsa, mark=parent.mark)
 
     @property
     def policy_words(self) -> tuple[str, ...]:
@@ -157,7 +166,7 @@ class TssKey:
 
     def to_pem(self) -> bytes:
         """The key as PEM, as every tool reads it."""
-        return pem.armour(self.to_der())
+        return pem.armour(self.to_der(), self.mark)
 
 
 def _steps(steps: Iterable[Step]) -> list[asn1.PolicyStep]:

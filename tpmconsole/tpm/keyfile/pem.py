@@ -14,10 +14,12 @@ from typing import NamedTuple
 from tpmconsole.system.encodings import as_utf8
 from tpmconsole.text import short
 from tpmconsole.tpm.keyfile.errors import KeyFileError, damaged
+from tpmconsole.tpm.primaries import MARKS
 
 LABEL = "TSS2 PRIVATE KEY"
 _GUARD = re.compile(r"^-----(BEGIN|END) ([^\n]{0,64}?)-----[ \t]*$", re.MULTILINE)
 _OLD = re.compile(r"TSS2 (?:[A-Z]+ )?BLOB")  # TSS2 KEY BLOB, TSS2 PRIVKEY BLOB v1
+_MARK = "Primary key: "
 _LABEL_REMEDY = f"make the first line -----BEGIN {LABEL}----- and the last -----END {LABEL}-----"
 
 
@@ -94,11 +96,25 @@ def count_keys(text: str) -> int:
     return sum(found.groups() == ("BEGIN", LABEL) for found in _GUARD.finditer(text))
 
 
-def armour(der: bytes) -> bytes:
-    """A key as PEM: lines of 64 characters (RFC 7468, section 2)."""
+def armour(der: bytes, mark: str = "") -> bytes:
+    """A key as PEM: lines of 64 characters (RFC 7468, section 2).
+
+    Args:
+        mark: as ``TssKey``'s; it stands before the block, where other programs pass text over.
+    """
     coded = base64.b64encode(der).decode("ascii")
     lines = [coded[at : at + 64] for at in range(0, len(coded), 64)]
-    return "\n".join([f"-----BEGIN {LABEL}-----", *lines, f"-----END {LABEL}-----", ""]).encode()
+    before = [f"{_MARK}{mark}"] if mark else []
+    block = [f"-----BEGIN {LABEL}-----", *lines, f"-----END {LABEL}-----", ""]
+    return "\n".join([*before, *block]).encode()
+
+
+def find_mark(text: str) -> str:
+    """The mark before the first TSS2 block; empty where there is none that is known."""
+    before, found, _ = text.partition(f"-----BEGIN {LABEL}-----")
+    last = before.rstrip("\n").rpartition("\n")[2] if found else ""
+    mark = last.removeprefix(_MARK) if last.startswith(_MARK) else ""
+    return mark if mark in MARKS else ""
 
 
 def _without_end(text: str) -> KeyFileError:

@@ -280,7 +280,8 @@ def _symmetric(reader: Reader) -> str:
     if algorithm == NULL:
         return ""
     bits, mode = reader.u16(), reader.u16()
-    return f"{tcg.algorithm(algorithm)} {bits} {tcg.algorithm(mode)}"
+    words = f"{tcg.algorithm(algorithm)} {bits}"
+    return words if mode == NULL else f"{words} {tcg.algorithm(mode)}"  # NULL: any mode
 
 
 def _scheme(reader: Reader) -> str:

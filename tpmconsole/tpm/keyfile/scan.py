@@ -46,17 +46,26 @@ def _folder(folder: Path, depth: int, others: bool) -> Iterator[KeyFile]:
         yield KeyFile(str(folder), KeyKind.UNREADABLE, reason=error.strerror)
         return
     for entry in entries:
-        if entry.is_dir(follow_symlinks=False):
+        if _is_folder(entry):
             if depth > 0:
                 yield from _folder(folder / entry.name, depth - 1, others)
         elif (found := _file(folder / entry.name, entry, others)) is not None:
             yield found
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:  # told where it is read
+        return False
+
+
 def _file(path: Path, entry: os.DirEntry[str], others: bool) -> KeyFile | None:
     """What a file in a folder is; None where nobody looks for it."""
     try:
         status = entry.stat()
+    except PermissionError:
+        return inspect(path)  # says why: what may not be read may be a key
     except OSError:  # a link to nowhere or to itself
         return None
     if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= LIMIT:
@@ -64,7 +73,7 @@ def _file(path: Path, entry: os.DirEntry[str], others: bool) -> KeyFile | None:
     try:
         data = read_bounded(path, LIMIT)
     except ConsoleError:
-        return inspect(path)  # says why: what may not be read may be a key
+        return inspect(path)  # the same
     if not others and not may_be_key(data):
         return None
     found = describe(path, data, status.st_mode)

@@ -118,10 +118,7 @@ def _unreadable(data: bytes, text: str, passphrase: Password | None) -> ConsoleE
         return usage_error(
             "Not a key to import",
             "it is a TSS2 key file: the key is sealed to a TPM already",
-            NextStep(
-                Action.CHECK_KEY,
-                text="use it on the TPM that made it; {} tells whether that is this one",
-            ),
+            NextStep(Action.ADOPT, text="adopt it on the TPM that made it: {}"),
         )
     what = identify.describe(data, text)
     if "private key" not in what:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 from textual import events
 from textual.app import ComposeResult
 from textual.containers import Horizontal
 from textual.content import Content
+from textual.message import Message
 from textual.widget import Widget
 from textual.widgets import Input, Label, Static
 
@@ -33,7 +35,9 @@ class Field:
         hint: shown while it has the focus.
         choices: if given, the allowed values; the first is chosen unless ``value`` is another.
         secret: shown as stars while it is typed.
+        hints: shown instead of ``hint``, by the choice that is made.
         with_: Enter skips this field while the field of that name is empty.
+        rare: Enter skips this field: its first value is nearly always right.
         demanded: for a secret: something was typed into it before, so it must not be empty until
             the user chooses "no password".
         check: gets all values, and raises a ConsoleError if this one is not valid.
@@ -44,8 +48,10 @@ class Field:
     value: str = ""
     hint: str = ""
     choices: tuple[str, ...] = ()
+    hints: Mapping[str, str] = dataclass_field(default_factory=dict)
     secret: bool = False
     with_: str = ""
+    rare: bool = False
     demanded: bool = False
     check: Callable[[Mapping[str, str]], None] | None = None
 
@@ -58,6 +64,9 @@ class Choice(Static, can_focus=True):
         self.choices = list(choices)
         self.value = value if value in self.choices else self.choices[0]
 
+    class Changed(Message):
+        """Another value was chosen."""
+
     def on_mount(self) -> None:
         self._present()
 
@@ -68,6 +77,7 @@ class Choice(Static, can_focus=True):
             index = (self.choices.index(self.value) + step) % len(self.choices)
             self.value = self.choices[index]
             self._present()
+            self.post_message(self.Changed())
 
     def _present(self) -> None:
         self.update(Content(f"< {short(self.value, 40)} >"))
@@ -133,6 +143,10 @@ class FormDialog(Dialog[Mapping[str, str]]):
     def on_descendant_focus(self) -> None:
         self._show_hint()
 
+    def on_choice_changed(self, event: Choice.Changed) -> None:
+        event.stop()
+        self._show_hint()
+
     def on_input_submitted(self, event: Input.Submitted) -> None:
         event.stop()
         self._next()
@@ -168,7 +182,9 @@ class FormDialog(Dialog[Mapping[str, str]]):
         if self._trouble is not None and self._trouble[0] == index:
             hint = Content.styled(self._trouble[1], "bold $error")
         else:
-            hint = Content.styled(self.fields[index].hint, "dim")
+            field, entry = self.fields[index], self._entry(index)
+            chosen = entry.value if isinstance(entry, Choice) else ""
+            hint = Content.styled(field.hints.get(chosen, field.hint), "dim")
         self.query_one(".form-hint", Static).update(hint)
 
     def _next(self) -> None:
@@ -176,8 +192,8 @@ class FormDialog(Dialog[Mapping[str, str]]):
         index = self._current()
         following = len(self.fields) if index is None else index + 1
         for number in range(following, len(self.fields)):
-            before = self.fields[number].with_
-            if not before or values[before]:
+            field = self.fields[number]
+            if not field.rare and (not field.with_ or values[field.with_]):
                 if self._right(values, range(following - 1, following)):
                     self._entry(number).focus()
                 return

@@ -12,6 +12,7 @@ from textual.widgets import Static
 
 from tpmconsole.errors import ConsoleError
 from tpmconsole.text import harmless
+from tpmconsole.ui.console import console_of
 from tpmconsole.ui.dialogs.dialog import Dialog
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
@@ -70,6 +71,7 @@ class ConfirmDialog(Dialog[bool]):
     def pressed(self, event: events.Key) -> None:
         if event.key in ("y", "n"):
             event.stop()
+            console_of(self).let_pass("es" if event.key == "y" else "o")
             self.dismiss(event.key == "y")
 
 

@@ -83,7 +83,7 @@ class PasteDialog(Dialog[bytes]):
         ends = self._text.count("-----END ")
         lines = len(self._text.splitlines())
         state = f"{ends} complete block{'' if ends == 1 else 's'}, " if ends else ""
-        self._say(f"{state}{lines} lines, {size_words(len(self._text))}")
+        self._say(f"{state}{lines} line{'' if lines == 1 else 's'}, {size_words(len(self._text))}")
 
     def _say(self, text: str, style: str = "") -> None:
         self.query_one(".paste-state", Static).update(Content.styled(text, style))

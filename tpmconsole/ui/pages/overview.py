@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
@@ -11,14 +12,17 @@ from textual.widget import Widget
 
 from tpmconsole import clock
 from tpmconsole.board.phrases import (
+    CRL_STATES,
     SELF_TEST,
     chip_words,
+    encryption_words,
     lockout_details,
     lockout_state,
     persistent_words,
     self_test_details,
     self_test_words,
 )
+from tpmconsole.board.sessions import crl_state
 from tpmconsole.board.status import plan_reset_lockout, why_it_failed
 from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.tpm.model import SelfTest, SelfTestResult, TpmHealth, algorithm_words
@@ -30,6 +34,7 @@ from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.widgets.details import Details
 
 if TYPE_CHECKING:
+    from tpmconsole.finding import Finding
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.status import SessionStatus
 
@@ -42,8 +47,8 @@ class OverviewPage(Page):
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
         # Not read yet: "none" would be a claim.
-        self._identities: list[Summary] | None = None
-        self._sessions: list[SessionStatus] | None = None
+        self._identities: list[Summary] | ConsoleError | None = None
+        self._sessions: list[SessionStatus] | ConsoleError | None = None
 
     def on_mount(self) -> None:
         self._present()
@@ -146,8 +151,10 @@ class OverviewPage(Page):
 
     # The lists
 
-    def _read_lists(self) -> tuple[list[Summary], list[SessionStatus]]:
-        return self.board.summaries(), self.board.sessions.list()
+    def _read_lists(
+        self,
+    ) -> tuple[list[Summary] | ConsoleError, list[SessionStatus] | ConsoleError]:
+        return unless_refused(self.board.summaries), unless_refused(self.board.sessions.list)
 
     def _lists_read(self, lists: Any) -> None:
         self._identities, self._sessions = lists
@@ -161,15 +168,38 @@ class OverviewPage(Page):
         elif gone:
             remedy = self.unless_kiosk(_remedy(gone), "tell whoever looks after this board")
             items = [*no_tpm_facts(gone, remedy)]
-        items += clock_facts(self._identities or [])
-        if self._identities is not None and self._sessions is not None:
-            items += identity_facts(
-                self._identities, self.unless_kiosk("make the first one on page 3, Provision")
-            )
-            items += session_facts(
-                self._sessions, self.unless_kiosk("start one on page 4, Sessions")
+        identities, sessions = self._identities, self._sessions
+        items += clock_facts(identities if isinstance(identities, list) else [])
+        if identities is not None and sessions is not None:
+            first = self.unless_kiosk("make the first one on page 3, Provision")
+            start = self.unless_kiosk("start one on page 4, Sessions")
+            state = partial(crl_state, self.board)
+            items += _unless_refused("Identities", identities, partial(identity_facts, none=first))
+            items += _unless_refused(
+                "Sessions", sessions, partial(session_facts, none=start, crl_of=state)
             )
         self.query_one(Details).present(items)
+
+
+Listed = TypeVar("Listed")
+
+
+def unless_refused(read: Callable[[], list[Listed]]) -> list[Listed] | ConsoleError:
+    """A list, or why it may not be read: neither list hides the other."""
+    try:
+        return read()
+    except ConsoleError as error:
+        return error
+
+
+def _unless_refused(
+    title: str,
+    found: list[Listed] | ConsoleError,
+    facts: Callable[[list[Listed]], list[Fact | Heading]],
+) -> list[Fact | Heading]:
+    if isinstance(found, ConsoleError):
+        return [Heading(title), Fact("", "ERROR", f"{found.cause}; {say(found.remedy)}")]
+    return facts(found)
 
 
 def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
@@ -193,16 +223,26 @@ def identity_facts(identities: Sequence[Summary], none: str) -> list[Fact | Head
     ]
 
 
-def session_facts(sessions: Sequence[SessionStatus], none: str) -> list[Fact | Heading]:
-    """The sessions, each on a line; ``none`` where there is none."""
-    rows = [
-        Fact(
-            one.id,
-            one.word.upper(),
-            f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip(),
-        )
-        for one in sessions
-    ]
+def session_facts(
+    sessions: Sequence[SessionStatus],
+    none: str,
+    crl_of: Callable[[SessionStatus], Finding | None] = lambda _: None,
+) -> list[Fact | Heading]:
+    """The sessions, each on a line; a list of revoked certificates that ends has its own.
+
+    Args:
+        none: what to say if there are no sessions.
+        crl_of: what there is to say of a session's list.
+    """
+    rows = []
+    for one in sessions:
+        text = f"{one.identity} {one.address} {one.protocol_version or ''}".rstrip()
+        crl = crl_of(one)
+        if crl is not None and crl.state == "ok" and one.crl is not None:
+            text += f", CRL until {one.crl.next_update[:10]}"
+        rows.append(Fact(one.id, one.word.upper(), text))
+        if crl is not None and crl.state != "ok":
+            rows.append(Fact("", CRL_STATES[crl.state], crl.text))
     return [Heading("Sessions"), *(rows or [Fact("", "NONE", none)])]
 
 
@@ -225,7 +265,7 @@ def health_facts(health: TpmHealth) -> list[Fact]:
         facts += [Fact("Why", "", error.cause), Fact("Try", "", say(error.remedy))]
     if health.lockout:
         details = lockout_details(health.lockout)
-        if health.lockout.locked:
+        if health.lockout.locked and health.lockout.max_tries:
             details += "; protected keys are refused until then, or until it is reset (l)"
         facts.append(Fact("Lock-out", lockout_state(health.lockout), details))
     if health.persistent and health.transient:
@@ -238,6 +278,8 @@ def health_facts(health: TpmHealth) -> list[Fact]:
     if health.hierarchies:  # not told in failure mode
         names = [name for name, one in health.hierarchies.items() if one.auth_set]
         facts.append(Fact("Passwords", "", f"set for: {', '.join(names)}" if names else "none set"))
+    if health.encrypted_sessions is False:
+        facts.append(Fact("Encryption", "NONE", encryption_words(health.encrypted_sessions)))
     return [*facts, Fact("Connection", mark, f"{health.tcti} ({health.tcti_why})")]
 
 

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from tpm2_pytss import ESAPI, TPM2_CAP
+from tpm2_pytss import ESAPI, TPM2_CAP, TSS2_Exception
+
+from tpmconsole.tpm.responses import Code, base, is_from_tpm
+
+Answer = TypeVar("Answer")
 
 _AT_ONCE = 127  # more than fits into one answer
 _ROUNDS = 64  # a TPM that says "more" for ever is cut off
+# What a TPM says of a command, or a capability (VALUE), that it does not have.
+_MISSING = (Code.COMMAND_CODE, Code.DISABLED, Code.VALUE)
 
 # Selected PCRs of a bank: its hash algorithm and the indices.
 Bank = tuple[int, tuple[int, ...]]
+
+
+def unless_missing(read: Callable[[], Answer]) -> Answer | None:
+    """What a TPM tells by a command that not every chip has; None where it does not have it.
+
+    Raises:
+        TSS2_Exception: it was refused for another reason, or the TPM cannot be reached.
+    """
+    try:
+        return read()
+    except TSS2_Exception as error:
+        rc = int(error.rc)
+        if not is_from_tpm(rc) or base(rc) not in _MISSING:
+            raise
+        return None
 
 
 def _collect(

@@ -12,16 +12,18 @@ refused, and then every one, the right one too, for TPM2_PT_LOCKOUT_RECOVERY sec
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TSS2_Exception
 
 from tpmconsole.errors import Action, NextStep
 from tpmconsole.secret import Password
+from tpmconsole.text import seconds_words
 from tpmconsole.tpm.auth import check_password
 from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
+from tpmconsole.tpm.model import Lockout
 from tpmconsole.tpm.responses import Code, base, is_from_tpm, refuses_password
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
@@ -31,7 +33,7 @@ from tpmconsole.tpm.worker.jobs.salted import authorised
 GIVE_KEYS = NextStep(
     Action.GIVE_NO_PASSWORD, text="give the key's password, or say that it has none ({})"
 )
-LOCKOUT_AUTH = 1 << 2  # TPMA_PERMANENT, Part 2, 8.6
+LOCKOUT_AUTH, _IN_LOCKOUT = 1 << 2, 1 << 9  # TPMA_PERMANENT, Part 2, 8.6
 
 # Names of parents that refused the empty password, for the life of this process.
 _REFUSED: set[bytes] = set()
@@ -39,10 +41,20 @@ _REFUSED: set[bytes] = set()
 _PROVEN: set[bytes] = set()
 
 
-def left(esapi: ESAPI) -> int:
-    """How many wrong passwords the TPM takes before it locks."""
-    state = capability.properties(esapi, TPM2_PT.VAR)
-    return state.get(TPM2_PT.MAX_AUTH_FAIL, 0) - state.get(TPM2_PT.LOCKOUT_COUNTER, 0)
+def lockout(esapi: ESAPI) -> Lockout:
+    """The TPM's protection as it is now."""
+    return lockout_of(capability.properties(esapi, TPM2_PT.VAR))
+
+
+def lockout_of(state: Mapping[int, int]) -> Lockout:
+    """The same from the TPM's variable properties (Part 2, 6.13)."""
+    return Lockout(
+        locked=bool(state.get(TPM2_PT.PERMANENT, 0) & _IN_LOCKOUT),
+        failed_tries=state.get(TPM2_PT.LOCKOUT_COUNTER, 0),
+        max_tries=state.get(TPM2_PT.MAX_AUTH_FAIL, 0),
+        interval_s=state.get(TPM2_PT.LOCKOUT_INTERVAL, 0),
+        recovery_s=state.get(TPM2_PT.LOCKOUT_RECOVERY, 0),
+    )
 
 
 def check_guess(
@@ -72,7 +84,7 @@ def check_guess(
             GIVE_KEYS if needs == "key" else "give the parent's password",
             needs=needs,
         )
-    if left(esapi) == 1:
+    if lockout(esapi).last_try:
         raise KeyUnusableError(
             "needs-password",
             f"{what} may have a password, and only one try is left before the TPM locks",
@@ -90,7 +102,7 @@ def check_last(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
     Raises:
         KeyUnusableError: this is the last try.
     """
-    if not area.has_noda and left(esapi) == 1:
+    if not area.has_noda and lockout(esapi).last_try:
         raise KeyUnusableError(
             "last-try",
             f"a wrong password for {what} would now lock out every protected key",
@@ -179,7 +191,7 @@ def _check_fits(is_set: bool, password: Password | None) -> None:
 def _explained(error: TSS2_Exception, recovery_s: int) -> Exception:
     """Why a reset was refused; whatever is not about the password stays as it is."""
     rc = int(error.rc)
-    until = f"for {recovery_s} s" if recovery_s else "until the TPM's next restart"
+    until = f"for {seconds_words(recovery_s)}" if recovery_s else "until the TPM's next restart"
     if refuses_password(rc):
         return KeyUnusableError(
             "wrong-password",

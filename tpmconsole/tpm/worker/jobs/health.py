@@ -12,12 +12,14 @@ from tpm2_pytss.constants import TPM2_PT_FIRMWARE, TPM2_PT_VENDOR
 
 from tpmconsole.tpm import tcg
 from tpmconsole.tpm.handles import PERSISTENT_FIRST
-from tpmconsole.tpm.model import Clock, Hierarchy, Lockout, Room, SelfTestResult, TpmHealth
+from tpmconsole.tpm.model import Clock, Hierarchy, Room, SelfTestResult, TpmHealth
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.tcti import is_simulator_tcti
 from tpmconsole.tpm.worker.jobs import capability
+from tpmconsole.tpm.worker.jobs.capability import unless_missing
 from tpmconsole.tpm.worker.jobs.context import Context
-from tpmconsole.tpm.worker.jobs.dictionary_attack import LOCKOUT_AUTH
+from tpmconsole.tpm.worker.jobs.dictionary_attack import LOCKOUT_AUTH, lockout_of
+from tpmconsole.tpm.worker.jobs.hmac_session import NEEDED
 from tpmconsole.tpm.worker.jobs.selftest import read_result, run_test
 
 _TRANSIENT_FIRST = 0x80000000
@@ -26,7 +28,7 @@ _PCRS_AT_ONCE = 8  # TPM2_PCR_Read gives no more digests (TPML_DIGEST)
 _VENDOR_STRINGS = tuple(int(TPM2_PT_VENDOR.STRING_1) + number for number in range(4))
 
 # TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
-_OWNER_AUTH, _ENDORSEMENT_AUTH, _IN_LOCKOUT = 1 << 0, 1 << 1, 1 << 9
+_OWNER_AUTH, _ENDORSEMENT_AUTH = 1 << 0, 1 << 1
 _PLATFORM_ON, _OWNER_ON, _ENDORSEMENT_ON = 1 << 0, 1 << 1, 1 << 2
 
 
@@ -103,22 +105,27 @@ def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
     """What only a working TPM tells."""
     state = capability.properties(esapi, TPM2_PT.VAR)
     if "algorithms" not in context.constant:
+        numbers = unless_missing(lambda: capability.algorithms(esapi))
+        curves = unless_missing(lambda: capability.curves(esapi)) or ()
         context.constant |= {
-            "algorithms": tuple(tcg.algorithm(one) for one in capability.algorithms(esapi)),
-            "curves": tuple(tcg.curve(one) for one in capability.curves(esapi)),
+            # A TPM that does not list its algorithms may well have them.
+            "encrypted_sessions": numbers is None or set(NEEDED).issubset(numbers),
+            "algorithms": tuple(tcg.algorithm(one) for one in numbers or ()),
+            "curves": tuple(tcg.curve(one) for one in curves),
         }
     return {
-        "lockout": _lockout(state),
+        "lockout": lockout_of(state),
         "hierarchies": _hierarchies(state),
         "persistent": _persistent_room(state),
         "transient": Room(
             len(capability.handles(esapi, _TRANSIENT_FIRST)),
             state.get(TPM2_PT_HR.TRANSIENT_AVAIL, 0),
         ),
+        "encrypted_sessions": context.constant["encrypted_sessions"],
         "algorithms": context.constant["algorithms"],
         "curves": context.constant["curves"],
-        "pcrs": {} if brief else _pcrs(esapi),
-        "clock": _clock(esapi),
+        "pcrs": {} if brief else unless_missing(lambda: _pcrs(esapi)) or {},
+        "clock": unless_missing(lambda: _clock(esapi)),
         "persistent_handles": tuple(
             f"0x{one:08x}" for one in capability.handles(esapi, PERSISTENT_FIRST)
         ),
@@ -133,16 +140,6 @@ def room(context: Context) -> dict[str, int]:
 
 def _persistent_room(state: Mapping[int, int]) -> Room:
     return Room(state.get(TPM2_PT_HR.PERSISTENT, 0), state.get(TPM2_PT_HR.PERSISTENT_AVAIL, 0))
-
-
-def _lockout(state: Mapping[int, int]) -> Lockout:
-    return Lockout(
-        locked=bool(state.get(TPM2_PT.PERMANENT, 0) & _IN_LOCKOUT),
-        failed_tries=state.get(TPM2_PT.LOCKOUT_COUNTER, 0),
-        max_tries=state.get(TPM2_PT.MAX_AUTH_FAIL, 0),
-        interval_s=state.get(TPM2_PT.LOCKOUT_INTERVAL, 0),
-        recovery_s=state.get(TPM2_PT.LOCKOUT_RECOVERY, 0),
-    )
 
 
 def _hierarchies(state: Mapping[int, int]) -> dict[str, Hierarchy]:

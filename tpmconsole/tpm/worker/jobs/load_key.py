@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 from tpm2_pytss import (
     ESAPI,
@@ -18,7 +18,6 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.secret import Password
 from tpmconsole.tpm.auth import NO_AUTH, Auth
 from tpmconsole.tpm.errors import KeyUnusableError
@@ -26,8 +25,9 @@ from tpmconsole.tpm.handles import PERSISTENT_FIRST, PERSISTENT_LAST, check_pers
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.key import OWNER, TssKey
 from tpmconsole.tpm.model import KeyKind
-from tpmconsole.tpm.responses import Code, base, is_from_tpm, refuses_password
-from tpmconsole.tpm.worker.jobs import dictionary_attack, salted
+from tpmconsole.tpm.primaries import primary_of
+from tpmconsole.tpm.responses import Code, base, refuses_password
+from tpmconsole.tpm.worker.jobs import dictionary_attack, public, salted
 from tpmconsole.tpm.worker.jobs.primary_keys import (
     flushed,
     make_primary,
@@ -56,29 +56,31 @@ HIERARCHY_NAMES = {
 }
 
 
+class Persistent(NamedTuple):
+    """A persistent key.
+
+    Attributes:
+        handle: what the TSS calls it.
+        area: its public area.
+    """
+
+    handle: ESYS_TR
+    area: public_area.PublicArea
+
+
 @contextmanager
-def persistent(esapi: ESAPI, handle: int) -> Iterator[ESYS_TR]:
+def persistent(esapi: ESAPI, handle: int) -> Iterator[Persistent]:
     """A persistent key as the TSS knows it, until the end.
 
     Raises:
-        ConsoleError: the handle is none of a persistent key, or there is nothing there.
+        ConsoleError: the handle is none of a persistent key, there is nothing there or nothing
+            that is given out, or its kind is not known here.
     """
     check_persistent(handle)
-    try:
-        found = esapi.tr_from_tpmpublic(handle)
-    except TSS2_Exception as error:
-        rc = int(error.rc)
-        if not is_from_tpm(rc) or base(rc) != Code.HANDLE:
-            raise
-        raise ConsoleError(
-            "No such key",
-            f"there is nothing at 0x{handle:08x}",
-            NextStep(Action.LIST_KEYS, text="look at the handles in use: {}"),
-            ExitCode.REFUSED,
-            response_code=rc,
-        ) from error
+    area = public.area_at(esapi, handle)
+    found = esapi.tr_from_tpmpublic(handle)
     with released(lambda: _forget(esapi, found)):
-        yield found
+        yield Persistent(found, area)
 
 
 def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
@@ -125,44 +127,30 @@ def hierarchy_password(
         ) from error
 
 
-def area_of(esapi: ESAPI, handle: ESYS_TR) -> public_area.PublicArea:
-    """The public area of an object in the TPM.
-
-    Raises:
-        ConsoleError: its kind is not known here.
-    """
-    public, _, _ = esapi.read_public(handle)
-    try:
-        return public_area.decode(public.publicArea.marshal())
-    except public_area.PublicAreaError as error:
-        raise ConsoleError(
-            "Key not understood", str(error), "use another key", ExitCode.REFUSED
-        ) from error
-
-
 @contextmanager
 def primary(
     esapi: ESAPI,
     hierarchy: ESYS_TR = ESYS_TR.OWNER,
     password: Password | None = None,
     *,
-    rsa: bool = False,
+    template: TPM2B_PUBLIC | None = None,
 ) -> Iterator[ESYS_TR]:
     """A hierarchy's primary key, made again from the hierarchy's seed.
 
     Args:
         password: the hierarchy's.
-        rsa: RSA's primary key also where the TPM has elliptic curves.
+        template: which one; the storage key where not given.
 
     Raises:
         KeyUnusableError: the hierarchy's password is needed.
     """
-    rsa = rsa or storage_is_rsa(esapi)
+    if template is None:
+        template = storage_key(rsa=storage_is_rsa(esapi))
     with hierarchy_password(esapi, hierarchy, password) as chip:
         if password:
-            handle = chip.create_primary(hierarchy, storage_key(rsa=rsa))
+            handle = chip.create_primary(hierarchy, template)
         else:
-            handle = make_primary(esapi, hierarchy, rsa=rsa)
+            handle = make_primary(esapi, hierarchy, template)
     with flushed(esapi, handle):
         yield handle
 
@@ -190,17 +178,18 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
     """
     hierarchy = HIERARCHIES.get(key.parent)
     if hierarchy is not None:
-        with primary(esapi, hierarchy, auth.owner, rsa=key.rsa_parent) as parent:
+        with primary(esapi, hierarchy, auth.owner, template=template_of(esapi, key)) as parent:
             yield parent, esapi
     elif PERSISTENT_FIRST <= key.parent <= PERSISTENT_LAST:
         with persistent(esapi, key.parent) as parent:
             if auth.parent is not None:
                 with _unlocked(esapi, parent, key.parent, auth) as chip:
-                    yield parent, chip
+                    yield parent.handle, chip
             else:
-                area = area_of(esapi, parent)
-                with dictionary_attack.sparing(esapi, area, key.parent, try_empty=auth.try_empty):
-                    yield parent, esapi
+                with dictionary_attack.sparing(
+                    esapi, parent.area, key.parent, try_empty=auth.try_empty
+                ):
+                    yield parent.handle, esapi
     else:
         raise KeyUnusableError(
             "parent-missing",
@@ -209,8 +198,15 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
         )
 
 
+def template_of(esapi: ESAPI, key: TssKey) -> TPM2B_PUBLIC:
+    """The template of the primary key that a key file means by a hierarchy."""
+    meant = primary_of(key.parent, rsa=key.rsa_parent, mark=key.mark)
+    rsa = meant.rsa or (not key.mark and storage_is_rsa(esapi))
+    return storage_key(rsa=rsa, zeros=meant.zeros, noda=meant.noda)
+
+
 @contextmanager
-def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterator[Any]:
+def _unlocked(esapi: ESAPI, parent: Persistent, handle: int, auth: Auth) -> Iterator[Any]:
     """Use a persistent parent with its password, by what this yields.
 
     Raises:
@@ -218,7 +214,7 @@ def _unlocked(esapi: ESAPI, parent: ESYS_TR, handle: int, auth: Auth) -> Iterato
     """
     what = f"the key's parent 0x{handle:08x}"
     if not auth.spend_last_attempt:
-        dictionary_attack.check_last(esapi, area_of(esapi, parent), what)
+        dictionary_attack.check_last(esapi, parent.area, what)
     try:
         yield authorised(esapi, auth.parent)
     except TSS2_Exception as error:
@@ -249,13 +245,23 @@ def loaded(esapi: ESAPI, key: TssKey, auth: Auth = NO_AUTH) -> Iterator[ESYS_TR]
         )
     with ExitStack() as stack:
         with parent_of(esapi, key, auth) as (parent, chip):
-            handle = chip.load(parent, _private(chip, key, parent), public_of(key))
+            handle = load_below(chip, parent, key)
             # Registered before the parent goes: that may fail too.
             stack.enter_context(flushed(esapi, handle))
-            is_storage = key.parent == OWNER and not key.rsa_parent
+            is_storage = key.parent == OWNER and not (key.rsa_parent or key.mark)
             if is_storage and (auth.key or auth.owner):
                 salted.salt_with(esapi, parent)  # now, or it would have to be made again
         yield handle
+
+
+def load_below(chip: Any, parent: ESYS_TR, key: TssKey) -> ESYS_TR:
+    """TPM2_Load (Part 3, 12.2); an importable key is imported first.
+
+    Args:
+        chip: has the commands that use the parent.
+    """
+    loaded_key: ESYS_TR = chip.load(parent, _private(chip, key, parent), public_of(key))
+    return loaded_key
 
 
 def public_of(key: TssKey) -> TPM2B_PUBLIC:

@@ -16,7 +16,7 @@ from tpm2_pytss import (
     TSS2_Exception,
 )
 
-from tpmconsole.errors import Remedy, usage_error
+from tpmconsole.errors import usage_error
 from tpmconsole.secret import Password
 from tpmconsole.system.sha2 import SHA2
 from tpmconsole.tpm import keyfile, tcg
@@ -27,7 +27,6 @@ from tpmconsole.tpm.model import KeyRef
 from tpmconsole.tpm.responses import Code, base, explain, refuses_password
 from tpmconsole.tpm.worker.jobs import dictionary_attack
 from tpmconsole.tpm.worker.jobs.load_key import (
-    area_of,
     loaded,
     persistent,
     salt_by_storage,
@@ -84,12 +83,15 @@ class LoadedKey:
         try:
             yield authorised(self._esapi, self.password)
         except TSS2_Exception as error:
-            if refuses_password(int(error.rc)):
-                trouble = _password_trouble(error, self.password, says_none=self._says_none)
-                if not self.area.has_noda and dictionary_attack.left(self._esapi) <= 0:
-                    trouble = _locked(trouble)
-                raise trouble from error
-            raise
+            if not refuses_password(int(error.rc)):
+                raise
+            lockout = dictionary_attack.lockout(self._esapi)
+            trouble = _password_trouble(
+                error, self.password, says_none=self._says_none, counted=not lockout.off
+            )
+            if not self.area.has_noda and lockout.tries_left == 0:
+                trouble = _locked(trouble)
+            raise trouble from error
 
     def _fitting(self, digest: bytes, hash_name: str, scheme: str) -> tuple[int, int]:
         known = SHA2.get(hash_name)
@@ -130,23 +132,28 @@ class LoadedKey:
 
 
 def _password_trouble(
-    error: TSS2_Exception, password: Password | None, *, says_none: bool
+    error: TSS2_Exception, password: Password | None, *, says_none: bool, counted: bool
 ) -> KeyUnusableError:
-    """Why the TPM refused the authorisation: tell the wrong password from the missing one."""
+    """Why the TPM refused the authorisation: tell the wrong password from the missing one.
+
+    Args:
+        says_none: the key's file says that it has no password.
+        counted: the TPM counts wrong passwords of keys that have no noDA.
+    """
     words = explain(int(error.rc))
-    remedy: Remedy
+    answer, cause, remedy = "wrong-password", words.cause, words.remedy
+    if base(int(error.rc)) == Code.AUTH_FAIL and not counted:
+        cause = "the TPM refused the password, and counts none: its lock-out is switched off"
+        remedy = "check the password and try again"
     if not password:
-        answer, cause = "needs-password", "the key has a password"
+        answer, what = "needs-password", "the key has a password"
         if says_none:
-            cause += ", though its file says that it has none"
-        if base(int(error.rc)) == Code.AUTH_FAIL:
-            cause += "; the TPM counted the try towards the lock-out"
+            what += ", though its file says that it has none"
+        cause = f"{what}; {cause.replace('the password', 'an empty one', 1)}"
         remedy = "give the key's password"
     elif says_none:
-        answer, cause = "wrong-password", f"{words.cause}; the key's file says that it has none"
+        cause += "; the key's file says that it has none"
         remedy = "try without a password"
-    else:
-        answer, cause, remedy = "wrong-password", words.cause, words.remedy
     return KeyUnusableError(answer, cause, remedy, response_code=int(error.rc), needs="key")
 
 
@@ -261,8 +268,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
             handle = stack.enter_context(loaded(esapi, key, access.auth))
         else:
             assert source.handle is not None  # noqa: S101 - a source is one or the other
-            handle = stack.enter_context(persistent(esapi, source.handle))
-            area = area_of(esapi, handle)
+            handle, area = stack.enter_context(persistent(esapi, source.handle))
             check_can_sign(area)
             access.check_attempt(esapi, area)
             if access.auth.key:

@@ -24,10 +24,9 @@ from tpmconsole.tpm.handles import (
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.key import TssKey
 from tpmconsole.tpm.model import PersistentKey
-from tpmconsole.tpm.worker.jobs import capability
+from tpmconsole.tpm.worker.jobs import capability, public
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.load_key import (
-    area_of,
     hierarchy_password,
     loaded,
     persistent,
@@ -40,15 +39,21 @@ _ALLOWED_HIERARCHIES = (_OWNER, _ENDORSEMENT)
 
 
 def persistent_keys(context: Context) -> list[dict[str, Any]]:
-    """All keys at persistent handles; nothing is loaded, no password tried."""
+    """All keys at persistent handles; nothing is loaded, no password tried.
+
+    One that cannot be read has a reason, and no more.
+    """
 
     def work(esapi: ESAPI) -> list[dict[str, Any]]:
         keys = []
         for handle in capability.handles(esapi, PERSISTENT_FIRST):
-            with persistent(esapi, handle) as found:
-                public, name, _ = esapi.read_public(found)
-                area = public_area.decode(public.publicArea.marshal())
-                keys.append(asdict(_described(handle, area, bytes(name).hex())))
+            try:
+                encoded, name = public.read(esapi, handle)
+                key = _described(handle, public.decoded(encoded), name.hex())
+            except ConsoleError as error:  # it must not hide the others
+                where = f"0x{handle:08x}"
+                key = PersistentKey(where, reason=error.cause.removeprefix(f"{where}: "))
+            keys.append(asdict(key))
         return keys
 
     return context.run(work)
@@ -95,7 +100,7 @@ def public_pem(context: Context, handle: int) -> bytes:
 
     def work(esapi: ESAPI) -> bytes:
         with persistent(esapi, handle) as found:
-            return _pem(area_of(esapi, found))
+            return _pem(found.area)
 
     return context.run(work)
 
@@ -129,9 +134,11 @@ def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) 
 
 
 def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
-    """Whether this very key is at a handle."""
-    with persistent(esapi, handle) as found:
-        return area_of(esapi, found).name == public_area.decode(key.public).name
+    """Whether this very key is at a handle; what cannot be read there is another one."""
+    try:
+        return public.area_at(esapi, handle).name == key.area.name
+    except ConsoleError:
+        return False
 
 
 def evict(context: Context, handle: int, auth: Mapping[str, Any]) -> None:
@@ -142,7 +149,7 @@ def evict(context: Context, handle: int, auth: Mapping[str, Any]) -> None:
     def work(esapi: ESAPI) -> None:
         # The TSS keeps its note of an evicted key, and would hold it against the next one there.
         with persistent(esapi, handle) as found:
-            _evict_control(esapi, found, handle, known.owner)
+            _evict_control(esapi, found.handle, handle, known.owner)
 
     context.run(work)
 

@@ -16,6 +16,7 @@ from tpm2_pytss import (
     TPM2_ALG,
     TPM2_PT,
     TPM2B_DATA,
+    TPM2B_PUBLIC,
     TPM2B_SENSITIVE_CREATE,
     TPML_PCR_SELECTION,
     TPMT_PUBLIC,
@@ -25,10 +26,9 @@ from tpm2_pytss import (
 from tpmconsole.tpm.errors import tpm_changed
 from tpmconsole.tpm.responses import is_transport
 from tpmconsole.tpm.worker.jobs import capability
-from tpmconsole.tpm.worker.jobs.templates import storage_key
 
 # TPMA_PERMANENT and TPMA_STARTUP_CLEAR, Part 2, 8.6 and 8.7.
-_OWNER_AUTH, _OWNER_ON = 1 << 0, 1 << 1
+OWNER_AUTH, ENDORSEMENT_AUTH, _OWNER_ON = 1 << 0, 1 << 1, 1 << 1
 
 
 @contextmanager
@@ -57,12 +57,12 @@ def storage_is_rsa(esapi: ESAPI) -> bool:
     return not capability.has_algorithm(esapi, TPM2_ALG.ECC)
 
 
-def make_primary(esapi: ESAPI, hierarchy: ESYS_TR, *, rsa: bool) -> ESYS_TR:
+def make_primary(esapi: ESAPI, hierarchy: ESYS_TR, template: TPM2B_PUBLIC) -> ESYS_TR:
     """TPM2_CreatePrimary (Part 3, 24.1), of a hierarchy without a password."""
     handle, *_ = esapi.create_primary(
         primary_handle=hierarchy,
         in_sensitive=TPM2B_SENSITIVE_CREATE(),
-        in_public=storage_key(rsa=rsa),
+        in_public=template,
         outside_info=TPM2B_DATA(),
         creation_pcr=TPML_PCR_SELECTION(),
     )
@@ -72,7 +72,7 @@ def make_primary(esapi: ESAPI, hierarchy: ESYS_TR, *, rsa: bool) -> ESYS_TR:
 def storage_is_free(esapi: ESAPI) -> bool:
     """Whether the storage key can be made without a password."""
     state = capability.properties(esapi, TPM2_PT.VAR)
-    closed = state.get(TPM2_PT.PERMANENT, 0) & _OWNER_AUTH
+    closed = state.get(TPM2_PT.PERMANENT, 0) & OWNER_AUTH
     return not closed and bool(state.get(TPM2_PT.STARTUP_CLEAR, 0) & _OWNER_ON)
 
 

@@ -34,7 +34,7 @@ def _there(esapi: ESAPI, access: Access) -> Iterator[ESYS_TR]:
     source = access.source
     if source.handle is not None:
         with persistent(esapi, source.handle) as found:
-            yield found
+            yield found.handle
     else:
         assert source.pem is not None  # noqa: S101 - a source is one or the other
         with loaded(esapi, keyfile.parse(source.pem), access.auth) as found:

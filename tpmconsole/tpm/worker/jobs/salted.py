@@ -21,6 +21,7 @@ from typing import Any
 
 from tpm2_pytss import ESAPI, ESYS_TR, TPMT_PUBLIC, TSS2_Exception
 
+from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.secret import Password
 from tpmconsole.tpm.responses import Code, base, is_from_tpm, is_transport
 from tpmconsole.tpm.worker.jobs.hmac_session import HmacSession
@@ -32,7 +33,10 @@ from tpmconsole.tpm.worker.jobs.primary_keys import (
     storage_is_rsa,
 )
 from tpmconsole.tpm.worker.jobs.salted_commands import SaltedCommands
+from tpmconsole.tpm.worker.jobs.templates import storage_key
 
+# What a TPM says to a cipher, a mode (TPM_RC_MODE), a hash or a command that it lacks.
+_LACKING = (Code.SYMMETRIC, 0x089, Code.HASH, Code.COMMAND_CODE)
 _LOST = (Code.REFERENCE_S0, Code.CONTEXT_GAP)
 
 
@@ -110,7 +114,7 @@ def is_lost(rc: int) -> bool:
 def _open(esapi: ESAPI) -> None:
     by_storage, rsa = storage_is_free(esapi), storage_is_rsa(esapi)
     hierarchy = ESYS_TR.OWNER if by_storage else ESYS_TR.NULL
-    with flushed(esapi, make_primary(esapi, hierarchy, rsa=rsa)) as key:
+    with flushed(esapi, make_primary(esapi, hierarchy, storage_key(rsa=rsa))) as key:
         if by_storage:
             salt_with(esapi, key)
         else:
@@ -119,6 +123,22 @@ def _open(esapi: ESAPI) -> None:
 
 def _start(esapi: ESAPI, key: ESYS_TR, public: TPMT_PUBLIC, *, by_storage: bool) -> None:
     handle = int(esapi.tr_get_tpm_handle(key))
-    session = HmacSession.start(esapi.send, handle, public)
+    try:
+        session = HmacSession.start(esapi.send, handle, public)
+    except TSS2_Exception as error:
+        if is_from_tpm(int(error.rc)) and base(int(error.rc)) in _LACKING:
+            raise _no_sessions() from error
+        raise
     esapi.hold_session(session.handle)
     esapi.salted = Salted(session, by_storage)
+
+
+def _no_sessions() -> ConsoleError:
+    return ConsoleError(
+        "No encrypted sessions",
+        "this TPM lacks them (AES-128-CFB, SHA-256): a password would cross to it in the clear, "
+        "and nothing would prove that it is the TPM that answers; so no password is sent, and no "
+        "key made",
+        "use a key that is there and has no password, or another TPM",
+        ExitCode.REFUSED,
+    )

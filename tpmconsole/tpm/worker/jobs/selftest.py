@@ -15,6 +15,7 @@ from tpmconsole.tpm.tcg import algorithm
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 
+NOT_TOLD = "the TPM does not tell"
 _LOOK_S = 0.1
 # A test in the background is watched so long; then the answer is that it still runs.
 _WATCH_S = 100.0
@@ -26,7 +27,10 @@ def read_result(esapi: ESAPI) -> SelfTest:
     Raises:
         TSS2_Exception: the TPM cannot be reached.
     """
-    data, code = esapi.get_test_result()
+    answer = capability.unless_missing(esapi.get_test_result)
+    if answer is None:
+        return SelfTest(SelfTestResult.UNKNOWN, kind=NOT_TOLD)
+    data, code = answer
     code = int(code)
     if code == 0:
         result = SelfTestResult.PASSED
@@ -43,7 +47,10 @@ def run_test(context: Context, full: bool) -> dict[str, Any]:
 
     def work(esapi: ESAPI) -> SelfTest:
         untested = _tolerant(_full if full else _incremental, esapi)
-        return replace(_settled(esapi), kind=kind, untested=untested)
+        told = replace(_settled(esapi), kind=kind, untested=untested or ())
+        if told.result is SelfTestResult.UNKNOWN and untested is not None:
+            return replace(told, result=SelfTestResult.PASSED)  # it said so to the test itself
+        return told
 
     result = context.run(work)
     if result.untested and result.result is SelfTestResult.PASSED:
@@ -51,15 +58,19 @@ def run_test(context: Context, full: bool) -> dict[str, Any]:
     return asdict(replace(result, time=datetime.now(UTC).isoformat(timespec="seconds")))
 
 
-def _tolerant(test: Any, esapi: ESAPI) -> tuple[str, ...]:
-    """Run a test whose failure, or whose going on in the background, is told by its result."""
+def _tolerant(test: Any, esapi: ESAPI) -> tuple[str, ...] | None:
+    """Run a test; None where it failed or goes on in the background: the TPM's result says which.
+
+    Raises:
+        TSS2_Exception: the TPM does not have the command, or cannot be reached.
+    """
     try:
         untested: tuple[str, ...] = test(esapi)
     except TSS2_Exception as error:
         rc = int(error.rc)
         if not is_from_tpm(rc) or base(rc) not in (Code.FAILURE, Code.TESTING):
             raise
-        return ()
+        return None
     return untested
 
 

@@ -29,20 +29,31 @@ _MADE_HERE = TPMA_OBJECT.FIXEDTPM | TPMA_OBJECT.FIXEDPARENT | TPMA_OBJECT.SENSIT
 _OURS = TPMA_OBJECT.USERWITHAUTH | _MADE_HERE
 
 
-def storage_key(*, rsa: bool) -> TPM2B_PUBLIC:
-    """The primary key that TSS2 key files name by its hierarchy alone.
+def storage_key(*, rsa: bool, zeros: bool = False, noda: bool = True) -> TPM2B_PUBLIC:
+    """A primary key that stores others, by default that which key files name by a hierarchy alone.
 
-    As tpm2-openssl and tpm2-pytss make it, so that each can load the others' keys.
+    That one is as tpm2-openssl and tpm2-pytss make it, so that each can load the others' keys.
+
+    Args:
+        rsa, zeros, noda: as ``Parent``'s.
     """
-    attributes = _OURS | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.DECRYPT | TPMA_OBJECT.NODA
+    attributes = _OURS | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.DECRYPT
+    if noda:
+        attributes |= TPMA_OBJECT.NODA
     symmetric = TPMT_SYM_DEF_OBJECT(
         algorithm=TPM2_ALG.AES,
         keyBits=TPMU_SYM_KEY_BITS(aes=128),
         mode=TPMU_SYM_MODE(aes=TPM2_ALG.CFB),
     )
     if rsa:
-        return _rsa(2048, attributes, symmetric)
-    return _ecc(TPM2_ECC.NIST_P256, attributes, symmetric)
+        made = _rsa(2048, attributes, symmetric)
+        if zeros:
+            made.publicArea.unique.rsa = bytes(256)
+        return made
+    made = _ecc(TPM2_ECC.NIST_P256, attributes, symmetric)
+    if zeros:
+        made.publicArea.unique.ecc.x = made.publicArea.unique.ecc.y = bytes(32)
+    return made
 
 
 def signing_key(algorithm: Algorithm, *, protected: bool) -> TPM2B_PUBLIC:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 
 from tpmconsole.board.dependents import plan_evict
 from tpmconsole.board.keys import plan_persist
@@ -12,13 +13,16 @@ from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.pages.page import Page
 
-FREE_HANDLE = "0x81000010"
+FIRST_HANDLE = 0x81000010
 
 
-def ask_persist(page: Page, name: str, done: Callable[[str], None]) -> None:
+def ask_persist(
+    page: Page, name: str, used: Iterable[PersistentKey], done: Callable[[str], None]
+) -> None:
     """Ask for a handle and, after a yes, move an identity's key there.
 
     Args:
+        used: the keys at handles, of which the first free one is proposed.
         done: gets what has happened, in words.
     """
 
@@ -35,8 +39,10 @@ def ask_persist(page: Page, name: str, done: Callable[[str], None]) -> None:
     def check(values: Mapping[str, str]) -> None:
         check_for_new_key(parse_handle(values["handle"]))
 
+    taken = {int(key.handle, 16) for key in used}
+    free = next(handle for handle in count(FIRST_HANDLE) if handle not in taken)
     hint = f"0x81000002 to 0x817fffff{_room(page)}"
-    field = Field("handle", "Handle", FREE_HANDLE, hint, check=check)
+    field = Field("handle", "Handle", f"0x{free:08x}", hint, check=check)
     page.app.push_screen(FormDialog(f"Persist {name}", [field]), go)
 
 

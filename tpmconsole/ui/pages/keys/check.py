@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.board.check_keys import check_all, check_key, guarded_parents, key_ref
+from tpmconsole.board.check_keys import check_all, guarded_parents, key_ref
+from tpmconsole.board.parents import check_with_parent, name_parents
 from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import Password
-from tpmconsole.tpm.auth import AttemptCost
+from tpmconsole.tpm.auth import AttemptCost, Auth
 from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
 from tpmconsole.ui.ask_auth import NOTHING_KNOWN, Action, do
 from tpmconsole.ui.background import Job, Progress
@@ -29,17 +30,24 @@ def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered:
     Args:
         persistent: the keys at the TPM's handles, among them perhaps its parent.
     """
-    # What the file says decides for one key that was asked for; of a key in the TPM, and of a
-    # parent that counts, nothing says it, and an empty password is no harmless way to find out.
-    hinted = key.auth == "none" and not any(guarded_parents([key], persistent))
     action = Action(
         "letting the TPM sign",
         title(key),
-        lambda passwords: check_key(page.board, key, passwords),
+        lambda passwords: check_with_parent(page.board, key, passwords),
         lambda answer: answered(key, answer),
         source=lambda: key_ref(key),
     )
-    do(page, action, known=replace(NOTHING_KNOWN, try_empty=hinted))
+    do(page, action, known=known_of(key, persistent))
+
+
+def known_of(key: Key, persistent: Sequence[PersistentKey]) -> Auth:
+    """What is known to use one key that was asked for, before a password is.
+
+    What the file says decides; of a key in the TPM, and of a parent that counts, nothing says it,
+    and an empty password is no harmless way to find out.
+    """
+    says_none = key.auth == "none" and not any(guarded_parents([key], persistent))
+    return replace(NOTHING_KNOWN, try_empty=says_none)
 
 
 class TryingAll:
@@ -66,7 +74,7 @@ class TryingAll:
         self._done = done
         self._to_ask = list(guarded_parents(keys, persistent))
         self._parents: dict[str, Password] = {}
-        self._count = 0
+        self._tried: set[int] = set()
         self._job: Job | None = None
         self._progress = Progress(page.app, self._heard)
 
@@ -115,17 +123,22 @@ class TryingAll:
         self._job = self._page.job(self._label(), self._work, self._ended, self._failed)
 
     def _label(self) -> str:
-        return f"trying keys, {self._count} of {len(self._keys)} (Esc stops)"
+        return f"trying keys, {len(self._tried)} of {len(self._keys)} (Esc stops)"
 
     def _work(self) -> None:
+        answers = []
         for answer in check_all(self._page.board, self._keys, self._parents.get):
+            answers.append(answer)
             self._progress.tell(answer)
             if self._progress.stopped:
                 return
+        for before, after in zip(answers, name_parents(self._page.board, answers), strict=True):
+            if after != before:
+                self._progress.tell(after)
 
     def _heard(self, news: Any) -> None:
         key, answer = news
-        self._count += 1
+        self._tried.add(id(key))
         if self._job is not None:
             self._job.label = self._label()
         self._answered(key, answer)
@@ -137,4 +150,4 @@ class TryingAll:
 
     def _ended(self, _: Any) -> None:
         self._job = None
-        self._done(self._count)
+        self._done(len(self._tried))

@@ -7,9 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.dependents import fingerprint
-from tpmconsole.board.phrases import USABLE, auth_word, guard_words, mode_words
+from tpmconsole.board.parents import way_out
+from tpmconsole.board.phrases import PROTECTION_OFF, USABLE, auth_word, guard_words, mode_words
 from tpmconsole.text import printable
-from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind
+from tpmconsole.tpm.model import KeyCheck, KeyFile, KeyKind, Lockout
+from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
@@ -42,27 +44,47 @@ def row(key: Key, answer: KeyCheck | None, folder: Path) -> list[str]:
     ]
 
 
+def is_key(key: Key) -> bool:
+    """Whether it is a key at all: a file or a handle may hold something else, or be damaged."""
+    if isinstance(key, KeyFile):
+        return key.kind in (KeyKind.LOADABLE, KeyKind.IMPORTABLE)
+    return key.readable
+
+
 def usable_word(key: Key, answer: KeyCheck | None) -> str:
     """The answer in a word; ``?`` where nobody asked."""
-    if isinstance(key, KeyFile) and key.kind not in (KeyKind.LOADABLE, KeyKind.IMPORTABLE):
+    if not is_key(key):
         return "NO"
     return "?" if answer is None else USABLE.get(answer.answer, "NO")
 
 
-def facts(key: Key, answer: KeyCheck | None, *, kiosk: bool = False) -> list[Fact]:
-    """The detail pane; a visitor is not told of keys that do nothing for him."""
+def answer_words(answer: KeyCheck) -> str:
+    """What the TPM said of a key, and what helps."""
+    step = way_out(answer)
+    return f"{answer.reason}; {say(step)}" if step else answer.reason
+
+
+def facts(
+    key: Key, answer: KeyCheck | None, lockout: Lockout | None, *, kiosk: bool = False
+) -> list[Fact]:
+    """The detail pane; visitors are not told about keys that do nothing for them.
+
+    Args:
+        lockout: the TPM's protection now; None if it is not known.
+    """
     not_asked = "not asked yet" if kiosk else _NOT_ASKED
-    reason = answer.reason if answer else not_asked
+    reason = answer_words(answer) if answer else not_asked
     lines = []
     if isinstance(key, KeyFile):
         reason = key.reason or reason
         parent = f", parent {key.parent}" if key.parent else ""
         lines = [Fact("Kind", "", f"{_algorithm(key)}{key.kind.value}{parent}{_origin(key)}")]
     else:
+        reason = reason if key.readable else key.reason or key.purpose
         lines = [Fact("Purpose", "", f"{_algorithm(key)}{key.purpose}{_origin(key)}")]
     lines += [
         Fact("Attributes", "", ", ".join(key.attributes) or "-"),
-        Fact("Wrong try", "", _guard(key)),
+        Fact("Wrong try", "", _guard(key, lockout)),
         Fact("Usable", usable_word(key, answer), reason),
     ]
     if isinstance(key, KeyFile) and (open_to_others := mode_words(key.mode)):
@@ -79,32 +101,37 @@ def _origin(key: Key) -> str:
     return ", IMPORTED: existed outside the TPM" if key.origin == "imported" else ""
 
 
-def _guard(key: Key) -> str:
+def _guard(key: Key, lockout: Lockout | None) -> str:
     """Whether a wrong password counts, and why."""
-    if key.auth in ("none", "password") and key.counts_towards_lockout is not None:
-        return guard_words(password=key.auth == "password", noda=not key.counts_towards_lockout)
+    counts = key.counts_towards_lockout
+    if key.auth in ("none", "password") and counts is not None:
+        return guard_words(password=key.auth == "password", noda=not counts, lockout=lockout)
+    if counts and lockout is not None and lockout.off:
+        return PROTECTION_OFF
     return {
         True: "counts towards the lock-out, if the key has a password",
         False: "does not count towards the lock-out",
         None: "unknown",
-    }[key.counts_towards_lockout]
+    }[counts]
 
 
-def all_facts(key: Key, answer: KeyCheck | None, used_by: Sequence[str]) -> list[Fact]:
-    """Everything about a key but its public key in PEM."""
+def all_facts(
+    key: Key, answer: KeyCheck | None, used_by: Sequence[str], lockout: Lockout | None
+) -> list[Fact]:
+    """Everything about a key but its public key in PEM; arguments as ``facts``'."""
     mode = f", mode {key.mode}" if isinstance(key, KeyFile) and key.mode else ""
     # The folder of the identities goes without saying: each line costs bytes.
     ours = isinstance(key, KeyFile) and key.identity
     where = f"identities/{key.identity}/key.pem" if ours else printable(place(key))
     lines = [Fact("Where", "", where + mode)]
-    lines += [one for one in facts(key, answer) if one.text != _NOT_ASKED]
+    lines += [one for one in facts(key, answer, lockout) if one.text != _NOT_ASKED]
     if isinstance(key, KeyFile):
         lines += [Fact("Policy", "", printable("; ".join(key.policy)))] if key.policy else []
         described = printable(key.description) if key.description else ""
         lines += [Fact("Description", "", described)] if described else []
         lines += [Fact("Remark", "WARN", printable(one)) for one in key.remarks]
     else:
-        lines.append(Fact("Name", "", key.name))
+        lines += [Fact("Name", "", key.name)] if key.name else []
     users = [printable(one) for one in used_by] or ["nothing that is known here"]
     lines += [Fact("Used by" if number == 0 else "", "", one) for number, one in enumerate(users)]
     if key.public_pem:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tpmconsole.board.adopt import adopt_key
+from tpmconsole.board.check_keys import key_ref
 from tpmconsole.board.keys import create_key, software_key
-from tpmconsole.board.phrases import BETTER_MADE_HERE, import_warning
+from tpmconsole.board.phrases import BETTER_MADE_HERE, guard_words, import_warning
 from tpmconsole.errors import usage_error
 from tpmconsole.inputs import user_path
 from tpmconsole.tpm.auth import Auth, check_password, secret
@@ -18,11 +20,13 @@ from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.pages.keys.check import known_of
+from tpmconsole.ui.pages.keys.details import title
 from tpmconsole.ui.pages.page import Page
 
 if TYPE_CHECKING:
     from tpmconsole.identity.identity import Identity
-    from tpmconsole.tpm.model import SoftwareKey
+    from tpmconsole.tpm.model import KeyFile, PersistentKey, SoftwareKey
 
 NOTHING: Mapping[str, str] = {}
 NOT_COUNTED = "do not count"
@@ -108,7 +112,16 @@ def ask_create(
         hint="left and right change it; RSA may take a chip a minute",
     )
     fields = [name_field(page, before.get("name", "")), algorithm, *_key_fields(before)]
-    page.app.push_screen(FormDialog("New key in the TPM", fields), go)
+    page.app.push_screen(FormDialog("New key in the TPM", fields, notice=_guessing(page)), go)
+
+
+def _guessing(page: Page) -> str:
+    """What to know before a password is chosen; empty where the TPM limits guessing."""
+    lockout = page.console.health.lockout if page.console.health else None
+    if lockout is None or not lockout.off:
+        return ""
+    words = guard_words(password=True, noda=False, lockout=lockout)
+    return f"{words[0].upper()}{words[1:]}."
 
 
 def ask_import(page: Page, done: Callable[[Any], None]) -> None:
@@ -160,10 +173,38 @@ def _ask_import(page: Page, done: Callable[[Any], None], before: Mapping[str, st
         FormDialog(
             _IMPORT,
             [name_field(page, before.get("name", "")), source, *_key_fields(before)],
-            notice=f"WARNING: {BETTER_MADE_HERE}.",
+            notice=f"WARNING: {BETTER_MADE_HERE}. {_guessing(page)}".rstrip(),
         ),
         go,
     )
+
+
+def ask_adopt(
+    page: Page,
+    key: KeyFile | PersistentKey,
+    persistent: Sequence[PersistentKey],
+    done: Callable[[Any], None],
+) -> None:
+    """Ask for a name, and make an identity of a key that is there.
+
+    Args:
+        persistent: the keys at the TPM's handles, among them perhaps its parent.
+        done: gets the new identity.
+    """
+
+    def go(values: Mapping[str, str] | None) -> None:
+        if values:
+            name = values["name"]
+            adopt = Action(
+                "letting the TPM sign",
+                title(key),
+                lambda known: adopt_key(page.board, name, key, known),
+                done,
+                source=lambda: key_ref(key),
+            )
+            do(page, adopt, known=known_of(key, persistent))
+
+    page.app.push_screen(FormDialog(f"Adopt {title(key)}", [name_field(page)]), go)
 
 
 def _key_fields(before: Mapping[str, str]) -> list[Field]:

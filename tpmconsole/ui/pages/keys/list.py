@@ -12,7 +12,7 @@ from textual.widget import Widget
 
 from tpmconsole.board.keys import KeyList
 from tpmconsole.board.phrases import room_words
-from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
+from tpmconsole.tpm.model import KeyCheck, KeyFile, Lockout, PersistentKey
 from tpmconsole.ui.background import Progress
 from tpmconsole.ui.pages.keys.details import COLUMNS, facts, place, row
 from tpmconsole.ui.pages.keys.view import KeyView, read
@@ -65,6 +65,11 @@ class KeyListPage(Page):
     def persistent(self) -> tuple[PersistentKey, ...]:
         """The keys at the TPM's handles, as far as it has answered."""
         return self._inside.persistent if self._inside else ()
+
+    @property
+    def lockout(self) -> Lockout | None:
+        """The TPM's protection against guessing, as it was last read."""
+        return self.console.health.lockout if self.console.health else None
 
     def answered(self, key: Key, answer: KeyCheck) -> None:
         """Show whether the TPM can use a key."""
@@ -137,7 +142,8 @@ class KeyListPage(Page):
     def _show_detail(self) -> None:
         key = self.chosen()
         if key is not None:
-            shown = facts(key, self.answers.get(place(key)), kiosk=self.board.settings.kiosk)
+            kiosk = self.board.settings.kiosk
+            shown = facts(key, self.answers.get(place(key)), self.lockout, kiosk=kiosk)
             if self._table.cut:
                 shown = [Fact("Where", "", self._row(key)[0]), *shown]
         elif self.view.whole:

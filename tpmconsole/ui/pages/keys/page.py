@@ -13,8 +13,8 @@ from tpmconsole.ui.command import Command
 from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.pages.keys.actions import ask_evict, ask_persist
 from tpmconsole.ui.pages.keys.check import TryingAll, try_one
-from tpmconsole.ui.pages.keys.details import all_facts, place, title
-from tpmconsole.ui.pages.keys.forms import ask_create, ask_import
+from tpmconsole.ui.pages.keys.details import all_facts, answer_words, is_key, place, title
+from tpmconsole.ui.pages.keys.forms import ask_adopt, ask_create, ask_import
 from tpmconsole.ui.pages.keys.list import KeyListPage
 
 if TYPE_CHECKING:
@@ -84,6 +84,13 @@ class KeysPage(KeyListPage):
                 "wrap a private key that was made elsewhere into the TPM",
                 self._import,
             ),
+            Command(
+                "d",
+                "Adopt",
+                "make an identity of a key that is there: another tool's file, or at a handle",
+                self._adopt,
+                self._is_to_adopt,
+            ),
             Command("o", "Open", "list the key files of another folder", self._open),
             Command("s", "Sort", "sort by the next column", self.sort),
             Command("r", "Refresh", "read the list again", self.refresh_data, kiosk=True),
@@ -102,6 +109,20 @@ class KeysPage(KeyListPage):
     def _import(self) -> None:
         ask_import(self, lambda identity: self._changed(f"{identity.name}: key imported"))
 
+    def _is_to_adopt(self) -> bool:
+        key = self.chosen()
+        return key is not None and key.identity is None and is_key(key)
+
+    def _adopt(self) -> None:
+        key = self.chosen()
+        if key is not None:
+            ask_adopt(
+                self,
+                key,
+                self.persistent,
+                lambda identity: self._changed(f"{identity.name}: key adopted"),
+            )
+
     def _try(self) -> None:
         key = self.chosen()
         if key is not None:
@@ -109,7 +130,7 @@ class KeysPage(KeyListPage):
 
     def _one_answered(self, key: Key, answer: KeyCheck) -> None:
         self.console.refresh_health(silent=True)  # a wrong password has cost a try
-        self.console.say(f"{title(key)}: {answer.reason}", bad=not answer.usable)
+        self.console.say(f"{title(key)}: {answer_words(answer)}", bad=not answer.usable)
         self.answered(key, answer)
 
     def _idle(self) -> bool:
@@ -135,7 +156,7 @@ class KeysPage(KeyListPage):
     def _persist(self) -> None:
         key = self.chosen()
         if key is not None and key.identity is not None:
-            ask_persist(self, key.identity, self._changed)
+            ask_persist(self, key.identity, self.persistent, self._changed)
 
     def _evict(self) -> None:
         key = self.chosen()
@@ -164,7 +185,7 @@ class KeysPage(KeyListPage):
                 lambda used_by: self.console.show_text(
                     title(key),
                     key.public_pem or "",
-                    all_facts(key, self.answers.get(place(key)), used_by),
+                    all_facts(key, self.answers.get(place(key)), used_by, self.lockout),
                 ),
             )
 

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
     from tpmconsole.x509.judge import Judgement
 
+POLL_S = 5.0
 COLUMNS = (("IDENTITY", 22), ("KEY", 10), ("STATE", 10), ("CERTIFICATE", 30))
 
 
@@ -110,6 +111,15 @@ class ProvisionPage(Page):
     def focus_target(self) -> Widget:
         return self._table
 
+    def on_mount(self) -> None:
+        self.set_interval(POLL_S, self._poll)
+
+    def _poll(self) -> None:
+        """Show what commands change, while somebody can see it; no news costs no bytes."""
+        busy = self.console.jobs.running
+        if self.console.in_front(self) and self.console.uncovered() and not busy:
+            self.job("", self.board.summaries, self._listed)
+
     def refresh_data(self) -> None:
         self.job("", self.board.summaries, self._listed)
         self._asked = False
@@ -142,9 +152,9 @@ class ProvisionPage(Page):
     # What is shown
 
     def _listed(self, summaries: Any) -> None:
-        self._summaries = summaries
+        before, self._summaries = self._chosen(), summaries
         names = [one.name for one in self._summaries]
-        chosen = None
+        chosen = names.index(before.name) if before and before.name in names else None
         if self._going_to in names:
             chosen, self._going_to = names.index(self._going_to), ""
         self._table.present(
@@ -165,6 +175,8 @@ class ProvisionPage(Page):
         if one is not None:
             kiosk = self.board.settings.kiosk
             facts = step_facts(one, simulated=self._simulated, kiosk=kiosk)
+            if not self._table.fits(one.detail):
+                facts = [Fact("Certificate", "", one.detail), *facts]
             if self._table.cut:
                 facts = [Fact("Identity", "", one.name), *facts]
         self.query_one(DetailPane).present(facts)

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tpmconsole.x509.request_spec import Line, RequestSpec
 
 ROLES = ("client", "server", "both")
+STRING_TYPES = ("utf8", "printable")
 _FIELDS = (
     ("CN", "CN", "common name: what peers know this device by"),
     ("serialNumber", "serialNumber", "the device's serial number; may be empty"),
@@ -48,6 +49,11 @@ _FIELDS = (
     ("C", "C", "country: two capital letters, such as DE; may be empty"),
 )
 _SUBJECT = "instead of the fields above: all in one, such as CN=gateway,DC=example,DC=com"
+# Its help is OpenSSL's own words: that is what somebody who needs it has before him.
+_STRING_TYPE = (
+    "printable where 'openssl ca' says 'The organizationName field is different between CA "
+    "certificate and the request'; else utf8"
+)
 
 
 class Requesting:
@@ -119,6 +125,15 @@ class Requesting:
                 check=_check_names,
             ),
             Field("role", "Role", values.get("role", ""), "decides the key usages", ROLES),
+            Field(
+                "string_type",
+                "Encoding",
+                values.get("string_type", ""),
+                _STRING_TYPE,
+                STRING_TYPES,
+                rare=True,
+                check=_check_subject,
+            ),
         ]
         title = "Renewal" if self._renewal else "Request"
         self._page.app.push_screen(

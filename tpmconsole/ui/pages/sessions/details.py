@@ -7,15 +7,16 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.board.lines import event_words
-from tpmconsole.board.phrases import seconds_words, size_words
+from tpmconsole.board.phrases import CRL_STATES, size_words
 from tpmconsole.board.root_hint import session_note
 from tpmconsole.errors import remedy_from_json
-from tpmconsole.text import printable
+from tpmconsole.text import printable, seconds_words
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact
 
 if TYPE_CHECKING:
     from tpmconsole.board.tpm_users import TpmUser
+    from tpmconsole.finding import Finding
     from tpmconsole.session.status import SessionStatus
 
 ASCII_LEVELS = "_.:-=+*#"
@@ -36,10 +37,13 @@ def user_row(one: TpmUser) -> tuple[str, ...]:
     return f"pid {one.pid}", OTHER, f"{one.name} ({one.user})", one.how, "-"
 
 
-def session_facts(one: SessionStatus, levels: str = ASCII_LEVELS) -> list[Fact]:
+def session_facts(
+    one: SessionStatus, levels: str = ASCII_LEVELS, crl: Finding | None = None
+) -> list[Fact]:
     """The detail pane of a session. What changes often stands in lines of its own.
 
     Args:
+        crl: what there is to say of its list of revoked certificates.
         levels: of the sparkline, from short to long.
     """
     facts = [
@@ -50,6 +54,8 @@ def session_facts(one: SessionStatus, levels: str = ASCII_LEVELS) -> list[Fact]:
         Fact("Handshakes", "", _handshakes(one, levels)),
         Fact("Traffic", "", _traffic(one)),
     ]
+    if crl is not None:
+        facts.append(Fact("CRL", "", ": ".join(filter(None, (CRL_STATES[crl.state], crl.text)))))
     if one.waiting_for and not one.state.ended:
         facts.append(Fact("Waiting", "", _waiting(one)))
     if one.last_error:
@@ -114,6 +120,9 @@ def sparkline(values: Sequence[float], levels: str = ASCII_LEVELS) -> str:
 
 
 def _traffic(one: SessionStatus) -> str:
+    if one.protocol == "tls":
+        kept = "connection kept, nothing is sent on it" if one.connections else "not connected"
+        return f"{kept}, {one.reconnects} reconnects"
     words = [
         f"{one.messages} messages",
         f"{size_words(one.bytes_in)} in",

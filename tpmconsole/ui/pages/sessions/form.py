@@ -14,6 +14,11 @@ if TYPE_CHECKING:
 
 ENGINES = ("auto", "provider", "bridge")
 TARGET = "localhost:8443"
+PROTOCOLS = {
+    "tls": "the handshake proves both sides; the connection is kept and nothing is sent",
+    "line": "sends PING n, which a server of tpmconsole answers",
+    "https": "fetches a path; in the address, https://HOST:PORT/PATH names one",
+}
 
 
 def start_form(role: str, identities: Sequence[str]) -> FormDialog:
@@ -35,7 +40,7 @@ def start_form(role: str, identities: Sequence[str]) -> FormDialog:
     ]
     if role == "client":
         fields += [
-            Field("protocol", "Protocol", choices=("line", "https"), hint="line: PING n"),
+            Field("protocol", "Protocol", choices=tuple(PROTOCOLS), hints=PROTOCOLS),
             Field("count", "Messages", hint="empty: until it is stopped", check=_check_count),
         ]
     return FormDialog(f"Start a {role}", fields)

@@ -11,6 +11,7 @@ from textual.timer import Timer
 from textual.widget import Widget
 
 from tpmconsole.board.sessions import (
+    crl_state,
     plan_restart,
     plan_stop,
     reload,
@@ -198,7 +199,7 @@ class SessionsPage(Page):
         facts = [Fact("", "", self.unless_kiosk(NOTHING))]
         if session is not None:
             levels = BLOCK_LEVELS if self.app.has_class("unicode") else ASCII_LEVELS
-            facts = session_facts(session, levels)
+            facts = session_facts(session, levels, crl_state(self.board, session))
         elif user is not None:
             facts = user_facts(user)
         self.query_one(DetailPane).present(facts)
@@ -210,7 +211,10 @@ class SessionsPage(Page):
         self.job("", self.board.summaries, lambda all_: self._ask_with(role, all_))
 
     def _ask_with(self, role: str, summaries: Sequence[Summary]) -> None:
-        ready = [one.name for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
+        usable = [one for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
+        # Those whose certificate is for the role come first.
+        usable.sort(key=lambda one: one.role not in (role, "both", None))
+        ready = [one.name for one in usable]
         if not ready:
             self.console.say("no identity is ready: make one on page 3", bad=True)
             return

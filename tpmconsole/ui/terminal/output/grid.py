@@ -8,7 +8,6 @@ is never left alone, because terminals disagree on its look.
 from __future__ import annotations
 
 import re
-import unicodedata
 from functools import lru_cache
 
 from rich.cells import split_graphemes
@@ -149,7 +148,10 @@ class Grid:
 
 @lru_cache(maxsize=1024)
 def to_ascii(text: str) -> str:
-    """Convert a text to ASCII of the same width: letters lose their accents, the rest become ?."""
+    """Convert a text to ASCII of the same width: lines and corners stay, the rest become ``?``.
+
+    A letter is never shown without its accent: that would be another text.
+    """
     if text.isascii():
         return text
     return "".join(
@@ -158,9 +160,7 @@ def to_ascii(text: str) -> str:
 
 
 def _ascii_cell(grapheme: str, width: int) -> str:
-    plain = grapheme[0].translate(_ASCII)
-    if not plain.isascii():
-        plain = unicodedata.normalize("NFKD", plain)[0]
-    if not (plain.isascii() and plain.isprintable()):
+    plain = grapheme.translate(_ASCII)
+    if len(plain) > 1 or not (plain.isascii() and plain.isprintable()):
         plain = "?"
     return (plain * width)[:width]

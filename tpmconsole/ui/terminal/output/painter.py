@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 
+from rich.cells import split_graphemes
+
 from tpmconsole.ui.terminal.output.grid import Grid, to_ascii
 from tpmconsole.ui.terminal.output.style import ALL_FLAGS, PLAIN, Look, apply_sgr
 
@@ -56,12 +58,13 @@ class Painter:
 
     def feed(self, data: str) -> None:
         """Paint one write from Textual; a sequence is never split between two writes."""
-        grid = self.grid
         for token in _TOKEN.finditer(data):
             kind = token.lastindex
             if kind == 1:
-                text = to_ascii(token[1]) if self._ascii_only else token[1]
-                self.x = grid.put(self.x, self.y, text, self._look)
+                if self._ascii_only and not token[1].isascii():
+                    self._put_ascii(token[1])
+                else:
+                    self.x = self.grid.put(self.x, self.y, token[1], self._look)
             elif kind == 3:
                 if token[3] == "m":
                     self._look = apply_sgr(self._look, token[2], self._flags)
@@ -69,6 +72,16 @@ class Painter:
                     self._move_to(token[2])
             elif kind == 4:
                 self._control_character(token[4])
+
+    def _put_ascii(self, text: str) -> None:
+        """Put what ASCII has; the ? for what it has not is reversed, to be told from a real one."""
+        marked = apply_sgr(self._look, "7", self._flags)
+        for start, end, _ in split_graphemes(text)[0]:
+            piece = text[start:end]
+            shown = to_ascii(piece)
+            unknown = not piece.isascii() and shown.startswith("?")
+            look = marked if unknown else self._look
+            self.x = self.grid.put(self.x, self.y, shown, look)
 
     def _control_character(self, character: str) -> None:
         if character == "\n":
