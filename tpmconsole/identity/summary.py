@@ -10,6 +10,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.identity import Handed, kept_certificate, kept_request
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
+from tpmconsole.x509.chain import allowed_roles
 from tpmconsole.x509.judge import describe
 from tpmconsole.x509.names import name_text
 
@@ -30,6 +31,8 @@ class Summary:
         requested: when the request was made.
         renewing: a request for the next certificate waits for the CA.
         can_undo: the certificate before this one was kept.
+        serves: the roles that the installed certificate allows: ``client``, ``server``, both or
+            neither.
         handed: when and where the request was handed over; None until it was.
         key_lost: its key is gone or another, and nothing can be done with it any more.
     """
@@ -53,6 +56,7 @@ class Summary:
     can_undo: bool = False
     key_lost: bool = False
     handed: Handed | None = None
+    serves: tuple[str, ...] = ()
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
@@ -106,6 +110,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         subject=facts.subject,
         issuer=facts.issuer,
         not_after=facts.not_after,
+        serves=allowed_roles(certificate),
     )
 
 

@@ -268,6 +268,22 @@ class ConsoleApp(QuietCrash):
         if small and not any(isinstance(one, TooSmall) for one in self.screen_stack):
             self.push_screen(TooSmall())
 
+    def start_session(self, identity: str, roles: Sequence[str]) -> None:
+        """Go to page 4, with its form for a session of an identity.
+
+        Args:
+            roles: those that its certificate allows.
+        """
+
+        async def ask() -> None:
+            from tpmconsole.ui.pages.sessions.page import SessionsPage
+
+            page = await self.main.open_titled("Sessions")
+            if isinstance(page, SessionsPage):
+                page.start_with(identity, roles)
+
+        self.call_later(ask)
+
     def leave(self) -> None:
         """End the console."""
         self.exit(0)

@@ -83,6 +83,13 @@ class Console(Protocol):
     def take_health(self, health: TpmHealth) -> None:
         """Show the TPM's state, which another job may have read on its way."""
 
+    def start_session(self, identity: str, roles: Sequence[str]) -> None:
+        """Go to page 4, with its form for a session of an identity.
+
+        Args:
+            roles: those that its certificate allows.
+        """
+
     def leave(self) -> None:
         """End the console."""
 

@@ -216,7 +216,7 @@ class ProvisionPage(Page):
         elif not one.has_trust:
             self._trust()
         else:
-            self.console.say(f"{one.name} is ready: start a session on page 4")
+            self.console.start_session(one.name, one.serves)
 
     def _create(self) -> None:
         def made(identity: Identity) -> None:
