@@ -45,6 +45,15 @@ def test_a_session_that_waits_is_shown_as_it_is_listed() -> None:
     assert facts.to_json()["state"] == "starting"
 
 
+def test_what_helps_a_session_is_shown_as_a_command() -> None:
+    """Seen: the last error of ``session show`` ended in ``next {'action': ...}``."""
+    error = LastError("No TPM", "gone", NextStep(Action.START, text="start one: {}"), "")
+    facts = SessionStatus("client-1", "client", "pump", "broker:8443", last_error=error)
+    shown = next(line for line in session_facts_lines(facts) if line.startswith("last_error "))
+    assert "remedy start one: tpmconsole session start" in shown
+    assert "action" not in shown
+
+
 # Protocol
 
 

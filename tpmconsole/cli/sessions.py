@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tpmconsole.cli.common import Answer, read_auth
-from tpmconsole.cli.next_steps import say
+from tpmconsole.cli.next_steps import say, worded
 from tpmconsole.cli.parser import (
     add_command,
     if_missing_option,
@@ -154,8 +154,8 @@ def _session_events(board: Board, args: Namespace) -> Answer:
 
 
 def session_facts_lines(facts: SessionStatus) -> Iterator[str]:
-    """``tpmconsole session show``; the state is told as in the list."""
-    for label, value in (facts.to_json() | {"state": facts.word}).items():
+    """``tpmconsole session show``; the state is named as in the list."""
+    for label, value in worded(facts.to_json() | {"state": facts.word}).items():
         if isinstance(value, Mapping):
             known = ((name, _fact_words(one)) for name, one in value.items())
             text = ", ".join(f"{name} {one}" for name, one in known if one != "-") or "-"
