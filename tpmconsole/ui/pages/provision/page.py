@@ -294,6 +294,6 @@ class ProvisionPage(Page):
         do(self, action)
 
     def _judged(self, name: str, judgement: Judgement) -> None:
-        facts = verdict_facts(judgement.verdicts, [], "installed")
+        facts = verdict_facts(judgement, [], "installed")
         self.console.show_text(f"Certificate of {name}", "", facts)
         self._replaced(name, f"{name}: certificate installed")

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.x509.judge import CertificateInfo, Finding
+    from tpmconsole.x509.judge import CertificateInfo, Judgement
 
 _SHORT_NAMES = {"authority-key-identifier": "key-ids"}
 COMPARE = "Compare each fingerprint with the one that the CA publishes or tells you."
@@ -94,16 +94,24 @@ def _ready_text(one: Summary) -> str:
 
 
 def verdict_facts(
-    verdicts: Sequence[Finding], added: Sequence[CertificateInfo], end: str
+    judgement: Judgement, added: Sequence[CertificateInfo], end: str
 ) -> list[Fact | Heading]:
     """The verdicts over a certificate, what speaks against it first.
+
+    A CA that only has to be trusted speaks not against it: it is the next step.
 
     Args:
         added: the trust anchors that come with it and are new.
         end: what became of it, or what can be done.
     """
     facts: list[Fact | Heading] = [Fact("Result", "", end)]
+    verdicts = judgement.verdicts
     wrong = [one for one in verdicts if one.state != "ok"]
+    if judgement.unknown_ca:
+        by_key = "t compares its fingerprint, and goes on; a, if it is an intermediate CA"
+        facts.append(Fact("CA", "NEXT", f"{judgement.unknown_ca} is not trusted here yet"))
+        facts.append(Fact("", "", by_key))
+        wrong = [one for one in wrong if one.state != "fail"]
     for one in sorted(wrong, key=lambda one: one.state != "fail"):
         facts.append(Fact(_short(one.name), one.state.upper(), one.text))
         facts.append(Fact("", "", f"try: {say(one.remedy)}"))
