@@ -363,7 +363,6 @@ def test_verdicts(row: Row, tmp_path: Path) -> None:
 def test_a_good_certificate_of_an_unknown_ca_only_wants_trust() -> None:
     office = ca("Office")
     below, above = ca("Below", office), ca("Office")  # the second has another key
-    old = {"begin": NOW - 9 * DAY, "end": NOW - DAY}
     for given, wanted in (
         (Given(leaf(office), trust=()), "CN=Office,O=Test"),
         (Given(leaf(office), others=(office,), trust=()), "CN=Office,O=Test"),
@@ -372,7 +371,10 @@ def test_a_good_certificate_of_an_unknown_ca_only_wants_trust() -> None:
         (Given(leaf(below), others=(below,), trust=()), "CN=Office,O=Test"),
         (Given(leaf(ROOT)), ""),  # trusted
         (Given(leaf(office), trust=(above,)), ""),  # a CA of that name, with another key
-        (Given(leaf(office, **old), trust=()), ""),  # trust alone would not help
+        (
+            Given(leaf(office, begin=NOW - 9 * DAY, end=NOW - DAY), trust=()),
+            "",
+        ),  # trust alone would not help
         (Given(leaf(office, _usages(SERVER)), trust=()), ""),  # nor here: it is for servers
     ):
         assert _judge(given).unknown_ca == wanted
