@@ -230,7 +230,10 @@ def test_leaving_costs_little_and_gives_the_terminal_back(furnished: Path) -> No
         end = len(terminal.output)
         terminal.send(b"q")
         assert terminal.wait() == 0
-        assert len(terminal.output) - end <= LEAVING
+        screen, line = terminal.output[end:].split(b"\x1b[?1049l")
+        assert len(screen) + len(b"\x1b[?1049l") <= LEAVING
+        session = b"1 session continues; page 4 or 'tpmconsole session stop server-1' ends it\r\n"
+        assert line == session
         assert terminal.settings() == terminal.before
     finally:
         terminal.close()

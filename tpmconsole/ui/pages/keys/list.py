@@ -32,6 +32,8 @@ class KeyListPage(Page):
         view: which keys are shown.
         answers: whether the TPM can use them, by place, where somebody asked.
         folder: the folder whose key files are listed; None for the identities.
+        going_to: the identity whose key gets the cursor when the list has been read; empty for
+            the key that has it.
     """
 
     def __init__(self, *, id: str) -> None:
@@ -40,6 +42,7 @@ class KeyListPage(Page):
         self.answers: dict[str, KeyCheck] = {}
         self.folder: Path | None = None
         self.typing = False
+        self.going_to = ""
         self._reading: Progress | None = None
         self._found: list[Key] = []
         self._at_once = True
@@ -114,9 +117,18 @@ class KeyListPage(Page):
         self._inside = inside
         if inside.no_tpm:
             self.console.say(f"persistent handles not listed: {inside.no_tpm}", bad=True)
+        before = self.chosen()
         self.view.replace([*self._found, *inside.persistent])
         self._found = []
-        self.present()
+        self.present(self._row_for_cursor(before))
+
+    def _row_for_cursor(self, before: Key | None) -> int | None:
+        """Where the cursor goes after reading: to the key that was changed, else with its own."""
+        name, self.going_to = self.going_to, ""
+        for number, key in enumerate(self.view.shown):
+            if key.identity == name if name else before and place(key) == place(before):
+                return number
+        return None
 
     # Showing it
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from tpmconsole.ui.pages.keys.forms import ask_adopt, ask_create, ask_import
 from tpmconsole.ui.pages.keys.list import KeyListPage
 
 if TYPE_CHECKING:
+    from tpmconsole.identity.identity import Identity
+
     Key = KeyFile | PersistentKey
 
 
@@ -96,7 +99,8 @@ class KeysPage(KeyListPage):
             Command("r", "Refresh", "read the list again", self.refresh_data, kiosk=True),
         )
 
-    def _changed(self, message: str) -> None:
+    def _changed(self, message: str, identity: str = "") -> None:
+        self.going_to = identity
         self.answers.clear()  # what stood at a handle may be another key by now
         self.console.say(message)
         self.refresh_data()
@@ -104,10 +108,13 @@ class KeysPage(KeyListPage):
     # What the keys do
 
     def _create(self) -> None:
-        ask_create(self, lambda identity: self._changed(f"{identity.name}: key made in the TPM"))
+        ask_create(self, partial(self._made, "key made in the TPM"))
+
+    def _made(self, words: str, identity: Identity) -> None:
+        self._changed(f"{identity.name}: {words}", identity.name)
 
     def _import(self) -> None:
-        ask_import(self, lambda identity: self._changed(f"{identity.name}: key imported"))
+        ask_import(self, partial(self._made, "key imported"))
 
     def _is_to_adopt(self) -> bool:
         key = self.chosen()
@@ -116,12 +123,7 @@ class KeysPage(KeyListPage):
     def _adopt(self) -> None:
         key = self.chosen()
         if key is not None:
-            ask_adopt(
-                self,
-                key,
-                self.persistent,
-                lambda identity: self._changed(f"{identity.name}: key adopted"),
-            )
+            ask_adopt(self, key, self.persistent, partial(self._made, "key adopted"))
 
     def _try(self) -> None:
         key = self.chosen()
@@ -156,7 +158,8 @@ class KeysPage(KeyListPage):
     def _persist(self) -> None:
         key = self.chosen()
         if key is not None and key.identity is not None:
-            ask_persist(self, key.identity, self.persistent, self._changed)
+            name = key.identity
+            ask_persist(self, name, self.persistent, lambda done: self._changed(done, name))
 
     def _evict(self) -> None:
         key = self.chosen()
