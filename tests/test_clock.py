@@ -92,7 +92,7 @@ def test_what_ended_before_the_release_has_ended_by_any_clock() -> None:
     assert check_dates(new.certificate, datetime(2011, 6, 1, tzinfo=UTC)).state == "warn"
 
 
-@pytest.mark.parametrize(("now", "title"), [(lambda: DAWN, "not believable"), (None, "not valid")])
+@pytest.mark.parametrize(("now", "title"), [(lambda: DAWN, "not plausible"), (None, "not valid")])
 def test_a_peers_dates_are_not_judged_by_a_clock_that_was_never_set(
     monkeypatch: pytest.MonkeyPatch, now: Callable[[], datetime] | None, title: str
 ) -> None:

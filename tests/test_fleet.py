@@ -91,7 +91,7 @@ def test_the_playbook_provisions_a_fleet_and_changes_nothing_the_second_time(fle
     first = fleet.play()
     for board in fleet.boards:
         assert first[board]["changed"] == 7, first
-        (session,) = fleet.console(board, "session", "list")
+        (session,) = fleet.console(board, "session", "list")["sessions"]
         assert (session["role"], session["state"]) == ("server", "running")
         report = json.loads((fleet.folder / "reports" / f"{board}.json").read_text())
         assert report["status"]["simulated"] is True
@@ -103,7 +103,7 @@ def test_the_playbook_provisions_a_fleet_and_changes_nothing_the_second_time(fle
     for board, key in zip(fleet.boards, keys, strict=True):
         assert (second[board]["changed"], second[board]["failed"]) == (0, 0), second
         assert (fleet.state(board) / "identities/gateway/key.pem").read_bytes() == key
-        assert len(fleet.console(board, "session", "list")) == 1
+        assert len(fleet.console(board, "session", "list")["sessions"]) == 1
 
 
 # A lying board's request, and what its failure must name: what was asked, what the inventory says.
@@ -214,7 +214,7 @@ def test_a_host_keeps_its_first_key_until_the_operator_names_another(pretended: 
     assert failed.keys() == {"posing", *known}
     assert f"SHA-256 {other} (tpmconsole_accept_new_key)" in failed["posing"]["msg"]
     assert f"SHA-256 {old} ({record('mistaken')}) or SHA-256 {new}" in failed["mistaken"]["msg"]
-    assert "no SHA-256" in failed["mistyped"]["msg"]
+    assert "not a SHA-256" in failed["mistyped"]["msg"]
     assert [record(board).read_text() for board in known] == list(known.values())
     for board, pem in first.items():
         assert record(board).read_text() == f"{key_of(pem)}\n"

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 def main() -> None:
     """Run one command, or the console, and exit with its code."""
     prepare_streams()  # before anything is opened
-    # Imports make many objects and no garbage: a tenth of the way to the first paint is saved. The
-    # console switches collection on when it has painted; a command is over before it would matter.
+    # Imports make many objects but no garbage: this saves a tenth of the time to the first paint.
+    # The console switches collection on after painting; a command ends before it would matter.
     gc.disable()
     shield()
-    if not sys.warnoptions:  # libraries warn their programmers; on a screen it would be noise
+    if not sys.warnoptions:  # libraries warn programmers; on a screen that would be noise
         warnings.simplefilter("ignore")
     from tpmconsole.cli.main import run
 

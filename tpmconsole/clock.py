@@ -1,7 +1,7 @@
-"""The board's clock, and whether it can be believed.
+"""The board's clock, and whether it is plausible.
 
-A board without a battery wakes up in 1970, or at whatever date its image was built. Dates that are
-judged by such a clock are not wrong, they are not judged at all.
+A board without a battery starts in 1970, or on the day that its image was built. A date compared
+with such a clock is not wrong; it was not checked at all.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from datetime import UTC, datetime, timedelta
 
 from tpmconsole import __released__
 
-# No clock is right that tells an earlier time than that of the program that reads it.
+# A clock that is earlier than the program that reads it is wrong.
 BUILT = datetime.fromisoformat(f"{__released__}T00:00:00+00:00")
-# As systemd has it (its CLOCK_VALID_RANGE_USEC_MAX): nobody runs a program for longer than that.
+# As in systemd (its CLOCK_VALID_RANGE_USEC_MAX): no program is used for longer than that.
 _YEARS = 15
 LAST_BELIEVABLE = BUILT.replace(year=BUILT.year + _YEARS)
-# What is off by less was put right, or waits to be.
+# A smaller difference has been corrected, or is about to be.
 _OFF = timedelta(days=1)
 _TIME_ERROR, _STA_UNSYNC = 5, 0x40  # linux/timex.h
 
@@ -23,7 +23,7 @@ SET_IT = "set the board's clock (date, chrony, the RTC's battery), then try agai
 
 
 def now() -> datetime:
-    """What the board's clock says, aware UTC."""
+    """The time of the board's clock, aware UTC."""
     return datetime.now(UTC)
 
 
@@ -33,23 +33,23 @@ def moment(when: datetime) -> str:
 
 
 def fault(when: datetime) -> str | None:
-    """Why a time that the clock tells cannot be believed; None where it can.
+    """Why a time of the clock is not plausible; None if it is.
 
-    Nothing that is stored is asked: what was written while the clock was wrong is wrong as well,
-    and would take a right clock's word from it for years.
+    Stored times are not considered: a time written while the clock was wrong is wrong as well,
+    and would discredit a correct clock for years.
     """
     if BUILT <= when <= LAST_BELIEVABLE or synchronised(when):
         return None
     made = f"when this program was made ({BUILT:%Y-%m-%d})"
     than = f"earlier than {made}" if when < BUILT else f"more than {_YEARS} years after {made}"
-    return f"clock not believable: the board's clock says {moment(when)}, {than}"
+    return f"clock not plausible: the board's clock says {moment(when)}, {than}"
 
 
 def contradicted(when: datetime, made: datetime | None) -> str | None:
-    """What speaks against a clock that is believed: evidence, to be told and not to judge by.
+    """Why a plausible clock may be wrong anyway: a warning, never a reason to refuse.
 
     Args:
-        made: when the identity was made by this clock, where that is known.
+        made: when the identity was made by this clock, if known.
     """
     if made is None or when >= made - _OFF or synchronised(when):
         return None
@@ -60,20 +60,20 @@ def contradicted(when: datetime, made: datetime | None) -> str | None:
 
 
 def synchronised(when: datetime) -> bool:
-    """Whether the kernel's clock says this time, and says that it is kept by a time server."""
+    """Whether the kernel's clock has this time, and is synchronised with a time server."""
     kernels = synchronised_time()
     return kernels is not None and abs(kernels - when) < _OFF
 
 
 def synchronised_time() -> datetime | None:
-    """The kernel's time; None where it does not say that it is synchronised, or does not answer.
+    """The kernel's time; None unless the kernel says that it is synchronised.
 
-    By adjtimex(2), which NTP's daemons keep up to date.
+    From adjtimex(2), which NTP daemons keep up to date.
     """
-    import ctypes  # which only a clock that is in doubt needs
+    import ctypes  # needed only if the clock is in doubt
 
-    # struct timex (linux/timex.h) is long after long, two of them an int where a long is longer;
-    # there is more room here than any kernel writes. The first, modes, is 0: nothing is set.
+    # struct timex (linux/timex.h) is a series of longs, two of them ints padded to a long; the
+    # buffer is larger than what any kernel writes. The first, modes, is 0: nothing is set.
     asked = (ctypes.c_long * 64)()
     try:
         state = ctypes.CDLL(None).adjtimex(ctypes.byref(asked))

@@ -1,4 +1,4 @@
-"""Everything a user can be told went wrong: a title, its cause and what to do about it."""
+"""What went wrong, as users read it: a title, its cause and what to do about it."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class ExitCode(IntEnum):
 
 
 class Action(StrEnum):
-    """What a user can do next. Each front end has its own words for it: a command, or a key.
+    """What a user can do next. Each front end words it differently: as a command, or as a key.
 
-    Most have a subject, such as an identity; what it is, is said beside each.
+    Most have a subject, such as an identity; the comment beside each names it.
     """
 
     ADD_TRUST = "add a trust anchor"  # an identity
@@ -73,8 +73,7 @@ class NextStep:
 
     Attributes:
         action: what to do.
-        subject: an identity, a session or whatever else it is done to; empty where that is not
-            known.
+        subject: an identity, a session or another object of the action; empty if not known.
         text: the sentence; ``{}`` stands for the front end's words.
     """
 
@@ -83,7 +82,7 @@ class NextStep:
     text: str = "{}"
 
     def __str__(self) -> str:
-        """The sentence in no front end's words, for logs and reports."""
+        """The sentence without any front end's words, for logs and reports."""
         if " ({})" in self.text:  # the sentence says it already
             return self.text.replace(" ({})", "", 1)
         subject = f" '{self.subject}'" if self.subject else ""
@@ -98,10 +97,10 @@ class NextStep:
         return self.text.replace("{}", words, 1)
 
     def fill(self, words: str) -> str:
-        """The words of an action with its subject in them.
+        """An action's words with its subject in them.
 
         Args:
-            words: what stands in square brackets is said where no subject is known.
+            words: the part in square brackets is used if no subject is known.
         """
         before, bracket, rest = words.partition("[")
         if not bracket:
@@ -110,11 +109,11 @@ class NextStep:
         return f"{before}{self.subject or default}{after}"
 
     def __add__(self, more: str) -> NextStep:
-        """The same with more to say after it."""
+        """The same step with more text after it."""
         return replace(self, text=self.text + more)
 
     def __radd__(self, before: str) -> NextStep:
-        """The same with something to say before it."""
+        """The same step with more text before it."""
         return replace(self, text=before + self.text)
 
 
@@ -122,14 +121,14 @@ Remedy = str | NextStep
 
 
 def remedy_to_json(remedy: Remedy) -> dict[str, Any]:
-    """A remedy's JSON fields: a sentence, and for programs of ours what to do next."""
+    """A remedy's JSON fields: a sentence and, for our own programs, the next step."""
     if isinstance(remedy, str):
         return {"remedy": remedy}
     return {"remedy": str(remedy), "next": asdict(remedy)}
 
 
 def remedy_from_json(data: Mapping[str, Any]) -> Remedy:
-    """The remedy that ``remedy_to_json`` made, from another process; its sentence at least."""
+    """The remedy that ``remedy_to_json`` made, from another process; at least its sentence."""
     try:
         step = data["next"]
         return NextStep(Action(step["action"]), str(step["subject"]), str(step["text"]))
@@ -138,18 +137,18 @@ def remedy_from_json(data: Mapping[str, Any]) -> Remedy:
 
 
 class ConsoleError(Exception):
-    """A failure in words.
+    """A failure that the user reads about.
 
     Args:
         title: what failed, a few words without a full stop ("Certificate refused").
         cause: why, one sentence.
-        remedy: what the user can do: one sentence that starts with a verb, or a ``NextStep`` where
+        remedy: what the user can do: one sentence that starts with a verb, or a ``NextStep`` if
             the front ends name it differently.
-        exit_code: how a command ends because of it.
-        response_code: the TPM's or TSS's response code where one is behind it.
-        needs: whose password would help: ``key``, ``parent``, ``hierarchy``, ``lockout`` or
-            ``source`` (a key file's passphrase); ``consent`` where one was not sent because a
-            wrong one would lock the TPM; None where it is not about a password.
+        exit_code: the exit code of a command that fails with it.
+        response_code: the response code of the TPM or TSS that caused it, if any.
+        needs: which password would help: ``key``, ``parent``, ``hierarchy``, ``lockout`` or
+            ``source`` (a key file's passphrase); ``consent`` if a password was not sent because a
+            wrong one would lock the TPM; None if it is not about a password.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""One line about something that was looked at: a check, a probe, or a step of the tour."""
+"""The result of looking at one thing: a check, a probe, or a step of the tour."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ class Finding:
     """What was found.
 
     Attributes:
-        name: what was looked at; scripts and tests rely on the names of checks and probes.
-        state: ``ok``, ``warn``, ``fail`` or ``skipped``; in the tour any word, or none. A
-            check that fails keeps a certificate from being installed, a warning does not.
+        name: what was examined; scripts and tests rely on the names of checks and probes.
+        state: ``ok``, ``warn``, ``fail`` or ``skipped``; in the tour any word, or empty. A check
+            that fails stops the import of a certificate, a warning does not.
         text: what was found, one sentence.
-        remedy: what to do about it; empty where nothing has to be done.
-        evidence: what it was seen by, a line each: paths, versions, figures.
+        remedy: what to do about it; empty if there is nothing to do.
+        evidence: the facts behind it, one per line: paths, versions, figures.
     """
 
     name: str
@@ -29,12 +29,12 @@ class Finding:
 
 
 def ok(text: str, *evidence: str, name: str = "") -> Finding:
-    """Nothing has to be done."""
+    """There is nothing to do."""
     return Finding(name, "ok", text, evidence=evidence)
 
 
 def warn(text: str, remedy: Remedy, *evidence: str, name: str = "") -> Finding:
-    """It works here, but not for everybody or not for long."""
+    """It works here, but not for everyone or not for long."""
     return Finding(name, "warn", text, remedy, evidence)
 
 
@@ -44,11 +44,11 @@ def fail(text: str, remedy: Remedy, *evidence: str, name: str = "") -> Finding:
 
 
 def skipped(text: str, remedy: Remedy = "", *, evidence: Iterable[str] = ()) -> Finding:
-    """It was not looked at, and why."""
+    """It was not examined; the text says why."""
     return Finding("", "skipped", text, remedy, tuple(evidence))
 
 
 def worst(findings: Iterable[Finding]) -> str:
-    """The gravest state of all; ``skipped`` only where nothing else was said."""
+    """The most serious state of all; ``skipped`` only if there is no other."""
     states = {finding.state for finding in findings}
     return next((state for state in ("fail", "warn", "ok") if state in states), "skipped")

@@ -1,4 +1,4 @@
-"""Addresses, numbers and paths as people write them, and files of JSON and TOML."""
+"""Parses addresses, numbers and paths as users write them, and JSON and TOML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from tpmconsole.errors import usage_error
 
 HTTPS_PORT = 443
-CERTIFICATE_BYTES = 1024 * 1024  # the most that is read of a file of certificates
+CERTIFICATE_BYTES = 1024 * 1024  # at most this much is read from a file of certificates
 
 
 class Target(NamedTuple):
@@ -26,27 +26,29 @@ class Target(NamedTuple):
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """HOST:PORT, an IPv6 host in brackets; a server may ask for port 0, any that is free.
+    """Parse HOST:PORT, an IPv6 host in brackets; port 0 lets a server take any free port.
 
     A link-local IPv6 address includes its interface: ``[fe80::1%eth0]:8443`` (RFC 4007, 11).
 
     Raises:
-        ConsoleError: it is none.
+        ConsoleError: it is not an address.
     """
     host, colon, port = text.rpartition(":")
     number = parse_number(port) if colon and host and "/" not in text else None
     if number is None or number > 65535:
         raise usage_error(
-            "Not an address", f"'{text}' is no HOST:PORT", "write it as gateway.local:8443"
+            "Not an address",
+            f"'{text}' is not HOST:PORT with a port up to 65535",
+            "write it as gateway.local:8443",
         )
     if host.startswith("[") or "%" in host:
         return _ipv6(host), number
     try:
-        host.encode("idna")  # as looking it up will: each part has 1 to 63 letters
+        host.encode("idna")  # as the look-up will: each part has 1 to 63 letters
     except UnicodeError as error:
         raise usage_error(
             "Not an address",
-            f"'{host}' is no host name: a part between its dots is missing, too long or no word",
+            f"'{host}' is not a host name: a part between dots is missing, too long or not valid",
             "write it as gateway.local:8443",
         ) from error
     return host, number
@@ -65,14 +67,14 @@ def _ipv6(host: str) -> str:
     if found.is_link_local and not found.scope_id:
         raise usage_error(
             "No interface named",
-            f"'{address}' is a link-local address, which each of the board's networks may have",
+            f"'{address}' is a link-local address, which exists on every network of this board",
             f"name the interface that leads to it, as in [{address}%eth0]:8443",
         )
     return address
 
 
 def parse_target(text: str) -> Target:
-    """A client's server: HOST:PORT, or a URL such as ``https://gateway.local:8443/status``.
+    """Parse a client's server: HOST:PORT, or a URL like ``https://gateway.local:8443/status``.
 
     The default port of a URL is 443. An interface may also be written ``%25eth0`` (RFC 6874).
 
@@ -103,7 +105,7 @@ def parse_target(text: str) -> Target:
 
 
 def address_text(host: str, port: int) -> str:
-    """``HOST:PORT``, an IPv6 address in brackets: what ``parse_address`` reads."""
+    """Format ``HOST:PORT``, an IPv6 address in brackets, as ``parse_address`` reads it."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -113,15 +115,15 @@ def without_zone(host: str) -> str:
 
 
 def parse_number(text: str) -> int | None:
-    """A whole number of at most nine digits; None for everything else."""
+    """Parse a whole number of at most nine digits; None for anything else."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
 def user_path(text: str) -> Path:
-    """A path as a user types it; ``~`` is the home directory.
+    """Parse a path as a user types it; ``~`` is the home directory.
 
     Raises:
-        ConsoleError: it is empty, holds a NUL, or names the home of a user who does not exist.
+        ConsoleError: it is empty, contains a NUL, or names the home of a user who does not exist.
     """
     if not text or "\0" in text:
         raise usage_error("No file named", "the name of the file is missing", "type its path")
@@ -131,17 +133,17 @@ def user_path(text: str) -> Path:
         return Path(text).expanduser()
     except RuntimeError as error:
         raise usage_error(
-            "No such user", f"'{text}' names the home of nobody", "write the whole path"
+            "No such user", f"'{text}' is the home of an unknown user", "write the whole path"
         ) from error
 
 
 def home_folder(environment: Mapping[str, str] = os.environ) -> Path:
-    """This user's home: HOME where it names a folder, else what /etc/passwd says.
+    """This user's home: HOME if it is an absolute path, otherwise from /etc/passwd.
 
     An empty HOME (cron, some service managers) would make the root directory a home.
 
     Raises:
-        RuntimeError: neither tells.
+        RuntimeError: neither has one.
     """
     home = environment.get("HOME", "")
     if home.startswith("/"):
@@ -155,13 +157,13 @@ def home_folder(environment: Mapping[str, str] = os.environ) -> Path:
 def parse_json(
     text: str | bytes | bytearray, object_hook: Callable[[dict[str, Any]], Any] | None = None
 ) -> Any:
-    """What JSON says; no NaN and no infinity, which JSON (RFC 8259, 6) does not have.
+    """Parse JSON; NaN and infinity are refused, since JSON (RFC 8259, 6) does not have them.
 
     Args:
-        object_hook: makes something else of each object.
+        object_hook: converts each object.
 
     Raises:
-        ValueError: it is none, or nested so deep that nobody can have meant it.
+        ValueError: it is not JSON, or is nested too deeply to be intended.
     """
     try:
         return json.loads(text, object_hook=object_hook, parse_constant=_no_number)
@@ -170,8 +172,8 @@ def parse_json(
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """What TOML says; errors as ``parse_json``."""
-    import tomllib  # most boards have no file of it, and the first paint is waiting
+    """Parse TOML; errors as ``parse_json``."""
+    import tomllib  # here: most boards have no TOML file, and it would delay the first paint
 
     try:
         return tomllib.loads(text)
@@ -180,8 +182,8 @@ def parse_toml(text: str) -> dict[str, Any]:
 
 
 def _no_number(word: str) -> None:
-    raise ValueError(f"{word} is no number of JSON's")
+    raise ValueError(f"{word} is not a JSON number")
 
 
 def _too_deep() -> ValueError:
-    return ValueError("its brackets are nested too deep")
+    return ValueError("its brackets are nested too deeply")

@@ -1,4 +1,4 @@
-"""The settings that tpmconsole.toml may hold; what is none of them is named with its line."""
+"""The settings that tpmconsole.toml may have; any other is reported with its line."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from typing import Any
 from tpmconsole.errors import ConsoleError, usage_error
 
 _TYPES: dict[type, str] = {str: 'text, such as "a"', bool: "true or false", int: "a number"}
-# By table, "" is the top of the file. What belongs to one part of the program is checked there.
+# By table; "" is the top of the file. Without a type: checked by the part that uses the setting.
 TABLES: Mapping[str, Mapping[str, type | None]] = {
     "": {"tcti": str, "simulate": bool, "line": str, "warn_days": None},
-    "request": {"subject": None, "san": None, "role": None},
+    "request": {"subject": None, "san": None, "role": None, "string_type": None},
     "kiosk": {"quiet_s": None, "page_s": None, "leave": None},
 }
 
 
 def check_names(options: Mapping[str, Any], text: str, path: Path) -> None:
-    """Refuse a setting that nothing here reads: whoever wrote it relies on it.
+    """Refuse a setting that nothing reads: the user who wrote it relies on it.
 
     Args:
-        options: what the file holds.
-        text: the file itself, for the line.
+        options: the parsed file.
+        text: the file itself, to find the line.
         path: where it is.
 
     Raises:
-        ConsoleError: there is one, or one is of the wrong type.
+        ConsoleError: a setting is unknown or of the wrong type.
     """
     for table, name, value in _all(options):
         known = TABLES[table]
@@ -56,7 +56,7 @@ def _unknown(table: str, name: str, place: str) -> ConsoleError:
     close = get_close_matches(name, here, n=1, cutoff=0.6)
     names = [one for one in here if one]
     remedy = f"write {close[0]}" if close else f"use one of {', '.join(names)}"
-    # The right name at the wrong place.
+    # The right name in the wrong place.
     for other, known in TABLES.items():
         if name in known and other != table:
             remedy = f"write it below [{other}]" if other else "write it above the first [table]"
@@ -64,7 +64,7 @@ def _unknown(table: str, name: str, place: str) -> ConsoleError:
 
 
 def _place(text: str, path: Path, table: str, name: str) -> str:
-    """Where in the file a setting is, as far as its text tells."""
+    """The path of the file, and the line of a setting if it can be found."""
     quoted = rf"\s*[\"']?{re.escape(name)}[\"']?\s*"
     current = ""
     for number, line in enumerate(text.splitlines(), 1):

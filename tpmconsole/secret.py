@@ -1,12 +1,13 @@
-"""Passwords pass through our processes' memory: none of them may leave a copy of it behind.
+"""Passwords pass through the memory of our processes, which must not leave copies behind.
 
-Wiped is what Python lets us wipe. The processes that talk to the TPM get their secrets as bytes of
-their own, never as JSON. When a job ends they wipe them, and what the TSS keeps of them
-(``tpm.wire``, ``tpm.jobs.authorisation``); one that has wrapped a key made elsewhere holds copies
-that nobody can wipe, and ends. What Python does not let us wipe: the ``str`` that a password was
-while it was typed, and the ``bytes`` that were read from a file or made of that ``str``. They are
-in the console's process, and in a session's where OpenSSL's provider wants them; nobody refers to
-them longer than is needed, and their memory is used again, but not zeroed before.
+We wipe what Python lets us wipe. The processes that talk to the TPM get their secrets as separate
+bytes, never as JSON, and wipe them when a job ends (``tpm.worker.protocol``). Passwords bypass the
+TSS, which never zeroes its copies (``tpm.worker.jobs.hmac_session``). A process that has wrapped a
+key made elsewhere has copies that cannot be wiped, and ends. Python does not let us wipe the
+``str`` that holds a password while it is typed, nor the ``bytes`` that were read from a file or
+made from that ``str``. They are in the console's process, and in a session's if OpenSSL's provider
+needs them; they are not referenced longer than necessary, and their memory is reused, but not
+zeroed first.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ _PR_SET_DUMPABLE = 4
 
 
 def leave_no_core() -> None:
-    """No core dump of this process, and nobody of the same user may attach to it.
+    """Allow no core dump of this process, and no other process of this user to attach to it.
 
-    RLIMIT_CORE, which programs that we start inherit, keeps files from being written; only
-    PR_SET_DUMPABLE keeps the kernel from handing the memory to a crash collector (core(5)), and
-    another program of this user from reading it (ptrace(2)). It also makes most files of
-    ``/proc/self`` root's: read those before.
+    RLIMIT_CORE, which programs that we start inherit, prevents core files; only PR_SET_DUMPABLE
+    keeps the kernel from handing the memory to a crash collector (core(5)), and another program of
+    this user from reading it (ptrace(2)). It also makes root the owner of most files in
+    ``/proc/self``: read those first.
     """
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0)
 
 
 class Secret(bytearray):
-    """A password or a private key: its memory is zeroed when it is wiped, or nobody needs it.
+    """A password or a private key: its memory is zeroed when it is wiped or no longer referenced.
 
-    It shows nothing, and does not travel by accident: neither pickle nor JSON takes it. Its length
-    never changes, for that might leave a copy where it was.
+    It is never shown, nor sent by accident: neither pickle nor JSON accepts it. Its length never
+    changes, since that might leave a copy at the old address.
     """
 
     def wipe(self) -> None:
@@ -59,9 +60,9 @@ def first_line(data: Password) -> Secret:
     end = len(data) if end < 0 else end
     while end > 0 and data[end - 1] == ord("\r"):
         end -= 1
-    with memoryview(data) as whole:  # a slice of the data itself would be a copy that stays
+    with memoryview(data) as whole:  # a slice of the data itself would leave a copy behind
         return Secret(whole[:end])
 
 
-# One that may be wiped, or not: see above.
+# Only a Secret can be wiped: see above.
 Password: TypeAlias = bytes | Secret

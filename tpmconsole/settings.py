@@ -1,4 +1,4 @@
-"""What the user asked for: flags over environment over tpmconsole.toml over defaults."""
+"""Settings: options take precedence over the environment, tpmconsole.toml and the defaults."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tpmconsole.options import TABLES, check_names
 from tpmconsole.system.owners import check_for_root
 
 LINES = ("auto", "serial", "fast")
-# The variables that choose a TPM, the first one that is set.
+# The variables that choose a TPM; the first one that is set counts.
 TCTI_VARIABLES = ("TPMCONSOLE_TCTI", "TPM2TOOLS_TCTI")
 FILE_NAME = "tpmconsole.toml"
 WARN_DAYS = 30
 SYSTEM_FILE = Path("/etc") / FILE_NAME
-# They start a program, or write a file where a variable says: root does neither by hearsay.
+# They start a program or write a file that a variable names: root does neither without an option.
 _STRONG_TCTIS = ("cmd", "pcap")
 
 
@@ -28,19 +28,19 @@ class Settings:
     """One run's settings.
 
     Attributes:
-        state: the state directory; everything we keep is below it.
+        state: the state directory; everything that we keep is below it.
         tcti: the TCTI that was asked for, or None to look for one.
-        tcti_source: who asked for it: ``--tcti``, the name of an environment variable, or
+        tcti_source: where it came from: ``--tcti``, the name of an environment variable, or
             ``tpmconsole.toml``.
         simulate: use the simulated TPM.
         line: ``auto``, ``serial`` or ``fast``.
-        mouse: let the mouse be used; never on a serial line.
-        kiosk: a visitor's console: nothing that destroys, no files, no leaving. Its state is thrown
-            away, so that it is a folder of its own.
-        warn_days: how many days before its end a certificate draws a warning.
-        options: the tables of tpmconsole.toml, for the parts that have settings of their own.
-        log_file: the log, where it is not in the state directory.
-        sources: where each setting came from that is not a default: an option, an environment
+        mouse: allow the mouse; never on a serial line.
+        kiosk: a console for visitors, who cannot destroy anything, access files or leave. Its
+            state is discarded, so it has its own folder.
+        warn_days: how many days before it expires a certificate gets a warning.
+        options: the tables of tpmconsole.toml, for the parts that have their own settings.
+        log_file: the log, if it is not in the state directory.
+        sources: where each setting that is not a default came from: an option, an environment
             variable or a file.
     """
 
@@ -77,12 +77,12 @@ class Settings:
         return self.log_file or self.state / "log" / "tpmconsole.log"
 
     def option(self, table: str, name: str) -> Any:
-        """A setting in a table of tpmconsole.toml; None where it is not given."""
+        """A setting in a table of tpmconsole.toml; None if it is not set."""
         found = self.options.get(table)
         return found.get(name) if isinstance(found, Mapping) else None
 
     def below(self, name: str) -> Settings:
-        """The same with a state directory below this one, and the same log."""
+        """The same settings with a state directory below this one, and the same log."""
         return replace(self, state=self.state / name, log_file=self.log)
 
 
@@ -96,11 +96,11 @@ def load_settings(
     kiosk: bool = False,
     environment: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Put the settings of one run together.
+    """Collect the settings of one run.
 
     Raises:
-        ConsoleError: tpmconsole.toml cannot be read or holds a value that cannot be right, or we
-            are root and another user could have made or changed what is asked for.
+        ConsoleError: tpmconsole.toml cannot be read or has a value that is not valid, or we are
+            root and another user could have made or changed what the settings name.
     """
     env = os.environ if environment is None else environment
     folder = _state_directory(state, env)
@@ -112,14 +112,14 @@ def load_settings(
     chosen_line = line or str(options.get("line", "auto"))
     if chosen_line not in LINES:
         raise usage_error(
-            "Unknown line", f"'{chosen_line}' is no kind of line", f"use one of {', '.join(LINES)}"
+            "Unknown line", f"there is no line '{chosen_line}'", f"use one of {', '.join(LINES)}"
         )
     flags = {"simulate": simulate, "line": line, "mouse": mouse, "kiosk": kiosk}
     made = Settings(
         state=folder,
         tcti=asked,
         tcti_source=source,
-        # Whoever names a TCTI on the command line or in the environment means that one.
+        # A TCTI on the command line or in the environment takes precedence over "simulate".
         simulate=simulate
         or (options.get("simulate") is True and source in ("", FILE_NAME))
         or (kiosk and asked is None),
@@ -138,7 +138,7 @@ def load_settings(
 def _sources(
     state: str | None, env: Mapping[str, str], options: Mapping[str, Any], file: Path | None
 ) -> dict[str, str]:
-    """Where each setting came from, apart from what options and variables say of the TPM."""
+    """The source of each setting, apart from the options and variables for the TPM."""
     found: dict[str, str] = {}
     for name, value in options.items():
         inside = value if name in TABLES and isinstance(value, Mapping) else {}
@@ -158,14 +158,14 @@ def _state_directory(flag: str | None, env: Mapping[str, str]) -> Path:
     if os.geteuid() == 0:
         return Path("/var/lib/tpmconsole")
     base = env.get("XDG_STATE_HOME", "")
-    if base.startswith("/"):  # one that is relative is to be ignored (XDG Base Directory, 0.8)
+    if base.startswith("/"):  # a relative path must be ignored (XDG Base Directory, 0.8)
         return Path(base) / "tpmconsole"
     try:
         return home_folder(env) / ".local" / "state" / "tpmconsole"
     except RuntimeError as error:
         raise usage_error(
             "No state directory",
-            "this user has no home to keep it in",
+            "this user has no home directory to keep it in",
             NextStep(Action.GIVE_STATE, text="name one: {}"),
         ) from error
 
@@ -184,7 +184,7 @@ def _asked_tcti(
 
 
 def _check_no_program(tcti: str, source: str) -> None:
-    """Refuse what would have root start a program, write a file or load a library.
+    """Refuse a TCTI that would make root start a program, write a file or load a library.
 
     Raises:
         ConsoleError: the TCTI is of that kind.
@@ -193,7 +193,7 @@ def _check_no_program(tcti: str, source: str) -> None:
     if name in _STRONG_TCTIS or "/" in name or ".so" in name:
         raise usage_error(
             "TCTI not for root",
-            f"'{tcti}' from {source} would run what somebody else may have chosen, as root",
+            f"'{tcti}' from {source} would run, as root, what another user may have chosen",
             NextStep(Action.GIVE_TCTI, text=f"write it into {SYSTEM_FILE}, or give it with {{}}"),
         )
 
@@ -203,14 +203,14 @@ def _warn_days(options: Mapping[str, Any]) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 3650:
         raise usage_error(
             "Settings not usable",
-            f"warn_days in {FILE_NAME} is no number of days from 0 to 3650",
+            f"warn_days in {FILE_NAME} is not a number of days from 0 to 3650",
             f"write it as warn_days = {WARN_DAYS}",
         )
     return value
 
 
 def _read_options(state: Path, env: Mapping[str, str]) -> tuple[dict[str, Any], Path | None]:
-    """The settings file's tables, and which file it was; without one, none."""
+    """The settings file's tables, and its path; empty and None without a file."""
     named = env.get("TPMCONSOLE_CONFIG")
     candidates = [Path(named)] if named else [state / FILE_NAME, SYSTEM_FILE]
     for path in candidates:
@@ -237,19 +237,19 @@ def _read_options(state: Path, env: Mapping[str, str]) -> tuple[dict[str, Any], 
 QUIET_S = 90.0
 PAGE_S = 20.0
 LONGEST_S = 86_400.0
-# Fewer keys than these a visitor finds by chance within a week.
+# A visitor would find a shorter sequence of keys by chance within a week.
 LEAST_KEYS = 5
 
 
 @dataclass(frozen=True, slots=True)
 class KioskRules:
-    """What a kiosk does by itself.
+    """How a kiosk behaves.
 
     Attributes:
-        quiet_s: after so many seconds without a key everything begins anew.
-        page_s: seconds a page of the tour stays when it plays by itself; 0: it never does.
-        leave: the keys that, pressed one after the other, end the kiosk, by Textual's names;
-            without any only SIGTERM does.
+        quiet_s: after this many seconds without a key, the kiosk starts again from the beginning.
+        page_s: seconds that each page of the automatic tour is shown; 0 switches it off.
+        leave: the keys that end the kiosk when pressed in this order, by Textual's names; if
+            empty, only SIGTERM does.
     """
 
     quiet_s: float = QUIET_S
@@ -265,7 +265,7 @@ class KioskRules:
         """
         table = options.get("kiosk", {})
         if not isinstance(table, Mapping):
-            raise _kiosk_wrong("kiosk is no table", "write [kiosk]")
+            raise _kiosk_wrong("kiosk is not a table", "write [kiosk]")
         unknown = sorted(set(table) - {"quiet_s", "page_s", "leave"})
         if unknown:
             raise _kiosk_wrong(
@@ -283,7 +283,7 @@ def _kiosk_seconds(table: Mapping[str, Any], name: str, default: float, least: f
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if not number or not least <= value <= LONGEST_S:
         raise _kiosk_wrong(
-            f"{name} in [kiosk] is no number of seconds from {least:g} to {LONGEST_S:g}",
+            f"{name} in [kiosk] is not a number of seconds from {least:g} to {LONGEST_S:g}",
             f"write it as {name} = {default:g}",
         )
     return float(value)
@@ -292,11 +292,11 @@ def _kiosk_seconds(table: Mapping[str, Any], name: str, default: float, least: f
 def _kiosk_keys(value: Any) -> tuple[str, ...]:
     example = 'leave = ["f8", "f8", "x", "f3", "x"]'
     if not isinstance(value, list) or not all(isinstance(one, str) and one for one in value):
-        raise _kiosk_wrong("leave in [kiosk] is no list of keys", f"write it as {example}")
+        raise _kiosk_wrong("leave in [kiosk] is not a list of keys", f"write it as {example}")
     if 0 < len(value) < LEAST_KEYS:
         raise _kiosk_wrong(
             f"leave in [kiosk] has fewer than {LEAST_KEYS} keys: visitors would find them",
-            f"take more, as in {example}",
+            f"use more, as in {example}",
         )
     return tuple(value)
 

@@ -1,4 +1,4 @@
-"""Text from files, certificates and the network, made safe to put on a terminal."""
+"""Makes text from files, certificates and the network safe for a terminal."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ import re
 import unicodedata
 
 _MARK = "..."
-# Whether the terminal shows nothing but ASCII: a property of the process, as its locale is.
+# Whether the terminal shows only ASCII: a property of the process, like its locale.
 _ascii_only = False
 _NUMBER = re.compile(r"(\d{1,18})")
 
 
 def escape_non_ascii() -> None:
-    r"""From now on write what is not ASCII as ``\xe4``: the terminal cannot show it."""
+    r"""From now on escape non-ASCII characters as ``\xe4``: the terminal cannot show them."""
     global _ascii_only  # noqa: PLW0603
     _ascii_only = True
 
 
 def natural(text: str) -> tuple[list[tuple[int, int, str]], str]:
-    """A key to sort names by as people do: ``key-2`` before ``key-10``, letters of either case."""
+    """A sort key for natural order: ``key-2`` before ``key-10``, ignoring case."""
     parts = (part for part in _NUMBER.split(text.casefold()) if part)
     numbers_first = [(0, int(one), "") if one.isdecimal() else (1, 0, one) for one in parts]
     return numbers_first, text
 
 
 def printable(text: str, limit: int = 200) -> str:
-    r"""``text`` on one line, with everything that steers a terminal written as ``\x1b``.
+    r"""``text`` on one line, with everything that controls a terminal escaped, as in ``\x1b``.
 
-    Markup such as ``[bold]`` is left as it is: whoever renders it has to switch markup off.
+    Markup such as ``[bold]`` is unchanged: the code that renders it must switch markup off.
 
     Args:
-        text: what a file said.
-        limit: the most characters to take from it; ``...`` marks that there was more.
+        text: text from an untrusted source.
+        limit: the most characters to use; ``...`` marks that there were more.
     """
     if len(text) <= limit and text.isprintable() and (text.isascii() or not _ascii_only):
         return text
@@ -40,12 +40,12 @@ def printable(text: str, limit: int = 200) -> str:
 
 
 def harmless(text: str, limit: int = 100_000) -> str:
-    """``text`` of several lines, each made ``printable``; for what is shown as it stands.
+    """``text`` of several lines, each made ``printable``; for text that is shown unchanged.
 
-    Tabs stay: scripts that we print have them, and no terminal minds.
+    Tabs are kept: scripts that we print contain them, and they are harmless on a terminal.
 
     Args:
-        limit: the most characters to take from it.
+        limit: the most characters to use.
     """
     cut = text[:limit]
     lines = (
@@ -60,7 +60,7 @@ def _escaped(character: str) -> str:
     if character.isprintable() and (character.isascii() or not _ascii_only):
         return character
     code = ord(character)
-    if 0xDC80 <= code <= 0xDCFF:  # PEP 383: a byte that was no UTF-8
+    if 0xDC80 <= code <= 0xDCFF:  # PEP 383: a byte that was not UTF-8
         code -= 0xDC00
     if code <= 0xFF:
         return f"\\x{code:02x}"
@@ -68,16 +68,16 @@ def _escaped(character: str) -> str:
 
 
 def cells(text: str) -> int:
-    """How many columns of a terminal ``text`` takes; it must be printable."""
+    """How many terminal columns ``text`` takes; it must be printable."""
     if text.isascii():
         return len(text)
     return sum(_width(character) for character in text)
 
 
 def short(text: str, width: int) -> str:
-    """``text`` cut to ``width`` columns, printable, with ``...`` where something was cut.
+    """``text`` cut to ``width`` columns, printable, with ``...`` if something was cut.
 
-    ``...`` and not an ellipsis character: a serial line shows ASCII only.
+    ``...`` rather than an ellipsis character: a serial line shows only ASCII.
     """
     text = printable(text, limit=max(width * 4, 200))
     if cells(text) <= width:

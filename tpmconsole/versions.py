@@ -1,4 +1,4 @@
-"""Our version, and those of what we stand on."""
+"""The versions of tpmconsole and its libraries."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def versions() -> dict[str, str]:
 
 
 def package_version(name: str) -> str | None:
-    """A package's version; None where it is missing, or there without its metadata."""
+    """A package's version; None if it is missing, or present without its metadata."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -26,7 +26,7 @@ def package_version(name: str) -> str | None:
 
 
 def version_lines() -> list[str]:
-    """What ``--version`` prints: ours on the first line, the others on the second."""
+    """What ``--version`` prints: our version on the first line, the others on the second."""
     return [
         f"tpmconsole {__version__}",
         ", ".join(f"{name} {number}" for name, number in versions().items()),

@@ -54,7 +54,7 @@ def test_a_link_is_not_followed(tmp_path: Path, file: Path) -> None:
 @needs_root
 def test_anothers_file_is_left_alone(tmp_path: Path, file: Path) -> None:
     os.chown(file, NOBODY, NOBODY)
-    with pytest.raises(ConsoleError, match="somebody else's"):
+    with pytest.raises(ConsoleError, match="belongs to another user"):
         _make_private(tmp_path, file)
     assert _mode(file) == 0o644
 

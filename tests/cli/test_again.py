@@ -85,7 +85,7 @@ def test_a_session_that_runs_is_not_started_twice(gateway: Shell) -> None:
             first["pid"],
             False,
         )
-        assert len(json.loads(gateway("session", "list", "--json").stdout)) == 1
+        assert len(json.loads(gateway("session", "list", "--json").stdout)["sessions"]) == 1
         _trust_another(gateway, first["id"])
     finally:
         stopped = gateway.simulate("session", "stop", first["id"])

@@ -58,7 +58,7 @@ def test_lost_power_is_named_beside_wrong_passwords(bench: Bench, alone: SwtpmAl
         state, finding, remedy = _doctor(bench)
         assert state == ("fail" if lost == 3 else "warn")
         assert "power lost" in finding
-        assert lost == 3 or "where the power was lost" in remedy
+        assert lost == 3 or "when power was lost" in remedy
     assert "LOCKED" in _line(bench)
     _, answer = bench("keys", key, "--prove", *_password(bench))
     assert "the power was lost" in answer["files"][0]["reason"]

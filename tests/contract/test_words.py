@@ -13,6 +13,7 @@ PLAIN = (
     "There are no keys, and a key that is no better is not used.",
     "See where the file is kept, and `where it has` one.",
     "The user is told that the TPM is locked.",
+    "The path is None if there is no file.",
 )
 
 

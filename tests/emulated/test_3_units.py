@@ -286,17 +286,17 @@ def test_a_clock_that_was_lost_is_told_and_keys_are_answered(
     try:
         machine.root("date -s 1970-01-02")
         began = time.monotonic()
-        line.until("not believable")
+        line.until("not plausible")
         figures["a lost clock is told within"] = f"{time.monotonic() - began:.1f} s"
         after = seconds_to_turn_a_page(line)
         figures["a key answered, with the clock right and lost"] = f"{before:.2f}, {after:.2f} s"
         arguments = f"import gateway {HOME}/gateway.pem --check --json"
         judged = json.loads(machine.as_user(f"tpmconsole {arguments} || true"))
         told = [one["text"] for one in judged["verdicts"] if one["verdict"] != "ok"]
-        assert any("clock not believable" in text for text in told), judged
+        assert any("clock not plausible" in text for text in told), judged
     finally:
         machine.root(f"date -s @{int(time.time())}")
-    line.until(lambda: "NO CLOCK" not in line.text and "not believable" not in line.text)
+    line.until(lambda: "NO CLOCK" not in line.text and "not plausible" not in line.text)
     technician.leave_console()
 
 

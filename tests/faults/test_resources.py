@@ -230,13 +230,13 @@ def test_a_clock_at_1970(scene: Scene, dead_clock: dict[str, str], seen: Seen) -
     certify(scene, "pump")
     console = scene.healthy_console(**dead_clock)
     console.itself("1970")
-    assert "not believable" in console.text
-    clock = re.findall(r".*not believable.*", console.text)
+    assert "not plausible" in console.text
+    clock = re.findall(r".*not plausible.*", console.text)
     took = console.answers()
     left = console.leaves()
     scene.shell.environment |= dead_clock
     done = scene.command("import", "pump", str(scene.folder / "pump.pem"), "--check")
-    assert "clock not believable" in done.stdout
+    assert "clock not plausible" in done.stdout
     assert "not valid before" not in done.stdout
     words = " ".join(clock[0].split())
     seen(f"{words}; key {took:.2f} s; left in {left:.1f} s; import --check says the same")

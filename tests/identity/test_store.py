@@ -181,7 +181,7 @@ def test_no_trust_yet(store: IdentityStore) -> None:
     ("content", "problem"),
     [
         (None, "No such file"),
-        (b"", "does not say a good algorithm, auth, created"),
+        (b"", "has no valid algorithm, auth, created"),
         (b"name = ", "damaged"),
         (b"\xff\xfe", "damaged"),
         (b"algorithm = 7\ncreated = 'x'\nauth = 'none'\n", "algorithm"),
@@ -215,7 +215,7 @@ def test_a_lost_key_and_a_damaged_handle_are_told(store: IdentityStore) -> None:
     for beside in (False, True):  # what a power cut leaves: the handle counts, damaged or not
         if beside:
             (made.folder / "key.pem").write_bytes(b"another key")
-        with pytest.raises(ConsoleError, match="holds no handle") as caught:
+        with pytest.raises(ConsoleError, match="has no handle") as caught:
             _ = store.get("gateway").key_pem
         assert caught.value.title == "Identity damaged"
 

@@ -207,7 +207,7 @@ def test_nested_brackets_in_every_file_of_ours(board: Board, folder: Path) -> No
         assert done.returncode != 5, (command, done.stderr)
     told = shell("report", "--out", "-").stdout
     assert "== log" in told
-    assert "key.handle holds no handle" in str(board.identities.get("gateway").problem)
+    assert "key.handle has no handle" in str(board.identities.get("gateway").problem)
     (state / "tpmconsole.toml").write_text(f"tcti = {NESTED}")
     assert shell("session", "list").returncode == 2
 

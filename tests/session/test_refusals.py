@@ -221,7 +221,7 @@ def test_no_clock_no_judgement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "now", lambda: NOW.replace(year=1970))
     for name in ("CERTIFICATE_EXPIRED", "BAD_CERTIFICATE"):
         told = told_of(name, leaf(ca("root")))
-        assert "clock not believable" in told.cause
+        assert "clock not plausible" in told.cause
         assert told.remedy == clock.SET_IT
 
 

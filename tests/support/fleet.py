@@ -112,7 +112,7 @@ class Fleet:
         """End every board's sessions and simulator."""
         for board in self.boards:
             if self.state(board).exists():
-                for session in self.console(board, "session", "list"):
+                for session in self.console(board, "session", "list")["sessions"]:
                     self.console(board, "session", "stop", session["id"])
                 Simulator(self.state(board) / "simulator").stop()
 

@@ -132,7 +132,7 @@ def _command() -> list[str]:
 def _stop() -> None:
     run = [sys.executable, "-m", "tpmconsole", "--state", str(STATE)]
     listed = subprocess.run([*run, "session", "list", "--json"], capture_output=True, check=True)
-    for session in json.loads(listed.stdout):
+    for session in json.loads(listed.stdout)["sessions"]:
         subprocess.run([*run, "session", "stop", session["id"]], capture_output=True, check=True)
     subprocess.run([*run, "simulator", "stop"], capture_output=True, check=True)
 

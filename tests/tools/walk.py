@@ -99,7 +99,7 @@ def walk(folder: Path, say: Callable[[str], None]) -> dict[str, Any]:
         return _walk(steps, board, thief)
     finally:
         for state in (board, thief):
-            for one in steps.run(state, "session", "list"):
+            for one in steps.run(state, "session", "list")["sessions"]:
                 steps.run(state, "session", "stop", one["id"])
             steps.run(state, "simulator", "stop")
 

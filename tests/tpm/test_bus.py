@@ -33,6 +33,7 @@ from tpmconsole.tpm.simulator import Simulator
 from tpmconsole.tpm.worker.jobs import JOBS, salted
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.primary_keys import flushed, make_primary
+from tpmconsole.tpm.worker.jobs.templates import storage_key
 
 IMPORT, START_SESSION = 0x156, 0x176
 PARENT = 0x81000005
@@ -277,7 +278,7 @@ def test_a_session_is_salted_by_an_rsa_key_too(alone: SwtpmAlone) -> None:
     context = Context(alone.connection.tcti)
 
     def work(esapi: Any) -> None:
-        with flushed(esapi, make_primary(esapi, ESYS_TR.OWNER, rsa=True)) as key:
+        with flushed(esapi, make_primary(esapi, ESYS_TR.OWNER, storage_key(rsa=True))) as key:
             salted.salt_with(esapi, key)
         salted.keep(esapi)
         salted.close(esapi)

@@ -98,4 +98,4 @@ def test_keys_of_tpm2_encodeobject(tools: Tools, parent: str) -> None:
     assert (found.algorithm, found.parent) == ("EC P-256", parent)
     assert found.mode == "0660"
     tools.public(ours(tools.folder / "made.pem"))
-    assert "public area alone" in (inspect(tools.folder / "key.pub").reason or "")
+    assert "only a public area" in (inspect(tools.folder / "key.pub").reason or "")

@@ -371,7 +371,7 @@ def test_a_program_that_never_gets_ready(state: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(simulator_module, "START_S", 0.3)
     path = search_path_with(state / "bin", swtpm="exec sleep 60")
     error = refusal(Simulator(state / "simulator", search_path=path))
-    assert error.cause == "swtpm is not ready after 0.3 s: it said nothing"
+    assert error.cause == "swtpm is not ready after 0.3 s: its log is empty"
     assert_nothing_left(state / "simulator")
 
 
@@ -393,7 +393,7 @@ def test_a_confined_swtpm_is_told_how_to_be_let_out(
     monkeypatch.setattr(programs, "SWTPM_PROFILE", profile)
     path = search_path_with(state / "bin", swtpm="exit 1")
     error = refusal(Simulator(state / "simulator", search_path=path))
-    assert error.cause == "swtpm ended: it said nothing"
+    assert error.cause == "swtpm ended: its log is empty"
     assert f"owner {state / 'simulator'}/** rwk," in say(error.remedy)
 
 

@@ -160,13 +160,13 @@ def test_its_state_is_a_folder_of_its_own_and_its_tpm_simulated(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("kiosk", "cause"),
     [
-        (5, "no table"),
+        (5, "not a table"),
         ({"quiet": 5}, "there is no quiet"),
         ({"quiet_s": "long"}, "quiet_s"),
         ({"quiet_s": 1}, "quiet_s"),
         ({"quiet_s": float("nan")}, "quiet_s"),
         ({"page_s": True}, "page_s"),
-        ({"leave": "q"}, "no list"),
+        ({"leave": "q"}, "not a list"),
         ({"leave": ["q", "q"]}, "fewer than 5"),
     ],
 )

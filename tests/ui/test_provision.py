@@ -135,7 +135,7 @@ async def _wrong_role_and_key(technician: Technician, authority: Authority) -> N
     await technician.press("escape", "i")
     await technician.press("p")
     technician.app.screen.post_message(events.Paste("no certificate at all\n"))
-    await technician.sees("1 line, 22 B")
+    await technician.sees("1 line, ")
     await technician.press("ctrl+d")
     await technician.sees("there is no certificate in it")
     await technician.press("enter")

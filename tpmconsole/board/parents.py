@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tpmconsole.board.check_keys import Key, check_key, key_ref
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
 from tpmconsole.tpm.auth import NO_AUTH, Auth
+from tpmconsole.tpm.handles import PERSISTENT_FIRST
 from tpmconsole.tpm.model import KeyCheck, KeyFile
 from tpmconsole.tpm.primaries import AS_SAID
 
@@ -85,8 +86,16 @@ def none_fits(answer: KeyCheck) -> KeyCheck:
 
 
 def _pem(key: Key, answer: KeyCheck) -> bytes | None:
-    """The content of a key file whose parent is in doubt."""
-    if not in_doubt(answer) or not isinstance(key, KeyFile):
+    """The content of a key file whose parent is in doubt.
+
+    The parent is in doubt after the TPM has refused to load the key, and before anyone has tried:
+    many tools write a hierarchy for whichever primary key it was. Nobody writes a handle by
+    default.
+    """
+    if not isinstance(key, KeyFile) or not in_doubt(answer):
+        return None
+    at_handle = key.parent is not None and int(key.parent, 16) >= PERSISTENT_FIRST
+    if at_handle and answer.answer not in FOREIGN:
         return None
     try:
         return key_ref(key).pem

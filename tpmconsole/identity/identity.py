@@ -1,4 +1,4 @@
-"""One identity's folder: its name, its files, and what they say and hold."""
+"""One identity's folder: its name, its files and their content."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _HANDLE = re.compile(r"(0x[0-9a-fA-F]{8})[ \t\r\n]*")
 
 
 def check_name(name: str) -> str:
-    """The name, where it is good for an identity's folder.
+    """Check that a name can be an identity's folder, and return it.
 
     Raises:
-        ConsoleError: it is empty, too long, begins with a dot or holds anything but letters,
-            digits, dot, underscore and hyphen.
+        ConsoleError: it is empty, too long, begins with a dot or contains anything other than
+            letters, digits, dot, underscore and hyphen.
     """
     remedy = "use letters, digits, '.', '_' and '-', such as gateway-1"
     if not name:
@@ -59,21 +59,21 @@ class Handed:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """One identity as it was on the disk when we looked.
+    """One identity as it was on the disk when it was read.
 
     Attributes:
         name: the folder's name.
-        algorithm: such as ``ec-p256``; ``unknown`` where identity.toml does not say.
-        created: ISO 8601 UTC, empty where unknown.
-        role: what the last request was for; None before the first.
-        handle: the persistent handle that holds the key; None where the key is a file.
-        auth: ``none`` or ``password``: what the key asks for.
-        problem: what is wrong with the folder, in words; None where nothing is.
+        algorithm: such as ``ec-p256``; ``unknown`` if identity.toml does not say.
+        created: ISO 8601 UTC; empty if unknown.
+        role: the role in the last request; None before the first.
+        handle: the persistent handle that holds the key; None if the key is a file.
+        auth: ``none`` or ``password``: what the key requires.
+        problem: what is wrong with the folder; None if it is in order.
         origin: ``tpm``, ``imported`` for a key that existed outside the TPM, or ``adopted``.
         renews: the identity whose certificate its key was made to renew, if any.
-        pin: which key it was given; None where that was never noted.
+        pin: identifies its key; None if it was never recorded.
         handed: when and where the last request was handed over; None until it was.
-        closed: we may not look into its folder: what it has, is not known.
+        closed: we cannot read its folder, so nothing is known about its content.
     """
 
     name: str
@@ -93,14 +93,14 @@ class Identity:
     def check_given(self, password: Password | None) -> None:
         """Refuse to use the key without the password that it is known to have.
 
-        The TPM does not tell whether a key at a handle has one: an empty one would be sent, and
-        cost a try.
+        The TPM does not report whether a key at a handle has a password: an empty one would be
+        sent, and cost an attempt.
 
         Args:
-            password: the key's; an empty one is sent all the same.
+            password: the key's password; an empty one is sent anyway.
 
         Raises:
-            ConsoleError: it is needed, and was not given.
+            ConsoleError: a password is needed and was not given.
         """
         if self.auth == "password" and password is None:
             raise ConsoleError(
@@ -113,7 +113,7 @@ class Identity:
 
     @property
     def key_pem(self) -> bytes | None:
-        """The TSS2 key file's content; None where the key is at a handle.
+        """The TSS2 key file's content; None if the key is at a handle.
 
         Raises:
             ConsoleError: the file is missing or cannot be read, or key.handle is damaged.
@@ -127,12 +127,12 @@ class Identity:
 
     @property
     def key_lost(self) -> bool:
-        """Whether its folder has no key; whether one is at a handle, only the TPM tells."""
+        """Whether its folder has no key; whether a key is at a handle, only the TPM knows."""
         return not self.closed and self.handle is None and not _is_file(self.folder / "key.pem")
 
     @property
     def made(self) -> datetime | None:
-        """When the key was made, by the board's clock of that time; None where that is unknown."""
+        """When the key was made, by the board's clock at that time; None if unknown."""
         try:
             return datetime.fromisoformat(self.created).astimezone(UTC)
         except ValueError:
@@ -172,7 +172,7 @@ class Identity:
 
     @property
     def renewing(self) -> bool:
-        """Whether a request was made after the certificate was installed: it waits for its CA."""
+        """Whether a request was made after the certificate was imported, and waits for the CA."""
         try:
             return self.request.stat().st_mtime_ns > self.certificate.stat().st_mtime_ns
         except OSError:
@@ -180,19 +180,19 @@ class Identity:
 
     @property
     def can_undo(self) -> bool:
-        """Whether the certificate before this one is still there to go back to."""
+        """Whether the previous certificate was kept and can be restored."""
         return _is_file(previous(self.certificate))
 
     @property
     def stage(self) -> Literal["key", "request", "ready"]:
-        """How far it came: a key alone, a request as well, or all that a session needs."""
+        """How complete it is: only a key, a request as well, or all that a session needs."""
         if self.has_certificate and self.has_trust:
             return "ready"
         return "request" if self.has_request else "key"
 
 
 def _is_file(path: Path) -> bool:
-    """Whether a file is there, as far as we may look."""
+    """Whether a file exists, as far as we can see."""
     try:
         return path.is_file()
     except OSError:
@@ -200,18 +200,18 @@ def _is_file(path: Path) -> bool:
 
 
 def _why_closed(folder: Path) -> str | None:
-    """Why we may not look into a folder; None where we may."""
+    """Why we cannot read a folder; None if we can."""
     try:
         (folder / "identity.toml").lstat()
     except PermissionError as error:
-        return f"its folder may not be read: {error.strerror}"
-    except OSError:  # told where it is read
+        return f"its folder cannot be read: {error.strerror}"
+    except OSError:  # reported when it is read
         return None
     return None
 
 
 def read_identity(folder: Path) -> Identity:
-    """What the folder says, as far as it can be read; never raises for what is in it."""
+    """Read the folder as far as it is readable; never raises because of its content."""
     closed = _why_closed(folder)
     if closed is not None:
         return Identity(
@@ -254,7 +254,7 @@ def _handed(record: Record) -> Handed | None:
 
 
 def read_record(folder: Path) -> tuple[Record, str | None]:
-    """identity.toml as far as it can be read, and what is wrong with it in words."""
+    """identity.toml as far as it is readable, and what is wrong with it."""
     try:
         data = read_bounded(folder / "identity.toml", _SMALL_FILE_BYTES)
     except ConsoleError as error:
@@ -263,7 +263,7 @@ def read_record(folder: Path) -> tuple[Record, str | None]:
 
 
 def _read_handle(folder: Path) -> tuple[int | None, str | None]:
-    """The handle in key.handle, and what is wrong with the key in words."""
+    """The handle in key.handle, and what is wrong with the key."""
     path = folder / "key.handle"
     if not path.exists():
         missing = None if (folder / "key.pem").is_file() else "its key is gone: no key.pem"
@@ -274,7 +274,7 @@ def _read_handle(folder: Path) -> tuple[int | None, str | None]:
         return None, error.cause
     found = _HANDLE.fullmatch(text)
     if found is None:
-        return None, "key.handle holds no handle such as 0x81000010"
+        return None, "key.handle has no handle such as 0x81000010"
     return int(found[1], 16), None
 
 
@@ -284,7 +284,7 @@ def handle_line(handle: int) -> bytes:
 
 
 def previous(path: Path) -> Path:
-    """Where the file that was replaced by the one at ``path`` is kept."""
+    """Where the previous version of the file at ``path`` is kept."""
     return path.with_name(path.name + ".previous")
 
 
@@ -303,13 +303,13 @@ def kept_request(identity: Identity) -> x509.CertificateSigningRequest | None:
     except ValueError as error:
         raise ConsoleError(
             "Request damaged",
-            f"{identity.request} is no request any more",
+            f"{identity.request} is not a readable request",
             NextStep(Action.REQUEST, identity.name, "make it again: {}"),
         ) from error
 
 
 def kept_certificate(identity: Identity) -> x509.Certificate | None:
-    """The installed certificate; None where there is none.
+    """The current certificate; None if there is none.
 
     Raises:
         ConsoleError: its file is damaged or cannot be read.
@@ -319,7 +319,7 @@ def kept_certificate(identity: Identity) -> x509.Certificate | None:
 
 
 def kept_chain(identity: Identity) -> list[x509.Certificate]:
-    """The installed certificate and those that came with it; empty where there is none.
+    """The current certificate and those that came with it; empty if there is none.
 
     Raises:
         ConsoleError: their file is damaged or cannot be read.
@@ -328,7 +328,7 @@ def kept_chain(identity: Identity) -> list[x509.Certificate]:
 
 
 def certificate_before(identity: Identity) -> x509.Certificate | None:
-    """The certificate that was replaced by the installed one; None where none was kept.
+    """The certificate that the current one replaced; None if it was not kept.
 
     Raises:
         ConsoleError: its file is damaged or cannot be read.
@@ -344,7 +344,7 @@ def _certificates(path: Path) -> list[x509.Certificate]:
 
 
 def unless_damaged(read: Callable[[], Kept | None]) -> Kept | None:
-    """What is kept, or None: a damaged file must not keep out what would replace it."""
+    """What is kept, or None: a damaged file must not block its own replacement."""
     try:
         return read()
     except ConsoleError:

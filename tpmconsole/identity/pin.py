@@ -1,4 +1,4 @@
-"""Which key an identity was given: noted once, when it was made, and compared at every use."""
+"""The pin of an identity's key: recorded once, at creation, and compared at every use."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A key told from every other one.
+    """Identifies exactly one key.
 
     Attributes:
-        name: the TPM's Name of it (TPM 2.0 Part 1, section 16) in hex: the number of a hash, then
-            that hash of its public area. The attributes are in it, such as whether the key may
-            leave its TPM.
-        sha256: SHA-256 of its public key, SubjectPublicKeyInfo DER, in hex.
+        name: the key's Name (TPM 2.0 Part 1, section 16) in hex: the id of a hash algorithm, then
+            that hash of the key's public area, which includes attributes such as whether the key
+            may leave its TPM.
+        sha256: SHA-256 of the public key, SubjectPublicKeyInfo DER, in hex.
     """
 
     name: str
@@ -25,10 +25,10 @@ class Pin:
 
 
 def pin_of(name: str | None, sha256: str | None) -> Pin | None:
-    """The pin that identity.toml says; None where it says none, or half of one.
+    """The pin in identity.toml; None if neither part of it is there.
 
     Raises:
-        ValueError: what it says can be none.
+        ValueError: it is not valid, or one part is missing.
     """
     if name is None and sha256 is None:
         return None

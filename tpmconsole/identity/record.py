@@ -1,4 +1,4 @@
-"""identity.toml: what is known of an identity besides its key and certificates."""
+"""identity.toml: what is known about an identity besides its key and certificates."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class Record:
     Attributes:
         algorithm: such as ``ec-p256``.
         created: ISO 8601 UTC.
-        auth: ``none`` or ``password``: what the key asks for.
+        auth: ``none`` or ``password``: what the key requires.
         role: ``client``, ``server`` or ``both`` once a request was made.
-        origin: ``tpm`` where the key was made in the TPM; ``imported`` where it existed outside;
-            ``adopted`` where it was at its handle before there was an identity.
-        renews: the identity whose certificate this one's key was made to renew.
-        key_name, key_sha256: the parts of the key's pin; None where it was never noted.
-        handed_to: where the last request was handed over, in words; None until it was.
+        origin: ``tpm`` if the key was made in the TPM; ``imported`` if it existed outside;
+            ``adopted`` if it was at its handle before the identity was created.
+        renews: the identity whose certificate this identity's key was made to renew.
+        key_name, key_sha256: the parts of the key's pin; None if it was never recorded.
+        handed_to: where the last request was handed over; None until it was.
         handed_at: when, ISO 8601 UTC.
     """
 
@@ -48,7 +48,7 @@ class Record:
 
     @property
     def pin(self) -> Pin | None:
-        """Which key it was given; None where that was never noted."""
+        """The identity's key; None if it was never recorded."""
         return pin_of(self.key_name, self.key_sha256)
 
 
@@ -60,14 +60,14 @@ def format_record(record: Record) -> bytes:
 
 
 def parse_record(data: bytes, name: str) -> tuple[Record, str | None]:
-    """Read a record as far as it can be read.
+    """Read a record as far as it is readable.
 
     Args:
         data: identity.toml's content.
-        name: the folder's name; it wins over the one in the file.
+        name: the folder's name; it takes precedence over the name in the file.
 
     Returns:
-        the record, and what is wrong with the file in words, or None.
+        the record, and a description of what is wrong with the file, or None.
     """
     try:
         table: dict[str, Any] = parse_toml(data.decode())
@@ -84,7 +84,7 @@ def parse_record(data: bytes, name: str) -> tuple[Record, str | None]:
             good.pop(key, None)
     missing = sorted({"algorithm", "created", "auth"} - good.keys())
     wrong = missing or odd
-    problem = f"identity.toml does not say a good {', '.join(wrong)}" if wrong else None
+    problem = f"identity.toml has no valid {', '.join(wrong)}" if wrong else None
     return Record(name, **good), problem
 
 

@@ -1,6 +1,6 @@
-"""The certificate before: kept beside the one that replaced it, and brought back once.
+"""The previous certificate: kept beside the one that replaced it, and restored once.
 
-Every order of writing here is one after which a power cut leaves something that works.
+Files are written in such an order that a power cut at any point leaves something that works.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ def keep_previous(identity: Identity, chain_pem: bytes) -> None:
         return
     current = read_bounded(identity.certificate, CERTIFICATE_BYTES)
     kept = previous(identity.certificate)
-    if current == chain_pem:  # installed again: what was before it stays the previous one
+    if current == chain_pem:  # imported again: the previous certificate stays the same
         return
     if kept.is_file() and read_bounded(kept, CERTIFICATE_BYTES) == current:
-        return  # an installation that was cut off kept both; the anchors may be new already
-    # Gone before its anchors are replaced: a kept certificate never has another's anchors.
+        return  # an interrupted import kept both; the anchors may be new already
+    # Removed before its anchors are replaced: a kept certificate never has other anchors.
     remove(kept)
     if identity.has_trust:
         write_atomic(previous(identity.trust), read_bounded(identity.trust, CERTIFICATE_BYTES))
@@ -33,7 +33,7 @@ def keep_previous(identity: Identity, chain_pem: bytes) -> None:
 
 
 def go_back(identity: Identity) -> None:
-    """Put what was kept in its place again.
+    """Restore what was kept.
 
     Raises:
         ConsoleError: nothing was kept, or it cannot be read or written.
@@ -44,10 +44,10 @@ def go_back(identity: Identity) -> None:
             f"no earlier certificate of '{identity.name}' was kept",
             "import the certificate you want",
         )
-    # Certificate first: between the two, as in install, the old one is there.
+    # Certificate first: between the two, as in install, the old certificate is in place.
     for path in (identity.certificate, identity.trust):
         if previous(path).is_file():
             write_atomic(path, read_bounded(previous(path), CERTIFICATE_BYTES))
-    # Last: where we are cut off before this, undoing again does the same again.
+    # Last: if a crash comes before this, undoing again does the same again.
     for path in (identity.certificate, identity.trust):
         remove(previous(path))

@@ -1,8 +1,8 @@
-"""Identities on the disk: one private folder each, whole at every moment.
+"""Identities on the disk: one private folder each, complete at every moment.
 
 A power cut at any point leaves the old state or the new one. A new identity is a complete folder
-that gets its name by one rename; a file in it is replaced by one rename too. Names that begin with
-a dot are work in progress and no identity.
+that gets its name by one rename; a file in it is replaced by one rename too. A name that begins
+with a dot is unfinished work, not an identity.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tpmconsole.system.files import (
 from tpmconsole.system.locks import FileLock
 from tpmconsole.text import natural
 
-if TYPE_CHECKING:  # cryptography loads when a certificate is read: listing needs none
+if TYPE_CHECKING:  # cryptography loads when a certificate is read; listing does not need it
     from cryptography import x509
 
 LOCK_S = 2.0
@@ -57,14 +57,14 @@ class IdentityStore:
     Any number of processes may use it at once.
 
     Args:
-        root: ``identities`` in the state directory; made when the first identity is.
+        root: ``identities`` in the state directory; created with the first identity.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def names(self) -> list[str]:
-        """The identities' names, in the order of a person: ``pump-2`` before ``pump-10``."""
+        """The identities' names, in natural order: ``pump-2`` before ``pump-10``."""
         try:
             with os.scandir(self.root) as entries:
                 folders = [one.name for one in entries if one.is_dir(follow_symlinks=False)]
@@ -82,7 +82,7 @@ class IdentityStore:
         """One identity.
 
         Raises:
-            ConsoleError: there is none of that name, or we may not look into its folder.
+            ConsoleError: there is no identity of that name, or we cannot read its folder.
         """
         check_name(name)
         names = self.names()
@@ -91,7 +91,7 @@ class IdentityStore:
             raise ConsoleError(
                 "Unknown identity",
                 f"there is no identity '{name}'",
-                NextStep(Action.CREATE, name, f"use one that is there ({known}), or make it: {{}}"),
+                NextStep(Action.CREATE, name, f"use an existing one ({known}), or make it: {{}}"),
             )
         found = read_identity(self.root / name)
         if found.closed:
@@ -99,10 +99,10 @@ class IdentityStore:
         return found
 
     def reserve(self, name: str) -> None:
-        """Find out early that an identity of that name cannot be made; keeps nothing.
+        """Check early whether an identity of that name can be made; keeps nothing.
 
         Raises:
-            ConsoleError: the name is no good or taken, or nothing can be written here.
+            ConsoleError: the name is not usable or taken, or nothing can be written here.
         """
         check_name(name)
         make_private_folder(self.root)
@@ -111,7 +111,7 @@ class IdentityStore:
         if not os.access(self.root, os.W_OK | os.X_OK):
             raise cannot_write(self.root, _not_writable(self.root))
 
-    def create(  # noqa: PLR0913 - all that is known of a new key, each optional part named
+    def create(  # noqa: PLR0913 - all that is known about a new key, each optional part named
         self,
         name: str,
         *,
@@ -127,16 +127,16 @@ class IdentityStore:
         """Keep a new key as an identity: all of it, or nothing.
 
         Args:
-            key_pem: the TSS2 key file; None where the key is at a handle.
-            handle: the persistent handle; None where the key is a file.
-            origin: ``imported`` where the key existed outside the TPM, ``adopted`` where it was
-                at the handle already.
-            pin: which key it is; only here is that ever noted.
+            key_pem: the TSS2 key file; None if the key is at a handle.
+            handle: the persistent handle; None if the key is a file.
+            origin: ``imported`` if the key existed outside the TPM, ``adopted`` if it was at the
+                handle already.
+            pin: identifies the key; it is recorded only here.
             renews: the identity whose certificate the key is made to renew.
-            now: when it was made; the clock's time where not given.
+            now: when it was made; by default the clock's time.
 
         Raises:
-            ConsoleError: the name is no good or taken, or nothing can be written here.
+            ConsoleError: the name is not usable or taken, or nothing can be written here.
         """
         if (key_pem is None) == (handle is None):
             raise ValueError("an identity has a key file or a handle, and not both")
@@ -167,7 +167,7 @@ class IdentityStore:
         return self.get(name)
 
     def save_request(self, name: str, pem: bytes, role: str, handed_to: str | None = None) -> None:
-        """Keep the certificate signing request, and what it is for.
+        """Keep the certificate signing request and its role.
 
         Args:
             handed_to: where it was handed over already; None if it was not.
@@ -176,7 +176,7 @@ class IdentityStore:
             ConsoleError: the identity is unknown or in use, or cannot be written.
         """
         with self._changing(name) as identity:
-            # The role first: a request must never be there with another request's role.
+            # The role first: a request must never be kept with another request's role.
             record = replace(read_record(identity.folder)[0], role=role)
             _write_record(identity, _handed_over(record, handed_to))
             write_atomic(identity.request, pem)
@@ -194,14 +194,14 @@ class IdentityStore:
             _write_record(identity, _handed_over(read_record(identity.folder)[0], where))
 
     def install(self, name: str, chain_pem: bytes, trust_pem: bytes | None) -> None:
-        """Put a certificate in place, and keep the one before beside it.
+        """Put a certificate in place, and keep the previous one beside it.
 
         The trust anchors are written before the certificate: after a power cut between the two the
-        old certificate is still there, and a new one is never there without its anchors.
+        old certificate is still in place, and a new one is never there without its anchors.
 
         Args:
             chain_pem: leaf first, then intermediates.
-            trust_pem: the trust anchors; None leaves those that are there.
+            trust_pem: the trust anchors; None keeps the present ones.
 
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be written.
@@ -213,7 +213,7 @@ class IdentityStore:
             write_atomic(identity.certificate, chain_pem)
 
     def add_anchors(self, name: str, anchors: Sequence[x509.Certificate]) -> None:
-        """Trust more CAs, also after an installation has been undone.
+        """Trust more CAs, even after an import has been undone.
 
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be written.
@@ -226,7 +226,7 @@ class IdentityStore:
                 add_anchors(path, anchors)
 
     def drop_anchor(self, name: str, sha256: str) -> None:
-        """Remove a trust anchor, also from what undoing an installation would bring back.
+        """Remove a trust anchor, even from what undoing an import would restore.
 
         Args:
             sha256: its fingerprint, 64 lower-case hexadecimal digits.
@@ -241,26 +241,26 @@ class IdentityStore:
                 drop_anchor(path, sha256)
 
     def undo_install(self, name: str) -> Identity:
-        """Go back to the certificate and trust anchors before the last ``install``; once.
+        """Restore the certificate and trust anchors before the last ``install``; works once.
 
         Raises:
-            ConsoleError: nothing was kept to go back to, or the identity is in use.
+            ConsoleError: no earlier ones were kept, or the identity is in use.
         """
         with self._changing(name) as identity:
             go_back(identity)
         return self.get(name)
 
     def move_to_handle(self, name: str, handle: int) -> Identity:
-        """From now on the key is the persistent one at ``handle``; its file is removed.
+        """Use the persistent key at ``handle`` from now on; the key file is removed.
 
         Raises:
             ConsoleError: the identity is unknown, in use or at another handle already, or cannot be
                 written.
         """
         with self._changing(name) as identity:
-            if identity.handle not in (None, handle):  # another console was quicker
+            if identity.handle not in (None, handle):  # another console was faster
                 raise moved_before(name, identity.handle)
-            # Both there after a power cut: the handle counts, and both hold the same key.
+            # If both exist after a power cut, the handle counts; both are the same key.
             write_atomic(identity.folder / "key.handle", handle_line(handle))
             remove(identity.folder / "key.pem")
         return self.get(name)
@@ -278,7 +278,7 @@ class IdentityStore:
                 raise cannot_write(identity.folder, error) from error
 
     def trust_certificates(self, name: str) -> list[x509.Certificate]:
-        """The trust anchors that are installed; empty where none are.
+        """The trust anchors of an identity; may be empty.
 
         Raises:
             ConsoleError: the identity is unknown, or trust.pem is damaged.
@@ -290,17 +290,17 @@ class IdentityStore:
     def _taken(self, name: str) -> bool:
         path = self.root / name
         try:
-            return any(path.iterdir())  # an empty folder is nobody's: a rename may replace it
+            return any(path.iterdir())  # an empty folder is not an identity: a rename replaces it
         except FileNotFoundError:
             return False
-        except OSError:  # a file, or a folder that we may not even look into
+        except OSError:  # a file, or a folder that we cannot read
             return True
 
     def _give_name(self, folder: Path, name: str) -> None:
         """Rename a complete folder to its name; of several processes exactly one succeeds."""
         try:
             sync_folder(folder)
-            # Takes the place of an empty folder, fails on any other: rename(2).
+            # Replaces an empty folder, fails on any other: rename(2).
             folder.rename(self.root / name)
             sync_folder(self.root)
         except OSError as error:
@@ -310,10 +310,10 @@ class IdentityStore:
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:
-        """An identity that nobody else changes meanwhile.
+        """Lock an identity, so that no other process changes it meanwhile.
 
         Raises:
-            ConsoleError: there is none, or another process still changes it after two seconds.
+            ConsoleError: there is none, or another process is still changing it after two seconds.
         """
         folder = self.get(name).folder
         try:
@@ -353,11 +353,11 @@ def _not_writable(folder: Path) -> OSError:
 
 
 def moved_before(name: str, handle: int) -> ConsoleError:
-    """The refusal to move a key that is in the TPM already: no key comes out of one again."""
+    """The refusal to move a key that is in the TPM already: it cannot come out again."""
     return ConsoleError(
         "Not moved",
         f"the key of '{name}' is already at 0x{handle:08x}, and its key file is gone",
-        "leave it there; another handle takes a new key, as a new identity",
+        "leave it there; for another handle, make a new key as a new identity",
     )
 
 
@@ -365,7 +365,7 @@ def _in_use(name: str) -> ConsoleError:
     return ConsoleError(
         "Identity is in use",
         f"another process is changing '{name}'",
-        "wait until it is done, then try again",
+        "wait until it has finished, then try again",
     )
 
 

@@ -1,4 +1,4 @@
-"""An identity on one line: how far it is, and until when its certificate holds."""
+"""An identity on one line: its state, and when its certificate expires."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ class Summary:
     Attributes:
         state: ``KEY`` (made), ``REQUEST`` (waits for the CA), ``NO TRUST`` (certified, but trusts
             no peer), ``READY``, ``EXPIRES`` (soon), ``EXPIRED``, ``NO CLOCK`` (the dates cannot be
-            judged), ``ERROR``, or ``UNKNOWN`` where we may not look into its folder.
+            checked), ``ERROR``, or ``UNKNOWN`` if we cannot read its folder.
         where: ``key.pem`` or the persistent handle.
-        detail: the certificate's end, or what is missing.
+        detail: when the certificate expires, or what is missing.
         made: when the key was made.
         requested: when the request was made.
-        renewing: a request for the next certificate waits for the CA.
-        can_undo: the certificate before this one was kept.
+        renewing: a request for the next certificate is waiting for the CA.
+        can_undo: the previous certificate was kept.
         serves: the roles that the installed certificate allows: ``client``, ``server``, both or
             neither.
         handed: when and where the request was handed over; None until it was.
-        key_lost: its key is gone or another, and nothing can be done with it any more.
+        key_lost: its key is gone or is a different one, and the identity can no longer be used.
     """
 
     name: str
@@ -60,10 +60,10 @@ class Summary:
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
-    """Read an identity's folder; a damaged file is told in ``detail``, never raised.
+    """Read an identity's folder; a damaged file is described in ``detail``, never raised.
 
     Args:
-        warn_days: how long before its end a certificate ``EXPIRES``.
+        warn_days: how many days before it expires a certificate is ``EXPIRES``.
     """
     known = Summary(
         name=identity.name,
@@ -96,7 +96,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
     except ConsoleError as error:
         return replace(known, state="ERROR", detail=str(error))
     if clock.fault(now):
-        state, detail = "NO CLOCK", f"clock not believable; until {facts.not_after:%Y-%m-%d}"
+        state, detail = "NO CLOCK", f"clock not plausible; until {facts.not_after:%Y-%m-%d}"
     else:
         state, detail = _validity(facts.not_after, now, warn_days)
     if not known.has_trust and state not in ("EXPIRED", "NO CLOCK"):

@@ -1,4 +1,4 @@
-"""A file of trust anchors: read, added to, taken from."""
+"""Reads a file of trust anchors, adds to it and removes from it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tpmconsole.x509.names import fingerprint, pem
 
 
 def kept_anchors(path: Path) -> list[x509.Certificate]:
-    """The trust anchors in a file; empty where there is none.
+    """The trust anchors in a file; empty if there is no such file.
 
     Raises:
         ConsoleError: it is damaged or cannot be read.
@@ -26,7 +26,7 @@ def kept_anchors(path: Path) -> list[x509.Certificate]:
 
 
 def add_anchors(path: Path, anchors: Sequence[x509.Certificate]) -> None:
-    """Add what is not there yet; a file that is damaged is replaced.
+    """Add the anchors that are missing from the file; a damaged file is replaced.
 
     Raises:
         ConsoleError: it cannot be written.
@@ -41,10 +41,10 @@ def add_anchors(path: Path, anchors: Sequence[x509.Certificate]) -> None:
 
 
 def drop_anchor(path: Path, sha256: str) -> None:
-    """Take one out; a file without any is none.
+    """Remove an anchor; the last one takes the file with it.
 
     Args:
-        sha256: its fingerprint, 64 lower-case hexadecimal digits.
+        sha256: the anchor's fingerprint, 64 lower-case hexadecimal digits.
 
     Raises:
         ConsoleError: it cannot be read or written.

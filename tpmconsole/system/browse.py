@@ -1,4 +1,4 @@
-"""What is in a folder, for somebody who looks for a file or a place for one."""
+"""Lists a folder for a user who is looking for a file, or for a place for one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Entry:
     """A folder or a regular file.
 
     Attributes:
-        size: in bytes; 0 of a folder.
+        size: in bytes; 0 for a folder.
         modified: seconds since the epoch.
     """
 
@@ -33,10 +33,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """A folder's entries: folders, then what is named as certificates are, then other files.
+    """A folder's entries: folders, then files named like certificates, then other files.
 
     Attributes:
-        left_out: how many more there are than anybody wants to scroll through.
+        left_out: how many entries are not listed, since no one would scroll through them.
     """
 
     entries: tuple[Entry, ...]
@@ -44,7 +44,7 @@ class Listing:
 
 
 def list_folder(folder: Path) -> Listing:
-    """What can be chosen in a folder: no hidden files, no devices, no fifos.
+    """What can be chosen in a folder: hidden files, devices and fifos are left out.
 
     Raises:
         ConsoleError: it cannot be read.
@@ -56,7 +56,7 @@ def list_folder(folder: Path) -> Listing:
         raise ConsoleError(
             "Folder not read",
             f"{folder}: {error.strerror or error}",
-            "check that it is still there and that you may look into it",
+            "check that it still exists and that you can read it",
         ) from error
     first = heapq.nsmallest(MOST_ENTRIES, found, key=_order)
     return Listing(tuple(first), len(found) - len(first))
@@ -103,7 +103,7 @@ def _entry(entry: os.DirEntry[str]) -> Entry | None:
         if not folder and not entry.is_file():
             return None
         status = entry.stat()
-    except OSError:  # a link to nowhere, or gone by now
+    except OSError:  # a broken link, or removed meanwhile
         return None
     return Entry(Path(entry.path), folder, 0 if folder else status.st_size, status.st_mtime)
 

@@ -1,6 +1,6 @@
-"""As much D-Bus as it takes to ask whether a program is on a bus and answers us.
+"""Just enough D-Bus to ask whether a program is on a bus and answers us.
 
-busctl, dbus-send and the Python bindings are each missing on some board; the question takes one
+busctl, dbus-send and the Python bindings are each missing on some boards; the question takes one
 connection and two calls (D-Bus specification, "Authentication Protocol" and "Message Protocol").
 """
 
@@ -24,7 +24,7 @@ _MESSAGE_LIMIT = 65536
 
 
 class Presence(Enum):
-    """What became of a question to a program on a bus."""
+    """Whether a program on a bus answers."""
 
     ANSWERS = "answers"
     ABSENT = "absent"
@@ -40,18 +40,18 @@ _PRESENCE = {
 
 
 def ask(address: Path, name: str, *, timeout_s: float) -> Presence:
-    """Whether the program that owns a name on a bus is there, and takes messages from this user.
+    """Whether the program that owns a name on a bus is running, and accepts this user's messages.
 
-    A name alone proves little: the bus tells it to everybody, but may let only a group's members
-    talk to its owner. So the owner is sent ``org.freedesktop.DBus.Peer.Ping``, which changes
-    nothing; a program that is not there is not started for it.
+    A name alone proves little: the bus shows it to every user, but may let only a group's members
+    talk to its owner. So we send the owner ``org.freedesktop.DBus.Peer.Ping``, which changes
+    nothing; a program that is not running is not started for it.
 
     Args:
-        address: the unix socket that the bus listens at.
+        address: the unix socket that the bus listens on.
         timeout_s: seconds that each step may take.
 
     Raises:
-        OSError: nobody listens there, it may not be opened, or what listens is no message bus.
+        OSError: nothing listens there, it cannot be opened, or it is not a message bus.
     """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout_s)
@@ -105,7 +105,7 @@ def _reply(stream: BinaryIO) -> tuple[int, bytes]:
         order = "<" if start[:1] == b"l" else ">"
         body_length, _, fields_length = struct.unpack(f"{order}III", start[4:])
         if body_length + fields_length > _MESSAGE_LIMIT:
-            raise ConnectionError("what listens there is no message bus")
+            raise ConnectionError("what listens there is not a message bus")
         fields = _exactly(stream, fields_length + -fields_length % 8)
         _exactly(stream, body_length)
         if start[1] in (_METHOD_RETURN, _ERROR):

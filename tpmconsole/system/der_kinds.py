@@ -1,4 +1,4 @@
-"""What DER without a label is, as the PEM label that it would have."""
+"""Identifies DER, which has no label, by the PEM label that it would have."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def is_pkcs12(data: bytes) -> bool:
 
 
 def label_of(der: bytes) -> str | None:
-    """The label; None where it is not known here. Imports cryptography."""
+    """The label; None if it is not known here. Imports cryptography."""
     from cryptography import x509
     from cryptography.hazmat.primitives import serialization
 
@@ -33,7 +33,7 @@ def label_of(der: bytes) -> str | None:
             read(der)
         except TypeError:  # cryptography: a password is needed
             return "ENCRYPTED PRIVATE KEY"
-        except Exception:  # noqa: BLE001, S112 - whatever a reader raises, it is not its format
+        except Exception:  # noqa: BLE001, S112 - any exception: it is not in the reader's format
             continue
         return label
     return None
@@ -42,5 +42,5 @@ def label_of(der: bytes) -> str | None:
 def _load_private_key(der: bytes) -> object:
     from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-    # Testing an RSA key of somebody else's for consistency can take seconds.
+    # Checking the consistency of an RSA key from elsewhere can take seconds.
     return load_der_private_key(der, None, unsafe_skip_rsa_key_validation=True)

@@ -1,8 +1,8 @@
-"""Removable disks: which are mounted and how much fits on them, and which are there unmounted.
+"""Lists removable disks: those mounted, with their free space, and those not mounted.
 
-What the kernel says in sysfs counts (Documentation/ABI/stable/sysfs-block): the flag ``removable``
-is set for card readers and sticks only, so a disk at USB and a card of type SD count as well. The
-disk that the system itself runs from is never offered, whatever it is.
+sysfs decides (Documentation/ABI/stable/sysfs-block): the kernel sets the flag ``removable`` only
+for card readers and sticks, so USB disks and cards of type SD count as well. The disk that the
+system itself runs from is never offered, whatever it is.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ class Mount(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Disk:
-    """A file system of a removable disk, mounted.
+    """A mounted file system of a removable disk.
 
     Attributes:
         path: where it is mounted.
         device: such as ``/dev/sdb1``.
         kind: its file system, such as ``vfat``.
-        model: what its maker calls it; empty where nobody says.
-        free: bytes that we may still write.
-        writable: False where it is mounted read-only, or we may not write to its top folder.
+        model: what its maker calls it; empty if unknown.
+        free: bytes that we can still write.
+        writable: False if it is mounted read-only, or we cannot write to its top folder.
     """
 
     path: Path
@@ -54,12 +54,12 @@ class Disk:
 
 @dataclass(frozen=True, slots=True)
 class Disks:
-    """What removable disks there are.
+    """The removable disks that exist.
 
     Attributes:
         mounted: those that can be used now.
-        unmounted: devices such as ``/dev/sdb1`` that nobody has mounted yet.
-        silent: one of them does not answer, so that nothing is known of any.
+        unmounted: devices such as ``/dev/sdb1`` that are not mounted yet.
+        silent: a disk does not answer, so nothing is known about any.
     """
 
     mounted: tuple[Disk, ...] = ()
@@ -70,13 +70,13 @@ class Disks:
 def disks_in_time(
     look: Callable[[], Disks] | None = None, seconds: float = ANSWER_SECONDS
 ) -> Disks:
-    """What ``removable_disks`` finds, where every disk answers in time.
+    """What ``removable_disks`` finds, if every disk answers in time.
 
-    A disk that is broken, or was pulled out while it was written to, may keep whoever asks it
-    waiting for ever; no signal ends that, so the one who waits is a thread of its own.
+    A disk that is broken, or was pulled out during a write, may block its caller forever. No
+    signal ends that, so a separate thread does the waiting.
 
     Args:
-        look: what looks; ``removable_disks`` where it is not given.
+        look: the function to call; by default ``removable_disks``.
         seconds: how long it may take.
     """
     found: list[Disks] = []
@@ -89,11 +89,11 @@ def disks_in_time(
 def removable_disks(
     system: Path = Path("/sys"), mounts: Callable[[], Iterable[Mount]] | None = None
 ) -> Disks:
-    """Look at what is plugged in now; a disk that hangs keeps the caller waiting.
+    """List what is plugged in now; a disk that hangs blocks the caller.
 
     Args:
         system: where sysfs is.
-        mounts: what is mounted; psutil is asked where it is not given.
+        mounts: lists what is mounted; by default from psutil.
     """
     blocks = system / "class" / "block"
     table = list((mounts or _mounted)())
@@ -125,7 +125,7 @@ def _described(mount: Mount, disk: Path) -> Disk:
     path = Path(mount.mountpoint)
     try:
         free = shutil.disk_usage(path).free
-    except OSError:  # pulled out, or broken: nothing fits on it any more
+    except OSError:  # pulled out, or broken: it has no space left
         free = 0
     writable = "ro" not in mount.opts.split(",") and os.access(path, os.W_OK | os.X_OK)
     model = _line(disk / "device" / "model") or _line(disk / "device" / "name")
@@ -133,7 +133,7 @@ def _described(mount: Mount, disk: Path) -> Disk:
 
 
 def _disk_of(blocks: Path, device: str) -> Path | None:
-    """The folder in sysfs of the whole disk that a device is a part of."""
+    """The sysfs folder of the whole disk that a device is part of."""
     name = Path(device).resolve().name if device.startswith("/dev/mapper/") else Path(device).name
     return _whole_disk(blocks / name)
 
@@ -147,7 +147,7 @@ def _disk_of_root(system: Path) -> Path | None:
 def _whole_disk(block: Path) -> Path | None:
     try:
         folder = block.resolve(strict=True)
-        for _ in range(_DEEPEST_MAPPING):  # an encrypted stick is mapped from the real one
+        for _ in range(_DEEPEST_MAPPING):  # an encrypted stick is mapped onto the real device
             below = sorted((folder / "slaves").glob("*"))
             if not below:
                 break
@@ -166,7 +166,7 @@ def _is_removable(disk: Path) -> bool:
 
 
 def _file_systems(blocks: Path) -> Iterator[tuple[str, Path]]:
-    """Partitions, and disks that have none, with the disk that each is on."""
+    """Partitions, and disks without partitions, each with the disk it is on."""
     try:
         names = sorted(one.name for one in blocks.iterdir())
     except OSError:
@@ -182,7 +182,7 @@ def _file_systems(blocks: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _line(path: Path) -> str:
-    """A file of sysfs; empty where there is none."""
+    """The content of a sysfs file; empty if there is no such file."""
     try:
         return path.read_text("ascii", "replace").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""Text files that Windows' editors and PowerShell saved: UTF-16 and UTF-32 as UTF-8."""
+"""Converts text files saved by Windows editors and PowerShell (UTF-16, UTF-32) to UTF-8."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _MARKS = (
     (b"\xfe\xff", "utf-16-be"),
     (b"\xef\xbb\xbf", "utf-8"),
 )
-# Without a mark: which of a character's bytes is not 0 where the text is mostly ASCII.
+# Without a mark: which byte of a character is not 0 in text that is mostly ASCII.
 _SHAPES = (
     ("utf-16-le", 2, 0),
     ("utf-16-be", 2, 1),
@@ -21,13 +21,13 @@ _MOSTLY = 0.9
 
 
 def as_utf8(data: bytes) -> bytes:
-    """A file's content without its byte order mark, in UTF-8; what is no text stays as it is."""
+    """A file's content in UTF-8, without a byte order mark; anything but text is unchanged."""
     for mark, encoding in _MARKS:
         if data.startswith(mark):
             rest = data[len(mark) :]
             if encoding == "utf-8":
                 return rest
-            # ASCII in UTF-16 has a 0 for each character: without any, the mark is chance.
+            # ASCII in UTF-16 has a 0 in each character: without any 0, the mark is a coincidence.
             return _recoded(rest, encoding) if 0 in rest else data
     sample = data[:_SAMPLE]
     for encoding, width, place in _SHAPES:

@@ -1,10 +1,10 @@
-"""What we and the programs that we start get to see: built from a list, never inherited.
+"""The environment of this program and those that it starts: built from a list, never inherited.
 
 A user's PATH, LD_PRELOAD, PYTHONSTARTUP or TPM2OPENSSL_TCTI would change what our children do. The
-worst is a configuration of OpenSSL, named by OPENSSL_CONF or the board's own, that switches the
-tpm2 provider on for everybody: Python's hashlib, swtpm, tpm2-abrmd and the TSS's own OpenSSL would
-each open the TPM once more, and write about it on the screen. So none of ours reads one, but a
-session whose engine is the provider, which gets one of its own.
+worst is an OpenSSL configuration, the board's own or one named by OPENSSL_CONF, that activates the
+tpm2 provider for every program: Python's hashlib, swtpm, tpm2-abrmd and the TSS's own OpenSSL would
+each open the TPM again, and print messages about it on the screen. So none of our processes reads
+one, except a session whose engine is the provider, which has a configuration of its own.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-# Not the user's: daemons live in the sbin folders, which a plain user's PATH leaves out.
+# Not the user's: daemons are in the sbin folders, which an ordinary user's PATH leaves out.
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-# An OpenSSL that reads nothing; without the variable it would read the board's own configuration.
+# OpenSSL then reads no file; without the variable it would read the board's configuration.
 NO_OPENSSL_CONF = {"OPENSSL_CONF": os.devnull}
 
-# Enough to find libraries, and to speak the user's language and time.
+# Enough to find libraries, and to use the user's language and time zone.
 _KEPT = ("HOME", "LANG", "LC_ALL", "TZ", "LD_LIBRARY_PATH")
-# Where the message buses are that a resource manager is on.
+# The message buses that a resource manager may be on.
 BUSES = ("DBUS_SESSION_BUS_ADDRESS", "DBUS_SYSTEM_BUS_ADDRESS")
 
 _given: dict[str, str] = {}
 
 
 def shield() -> None:
-    """Keep every configuration of OpenSSL out of this process.
+    """Keep every OpenSSL configuration out of this process.
 
-    To be called before anything loads libcrypto, which reads it once: hashlib does, and with it
-    half of the standard library.
+    Call it before anything loads libcrypto, which reads the configuration once: hashlib does, and
+    with it half of the standard library.
     """
     _given.update(os.environ)
     os.environ.update(NO_OPENSSL_CONF)
@@ -46,9 +46,9 @@ def plain_environment(
     """A child's environment.
 
     Args:
-        also: names of variables that it takes over besides the usual ones.
-        inherited: our own environment, where not the real one.
-        more: what it gets in addition.
+        also: names of variables to keep besides the usual ones.
+        inherited: our own environment, if not the real one.
+        more: variables to add.
     """
     source = os.environ if inherited is None else inherited
     kept = {name: source[name] for name in (*_KEPT, *also) if name in source}

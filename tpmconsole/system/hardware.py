@@ -1,11 +1,11 @@
-"""What the board says of itself: its serial number and its host name."""
+"""The board's identity: its serial number and its host name."""
 
 from __future__ import annotations
 
 import socket
 from pathlib import Path
 
-# Device tree (Devicetree Specification 2.3, the root node) before DMI, whose files root may read.
+# The device tree (Devicetree Specification 2.3, the root node) first: only root can read DMI.
 _SOURCES = (
     "firmware/devicetree/base/serial-number",
     "class/dmi/id/product_serial",
@@ -13,7 +13,7 @@ _SOURCES = (
     "class/dmi/id/chassis_serial",
 )
 _LONGEST = 64
-# What makers leave there when they fill in nothing; compared without blanks and dots.
+# What makers leave there if they fill in nothing; compared without spaces, dots and hyphens.
 _NO_SERIALS = frozenset(
     {
         "",
@@ -34,7 +34,7 @@ _NO_SERIALS = frozenset(
 
 
 def serial_number(system: Path = Path("/sys")) -> str | None:
-    """The board's serial number; None where it has none that we may read.
+    """The board's serial number; None if there is none that we can read.
 
     Args:
         system: where sysfs is.

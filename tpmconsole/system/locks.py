@@ -1,4 +1,4 @@
-"""Locks that processes and threads hold against each other, on a file or a folder."""
+"""Locks on a file or a folder that exclude other processes and threads."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Self
 from tpmconsole.errors import ConsoleError
 
 _POLL_S = 0.01
-_PRIVATE_FILE = 0o600  # as files.py has it, which itself locks what it writes
+_PRIVATE_FILE = 0o600  # as in files.py, which imports this module
 
 
 class FileLock:
-    """An advisory lock (flock) on an open file or folder; the kernel gives it back with that.
+    """An advisory lock (flock) on an open file or folder; the kernel releases it on closing.
 
     Args:
-        descriptor: of what is locked, not locked yet.
+        descriptor: the file or folder to lock.
     """
 
     def __init__(self, descriptor: int) -> None:
@@ -26,7 +26,7 @@ class FileLock:
 
     @classmethod
     def on_folder(cls, folder: Path) -> FileLock:
-        """On the folder itself: no lock file is left behind.
+        """A lock on the folder itself: no lock file is left behind.
 
         Raises:
             OSError: it cannot be opened.
@@ -35,7 +35,7 @@ class FileLock:
 
     @classmethod
     def on_file(cls, path: Path) -> FileLock:
-        """On a file, which is made where it is missing.
+        """A lock on a file, which is created if it is missing.
 
         Raises:
             OSError: it cannot be opened.
@@ -43,10 +43,10 @@ class FileLock:
         return cls(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, _PRIVATE_FILE))
 
     def try_take(self, *, shared: bool = False) -> bool:
-        """Take it now, or turn it from shared into exclusive; False where another one holds it.
+        """Take it now, or turn it from shared into exclusive; False if another process holds it.
 
         Raises:
-            OSError: the file system has no locks.
+            OSError: the file system does not support locks.
         """
         kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         try:
@@ -56,14 +56,14 @@ class FileLock:
         return True
 
     def take(self, busy: ConsoleError, timeout_s: float = 0.0, *, shared: bool = False) -> None:
-        """Take it, where need be as soon as the other one gives it back.
+        """Take it, waiting until the other process releases it.
 
         Args:
-            busy: what is raised where that takes longer than ``timeout_s``.
+            busy: what is raised if that takes longer than ``timeout_s``.
 
         Raises:
             ConsoleError: ``busy``.
-            OSError: the file system has no locks.
+            OSError: the file system does not support locks.
         """
         deadline = time.monotonic() + timeout_s
         while not self.try_take(shared=shared):
@@ -72,7 +72,7 @@ class FileLock:
             time.sleep(_POLL_S)
 
     def close(self) -> None:
-        """Give it back."""
+        """Release it."""
         os.close(self.descriptor)
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""What kind of file system a path is on."""
+"""The type of file system that a path is on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _IN_MEMORY = ("tmpfs", "ramfs")
 
 
 def file_system_of(path: Path, mounts: Path = MOUNTS) -> str:
-    """The type of the file system that a path is on; empty where that is unknown.
+    """The type of the file system that a path is on; empty if it is unknown.
 
     Args:
         mounts: the kernel's list of mounts (proc_pid_mountinfo(5)).
@@ -31,5 +31,5 @@ def file_system_of(path: Path, mounts: Path = MOUNTS) -> str:
 
 
 def is_in_memory(path: Path) -> bool:
-    """Whether what is written there wears out no disk, and is gone after a restart."""
+    """Whether files there wear out no disk and are lost at a restart."""
     return file_system_of(path) in _IN_MEMORY

@@ -1,4 +1,4 @@
-"""As much of OpenSSL's configuration file (config(5ossl)) as tells which providers it activates."""
+"""Reads which providers an OpenSSL configuration file (config(5ossl)) activates."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ Sections = dict[str, dict[str, str]]
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """What it does to every program that uses OpenSSL.
+    """What a configuration does to every program that uses OpenSSL.
 
     Attributes:
-        named: the providers it names, by what they are called.
+        named: the names of the providers in it.
         active: those that it activates.
-        query: ``default_properties``; empty where it has none.
+        query: ``default_properties``; empty if it is not set.
     """
 
     named: tuple[str, ...] = ()
@@ -34,7 +34,7 @@ class Configuration:
 
     @property
     def default(self) -> bool:
-        """Whether OpenSSL's own provider is there: by itself only where none is activated."""
+        """Whether OpenSSL's own provider is active, as it is by default if no other is."""
         return not self.active or "default" in self.active
 
     def __str__(self) -> str:
@@ -89,7 +89,7 @@ def _lines(text: str) -> Iterator[str]:
 
 
 def _included(path: Path, name: str) -> list[Path]:
-    """The files that an include names: a file, or all of a folder."""
+    """The files that an include names: a file, or all configuration files in a folder."""
     target = path.parent / name
     if target.is_dir():
         return sorted(one for one in target.iterdir() if one.suffix in (".cnf", ".conf"))
@@ -99,13 +99,13 @@ def _included(path: Path, name: str) -> list[Path]:
 def what_it_does(query: str) -> str:
     """What tpm2-openssl before 1.2 does to the TLS of other programs, by its property query."""
     if not query:
-        return "TLS with a key of the TPM fails in all of them (EVP lib)"
+        return "TLS with a TPM key fails in all of them (EVP lib)"
     if "tpm2.signature" in query:
         return (
-            "TLS with a key of the TPM works through tpm2-abrmd alone, and peers whose CA has an "
+            "TLS with a TPM key works only through tpm2-abrmd, and peers whose CA has an "
             "RSA-4096 key are refused (certificate signature failure)"
         )
     return (
-        "TLS 1.2 with a key of the TPM fails, a handshake takes some 150 ms, and peers whose CA "
+        "TLS 1.2 with a TPM key fails, a handshake takes about 150 ms, and peers whose CA "
         "has an RSA-4096 key are refused (certificate signature failure)"
     )

@@ -1,4 +1,4 @@
-"""Whose files are: root does nothing by a file that another user could have written."""
+"""Checks who owns a file: root never acts on one that another user could have written."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tpmconsole.errors import Action, NextStep, usage_error
 
-_MOST_LINKS = 40  # as the kernel's
+_MOST_LINKS = 40  # the kernel's own limit
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
@@ -21,25 +21,25 @@ class Doubt:
     """Why another user could change what a path leads to.
 
     Attributes:
-        why: what is wrong with which file or folder.
-        mend: the command, for root, that puts it right.
+        why: which file or folder is wrong, and what is wrong with it.
+        repair: the command with which root corrects it.
     """
 
     why: str
-    mend: str
+    repair: str
 
 
 def check_for_root(path: Path, what: str) -> None:
-    """Refuse, where we are root, a file or folder that anybody else may write or put in its place.
+    """If we are root, refuse a file or folder that another user can write or replace.
 
-    Every folder and link on the way to it counts as well; what is not there yet we shall make.
+    Every folder and link on the path is checked too. What does not exist yet, we will create.
 
     Args:
         what: what it is for, such as ``the state directory``.
 
     Raises:
-        ConsoleError: another user owns it or a part of the way, or may write there.
-        OSError: it cannot be looked at.
+        ConsoleError: another user owns it or a part of its path, or can write there.
+        OSError: it cannot be examined.
     """
     if os.geteuid() != 0:
         return
@@ -50,17 +50,17 @@ def check_for_root(path: Path, what: str) -> None:
             f"{what} {path}: {doubt.why}",
             NextStep(
                 Action.GIVE_STATE,
-                text=f"look at what is in it, then run: {doubt.mend}; "
-                "or use a place that is root's alone ({})",
+                text=f"check what is in it, then run: {doubt.repair}; "
+                "or use a folder that only root can write ({})",
             ),
         )
 
 
 def doubt_for_root(path: Path) -> Doubt | None:
-    """What is wrong with a path for root; None where only root can change what it leads to."""
+    """What is wrong with a path for root; None if only root can change what it leads to."""
     steps = list(_way(path.absolute()))
     for place, status in steps[:-1]:
-        # In a sticky folder nobody takes away what is another's, and each part's owner is checked.
+        # In a sticky folder no user can remove another's files, and each part's owner is checked.
         if doubt := _doubt(place, status, may_be_sticky=True):
             return doubt
     place, status = steps[-1]
@@ -68,7 +68,7 @@ def doubt_for_root(path: Path) -> Doubt | None:
 
 
 def _way(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
-    """Every folder and link that decides where a path leads, down to the last that is there."""
+    """Every folder and link that decides where a path leads, down to the last that exists."""
     here, links = Path("/"), 0
     yield here, here.stat()
     parts = list(reversed(path.parts[1:]))
@@ -101,12 +101,12 @@ def _doubt(place: Path, status: os.stat_result, *, may_be_sticky: bool) -> Doubt
         return Doubt(f"{place} belongs to {user_name(status.st_uid)}", f"chown {deep} root: {name}")
     sticky = may_be_sticky and stat.S_ISDIR(mode) and mode & stat.S_ISVTX
     if not stat.S_ISLNK(mode) and mode & _OTHERS_WRITE and not sticky:
-        return Doubt(f"others may write {place} ({stat.S_IMODE(mode):04o})", f"chmod go-w {name}")
+        return Doubt(f"others can write {place} ({stat.S_IMODE(mode):04o})", f"chmod go-w {name}")
     return None
 
 
 def user_name(number: int) -> str:
-    """A user's name, or its number where it has none."""
+    """A user's name, or the number if the user has no name."""
     import pwd
 
     try:

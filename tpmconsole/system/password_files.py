@@ -1,4 +1,4 @@
-"""Files with a password in their first line: nobody but their reader (and root) has them."""
+"""Reads files with a password in the first line, which only the reader and root may access."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 def read_password_file(path: Path, limit: int) -> bytes:
     """Read a regular file of at most ``limit`` bytes, or a pipe's first line.
 
-    A link is followed: what counts is the file that is read.
+    A link is followed: the file that it leads to counts.
 
     Raises:
-        ConsoleError: it cannot be read, is something else, or others may read or write it.
+        ConsoleError: it cannot be read, is something else, or others can read or write it.
     """
     try:
-        # A pipe's opening waits for its writer, as a shell's does; nothing else's waits.
+        # Opening a pipe waits for its writer, as in a shell; opening anything else does not wait.
         wait = 0 if stat.S_ISFIFO(path.stat().st_mode) else os.O_NONBLOCK
         descriptor = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC | wait)
         try:
@@ -43,10 +43,10 @@ def read_password_file(path: Path, limit: int) -> bytes:
 
 
 def check_for_service(path: Path) -> None:
-    """Refuse a password file for a service: root reads it at every boot, and it is root's alone.
+    """Refuse a password file for a service unless only root can access it: root reads it at boot.
 
     Raises:
-        ConsoleError: it is not there, or others may read it, write it, or put another in its place.
+        ConsoleError: it is missing, or others can read, write or replace it.
     """
     try:
         _check(path, path.stat(), 0)
@@ -54,7 +54,7 @@ def check_for_service(path: Path) -> None:
     except OSError as error:
         raise files.cannot_read(path, error.strerror or str(error), files.remedy(error)) from error
     if doubt is not None:
-        raise _not_private(path, doubt.why, doubt.mend)
+        raise _not_private(path, doubt.why, doubt.repair)
 
 
 def _check(path: Path, status: os.stat_result, reader: int) -> None:
@@ -63,13 +63,13 @@ def _check(path: Path, status: os.stat_result, reader: int) -> None:
     name = shlex.quote(str(path))
     if status.st_uid not in (reader, 0):
         owner = user_name(status.st_uid)
-        mend = f"chown {user_name(reader)} {name}"
-        raise _not_private(path, f"it belongs to {owner}", mend)
-    # systemd lets a service read its credentials by an access list, which shows as the group's.
+        repair = f"chown {user_name(reader)} {name}"
+        raise _not_private(path, f"it belongs to {owner}", repair)
+    # systemd lets a service read its credentials by an access list, which appears as group rights.
     unwanted = _OTHERS_WRITE if _is_credential(path) else _OTHERS
     if status.st_mode & unwanted:
         mode = f"{stat.S_IMODE(status.st_mode):04o}"
-        raise _not_private(path, f"others may use it ({mode})", f"chmod 600 {name}")
+        raise _not_private(path, f"others can access it ({mode})", f"chmod 600 {name}")
 
 
 def _is_credential(path: Path) -> bool:
@@ -77,11 +77,11 @@ def _is_credential(path: Path) -> bool:
     return bool(folder) and path.resolve().is_relative_to(Path(folder or "").resolve())
 
 
-def _not_private(path: Path, why: str, mend: str) -> ConsoleError:
+def _not_private(path: Path, why: str, repair: str) -> ConsoleError:
     return ConsoleError(
         "Password file not private",
         f"{path}: {why}",
-        f"run: {mend}; where somebody may have read it already, choose another password",
+        f"run: {repair}; if someone may have read it, choose another password",
     )
 
 

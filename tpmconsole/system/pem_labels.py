@@ -1,4 +1,4 @@
-"""What is in a PEM block, by its label."""
+"""Says what is in a PEM block, by its label."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Content(StrEnum):
-    """What a reader does the same with; the value is what it is, with its article."""
+    """Kinds of content that readers treat differently; the value is its name, with its article."""
 
     PRIVATE_KEY = "a private key"
     PUBLIC_KEY = "a public key"
@@ -19,7 +19,7 @@ class Content(StrEnum):
     OTHER = "something else"
 
 
-# Label: its content, and what it is where that says more.
+# Label: its content, and a more exact name, if there is one.
 _LABELS: dict[str, tuple[Content, str]] = {
     "PRIVATE KEY": (Content.PRIVATE_KEY, "a private key (PKCS#8)"),
     "ENCRYPTED PRIVATE KEY": (Content.PRIVATE_KEY, "an encrypted private key (PKCS#8)"),
@@ -54,7 +54,7 @@ _LABELS: dict[str, tuple[Content, str]] = {
 
 
 def content(label: str) -> Content:
-    """What a block holds; a key of a kind that is new here is told by its label's end."""
+    """What a block contains; an unknown kind of key is recognised by the end of its label."""
     if label in _LABELS:
         return _LABELS[label][0]
     for ending, kind in (("PRIVATE KEY", Content.PRIVATE_KEY), ("PUBLIC KEY", Content.PUBLIC_KEY)):
@@ -64,6 +64,6 @@ def content(label: str) -> Content:
 
 
 def described(label: str) -> str | None:
-    """What a block is, with its article; None where its label is new here."""
+    """The name of a block's content, with its article; None if its label is unknown."""
     known = _LABELS.get(label)
     return known and (known[1] or known[0].value)

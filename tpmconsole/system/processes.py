@@ -1,4 +1,4 @@
-"""Processes that may outlive their starter, and are found again and not mistaken for another."""
+"""Processes that may outlive the program that started them, and can be identified again later."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ POLL_S = 0.002
 
 
 class NoProcError(ConsoleError):
-    """The kernel's list of processes cannot be seen: nothing can be said of any of them."""
+    """The kernel's list of processes is not visible, so nothing is known about any of them."""
 
     def __init__(self) -> None:
         super().__init__(
             "No /proc",
-            f"{PROC} is not mounted, so that nobody can say which processes run",
+            f"{PROC} is not mounted, so it is unknown which processes are running",
             f"mount it: mount -t proc proc {PROC}",
             ExitCode.UNEXPECTED,
         )
 
 
 def check_proc() -> None:
-    """Raise NoProcError where /proc is not mounted; an empty folder is not a list of processes."""
+    """Raise NoProcError if /proc is not mounted; an empty folder is not a list of processes."""
     if not (PROC / "self").is_symlink():
         raise NoProcError
 
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process and no other: its id is given away again, the pair is not, until a reboot.
+    """Exactly one process: its id may be reused, but the id and start time together are not.
 
     Attributes:
         started: the kernel's start time, clock ticks since boot (proc(5), stat field 22).
@@ -50,32 +50,32 @@ class Process:
 
     @property
     def alive(self) -> bool:
-        """Whether it still runs; one that ended and waits to be reaped does not."""
+        """Whether it is still running; one that has ended and was not reaped yet is not."""
         return self._state() not in ("", "Z", "X")
 
     @property
     def stopped(self) -> bool:
-        """Whether it was suspended (SIGSTOP) and so cannot answer."""
+        """Whether it is suspended (SIGSTOP) and therefore cannot answer."""
         return self._state() == "T"
 
     def belongs_to(self, user: int) -> bool:
-        """Whether it runs as a user, and with nobody else's rights."""
+        """Whether it runs as a user, and with no other user's rights."""
         return self.user() == user
 
     def user(self) -> int | None:
-        """Whose it is; None where it has ended, or has the rights of more than one user."""
+        """The user it runs as; None if it has ended, or has the rights of more than one user."""
         try:
             status = (PROC / str(self.pid) / "status").read_text(encoding="utf-8", errors="replace")
         except OSError:
             return None
-        # proc(5): real, effective, saved and file system user. The directory's own owner would not
-        # do: it is root for a process that may not be looked at.
+        # proc(5): real, effective, saved and file system user. The directory's owner does not
+        # help: it is root for a process that cannot be examined.
         line = next((line for line in status.splitlines() if line.startswith("Uid:")), "")
         users = set(line.split()[1:])
         return int(users.pop()) if len(users) == 1 and self.alive else None
 
     def signal(self, number: signal.Signals) -> None:
-        """Send it a signal, and never another one that has its id by now."""
+        """Send it a signal, and never to another process that has its id by now."""
         if not self.alive:
             return
         try:
@@ -85,7 +85,7 @@ class Process:
                 _kill(self.pid, number)
             return
         try:
-            if self.alive:  # looked at again: now the handle is this one's
+            if self.alive:  # checked again: now the handle is certainly for this process
                 signal.pidfd_send_signal(handle, number)
         except ProcessLookupError:
             return
@@ -103,11 +103,11 @@ def _kill(pid: int, number: signal.Signals) -> None:
 
 
 def boot_id() -> str:
-    """The kernel's name for this boot: start times of another boot mean nothing.
+    """The kernel's id of this boot: start times from another boot mean nothing.
 
     Raises:
         NoProcError: /proc is not mounted.
-        OSError: this one file is hidden from us.
+        OSError: this file is hidden from us.
     """
     check_proc()
     return (PROC / "sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
@@ -120,13 +120,13 @@ def launch(
     folder: Path,
     log: Path,
 ) -> Process:
-    """Start a program in a session of its own, without our terminal, writing to a log of its own.
+    """Start a program in its own session, without our terminal, with output to its own log.
 
     Args:
         argv: the program's full path and its arguments.
         environment: all of its environment.
         folder: its working directory.
-        log: what it prints is appended here; what it creates is private to its user.
+        log: what it prints is appended here; files that it creates are private to its user.
 
     Raises:
         OSError: it cannot be started.
@@ -140,12 +140,12 @@ def launch(
 
 @contextmanager
 def open_log(log: Path) -> Iterator[int]:
-    """The descriptor of a log that only its owner may read, to append to.
+    """The descriptor of a log, opened to append, that only its owner may read.
 
     Raises:
         OSError: it cannot be opened.
     """
-    # A link in the log's place would have us write into whatever it names.
+    # A link in place of the log would make us write into any file that it names.
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
     descriptor = os.open(log, flags, 0o600)
     try:
@@ -163,7 +163,7 @@ def start_child(
     stdin: int = subprocess.DEVNULL,
     umask: int = -1,
 ) -> tuple[Process, subprocess.Popen[bytes]]:
-    """Start a program in a session of its own, without our terminal.
+    """Start a program in its own session, without our terminal.
 
     Args:
         argv: the program's full path and its arguments.
@@ -171,7 +171,7 @@ def start_child(
         output: the descriptor that it prints to.
         folder: its working directory; None for ours.
         stdin: as for ``Popen``; a pipe has no buffer, which would keep a password.
-        umask: as for ``Popen``: the default leaves it as ours is.
+        umask: as for ``Popen``: the default is ours.
 
     Raises:
         OSError: it cannot be started.
@@ -187,7 +187,7 @@ def start_child(
         umask=umask,
         bufsize=0,
     )
-    # Read before anybody waits for it: until then even a child that ended keeps its entry.
+    # Read before any thread waits for it: until then even a child that has ended keeps its entry.
     process = Process(child.pid, start_time(child.pid))
     _reap(child)
     return process, child
@@ -196,10 +196,10 @@ def start_child(
 def ask(
     argv: Sequence[str], environment: Mapping[str, str], patience_s: float
 ) -> subprocess.CompletedProcess[bytes]:
-    """Run a program that may open the TPM, and take what it prints.
+    """Run a program that may open the TPM, and return what it prints.
 
-    ``subprocess.run`` waits without end for what it has killed, and a process that is inside a
-    driver that hangs does not die: this one leaves it behind.
+    ``subprocess.run`` waits without limit for a process that it has killed, and a process blocked
+    in a driver does not die: this function leaves it behind.
 
     Args:
         argv: the program and its arguments.
@@ -227,15 +227,15 @@ def ask(
 
 
 def _reap(child: subprocess.Popen[bytes]) -> None:
-    """Where we live on, a child that ended must not stay behind as a zombie."""
+    """Wait for it in a thread: while we are running, an ended child must not remain a zombie."""
     threading.Thread(target=child.wait, name=f"reap-{child.pid}", daemon=True).start()
 
 
 def end(process: Process, patience_s: float) -> None:
-    """End a process and wait until it is gone: politely first, then not.
+    """End a process and wait until it is gone: first by SIGTERM, then by SIGKILL.
 
     Args:
-        patience_s: seconds it is given to end by itself.
+        patience_s: seconds that it is given to end after SIGTERM.
     """
     process.signal(signal.SIGTERM)
     process.signal(signal.SIGCONT)
@@ -245,7 +245,7 @@ def end(process: Process, patience_s: float) -> None:
 
 
 def wait_for(condition: Callable[[], bool], patience_s: float) -> bool:
-    """Ask again and again until the condition holds; False where it does not within the time."""
+    """Poll until the condition holds; False if it does not hold in time."""
     deadline = time.monotonic() + patience_s
     while not condition():
         if time.monotonic() > deadline:
@@ -255,7 +255,7 @@ def wait_for(condition: Callable[[], bool], patience_s: float) -> bool:
 
 
 def with_variable(name: str, value: str) -> list[Process]:
-    """Our user's processes that were started with this environment variable at this value."""
+    """Our user's processes that were started with this value of an environment variable."""
     return _with("environ", {os.fsencode(f"{name}={value}")})
 
 
@@ -273,7 +273,7 @@ def _with(file: str, wanted: set[bytes]) -> list[Process]:
         try:
             words = (entry / file).read_bytes().split(b"\0")
         except OSError:
-            continue  # ended meanwhile, or another user's
+            continue  # it has ended, or is another user's
         if wanted.issubset(words):
             pid = int(entry.name)
             found.append(Process(pid, start_time(pid)))
@@ -281,18 +281,18 @@ def _with(file: str, wanted: set[bytes]) -> list[Process]:
 
 
 def start_time(pid: int) -> int:
-    """When a process began, clock ticks since boot (proc(5), stat field 22); 0 if it has gone."""
+    """When a process started, clock ticks since boot (proc(5), stat field 22); 0 if it has gone."""
     return _read_stat(pid)[1]
 
 
 def parent_of(pid: int) -> int:
-    """Who started a process, or has inherited it; 0 where there is no such process."""
+    """The process that started or inherited this one; 0 if there is no such process."""
     fields = _stat_fields(pid)
     return int(fields[1]) if fields else 0
 
 
 def children_of_all() -> dict[int, list[int]]:
-    """The processes of this machine by the one that started or has inherited them."""
+    """The processes of this machine, by the process that started or inherited them."""
     found: dict[int, list[int]] = {}
     for entry in PROC.iterdir():
         if entry.name.isdecimal():
@@ -301,10 +301,10 @@ def children_of_all() -> dict[int, list[int]]:
 
 
 def family(pids: Iterable[int], children: Mapping[int, Sequence[int]] | None = None) -> list[int]:
-    """Those processes and all that they have started, and these in turn.
+    """These processes and all that they have started, directly or indirectly.
 
     Args:
-        children: what ``children_of_all`` has found just now; None to look.
+        children: a fresh result of ``children_of_all``; None to call it.
     """
     if children is None:
         children = children_of_all()
@@ -315,13 +315,13 @@ def family(pids: Iterable[int], children: Mapping[int, Sequence[int]] | None = N
 
 
 def _read_stat(pid: int) -> tuple[str, int]:
-    """State letter and start time; an empty state where there is no such process."""
+    """State letter and start time; an empty state if there is no such process."""
     fields = _stat_fields(pid)
     return (fields[0], int(fields[19])) if fields else ("", 0)
 
 
 def _stat_fields(pid: int) -> list[str]:
-    """What proc(5) tells from the third field of stat on; nothing of a process that has gone.
+    """The fields of stat (proc(5)) from the third on; empty for a process that has gone.
 
     Raises:
         NoProcError: /proc is not mounted.
@@ -331,5 +331,5 @@ def _stat_fields(pid: int) -> list[str]:
     except OSError:
         check_proc()
         return []
-    # The command's name is in brackets and may hold spaces and brackets itself.
+    # The command's name is in brackets and may contain spaces and brackets itself.
     return stat.rpartition(")")[2].split()

@@ -1,6 +1,6 @@
-"""How often the same cause may be written: what others can cause at will fills no disk.
+"""Limits how often the same cause is logged, so that others cannot fill the disk at will.
 
-Each cause has an allowance of its own, so that a noisy one takes nothing from the others.
+Each cause has its own allowance, so that a noisy one takes nothing from the others.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from tpmconsole.errors import ConsoleError
 
-# Causes that are told apart; those beyond share one allowance.
+# Causes that are counted separately; any more share one allowance.
 MOST_CAUSES = 64
 LOG_BURST, LOG_RATE = 100.0, 1 / 30
 _KEPT_OF_A_CAUSE = (500, 200, 100, 50, 20, 10, 5, 2, 1)
@@ -24,7 +24,7 @@ _NUMBERS = re.compile(rb"0x[0-9a-fA-F]+|[0-9]+")
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many at once, and then so many a second."""
+    """So many at once, and after that so many per second."""
 
     burst: float
     per_s: float
@@ -49,10 +49,10 @@ class _Allowance:
 
 
 class Allowances:
-    """How much more may be written now of each cause; the rest is counted.
+    """How much more may be logged now for each cause; the rest is counted.
 
     Args:
-        rate: of one cause.
+        rate: the rate for each cause.
     """
 
     def __init__(self, rate: Rate) -> None:
@@ -60,15 +60,15 @@ class Allowances:
         self._of: dict[str, _Allowance] = {}
 
     def take(self, cause: str) -> bool:
-        """Whether one more of a cause may be written."""
+        """Whether one more record of a cause may be logged."""
         return self._find(cause).take()
 
     def skip(self, cause: str) -> None:
-        """Count one of a cause that is not written."""
+        """Count a record of a cause that is not logged."""
         self._find(cause).skipped += 1
 
     def skipped(self, cause: str) -> int:
-        """How many of a cause were not written since this was asked last."""
+        """How many records of a cause were not logged since the last call."""
         allowance = self._find(cause)
         skipped, allowance.skipped = allowance.skipped, 0
         return skipped
@@ -80,10 +80,11 @@ class Allowances:
 
 
 class QuietLog(logging.Filter):
-    """Keeps a log from growing as fast as others want it to.
+    """Keeps others from making a log grow as fast as they like.
 
     Args:
-        rate: of one cause: a place in the program, and the title of the error that it reports.
+        rate: the rate for each cause, which is a place in the program and the title of the error
+            that it reports.
     """
 
     def __init__(self, rate: Rate | None = None) -> None:
@@ -91,7 +92,7 @@ class QuietLog(logging.Filter):
         self._allowances = Allowances(rate or Rate(LOG_BURST, LOG_RATE))
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether it is written; the next one of its cause says how many were not."""
+        """Whether to log it; the next record of the same cause says how many were left out."""
         cause = _cause_of(record)
         if not self._allowances.take(cause):
             self._allowances.skip(cause)
@@ -109,11 +110,11 @@ def _cause_of(record: logging.LogRecord) -> str:
 
 
 def thinned(lines: Sequence[bytes], limit: int, cause_in: Callable[[bytes], str | None]) -> bytes:
-    """As many of the newest lines of each cause as fit, in their order.
+    """As many of the newest lines of each cause as fit, in their original order.
 
     Args:
         limit: in bytes.
-        cause_in: the cause of a line; None for one that is not kept.
+        cause_in: gives the cause of a line; None for a line that is not kept.
     """
     of_cause: defaultdict[str, list[int]] = defaultdict(list)
     for number, line in enumerate(lines):
@@ -127,18 +128,18 @@ def thinned(lines: Sequence[bytes], limit: int, cause_in: Callable[[bytes], str 
 
 
 def bound_log(descriptor: int, limit: int) -> None:
-    """Thin a log out that has grown too long: of lines alike the newest stay.
+    """Thin out a log that has grown too long: of similar lines, the newest stay.
 
     What the TSS writes to standard error cannot be held back, and a child process may have the same
-    file open: so it is written anew in its place. What comes in that moment may be lost.
+    file open, so the log is rewritten in place. Lines written at that moment may be lost.
 
     Args:
-        descriptor: the log, opened to append; of anything else than a file nothing happens.
-        limit: the size in bytes from which on there is something to do; half of it may stay.
+        descriptor: the log, opened to append; nothing happens unless it is a file.
+        limit: the size in bytes above which the log is thinned out, to at most half of it.
     """
     if os.fstat(descriptor).st_size <= limit:
         return
-    # It was opened to write alone; the kernel opens it to read by its number.
+    # It was opened for writing only; by its number, the kernel opens it for reading too.
     with open(f"/proc/self/fd/{descriptor}", "rb") as file:  # noqa: PTH123 - no path of the disk
         lines = file.read(2 * limit).splitlines(keepends=True)
     kept = thinned(lines, limit // 2, _alike)
@@ -147,5 +148,5 @@ def bound_log(descriptor: int, limit: int) -> None:
 
 
 def _alike(line: bytes) -> str:
-    """A line without what changes from one to the next."""
+    """A line without its numbers, which differ between similar lines."""
     return _NUMBERS.sub(b"", line)[:200].decode("utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Which unix sockets are connected to which server: the kernel tells it by sock_diag(7) alone."""
+"""Which unix sockets are connected to which server: the kernel reports it only by sock_diag(7)."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _PATIENCE_S = 1.0
 
 
 def servers_of_sockets() -> dict[int, str]:
-    """By a client socket's inode, as ``/proc/PID/fd`` names it, the path it is connected to.
+    """The path that each client socket is connected to, by its inode as in ``/proc/PID/fd``.
 
-    Empty where the kernel was built without ``CONFIG_UNIX_DIAG``.
+    Empty if the kernel was built without ``CONFIG_UNIX_DIAG``.
     """
     names: dict[int, str] = {}
     peers: dict[int, int] = {}
@@ -59,7 +59,7 @@ def _attributes() -> Iterator[tuple[int, int, bytes]]:
 
 
 def _pieces(data: bytes, header: struct.Struct) -> Iterator[tuple[int, bytes]]:
-    """Netlink's way of putting one thing after the other: length, type, content, filling."""
+    """Split netlink data into its pieces: each has a length, a type, its content and padding."""
     while len(data) >= header.size:
         length, kind = header.unpack_from(data)[:2]
         if length < header.size:

@@ -1,6 +1,6 @@
-"""Units of systemd: the text of a hardened one, and putting it where systemd finds it.
+"""systemd units: writes hardened ones and installs them where systemd finds them.
 
-What a directive does stands in systemd.exec(5), systemd.service(5) and systemd.resource-control(5).
+For the directives, see systemd.exec(5), systemd.service(5) and systemd.resource-control(5).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ USERS = Path("/etc/sysusers.d")
 TSS_GROUP = "tss"  # the group that Debian's udev rules give /dev/tpmrm0 to
 _COMMAND_S = 30.0
 
-# For every unit of ours: no way to more rights, and nothing of the system to change or to look at.
-# MemoryDenyWriteExecute is left out: it would forbid the callbacks of ctypes, which sign.
+# For each of our units: it cannot gain more rights, nor change the system or look into it.
+# MemoryDenyWriteExecute is left out: it would forbid ctypes callbacks, with which we sign.
 HARDENED = (
     ("NoNewPrivileges", "yes"),
     ("ProtectSystem", "strict"),
@@ -51,12 +51,12 @@ _DEVICE = re.compile(r"/dev/(tpm(rm)?[0-9]+)")
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """A service of systemd.
+    """A systemd service.
 
     Attributes:
-        name: with its ending, such as ``tpmconsole-server-1.service``.
-        unit: directives of the section ``[Unit]``, in their order; a name may come again.
-        service: of ``[Service]``.
+        name: with its suffix, such as ``tpmconsole-server-1.service``.
+        unit: the directives of the ``[Unit]`` section, in order; a name may be repeated.
+        service: those of ``[Service]``.
         wanted_by: the target that starts it at boot.
     """
 
@@ -83,14 +83,14 @@ class UnitFiles:
     """A unit and what belongs to it.
 
     Attributes:
-        unit: None where only others' units are changed.
-        user: the user it runs as, made where there is none of that name; None for root.
-        groups: which that user is to be in.
-        notes: what whoever installs it should know.
-        others: further files by their place, such as what is changed in another unit.
-        wanted: the unit that is started, where it is not ``unit``.
+        unit: None if only existing units are changed.
+        user: the user it runs as, created if it does not exist; None for root.
+        groups: the groups that the user must be in.
+        notes: what the user who installs it should know.
+        others: further files by path, such as a change to another unit.
+        wanted: the unit to start, if it is not ``unit``.
         afterwards: commands that undo what the notes say to do.
-        state: the user's one folder, where there is nothing else of its: both go with the unit.
+        state: the user's one folder, if it owns nothing else: both are removed with the unit.
     """
 
     unit: Unit | None
@@ -103,7 +103,7 @@ class UnitFiles:
     state: Path | None = None
 
     def files(self) -> dict[Path, str]:
-        """What is written, by its place."""
+        """The files to write, by path."""
         files = {} if self.unit is None else {UNITS / self.unit.name: self.unit.text()}
         if self.user is not None:
             files[USERS / f"{self.user}.conf"] = _sysusers(self.user, self.groups)
@@ -116,7 +116,7 @@ class UnitFiles:
 
     @property
     def undo(self) -> str:
-        """The command that takes it away again; a user who may have other files stays."""
+        """The command that removes it again; a user who may own other files is kept."""
         first = [] if self.unit is None else [f"systemctl disable --now {self.unit.name}"]
         last = [] if self.state is None else [f"userdel {self.user}", f"rm -r {self.state}"]
         gone = [path for path in self.files() if last or path.parent != USERS]
@@ -127,20 +127,22 @@ class UnitFiles:
 
 
 def command_line(words: Sequence[str | Path]) -> str:
-    """A command as ``ExecStart=`` takes it: nothing in it is expanded (systemd.service(5))."""
+    """A command for ``ExecStart=``, with nothing in it expanded (systemd.service(5))."""
     return " ".join(_quoted(str(word), command=True) for word in words)
 
 
 def quoted(text: str | Path) -> str:
-    """A path or an assignment as other directives take it, with nothing expanded."""
+    """A path or an assignment for other directives, with nothing in it expanded."""
     return _quoted(str(text), command=False)
 
 
 def literal(text: str | Path) -> str:
-    """A text as directives take it that have one value and know no quotes."""
+    """A text for directives that take one value and no quotes."""
     if not str(text).isprintable():
         raise usage_error(
-            "Not for systemd", f"{text!r} cannot stand in a unit", "use a path without such letters"
+            "Not for systemd",
+            f"{text!r} is not allowed in a unit",
+            "use a path without control characters",
         )
     return str(text).replace("%", "%%")
 
@@ -156,19 +158,19 @@ def _quoted(text: str, *, command: bool) -> str:
 
 
 def _sysusers(user: str, groups: Sequence[str]) -> str:
-    """The file of sysusers.d(5) that makes a user without a password, a shell or a home."""
+    """A sysusers.d(5) file that creates a user without a password, a shell or a home."""
     lines = [f'u {user} - "tpmconsole"', *(f"m {user} {group}" for group in groups)]
     return "\n".join(lines) + "\n"
 
 
 def install(installation: UnitFiles) -> list[Path]:
-    """Write the unit, make its user, and let systemd know; nothing is started.
+    """Write the unit, create its user and notify systemd; nothing is started.
 
     Returns:
-        The files that were written: those that were not there yet, word for word.
+        The files that were written; those that had exactly this content already are left out.
 
     Raises:
-        ConsoleError: not root, no systemd here, or a file or the user cannot be made.
+        ConsoleError: not root, no systemd here, or a file or the user cannot be created.
     """
     _check_root()
     _program("systemctl")
@@ -180,7 +182,7 @@ def install(installation: UnitFiles) -> list[Path]:
         write_atomic(path, text.encode(), PUBLIC_FILE)
     if installation.user is not None:
         _run(_program("systemd-sysusers"), str(USERS / f"{installation.user}.conf"))
-    # Where systemd is not running (an image that is being built), it reads the unit when it starts.
+    # If systemd is not running (an image is being built), it reads the unit when it starts.
     if Path("/run/systemd/system").is_dir():
         _run(_program("systemctl"), "daemon-reload")
     return written
@@ -190,7 +192,7 @@ def _holds(path: Path, text: str) -> bool:
     try:
         return path.is_file() and path.read_bytes() == text.encode()
     except OSError:
-        return False  # whatever that is, writing tells
+        return False  # writing it will report what is wrong
 
 
 def _check_root() -> None:
@@ -198,7 +200,7 @@ def _check_root() -> None:
         raise ConsoleError(
             "Not permitted",
             f"only root may write into {UNITS}",
-            NextStep(Action.DRY_RUN, text="run it with sudo, or look at what it would write: {}"),
+            NextStep(Action.DRY_RUN, text="run it with sudo, or see what it would write: {}"),
             ExitCode.NO,
         )
 
@@ -211,7 +213,7 @@ def _program(name: str) -> str:
             f"{name} is not installed",
             NextStep(
                 Action.DRY_RUN,
-                text="start it from this board's own init instead; {} shows the command",
+                text="start it from this board's own init system; {} shows the command",
             ),
         )
     return found
@@ -239,14 +241,14 @@ def _failed(command: Sequence[str], why: str) -> ConsoleError:
     return ConsoleError(
         "Not installed",
         f"{' '.join(command)}: {why[:200]}",
-        "look at the system's journal (journalctl -e), then try again",
+        "check the system's journal (journalctl -e), then try again",
     )
 
 
 def after_device(tcti: str | None) -> list[tuple[str, str]]:
-    """Directives of ``[Unit]`` that wait for the TPM's device, where a TCTI names one.
+    """``[Unit]`` directives that wait for the TPM's device, if the TCTI names one.
 
-    What a unit may open is settled when it starts: a device that came later would stay shut.
+    What a unit may open is fixed when it starts: it could not open a device that appears later.
     """
     found = _DEVICE.fullmatch((tcti or "").removeprefix("device:"))
     if found is None:
@@ -255,10 +257,10 @@ def after_device(tcti: str | None) -> list[tuple[str, str]]:
 
 
 def allowed_device(path: str) -> tuple[str, str]:
-    """The directive of ``[Service]`` that lets a unit open a device.
+    """The ``[Service]`` directive that lets a unit open a device.
 
-    A TPM whose driver comes back may have another number. All those behind the kernel's resource
-    manager are one kind, ``tpm`` (/proc/devices), and udev decides who may open them.
+    A TPM whose driver is reloaded may get another number. All devices behind the kernel's resource
+    manager have one type, ``tpm`` (/proc/devices), and udev decides who may open them.
     """
     found = _DEVICE.fullmatch(path)
     which = "char-tpm" if found and found[2] else quoted(path)
@@ -271,7 +273,7 @@ def environment(variables: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def reachable_by_others(path: Path) -> bool:
-    """Whether a user without rights may read a file or enter a folder, and all folders above it."""
+    """Whether an unprivileged user may read a file, or enter a folder, and all folders above it."""
     path = path.resolve()
     return all(one.stat().st_mode & 0o001 for one in path.parents) and bool(
         path.stat().st_mode & 0o004

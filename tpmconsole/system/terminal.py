@@ -1,4 +1,4 @@
-"""The terminal of this process: which descriptor it is, how fast, and whether it shows a screen."""
+"""The terminal of this process: its descriptor and speed, and whether it can show a screen."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ LEAST = (76, 20)
 """Columns and lines that the console needs."""
 
 USUAL = (80, 24)
-"""Those of a terminal that does not say how large it is, and what every page fits into."""
+"""The size assumed for a terminal that does not report its own; every page fits into it."""
 
 _NO_SCREEN = frozenset({"", "dumb", "unknown", "network", "dialup"})
 
@@ -26,12 +26,12 @@ def is_too_small(columns: int, lines: int) -> bool:
 
 
 def output_descriptor() -> int | None:
-    """The descriptor of the terminal to paint on: the first of stdout, stderr and stdin that is."""
+    """The descriptor of the terminal to paint on: the first of stdout, stderr and stdin."""
     return next((descriptor for descriptor in (1, 2, 0) if os.isatty(descriptor)), None)
 
 
 def speed(descriptor: int) -> int | None:
-    """The output speed in bits a second, or None where the line has none."""
+    """The output speed in bits per second, or None if the line does not report one."""
     try:
         code = termios.tcgetattr(descriptor)[5]
     except termios.error:

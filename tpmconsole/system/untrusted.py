@@ -1,7 +1,7 @@
-"""Files that somebody with fewer rights may write: opened as plain files of theirs, or not at all.
+"""Opens files that a less privileged user can write: only if they are plain files of that user.
 
-Whoever owns a folder chooses what lies in it. A link there would have us read a file that its owner
-may not, or append to one; a pipe would have us wait for ever; a hard link is another one's file.
+The owner of a folder chooses what is in it. A link there would make us read, or append to, a file
+that the owner cannot; a pipe would block us forever; a hard link may be another user's file.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ _SAFELY = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY
 
 
 class NotTheirFileError(OSError):
-    """What has a file's name is none of the folder's owner: a link, a pipe, another one's file."""
+    """It is not a file of the folder's owner but a link, a pipe or another user's file."""
 
 
 def open_to_read(path: Path) -> BinaryIO:
-    """A file of whoever owns its folder, open for reading.
+    """Open a file that belongs to the owner of its folder, for reading.
 
     Raises:
         NotTheirFileError: it is something else.
@@ -45,21 +45,21 @@ def read_end(path: Path, limit: int) -> bytes:
 
 
 def open_to_append(path: Path) -> int:
-    """The descriptor of such a file, made where it is missing; errors as ``open_to_read``."""
+    """The descriptor of such a file, created if it is missing; errors as ``open_to_read``."""
     return _open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
 
 
 def owner_of(folder: Path) -> int:
-    """Whose folder it is.
+    """The user id of the folder's owner.
 
     Raises:
-        OSError: there is none.
+        OSError: there is no such folder.
     """
     return folder.stat().st_uid
 
 
 def _open(path: Path, flags: int) -> int:
-    # Opening alone may do something to a device; nobody without rights can make one.
+    # Just opening a device can have an effect; but only root can create one.
     folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         descriptor = _open_in(folder, path, flags)
@@ -72,12 +72,12 @@ def _open_in(folder: int, path: Path, flags: int) -> int:
     try:
         descriptor = os.open(path.name, flags | _SAFELY, PRIVATE_FILE, dir_fd=folder)
     except OSError as error:
-        # ELOOP: a link; ENXIO: a pipe that nobody reads, or a socket.
+        # ELOOP: a link; ENXIO: a pipe without a reader, or a socket.
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise _not_theirs(path, error.errno) from error
         raise
     found, theirs = os.fstat(descriptor), os.fstat(folder)
-    # One that was replaced meanwhile has no name any more; one with two may be another one's.
+    # A file that was just replaced has no name left; one with two may be another user's.
     if stat.S_ISREG(found.st_mode) and found.st_uid == theirs.st_uid and found.st_nlink <= 1:
         return descriptor
     os.close(descriptor)
@@ -85,4 +85,4 @@ def _open_in(folder: int, path: Path, flags: int) -> int:
 
 
 def _not_theirs(path: Path, number: int) -> NotTheirFileError:
-    return NotTheirFileError(number, "it is no plain file of its folder's owner", str(path))
+    return NotTheirFileError(number, "it is not a plain file of its folder's owner", str(path))

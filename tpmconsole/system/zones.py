@@ -16,7 +16,7 @@ def name_text(name: tuple[Any, ...]) -> str:
     host, port, *more = name
     zone = more[1] if len(more) > 1 else 0
     if zone and "%" not in host:
-        with suppress(OSError):  # it has gone meanwhile
+        with suppress(OSError):  # the interface has gone
             host = f"{host}%{socket.if_indextoname(zone)}"
     return address_text(host, port)
 

@@ -293,6 +293,7 @@ class Tpm:
         Raises:
             ConsoleError: the TPM cannot be reached, or a file is damaged.
         """
+        from tpmconsole.tpm import keyfile
         from tpmconsole.tpm.primaries import AS_SAID, USUAL, at_handle
 
         found: dict[int, Parent] = {}
@@ -307,7 +308,8 @@ class Tpm:
         label, known = "looking for the key's parent", auth.to_wire()
         found |= {number: AS_SAID for number, _ in ask("loads_below", "ec", label, auth=known)}
         for number, handle in ask("handles_above", "ec", label):
-            found[number] = at_handle(handle)
+            said = handle == keyfile.parse(pems[number]).parent
+            found[number] = AS_SAID if said else at_handle(handle)
         for parent in USUAL:
             kind = "rsa" if parent.rsa else "ec"
             more = {"parent": asdict(parent), "auth": known}

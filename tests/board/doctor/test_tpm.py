@@ -101,7 +101,7 @@ def test_a_healthy_board_is_looked_at_in_less_than_five_seconds(board: Board) ->
     assert lockout.failed_tries == 0
     # A session that talks proves that its server can be reached.
     (tls,) = [one for one in found if one.name == "tls"]
-    assert "client-1 talks to it by TLSv1.3" in tls.text
+    assert "client-1 is connected to it (TLSv1.3)" in tls.text
     assert json.loads(json.dumps(finding_json(found[0]))).keys() == {
         *("probe", "state", "finding", "evidence", "remedy")
     }
@@ -145,7 +145,7 @@ def test_a_clock_of_1970_is_named_and_no_date_is(board: Board, monkeypatch: Any)
     monkeypatch.setattr(clock, "now", lambda: datetime(1970, 1, 1, tzinfo=UTC))
     found = look(board, "certificate", "clock")
     assert {one.state for one in found} == {"fail"}
-    assert all("clock not believable" in one.text for one in found)
+    assert all("clock not plausible" in one.text for one in found)
     assert not any("not valid before" in one.text for one in found)
 
 
@@ -211,26 +211,26 @@ default_properties = {properties}
         (
             ACTIVE.format(query="", default="# ", properties=""),
             "fail",
-            "switches tpm2 on and default not",
+            "activates tpm2 but not default",
         ),
         (
             ACTIVE.format(query="", default="", properties=""),
             "warn",
-            "tpm2-openssl 1.1.1 on for every program: TLS with a key of the TPM fails",
+            "activates tpm2-openssl 1.1.1 for every program: TLS with a TPM key fails",
         ),
         (
             ACTIVE.format(
                 query="alg_section = algorithms", default="", properties="?provider=tpm2"
             ),
             "warn",
-            "TLS 1.2 with a key of the TPM fails",
+            "TLS 1.2 with a TPM key fails",
         ),
         (
             ACTIVE.format(
                 query="alg_section = algorithms", default="", properties="?tpm2.signature=yes"
             ),
             "warn",
-            "works through tpm2-abrmd alone",
+            "works only through tpm2-abrmd",
         ),
     ],
 )
@@ -303,7 +303,7 @@ def test_variables_that_are_left_over(board: Board, tmp_path: Path) -> None:
     assert environment.remedy == (
         "run: unset OPENSSL_CONF TPM2OPENSSL_PARENT_AUTH TPM2OPENSSL_TCTI"
     )
-    assert "costs a try" in environment.text
+    assert "costs an attempt" in environment.text
     assert any("device:/dev/tpm9" in line for line in environment.evidence)
     assert secret not in str(environment)
 

@@ -1,8 +1,8 @@
 """The doctor: what is wrong with this board, and what to do about it.
 
-Probes in the order in which a technician would ask. Each is a function that says what it saw; the
-runner gives it a deadline, catches whatever goes wrong in it, and skips it where one that it needs
-has failed. So no probe can fail itself, and none can keep the others from being heard.
+The probes run in the order in which a technician would ask. Each is a function that returns what it
+found; the runner gives it a deadline, catches whatever goes wrong in it, and skips it if a probe
+that it needs has failed. So a probe that breaks or hangs never stops the others.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def examine(
     around: Surroundings | None = None,
     probes: Sequence[runner.Probe] | None = None,
 ) -> Iterator[Finding]:
-    """Ask every question; findings come as soon as they are there. Never raises.
+    """Run every probe; each finding is yielded as soon as it is known. Never raises.
 
     Args:
         board: the board to examine.
         servers: HOST and port of servers to reach.
-        around: the board's files and variables, where not the real ones.
-        probes: other questions than all of them.
+        around: the board's files and variables, if not the real ones.
+        probes: the probes to run; by default all.
     """
     if probes is None:
         from tpmconsole.board.doctor.probes import PROBES

@@ -1,4 +1,4 @@
-"""The TPM itself: which one, does it answer, and how is it?"""
+"""Probes of the TPM itself: which one it is, whether it answers, and its state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tpmconsole.tpm.tcti import choose
 
 
 def tcti(examination: Examination) -> Finding:
-    """Which TCTI, and why that one?"""
+    """Which TCTI is used, and why?"""
     environment = examination.around.environment
     evidence = [f"{name}={environment[name]}" for name in TCTI_VARIABLES if environment.get(name)]
     board = examination.board
@@ -46,7 +46,7 @@ def answers(examination: Examination) -> Finding:
     if health.mode == "failure":
         return fail(
             f"{chip_words(health)} is in failure mode: it refuses nearly everything",
-            "power the board off and on; if it stays so, replace the chip",
+            "power the board off and on; if it happens again, replace the chip",
             *evidence,
         )
     mark = ", SIMULATED" if health.simulated else ""
@@ -61,14 +61,16 @@ def _since(health: TpmHealth) -> tuple[str, ...]:
 
 
 def self_test(examination: Examination) -> Finding:
-    """Has it passed its own test? Asked in failure mode too: it says what failed."""
+    """Has it passed its self-test? Asked in failure mode too: the result says what failed."""
     health = examination.health
     if health is None:
         return skipped("needs a TPM that answers")
     result, text = health.self_test.result, self_test_words(health.self_test)
     evidence = (f"test result bytes {health.self_test.data}",) if health.self_test.data else ()
     if result is SelfTestResult.FAILED:
-        return fail(text, "power the board off and on; if it stays, replace the chip", *evidence)
+        return fail(
+            text, "power the board off and on; if it fails again, replace the chip", *evidence
+        )
     if result is SelfTestResult.UNKNOWN:
         return skipped(text, NextStep(Action.SELF_TEST, text="run: {}"))
     if result is SelfTestResult.NOT_RUN:
@@ -82,15 +84,15 @@ def _of(examination: Examination) -> TpmHealth:
 
 
 def lockout(examination: Examination) -> Finding:
-    """Are wrong passwords held against us?"""
+    """Has a wrong password locked the TPM, or could the next one?"""
     state = _of(examination).lockout
     if state is None:
-        return skipped("the TPM does not tell")
+        return skipped("the TPM does not say")
     details = lockout_details(state)
     evidence = (f"lockout counter {state.failed_tries} of {state.max_tries}",)
     if state.off or (state.locked and state.max_tries == 0):
         remedy = (
-            "choose tries and times for this board with the lockout authorisation: "
+            "set attempts and times for this board with the lockout password: "
             "tpm2_dictionarylockout -s -n 10 -t 7200 -l 86400"
         )
         return (warn if state.off else fail)(details, remedy, *evidence)
@@ -99,7 +101,7 @@ def lockout(examination: Examination) -> Finding:
         return fail(f"locked: {details}", NextStep(Action.RESET_LOCKOUT, text=wait), *evidence)
     if state.failed_tries:
         remedy = (
-            "find out who gave wrong passwords or where the power was lost; the next ones may lock "
+            "find out who gave wrong passwords, or when power was lost; more of this may lock "
             "every protected key"
         )
         return warn(details, remedy, *evidence)
@@ -107,20 +109,20 @@ def lockout(examination: Examination) -> Finding:
 
 
 def hierarchies(examination: Examination) -> Finding:
-    """Are the hierarchies on, and who needs a password?"""
+    """Are the hierarchies on, and which need a password?"""
     found = _of(examination).hierarchies
     if not found:
-        return skipped("the TPM does not tell")
+        return skipped("the TPM does not say")
     words = hierarchy_words(found)
     owner = found.get("owner")
     if owner is not None and not owner.enabled:
         return fail(
-            f"the owner hierarchy is off: no key of ours can be used ({words})",
-            "switch it on in the firmware's set-up (clearing the TPM would lose every key)",
+            f"the owner hierarchy is off: none of our keys can be used ({words})",
+            "switch it on in the firmware set-up (clearing the TPM would lose every key)",
             words,
         )
     if owner is not None and owner.auth_set:
-        return ok(f"{words}: making keys asks for the owner's", words)
+        return ok(f"{words}: making a key needs the owner password", words)
     return ok(words)
 
 
@@ -128,7 +130,7 @@ def room(examination: Examination) -> Finding:
     """Is there room for another key?"""
     health = _of(examination)
     if health.persistent is None:
-        return skipped("the TPM does not tell")
+        return skipped("the TPM does not say")
     evidence = (
         f"persistent: {room_words(health.persistent)}",
         f"transient: {room_words(health.transient)}",
@@ -138,7 +140,7 @@ def room(examination: Examination) -> Finding:
         return warn("no room for a persistent key", "evict one, or use key files", *evidence)
     if health.transient is not None and health.transient.available == 0:
         return warn(
-            "no slot for a loaded key is free: another program leaves its keys in the TPM",
+            "no free slot for a loaded key: another program leaves its keys in the TPM",
             "use a resource manager (/dev/tpmrm0, tpm2-abrmd), or flush: tpm2_flushcontext -t",
             *evidence,
         )

@@ -1,4 +1,4 @@
-"""From the driver up to the resource manager: can a program get at the chip at all?"""
+"""Probes from the driver up to the resource manager: can a program reach the chip at all?"""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BUS_DRIVERS = "tpm_tis, tpm_crb, tpm_tis_spi or tpm_tis_i2c"
 
 
 def driver(examination: Examination) -> Finding:
-    """Has a driver of the kernel's found a TPM 2.0?"""
+    """Has a kernel driver found a TPM 2.0?"""
     around = examination.around
     chips = chips_of(around)
     evidence = tuple(_chip_words(chip) for chip in chips)
@@ -29,7 +29,7 @@ def driver(examination: Examination) -> Finding:
         return _no_chip(examination)
     if all(read_text(chip / "tpm_version_major") == "1" for chip in chips):
         return fail(
-            f"{chips[0].name} is a TPM 1.2, which knows none of this",
+            f"{chips[0].name} is a TPM 1.2, which cannot be used",
             "switch the chip to TPM 2.0 in the firmware, or replace it",
             *evidence,
         )
@@ -37,7 +37,7 @@ def driver(examination: Examination) -> Finding:
 
 
 def chips_of(around: Surroundings) -> list[Path]:
-    """The chips that the kernel has."""
+    """The TPMs that the kernel knows about."""
     try:
         return sorted(one for one in around.at(CHIPS).iterdir() if one.name.startswith("tpm"))
     except OSError:
@@ -57,7 +57,7 @@ def _chip_words(chip: Path) -> str:
 def _no_chip(examination: Examination) -> Finding:
     around = examination.around
     if examination.without_kernel:
-        return skipped("no chip found, and none is needed", evidence=(f"{CHIPS} is empty",))
+        return skipped("no chip found, but none is needed", evidence=(f"{CHIPS} is empty",))
     if not around.at("/sys/class").is_dir():
         return fail("/sys is not mounted", "run: mount -t sysfs sysfs /sys")
     for node in _tree_nodes(around):
@@ -65,23 +65,23 @@ def _no_chip(examination: Examination) -> Finding:
         evidence = f"{node}: status {status}, compatible {read_text(node / 'compatible') or '-'}"
         if status not in ("okay", "ok"):
             return fail(
-                f"the device tree has a TPM, and it is switched off (status {status})",
-                "have the device tree say status = okay at that node",
+                f"the device tree has a TPM, but it is switched off (status {status})",
+                "set status = okay at that node of the device tree",
                 evidence,
             )
         return fail(
-            "the device tree has a TPM, and no driver has taken it",
-            f"load the driver ({_BUS_DRIVERS}); dmesg tells why it did not take the chip",
+            "the device tree has a TPM, but no driver has found it",
+            f"load the driver ({_BUS_DRIVERS}); dmesg says why it rejected the chip",
             evidence,
         )
     if around.at(_ACPI_TABLE).exists():
         return fail(
-            "the firmware announces a TPM, and no driver has taken it",
-            f"load the driver ({_BUS_DRIVERS}); dmesg tells why it did not take the chip",
-            f"{_ACPI_TABLE} is there",
+            "the firmware announces a TPM, but no driver has found it",
+            f"load the driver ({_BUS_DRIVERS}); dmesg says why it rejected the chip",
+            f"{_ACPI_TABLE} exists",
         )
     return fail(
-        "the kernel knows of no TPM: neither a driver, nor firmware or device tree",
+        "the kernel knows no TPM: neither a driver nor firmware or device tree has one",
         NextStep(
             Action.USE_SIMULATOR, text="enable the TPM in the firmware or the device tree, or {}"
         ),
@@ -106,7 +106,7 @@ def _tree_nodes(around: Surroundings) -> list[Path]:
 
 
 def nodes(examination: Examination) -> Finding:
-    """Are the device nodes there, and are they devices?"""
+    """Do the device nodes exist, and are they devices?"""
     places = examination.around.places
     managed, raw = (places.device(one) for one in (places.managed, places.raw))
     there = [path for path in (managed, raw) if path.exists()]
@@ -114,22 +114,22 @@ def nodes(examination: Examination) -> Finding:
     files = [path for path in there if not stat.S_ISCHR(path.stat().st_mode)]
     if files:
         return fail(
-            f"{files[0]} is no device: somebody made a file of that name",
-            f"remove it (rm {files[0]}) and have udev make the device (udevadm trigger)",
+            f"{files[0]} is not a device: a file of that name was created",
+            f"remove it (rm {files[0]}) and let udev create the device (udevadm trigger)",
             *evidence,
         )
     if not there:
         if chips_of(examination.around):
             return fail(
-                "the driver has the chip, and /dev has no node for it",
+                "the driver has found the chip, but /dev has no node for it",
                 "mount devtmpfs on /dev, or start udev or mdev",
                 f"neither {managed} nor {raw}",
             )
         return skipped(f"neither {managed} nor {raw}")
     if managed not in there:
         return warn(
-            f"{raw} alone: this kernel has no resource manager for it",
-            "use a kernel from 4.12 on, or tpm2-abrmd",
+            f"only {raw}: this kernel has no resource manager for it",
+            "use kernel 4.12 or newer, or tpm2-abrmd",
             *evidence,
         )
     return ok(", ".join(map(str, there)), *evidence)
@@ -156,7 +156,7 @@ def _group(number: int) -> str:
 
 
 def permission(examination: Examination) -> Finding:
-    """May this user open them?"""
+    """May this user open the devices?"""
     places = examination.around.places
     there = [path for one in (places.managed, places.raw) if (path := places.device(one)).exists()]
     me = _user(os.geteuid())
@@ -167,7 +167,7 @@ def permission(examination: Examination) -> Finding:
         open_to_all = [path for path in there if path.stat().st_mode & 0o006]
         if open_to_all:
             return warn(
-                f"everybody on this board may use {open_to_all[0]}",
+                f"every user of this board may use {open_to_all[0]}",
                 f"give it to a group: chmod 660 {open_to_all[0]}, and a udev rule that keeps it so",
                 *map(_node_words, open_to_all),
             )
@@ -180,15 +180,15 @@ def permission(examination: Examination) -> Finding:
     if _joined_since(closed[0], me):
         group = _group(closed[0].stat().st_gid)
         return fail(
-            f"{me} has joined {group}, and this login does not know of it yet",
+            f"{me} was added to {group}, but this login does not have the group yet",
             f"log out and in again (or run: newgrp {group})",
             *evidence,
         )
-    return fail(trouble.cause, trouble.remedy or "see what it is", *evidence)
+    return fail(trouble.cause, trouble.remedy or "check what it is", *evidence)
 
 
 def _joined_since(path: Path, user: str) -> bool:
-    """Whether the user is in the device's group by now, but was not when logging in."""
+    """Whether the user is in the device's group now, but was not at login."""
     number = path.stat().st_gid
     try:
         members = grp.getgrgid(number).gr_mem
@@ -198,21 +198,21 @@ def _joined_since(path: Path, user: str) -> bool:
 
 
 def users(examination: Examination) -> Finding:
-    """Who else has the device open, or uses the TPM by a library?"""
+    """Which other programs have the device open, or use the TPM through a library?"""
     from tpmconsole.board.tpm_users import tpm_users
 
     found = tpm_users(examination.board)
     evidence = [f"{one.name}, process {one.pid} of {one.user}: {one.how}" for one in found]
     if os.geteuid() != 0:
-        evidence.append("other users' processes cannot be looked into without root")
+        evidence.append("only root can see which files other users' processes have open")
     places = examination.around.places
     raw = str(places.device(places.raw))
     holders = [one for one in found if one.how.split(", ")[0] == raw and one.name != "tpm2-abrmd"]
     if holders:
         one = holders[0]
         return warn(
-            f"{one.name} ({one.pid}) has {raw} open, which one program alone can have",
-            f"have it use /dev/tpmrm0 or tpm2-abrmd, or end it: systemctl status {one.pid} names "
+            f"{one.name} ({one.pid}) has {raw} open, which only one program can open at a time",
+            f"make it use /dev/tpmrm0 or tpm2-abrmd, or end it: systemctl status {one.pid} names "
             "its service",
             *evidence,
         )
@@ -223,19 +223,19 @@ def users(examination: Examination) -> Finding:
 def manager(examination: Examination) -> Finding:
     """Is there a resource manager, so that programs do not get in each other's way?"""
     if examination.without_kernel:
-        return skipped("the TPM that was asked for is none of the kernel's")
+        return skipped("the chosen TPM is not behind the kernel's driver")
     places = examination.around.places
     managed = places.device(places.managed)
     abrmd = abrmd_trouble(places.system_bus)
     evidence = (abrmd.cause if abrmd else "tpm2-abrmd answers on the system bus",)
     if managed.exists():
-        return ok(f"the kernel's, {managed}", *evidence)
+        return ok(f"the kernel's resource manager, {managed}", *evidence)
     if abrmd is None:
         return ok("tpm2-abrmd, on the system bus", *evidence)
     if not places.device(places.raw).exists():
         return skipped("there is no device to manage", evidence=evidence)
     return warn(
         "none: three loaded keys fill the TPM, and programs get in each other's way",
-        "use a kernel from 4.12 on, which has /dev/tpmrm0, or start tpm2-abrmd",
+        "use kernel 4.12 or newer, which has /dev/tpmrm0, or start tpm2-abrmd",
         *evidence,
     )

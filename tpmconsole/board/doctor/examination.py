@@ -1,4 +1,4 @@
-"""One examination: what it is of, where its probes look, and what they have learnt so far."""
+"""One examination: its board, the files it looks at, and what its probes have learned so far."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class Surroundings:
     """The board as a probe sees it.
 
     Attributes:
-        root: what every path is below.
+        root: the folder that every path is below.
         environment: the variables that this process was given.
-        openssl_directory: OpenSSL's, where its configuration is; that of Python's ``ssl`` where
-            None.
+        openssl_directory: OpenSSL's folder with its configuration; None for that of Python's
+            ``ssl``.
     """
 
     root: Path = Path("/")
@@ -39,12 +39,12 @@ class Surroundings:
         return self.root / path.lstrip("/")
 
     def text(self, path: str) -> str | None:
-        """What a small file of the kernel says, without the final newline; None for nothing."""
+        """The content of a small kernel file, without the final newline; None if unreadable."""
         return read_text(self.at(path))
 
     @property
     def places(self) -> Places:
-        """Where a TPM is looked for."""
+        """The places where a TPM may be."""
         return Places(
             managed=self.at("/dev/tpmrm0"),
             raw=self.at("/dev/tpm0"),
@@ -54,7 +54,7 @@ class Surroundings:
 
 
 def read_text(path: Path) -> str | None:
-    """The beginning of a file of the kernel; None where there is none that we may read."""
+    """The beginning of a kernel file; None if it is missing or not readable."""
     try:
         with path.open("rb") as file:
             # The device tree ends its strings with a NUL.
@@ -65,14 +65,14 @@ def read_text(path: Path) -> str | None:
 
 @dataclass(slots=True)
 class Examination:
-    """What every probe gets.
+    """What every probe is given.
 
     Attributes:
-        board: who is examined.
+        board: the board to examine.
         around: the files and variables to look at.
-        servers: HOST and port of those that shall be reached.
-        unreached: those that an earlier probe could not reach.
-        connection, health, module: what an earlier probe has learnt; None where it has not.
+        servers: HOST and port of the servers to reach.
+        unreached: the servers that an earlier probe could not reach.
+        connection, health, module: what an earlier probe has learned; None if it did not.
     """
 
     board: Board
@@ -85,7 +85,7 @@ class Examination:
 
     @property
     def without_kernel(self) -> bool:
-        """Whether the TPM that was asked for is none of the kernel's, such as a simulated one."""
+        """Whether the chosen TPM is not behind the kernel's driver, such as a simulated one."""
         settings = self.board.settings
         asked = settings.tcti or ""
         return settings.simulate or bool(asked and asked.split(":")[0] not in ("device", "tabrmd"))

@@ -1,4 +1,4 @@
-"""Each identity: does the TPM sign with its key, and would anybody believe its certificate?"""
+"""Probes of each identity: does the TPM sign with its key, and would its certificate be trusted?"""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
 # All signatures together: a slow chip with many keys must not make the doctor slow.
 SIGNING_S = 3.0
 _OF_THE_CHAIN = ("algorithms", "authority-key-identifier", "trust", "chain")
-_AS_ITS_OWNER = "look as the user that owns the folder, or as root"
+_AS_ITS_OWNER = "run as the user that owns the folder, or as root"
 _GRAVE = {"fail": 2, "warn": 1, "ok": 0}
 
 
 def folders(examination: Examination) -> Iterator[Finding]:
-    """Is every identity's folder whole, and how far is it?"""
+    """Is every identity's folder complete, and what is its state?"""
     found = examination.board.summaries()
     if not found:
         yield skipped("there is no identity yet", NextStep(Action.CREATE, text="make one: {}"))
@@ -40,7 +40,7 @@ def folders(examination: Examination) -> Iterator[Finding]:
             forget = NextStep(
                 Action.FORGET, one.name, "forget it ({}), then make and certify a new key"
             )
-            backup = "" if one.where.startswith("0x") else "restore key.pem from a backup; else "
+            backup = "" if one.where.startswith("0x") else "restore key.pem from a backup, or "
             yield fail(f"{one.name}: {one.detail}", backup + forget, where)
         elif one.state == "UNKNOWN":
             yield skipped(f"{one.name}: {one.detail}", _AS_ITS_OWNER)
@@ -54,7 +54,7 @@ def folders(examination: Examination) -> Iterator[Finding]:
 
 
 def keys(examination: Examination) -> Iterator[Finding]:
-    """Is each key the one that its identity was given, and from where that says?"""
+    """Is each key its identity's own, and does it come from where the record says?"""
     identities = examination.board.identities.all()
     if not identities:
         yield skipped("there is no identity yet")
@@ -80,18 +80,18 @@ def _key(examination: Examination, identity: Identity) -> Finding:
         return fail(f"{identity.name}: {origin.text}", origin.remedy, *evidence)
     if identity.pin is None:
         return warn(
-            f"{identity.name}: not pinned: nobody would notice another key in its place",
+            f"{identity.name}: not pinned: a different key in its place would go unnoticed",
             NextStep(
                 Action.CREATE, text="have a new key certified, which is pinned when it is made: {}"
             ),
             *evidence,
         )
     made = "made in the TPM" if identity.origin == "tpm" else identity.origin
-    return ok(f"{identity.name}: the key that it was given, {made}", *evidence)
+    return ok(f"{identity.name}: the right key, {made}", *evidence)
 
 
 def signatures(examination: Examination) -> Iterator[Finding]:
-    """Let the TPM sign with each key that asks for no password, and verify that."""
+    """Let the TPM sign with each key that needs no password, and verify the signature."""
     identities = examination.board.identities.all()
     if not identities:
         yield skipped("there is no identity yet")
@@ -106,33 +106,33 @@ def signatures(examination: Examination) -> Iterator[Finding]:
             yield fail(f"{identity.name}: {error}", error.remedy)
             continue
         if why_not is None and time.monotonic() - started > SIGNING_S:
-            why_not = f"not tried: the keys before took {SIGNING_S:g} s"
+            why_not = f"not tested: the keys before it took {SIGNING_S:g} s"
         if why_not is not None:
             yield skipped(
-                f"{identity.name}: {why_not}", NextStep(Action.CHECK_KEY, text="try it alone: {}")
+                f"{identity.name}: {why_not}", NextStep(Action.CHECK_KEY, text="test it alone: {}")
             )
         else:
             yield _signature(examination, identity)
 
 
 def _why_not_tried(identity: Identity) -> str | None:
-    """Why a signature could cost a password try; None where it is safe.
+    """Why a signature could cost a password attempt; None if it is safe.
 
     Raises:
         ConsoleError: the key file is gone or damaged.
     """
     if identity.auth == "password":
-        return "its key asks for a password"
+        return "its key needs a password"
     pem = identity.key_pem
     if pem is None:  # at a handle, and made without a password
         return None
     from tpmconsole.tpm import keyfile
 
     key = keyfile.parse(pem)
-    # A hierarchy's primary key has no password of its own; a persistent parent may have one, and
-    # a wrong one would count towards the lock-out.
+    # A hierarchy's primary key has no password; a persistent parent may have one, and a wrong
+    # password would count towards lock-out.
     if key.parent >> 24 != _HIERARCHY:
-        return f"its parent 0x{key.parent:08x} may have a password, and a wrong one would count"
+        return f"its parent 0x{key.parent:08x} may have a password, and a guess would count"
     return None
 
 
@@ -142,7 +142,7 @@ _HIERARCHY = 0x40  # TPM 2.0 Part 2, 7.4: TPM_HT_PERMANENT
 def _signature(examination: Examination, identity: Identity) -> Finding:
     board, started = examination.board, time.monotonic()
     try:
-        # The record says that it has no password, of the key that it was written for.
+        # The record says that the key has no password; if it is pinned, that holds for this key.
         auth = Auth(spend_last_attempt=False, try_empty=identity.pin is not None)
         answer = board.tpm.check_key(checked_source(board, identity), auth)
     except ConsoleError as error:
@@ -168,7 +168,7 @@ def certificates(examination: Examination) -> Iterator[Finding]:
 
 
 def trust(examination: Examination) -> Iterator[Finding]:
-    """Does each certificate lead to a trust anchor, and are peers believed?"""
+    """Does each certificate lead to a trust anchor, and are peers trusted?"""
     yield from _judged(examination, chain=True)
 
 
@@ -183,14 +183,14 @@ def _judged(examination: Examination, *, chain: bool) -> Iterator[Finding]:
         try:
             verdicts = _verdicts(examination, identity)
         except ConsoleError as error:
-            yield skipped(f"{identity.name}: not judged: {error}", error.remedy)
+            yield skipped(f"{identity.name}: not checked: {error}", error.remedy)
             continue
         yield _of_verdicts(identity, verdicts, chain=chain)
 
 
 def _of_verdicts(identity: Identity, verdicts: Sequence[Finding], *, chain: bool) -> Finding:
     mine = [one for one in verdicts if (one.name in _OF_THE_CHAIN) is chain]
-    if not mine:  # of a certificate for another key nothing more is judged
+    if not mine:  # nothing more is checked of a certificate for another key
         return skipped(f"{identity.name}: needs a certificate that belongs to its key")
     evidence = [f"{one.state} {one.name}: {one.text}" for one in mine]
     gravest = max(mine, key=lambda one: _GRAVE[one.state])
@@ -229,7 +229,7 @@ def _verdicts(examination: Examination, identity: Identity) -> Sequence[Finding]
 def _swapped(
     examination: Examination, identity: Identity, bundle: Sequence[x509.Certificate]
 ) -> Finding | None:
-    """The verdict on a certificate that belongs to another identity's key."""
+    """The finding on a certificate that belongs to another identity's key."""
     board = examination.board
     for other in board.identities.all():
         if other.name == identity.name:
@@ -237,7 +237,7 @@ def _swapped(
         try:
             key = open_key(board, other).public
         except ConsoleError:
-            continue  # what is wrong with that one is told where it is looked at
+            continue  # what is wrong with that key is reported with its own identity
         if any(one.public_key() == key for one in bundle):
             return fail(
                 f"its certificate belongs to the key of '{other.name}': the two were swapped",

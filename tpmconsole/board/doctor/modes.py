@@ -1,4 +1,4 @@
-"""The modes of what we keep: found wrong, and put right after a yes."""
+"""Finds our files with wrong modes, and corrects them after confirmation."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from tpmconsole.board.plan import Plan
 from tpmconsole.system.files import PRIVATE_FILE, PRIVATE_FOLDER, cannot_write, set_mode
 from tpmconsole.system.owners import user_name
 
-# A state directory has hundreds of files at most; somebody's home given by mistake has more.
+# A state directory has at most hundreds of files; a home directory given by mistake has more.
 MOST = 20_000
 
 
 @dataclass(frozen=True, slots=True)
 class WrongMode:
-    """A file or folder that others may use, or that is not ours.
+    """A file or folder that others can access, or that is not ours.
 
     Attributes:
         mode: its permission bits.
         wanted: what they should be.
-        owner: who owns it.
-        ours: whether that is us, so that we can put it right.
+        owner: the name of its owner.
+        ours: whether we own it, and so can correct it.
     """
 
     path: Path
@@ -40,12 +40,12 @@ class WrongMode:
 
 
 def wrong_modes(state: Path) -> list[WrongMode]:
-    """What below the state directory has the wrong mode or owner; links are not followed."""
+    """Everything below the state directory with a wrong mode or owner; links are not followed."""
     return [found for path in _everything(state) if (found := _judge(path)) is not None]
 
 
 def repair(wrong: Sequence[WrongMode]) -> int:
-    """Give each its mode; returns how many were changed.
+    """Correct each mode, and return how many were changed.
 
     Raises:
         ConsoleError: one could not be changed.
@@ -79,7 +79,7 @@ def _judge(path: Path) -> WrongMode | None:
     try:
         status = path.lstat()
     except OSError:
-        return None  # it went meanwhile
+        return None  # it was removed meanwhile
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         return None
     wanted = PRIVATE_FOLDER if stat.S_ISDIR(status.st_mode) else PRIVATE_FILE
@@ -91,7 +91,7 @@ def _judge(path: Path) -> WrongMode | None:
 
 
 def plan_repair(board: Board) -> Plan[int] | None:
-    """To take others' access to our files away; None where nothing is wrong.
+    """Plan to remove others' access to our files; None if nothing is wrong.
 
     Its result is how many modes were changed.
     """
@@ -101,7 +101,7 @@ def plan_repair(board: Board) -> Plan[int] | None:
     return Plan(
         title="Repair modes",
         losses=tuple(map(str, wrong)),
-        question="Take others' access away?",
+        question="Remove others' access?",
         doing="repairing modes",
         apply=lambda _: repair_modes(board, wrong),
         not_done="Not repaired",
@@ -109,7 +109,7 @@ def plan_repair(board: Board) -> Plan[int] | None:
 
 
 def repair_modes(board: Board, wrong: Sequence[WrongMode]) -> int:
-    """Give files and folders of ours the modes that they should have; returns how many.
+    """Give our files and folders the modes that they should have, and return how many changed.
 
     Raises:
         ConsoleError: one could not be changed.

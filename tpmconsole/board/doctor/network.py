@@ -1,7 +1,7 @@
-"""Servers that somebody asked for, or that a session of ours cannot talk to: how far do we get?
+"""Probes of servers that were named, or that one of our sessions cannot reach: how far do we get?
 
-Each server is asked for its name, then for a connection, then for its certificate; all servers at
-once, so that a dead one costs its patience only once.
+For each server, look its name up, then connect, then check its certificate; all servers at once,
+so that the time-out of dead ones is spent only once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _Result = TypeVar("_Result")
 
 
 class Server(NamedTuple):
-    """A server and whose trust anchors judge it: an identity's, or everybody's where None."""
+    """A server, and the identity whose trust anchors apply to it; None for those of all."""
 
     host: str
     port: int
@@ -46,18 +46,18 @@ class Server(NamedTuple):
 def _servers(examination: Examination) -> list[Server]:
     found = [Server(host, port) for host, port in examination.servers]
     for one in examination.board.sessions.list():
-        # One that talks proves more than we could, and its server would log our visit as a fault.
+        # A connected session proves more than we could, and its server would log us as a fault.
         if one.role == "client" and not one.state.ended and not _talks(one):
             try:
                 host, port = parse_address(one.address)
             except ConsoleError:
-                continue  # a damaged session; page 4 tells
+                continue  # a damaged session; page 4 shows it
             found.append(Server(host, port, one.identity))
     return list(dict.fromkeys(found))[:MOST]
 
 
 def _talks(session: SessionStatus) -> bool:
-    """Whether a session's last handshake was good and its connection stands."""
+    """Whether a session's last handshake succeeded and it is still connected."""
     return session.state == "running" and session.handshakes > 0 and session.connections > 0
 
 
@@ -66,12 +66,12 @@ def _each(
 ) -> Iterator[Finding]:
     servers = _servers(examination)
     if not servers:
-        yield skipped("no server was asked for", NextStep(Action.GIVE_SERVER, text="name one: {}"))
+        yield skipped("no server was named", NextStep(Action.GIVE_SERVER, text="name one: {}"))
         return
     left = [one for one in servers if str(one) not in examination.unreached]
     for server in servers:
         if server not in left:
-            yield skipped(f"{server}: could not be reached, as was said above")
+            yield skipped(f"{server}: could not be reached, see above")
     answers = together([partial(ask, one) for one in left], PATIENCE_S + 0.2)
     for server, answer in zip(left, answers, strict=True):
         if not isinstance(answer, Finding):
@@ -122,7 +122,7 @@ def connections(examination: Examination) -> Iterator[Finding]:
 
 
 def _connected(server: Server) -> socket.socket:
-    # Each of its addresses has its part, so that one that is silent does not hide the next.
+    # Each address gets a share of the time, so that a silent one does not hide the next.
     patience_s = PATIENCE_S / len(_addresses(server))
     return socket.create_connection((server.host, server.port), patience_s)
 
@@ -139,14 +139,14 @@ def handshakes(examination: Examination) -> Iterator[Finding]:
         one for one in examination.board.sessions.list() if one.role == "client" and _talks(one)
     ]
     for one in talking:
-        text = f"{one.address}: {one.id} talks to it by {one.protocol_version}"
+        text = f"{one.address}: {one.id} is connected to it ({one.protocol_version})"
         yield ok(text, f"{one.handshakes} handshakes, cipher {one.cipher}")
     if talking and not _servers(examination):
         return
     yield from _each(
         examination,
         partial(_handshake, examination),
-        "something listens there, and does not speak TLS",
+        "something listens there, but does not speak TLS",
     )
 
 
@@ -157,7 +157,7 @@ def _handshake(examination: Examination, server: Server) -> Finding:
     anchors = _anchors(examination, server)
     if not anchors:
         return warn(
-            f"{server}: not judged, for no identity has trust anchors",
+            f"{server}: not checked, since no identity has trust anchors",
             NextStep(Action.ADD_TRUST, text="add the CA of its peers: {}"),
         )
     context = bare_context(server=False, min_tls=None, max_tls=None)
@@ -174,8 +174,8 @@ def _handshake(examination: Examination, server: Server) -> Finding:
         except ssl.SSLCertVerificationError as error:
             raise with_certificate(error, context) from None
         except ssl.SSLError as error:
-            # It comes after its certificate was accepted: up to TLS 1.2 the same flight asks for
-            # ours, and we have none to show here.
+            # The alert comes after its certificate was accepted: up to TLS 1.2 the same flight
+            # asks for our certificate, and we do not send one here.
             if "_ALERT_" not in (error.reason or ""):
                 raise
             return ok(f"{server}: trusted; it wants our certificate, as it should", str(error))
@@ -212,17 +212,17 @@ def _anchors(examination: Examination, server: Server) -> str:
 def together(
     jobs: Sequence[Callable[[], _Result]], deadline_s: float
 ) -> list[_Result | Exception | None]:
-    """Do several things at once; None stands for what has not finished in time.
+    """Run several jobs at once.
 
     Returns:
-        What each returned or raised, in the order of ``jobs``.
+        What each returned or raised, in the order of ``jobs``; None if it did not end in time.
     """
     done: SimpleQueue[tuple[int, _Result | Exception]] = SimpleQueue()
 
     def run(number: int) -> None:
         try:
             done.put((number, jobs[number]()))
-        except Exception as error:  # noqa: BLE001 - handed over to the one who asked
+        except Exception as error:  # noqa: BLE001 - handed over to the caller
             done.put((number, error))
 
     for number in range(len(jobs)):

@@ -1,4 +1,4 @@
-"""OpenSSL and its tpm2 module: what signs for us, and what other programs are in for."""
+"""Probes of OpenSSL and its tpm2 module: what signs for us, and what affects other programs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _SECRET_VARIABLES = ("TPM2OPENSSL_PARENT_AUTH",)
 
 
 def library(examination: Examination) -> Finding:
-    """The OpenSSL of Python's ``ssl``, which sessions use, and the command's."""
+    """Report the OpenSSL of Python's ``ssl``, which sessions use, and of the openssl command."""
     ours = ssl.OPENSSL_VERSION
     theirs = _program_version()
     evidence = [f"Python's ssl: {ours}", f"the openssl command: {theirs}"]
@@ -43,19 +43,19 @@ def _program_version() -> str:
         return "not installed"
     except (OSError, subprocess.SubprocessError) as error:
         return f"does not answer ({error})"
-    return done.stdout.decode("utf-8", "replace").strip() or "does not tell its version"
+    return done.stdout.decode("utf-8", "replace").strip() or "does not say its version"
 
 
 def openssl_directory(around: Surroundings) -> Path:
     """OPENSSLDIR of the OpenSSL that Python's ``ssl`` has loaded."""
     if around.openssl_directory is not None:
         return around.openssl_directory
-    # cert.pem stands in it, and its path is compiled in just as the folder's is.
+    # cert.pem is in it, and its path is compiled in just as the folder's is.
     return Path(ssl.get_default_verify_paths().openssl_cafile).parent
 
 
 def module(examination: Examination) -> Finding:
-    """The tpm2 module: there, and new enough?"""
+    """Is the tpm2 module installed, and new enough?"""
     from tpmconsole.session.tls.bridge import unavailable
     from tpmconsole.session.tls.provider import find_module
 
@@ -63,7 +63,7 @@ def module(examination: Examination) -> Finding:
     evidence = tuple(map(str, files)) or ("no tpm2.so in the usual folders",)
     if examination.health is None:
         return (
-            skipped("tpm2-openssl tells its version where a TPM answers", evidence=evidence)
+            skipped("tpm2-openssl says its version only if a TPM answers", evidence=evidence)
             if files
             else warn("tpm2-openssl is not installed", _INSTALL, *evidence)
         )
@@ -74,17 +74,17 @@ def module(examination: Examination) -> Finding:
     instead = "nothing else can sign" if unavailable() else "the bridge signs instead"
     if found.version:
         text = f"tpm2-openssl {found.version}, older than 1.2; {instead}"
-        evidence = ("it does TLS through tpm2-abrmd alone, and in one thread", *evidence)
+        evidence = ("it does TLS only through tpm2-abrmd, and in one thread", *evidence)
         return fail(text, _INSTALL, *evidence) if unavailable() else ok(text, *evidence)
     reason = found.reason
     if files:
-        reason += ", though this board has the module: it is for another OpenSSL than Python's"
+        reason += ", though this board has the module: Python uses a different OpenSSL"
     say = fail if unavailable() else warn
     return say(f"no tpm2-openssl: {reason}; {instead}", _INSTALL, *evidence)
 
 
 def _module_files(around: Surroundings) -> list[Path]:
-    """Every tpm2 module of this board's OpenSSLs."""
+    """Every tpm2 module of the OpenSSL libraries on this board."""
     named = around.environment.get("OPENSSL_MODULES")
     folders = [Path(named)] if named else []
     folders += [
@@ -96,7 +96,7 @@ def _module_files(around: Surroundings) -> list[Path]:
 
 
 def engine(examination: Examination) -> Finding:
-    """Which engine will sign, for key files and for persistent handles?"""
+    """Which engine will sign with key files, and which with persistent handles?"""
     from tpmconsole.session.tls.bridge import unavailable
 
     found, no_bridge = examination.module, unavailable()
@@ -114,16 +114,16 @@ def engine(examination: Examination) -> Finding:
     )
     if found is not None and found.version and through_abrmd:
         return warn(
-            f"key files: provider (tpm2-openssl {found.version}, by way of tpm2-abrmd); "
+            f"key files: provider (tpm2-openssl {found.version}, through tpm2-abrmd); "
             "handles: none",
             _INSTALL,
             bridge,
         )
-    return fail(f"none can sign: {bridge}", _INSTALL, bridge)
+    return fail(f"no engine can sign: {bridge}", _INSTALL, bridge)
 
 
 def configuration(examination: Examination) -> Finding:
-    """What the board's openssl.cnf does to every other program."""
+    """Report what the board's openssl.cnf does to every other program."""
     around = examination.around
     named = around.environment.get("OPENSSL_CONF")
     path = Path(named) if named else openssl_directory(around) / "openssl.cnf"
@@ -151,13 +151,13 @@ def _judge(
             return ok(f"{path} has no tpm2 provider, and none is installed", *evidence)
         return warn(
             "tpm2 is not active for openssl, curl and others",
-            f"where they shall use keys of the TPM, activate tpm2 and default in {path}",
+            f"to let them use TPM keys, activate tpm2 and default in {path}",
             *evidence,
-            "tpmconsole's sessions need no such thing: each has a configuration of its own",
+            "tpmconsole's sessions do not need that: each has its own configuration",
         )
     if not found.default:
         return fail(
-            f"{path} switches tpm2 on and default not: every program that uses OpenSSL has lost "
+            f"{path} activates tpm2 but not default: every program that uses OpenSSL has lost "
             "its ordinary algorithms",
             f"add activate = 1 to the section of the default provider in {path}",
             *evidence,
@@ -166,25 +166,25 @@ def _judge(
 
     if version is not None and version_numbers(version) < GOOD_SINCE:
         return warn(
-            f"{path} switches tpm2-openssl {version} on for every program: "
+            f"{path} activates tpm2-openssl {version} for every program: "
             f"{conf.what_it_does(found.query)}",
             f"{_INSTALL}, or take the tpm2 provider out of {path}",
             "each of them opens the TPM when it starts",
-            "in more than one thread the module breaks, and stays broken until a restart",
+            "in more than one thread the module fails, until the program is restarted",
             *evidence,
         )
     if found.query:
         return warn(
-            f"{path} has default_properties = {found.query}: others' signatures are verified in "
-            "the TPM too, slowly, and handshakes fail (bad signature)",
-            f"take default_properties out of {path}: from 1.2 on the module needs none",
+            f"{path} has default_properties = {found.query}: the TPM also verifies peers' "
+            "signatures, slowly, and handshakes fail (bad signature)",
+            f"take default_properties out of {path}: since 1.2 the module does not need it",
             *evidence,
         )
-    return ok(f"{path} lets every program use keys of the TPM", *evidence)
+    return ok(f"{path} lets every program use TPM keys", *evidence)
 
 
 def environment(examination: Examination) -> Finding:
-    """Variables that other programs, started from here, would follow."""
+    """Are there variables that programs started from here would follow?"""
     variables = examination.around.environment
     stale = sorted(
         name
@@ -200,9 +200,9 @@ def environment(examination: Examination) -> Finding:
         if evidence:
             return warn(evidence[0], "run: unset TPM2TOOLS_TCTI")
         return ok("no stale TPM or OpenSSL variables")
-    text = f"{', '.join(stale)} set: other programs, not this one, will follow it"
+    text = f"{', '.join(stale)} set: other programs will use it, this one does not"
     if "TPM2OPENSSL_PARENT_AUTH" in stale:
-        text += "; a stale parent password costs a try at every key they load, until the lock-out"
+        text += "; a stale parent password costs an attempt with each key loaded, until lock-out"
     return warn(text, f"run: unset {' '.join(stale)}", *evidence)
 
 

@@ -1,4 +1,4 @@
-"""The terminal we are on, and the versions of what we are made of."""
+"""Probes of the terminal, and of the versions of tpmconsole and its libraries."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LEAST_PYTHON = (3, 11)
 
 
 def terminal(examination: Examination) -> Finding:
-    """What kind of terminal and line is this?"""
+    """Which terminal and line is this?"""
     around = examination.around
     term = around.environment.get("TERM", "")
     evidence = [f"line {examination.board.settings.line}", *_line_facts()]
@@ -35,11 +35,11 @@ def terminal(examination: Examination) -> Finding:
             *evidence,
         )
     if not _known(around, term):
-        evidence.append("other programs will not know this terminal: it has no terminfo entry")
+        evidence.append("it has no terminfo entry, so other programs will not know this terminal")
     size = _size()
     if size is not None and is_too_small(*size) and 0 not in size:
         return warn(
-            f"TERM={term}, and the terminal has {size[0]}x{size[1]}: the screen needs "
+            f"TERM={term}, and the terminal has {size[0]}x{size[1]}; the console needs "
             f"{LEAST[0]}x{LEAST[1]}",
             f"make it larger, or run: stty cols {LEAST[0]} rows {LEAST[1]}",
             *evidence,
@@ -71,7 +71,7 @@ def _line_facts() -> list[str]:
 
 
 def versions(_: Examination) -> Finding:
-    """Python and ourselves."""
+    """Report the versions of Python and tpmconsole."""
     evidence = (sys.executable, platform.platform())
     told = f"Python {platform.python_version()}, tpmconsole {__version__}"
     if sys.version_info < LEAST_PYTHON:
@@ -80,7 +80,7 @@ def versions(_: Examination) -> Finding:
 
 
 def packages(_: Examination) -> Finding:
-    """The libraries we stand on."""
+    """Report the versions of the libraries that we use."""
     told = {name: package_version(name) for name in PACKAGES}
     text = ", ".join(f"{name} {number or 'missing'}" for name, number in told.items())
     missing = [name for name, number in told.items() if number is None]

@@ -1,4 +1,4 @@
-"""Runs the probes one after the other, each with its own deadline."""
+"""Runs the probes one after another, each with its own deadline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# What is seen may come from other people's processes and files.
+# What a probe finds may come from other users' processes and files.
 LONGEST = 400
 MOST_EVIDENCE = 40
 
@@ -31,10 +31,10 @@ class Probe:
 
     Attributes:
         name: one or two words.
-        look: what it does; may block, may raise.
-        needs: probes that must not have failed, or this one is skipped.
-        deadline_s: seconds after which it is given up on.
-        hangs: what it may be waiting for, for whoever reads that it did not finish.
+        look: the function that finds the answer; may block, may raise.
+        needs: if one of these probes failed, this one is skipped.
+        deadline_s: seconds after which the doctor stops waiting for it.
+        hangs: what it may be waiting for, to report if it does not finish.
     """
 
     name: str
@@ -51,12 +51,12 @@ def examine(
     around: Surroundings | None = None,
     probes: Sequence[Probe],
 ) -> Iterator[Finding]:
-    """Ask every question; findings come as soon as they are there. Never raises.
+    """Run every probe; each finding is yielded as soon as it is known. Never raises.
 
     Args:
         servers: HOST and port of servers to reach.
-        around: the board's files and variables, where not the real ones.
-        probes: the questions, in their order.
+        around: the board's files and variables, if not the real ones.
+        probes: the probes, in order.
     """
     examination = Examination(board, around or Surroundings(), tuple(servers))
     states: dict[str, str] = {}
@@ -78,7 +78,7 @@ _NO_GROUND = ("fail", "skipped")
 
 
 def _ask(probe: Probe, examination: Examination) -> Iterator[Finding]:
-    """Run a probe in a thread of its own: one that hangs is left behind and told of."""
+    """Run a probe in its own thread: if it hangs, it is left behind and reported."""
     said: SimpleQueue[Finding | None] = SimpleQueue()
     threading.Thread(
         target=_look, args=(probe, examination, said), name=f"probe {probe.name}", daemon=True
@@ -90,7 +90,7 @@ def _ask(probe: Probe, examination: Examination) -> Iterator[Finding]:
         except Empty:
             log.warning("probe %s did not finish within %g s", probe.name, probe.deadline_s)
             text = f"no answer within {probe.deadline_s:g} s: {probe.hangs}"
-            yield _signed(probe, fail(text, "look at that first; then run the doctor again"))
+            yield _signed(probe, fail(text, "check that first, then run the doctor again"))
             return
         if finding is None:
             return
@@ -112,7 +112,7 @@ def _look(probe: Probe, examination: Examination, said: SimpleQueue[Finding | No
 
 
 def _signed(probe: Probe, finding: Finding) -> Finding:
-    """With the probe's name, and fit for a terminal."""
+    """The finding with the probe's name, made safe for a terminal."""
     return replace(
         finding,
         name=probe.name,

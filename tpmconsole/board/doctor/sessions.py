@@ -1,4 +1,4 @@
-"""Sessions at work: what will stop them from taking peers."""
+"""Probes of running sessions: what will stop them from accepting peers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tpmconsole.finding import Finding, skipped
 
 
 def revocation(examination: Examination) -> Iterator[Finding]:
-    """How long do the lists of revoked certificates hold?"""
+    """How long are the lists of revoked certificates valid?"""
     found = False
     for session in examination.board.sessions.list():
         finding = crl_state(examination.board, session)
@@ -19,4 +19,4 @@ def revocation(examination: Examination) -> Iterator[Finding]:
             found = True
             yield replace(finding, text=f"{session.id}: {finding.text}")
     if not found:
-        yield skipped("no session at work has a list of revoked certificates")
+        yield skipped("no running session has a list of revoked certificates")

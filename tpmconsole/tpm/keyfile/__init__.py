@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 __all__ = ["LIMIT", "KeyFileError", "TssKey", "describe", "inspect", "may_be_key", "parse"]
 
-LIMIT = 64 * 1024  # bytes; the largest keys have some 3 kB
-# id-tpmkey as DER: what every TSS2 key has among its first bytes.
+LIMIT = 64 * 1024  # bytes; the largest keys have about 3 kB
+# id-tpmkey in DER: every TSS2 key has it among its first bytes.
 _OID_PREFIX = bytes.fromhex("0606 6781 050a 01")
-# 2.23.133.10.2, the loadable key's before the TCG gave it 2.23.133.10.1.3.
+# 2.23.133.10.2, the OID of a loadable key before the TCG assigned 2.23.133.10.1.3.
 _OLD_OID = bytes.fromhex("0605 6781 050a 02")
-# "TSS2" in UTF-16, whichever byte comes first.
+# "TSS2" in UTF-16 of either byte order.
 _WIDE = b"T\0S\0S\x002"
 
 
@@ -40,18 +40,18 @@ _OLD_WORDS = "a TSS2 key in the format from before 2019"
 
 
 def may_be_key(data: bytes) -> bool:
-    """Whether ``parse`` might find a TSS2 key or a damaged one; fast, for scanning folders.
+    """Whether ``parse`` might find a TSS2 key, even a damaged one; fast, for scanning folders.
 
-    Only a key under another tool's label is overlooked: the label is in none of its bytes.
+    It overlooks only a PEM key with another tool's label, which has "TSS2" nowhere.
     """
     return b"TSS2" in data or _WIDE in data or _is_der_key(data) or _is_old_der(data)
 
 
 def parse(data: bytes) -> TssKey:
-    """Read a key file's content: PEM with anything around it, or DER.
+    """Read a key file's content: PEM with any text around it, or DER.
 
     Raises:
-        KeyFileError: it is damaged (``part`` says where) or something else.
+        KeyFileError: it is damaged (``part`` says where) or is not a TSS2 key.
     """
     if len(data) > LIMIT:
         raise something_else(f"larger than any key: {len(data)} bytes")
@@ -65,9 +65,9 @@ def parse(data: bytes) -> TssKey:
     if der is None:
         raise _no_key(data, text)
     if b"TSS2" not in data:
-        remarks.append("the file is UTF-16 text; other tools want plain text (ASCII)")
+        remarks.append("the file is UTF-16 text; other tools need plain text (ASCII)")
     if pem.count_keys(text) > 1:
-        remarks.append("the file has further TSS2 keys; only the first one counts")
+        remarks.append("the file has more TSS2 keys; only the first one is used")
     return replace(_decoded(_whole(der, remarks), remarks), mark=pem.find_mark(text))
 
 
@@ -78,7 +78,7 @@ def _no_key(data: bytes, text: str) -> KeyFileError:
         if block.body and _is_der_key(pem.start(block.body)):
             return damaged(
                 "label",
-                f"it says '{printable(block.label, 60)}' where {pem.LABEL} must be",
+                f"it is '{printable(block.label, 60)}' instead of {pem.LABEL}",
                 "correct the first and the last line",
             )
         if pem.is_old(block.label):
@@ -87,10 +87,10 @@ def _no_key(data: bytes, text: str) -> KeyFileError:
 
 
 def _whole(der: bytes, remarks: list[str]) -> bytes:
-    """The outer SEQUENCE alone.
+    """Return only the outer SEQUENCE.
 
-    The length is looked at here because the decoder says only that it does not fit, and because
-    OpenSSL reads keys with something behind them.
+    The length is checked here because the decoder only says that it is wrong, and because OpenSSL
+    reads keys that are followed by other bytes.
     """
     if len(der) < 2 or der[0] != 0x30:
         raise damaged("structure", "it does not begin with an ASN.1 SEQUENCE")
@@ -104,9 +104,9 @@ def _whole(der: bytes, remarks: list[str]) -> bytes:
     length = int.from_bytes(der[2 : 2 + size], "big") if size else der[1]
     total = 2 + size + length
     if size > 4:
-        raise damaged("DER length", f"it says that its length has {size} bytes")
+        raise damaged("DER length", f"it says that the length takes {size} bytes")
     if total > len(der):
-        raise damaged("truncated", f"{len(der)} of {total} bytes are there")
+        raise damaged("truncated", f"it has {len(der)} of {total} bytes")
     if _is_old_der(der):
         raise old_format(_OLD_WORDS)
     if total < len(der):
@@ -127,7 +127,7 @@ def _decoded(der: bytes, remarks: list[str]) -> TssKey:
     kind = OIDS.get(found.type.dotted_string)
     if kind is None:
         raise _mislabelled(der) or damaged(
-            "OID", f"its type {found.type.dotted_string} is none of {', '.join(OIDS)}"
+            "OID", f"its type {found.type.dotted_string} is not one of {', '.join(OIDS)}"
         )
     key = TssKey(
         kind=kind,
@@ -152,7 +152,7 @@ def _decoded(der: bytes, remarks: list[str]) -> TssKey:
 
 
 def _mislabelled(der: bytes) -> KeyFileError | None:
-    """A private key or a certificate under our label."""
+    """The error for a private key or a certificate under our label, if it is one."""
     from tpmconsole.tpm.keyfile import identify
 
     what = None if _is_der_key(der) else identify.describe_der(der)
@@ -162,7 +162,7 @@ def _mislabelled(der: bytes) -> KeyFileError | None:
 
 
 def _check(key: TssKey) -> None:
-    """What a TPM would refuse whatever its keys are."""
+    """Refuse what any TPM would refuse, whatever keys it has."""
     if key.area.has_public_key:
         key.public_key()
     if not key.private:
@@ -177,13 +177,13 @@ def _check(key: TssKey) -> None:
 
 def _parent(number: int, remarks: list[str]) -> int:
     """The parent's handle: permanent, persistent or transient (Part 2, section 7.2)."""
-    if -(2**31) <= number < 0:  # a writer with 32-bit integers; tpm2-openssl reads it, too
+    if -(2**31) <= number < 0:  # written with 32-bit integers; tpm2-openssl reads it too
         remarks.append("the parent's handle is written as a negative number")
         number += 2**32
     if number == 0:  # tpm2-openssl reads it as the owner hierarchy
         return OWNER
     if number >> 24 not in (0x40, 0x80, 0x81):
-        raise damaged("parent", f"{number:#x} is no handle of a parent key")
+        raise damaged("parent", f"{number:#x} is not a handle of a parent key")
     return number
 
 
@@ -192,7 +192,7 @@ def _unsized(field_: bytes, part: str) -> bytes:
     size = int.from_bytes(field_[:2], "big")
     if len(field_) < 2 or size != len(field_) - 2:
         raise damaged(
-            part, f"its size field says {size} bytes, {max(len(field_) - 2, 0)} are there"
+            part, f"its size field says {size} bytes, but it has {max(len(field_) - 2, 0)}"
         )
     return field_[2:]
 
@@ -208,14 +208,14 @@ def _is_old_der(data: bytes) -> bool:
 def _read(steps: Iterable[asn1.PolicyStep]) -> tuple[Step, ...]:
     read = tuple(Step(one.code, one.body) for one in steps)
     if any(not 0 <= step.code < 2**32 for step in read):
-        raise damaged("policy", "a step's number is no command of a TPM")
+        raise damaged("policy", "a step's number is not a TPM command")
     return read
 
 
 def inspect(path: Path) -> KeyFile:
-    """What a file is and says; never raises for what is in it.
+    """What a file is and contains; never raises because of its content.
 
-    A file that is missing, too large or no regular file is ``unreadable``, with the reason.
+    A file that is missing, too large or not a regular file is ``unreadable``, with the reason.
     """
     try:
         return describe(path, read_bounded(path, LIMIT), path.stat().st_mode)
@@ -227,12 +227,12 @@ def inspect(path: Path) -> KeyFile:
 
 
 def describe(path: Path, data: bytes, st_mode: int) -> KeyFile:
-    """What a file is and says, when it has been read already.
+    """What a file is and contains, if it has been read already.
 
     Args:
         path: where it is.
         data: its content.
-        st_mode: its type and permissions, as ``os.stat`` answers them.
+        st_mode: its type and permissions, as ``os.stat`` returns them.
     """
     mode = f"{stat.S_IMODE(st_mode):04o}"
     try:

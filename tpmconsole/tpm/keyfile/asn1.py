@@ -1,6 +1,6 @@
 """TPMKey in ASN.1: "ASN.1 Specification for TPM 2.0 Key Files", draft-bottomley-tpm2-keys.
 
-Importing this imports cryptography (40 ms), so ``keyfile`` does it when it meets the first key.
+Importing this imports cryptography (40 ms), so ``keyfile`` does it when it finds the first key.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from tpmconsole.tpm.keyfile.errors import KeyFileError, damaged
 
 @asn1.sequence
 class _Box:
-    """Whatever an explicit tag holds, still to be decoded.
+    """The content of an explicit tag, not decoded yet.
 
-    An explicit tag around any one element is encoded as a sequence of that element with the tag
-    in place of SEQUENCE's, and ``TLV`` itself cannot be optional.
+    An explicit tag around an element is encoded as a sequence of that element, with the tag in
+    place of SEQUENCE's, and ``TLV`` itself cannot be optional.
     """
 
     value: asn1.TLV
@@ -27,7 +27,7 @@ class _Box:
 
 @asn1.sequence
 class PolicyStep:
-    """TPMPolicy: a policy command and its parameters as the TPM takes them."""
+    """TPMPolicy: a policy command, and its parameters in the TPM's own format."""
 
     code: Annotated[int, asn1.Explicit(0)]
     body: Annotated[bytes, asn1.Explicit(1)]
@@ -35,7 +35,7 @@ class PolicyStep:
 
 @asn1.sequence
 class SignedPolicy:
-    """TPMAuthPolicy: a policy that stands in for another one because its author signed it."""
+    """TPMAuthPolicy: a policy that may replace another because its author signed it."""
 
     name: Annotated[str | None, asn1.Explicit(0)]
     steps: Annotated[list[PolicyStep], asn1.Explicit(1)]
@@ -43,7 +43,7 @@ class SignedPolicy:
 
 @asn1.sequence
 class _SignedPolicy:
-    """TPMAuthPolicy with its name still to be decoded: it need not be UTF-8 to be of use."""
+    """TPMAuthPolicy, its name not decoded yet: the policy works even if that is not UTF-8."""
 
     name: Annotated[_Box | None, asn1.Implicit(0)]
     steps: Annotated[list[PolicyStep], asn1.Explicit(1)]
@@ -51,9 +51,9 @@ class _SignedPolicy:
 
 @asn1.sequence
 class _Fields:
-    """TPMKey with every field still to be decoded, so that an error can name the field.
+    """TPMKey with no field decoded yet, so that an error can name the field.
 
-    That also lets BOOLEAN TRUE be 01, which OpenSSL's encoder writes, where DER wants FF.
+    This also allows 01 for BOOLEAN TRUE, which OpenSSL's encoder writes, while DER requires FF.
     """
 
     type: asn1.TLV
@@ -70,7 +70,7 @@ class _Fields:
 
 @asn1.sequence
 class _Policies:
-    """TPMKey with its policies decoded: a list can only be decoded in its place."""
+    """TPMKey with its policies decoded: a list can only be decoded in place."""
 
     type: asn1.TLV
     empty_auth: Annotated[_Box | None, asn1.Implicit(0)]
@@ -101,7 +101,7 @@ class TpmKey:
 
 
 def encode(key: TpmKey) -> bytes:
-    """Strict DER."""
+    """Encode as strict DER."""
     return asn1.encode_der(key)
 
 
@@ -109,10 +109,10 @@ def decode(der: bytes, remarks: list[str]) -> TpmKey:
     """Decode a TPMKey.
 
     Args:
-        remarks: gets what is odd though it can be read.
+        remarks: what is unusual but readable is added to it.
 
     Raises:
-        KeyFileError: it is none; ``part`` names the field or ``structure`` or ``DER length``.
+        KeyFileError: it is not a TPMKey; ``part`` is the field, ``structure`` or ``DER length``.
     """
     fields = _decode(_Fields, der, "structure")
     policies = None
@@ -139,11 +139,11 @@ def decode(der: bytes, remarks: list[str]) -> TpmKey:
 
 _LAST_OPTIONAL = 5
 _KINDS = {
-    "ShortData": ("DER length", "a field is longer than what holds it"),
-    "InvalidLength": ("DER length", "a field's length is not written as DER writes it"),
-    "UnexpectedTag": ("structure", "a field is missing or there is one that is unknown here"),
+    "ShortData": ("DER length", "a field is longer than the structure that it is in"),
+    "InvalidLength": ("DER length", "a field's length is not in DER"),
+    "UnexpectedTag": ("structure", "a field is missing, or one is unknown here"),
     "ExtraData": ("structure", "there are fields after the last one"),
-    "InvalidTag": ("structure", "a field's tag is none"),
+    "InvalidTag": ("structure", "a field's tag is not valid"),
 }
 
 
@@ -155,7 +155,7 @@ def _decode(schema: Any, der: bytes, part: str) -> Any:
 
 
 def _explained(error: ValueError, part: str) -> KeyFileError:
-    """The library's error in words; it says what kind of error, not where."""
+    """Explain the library's error; it names the kind of error, but not the place."""
     unknown = re.search(r"actual: Tag { value: (\d+), .*class: ContextSpecific", str(error))
     if unknown and int(unknown[1]) > _LAST_OPTIONAL:
         return damaged("structure", f"its field [{unknown[1]}] is unknown to this version")
@@ -180,7 +180,7 @@ _TEXTS = (b"\x0c", b"\x13", b"\x14", b"\x16")
 
 
 def _text(box: _Box | None, part: str, remarks: list[str]) -> str | None:
-    """Text that only people read: in whatever encoding, it makes no good key unreadable."""
+    """Text for users only: whatever its encoding, it must not make a good key unreadable."""
     if box is None:
         return None
     if box.value.tag_bytes not in _TEXTS:
@@ -194,9 +194,9 @@ def _text(box: _Box | None, part: str, remarks: list[str]) -> str | None:
 
 
 def _boolean(box: _Box | None, part: str) -> bool | None:
-    """BOOLEAN as BER writes it: anything but 0 is TRUE (X.690, 8.2.2)."""
+    """A BOOLEAN in BER: anything but 0 is TRUE (X.690, 8.2.2)."""
     if box is None:
         return None
     if box.value.tag_bytes != b"\x01" or len(box.value.data) != 1:
-        raise damaged(part, "it is no BOOLEAN")
+        raise damaged(part, "it is not a BOOLEAN")
     return box.value.data[0] != 0

@@ -1,4 +1,4 @@
-"""What is wrong with a key file, or what it is instead of one."""
+"""Errors that say what is wrong with a key file, or what the file is instead."""
 
 from __future__ import annotations
 
@@ -7,20 +7,19 @@ from tpmconsole.tpm.model import KeyKind
 
 
 class KeyFileError(ConsoleError):
-    """A file that holds no TSS2 key, or a damaged one.
+    """A file without a TSS2 key, or with a damaged one.
 
     Attributes:
         part: what is damaged: ``label``, ``base64``, ``truncated``, ``DER length``, ``structure``,
             ``OID``, ``parent``, ``public area``, ``private area`` or the name of an optional
-            field; ``format`` where it is an old one; empty where the file is something else
-            altogether.
+            field; ``format`` for an old format; empty if the file is not a TSS2 key at all.
     """
 
     part: str = ""
 
     @property
     def kind(self) -> KeyKind:
-        """How a list of key files shows the file."""
+        """The kind that a list of key files shows."""
         return KeyKind.UNREADABLE if self.part else KeyKind.NOT_TSS2
 
 
@@ -29,8 +28,8 @@ def damaged(part: str, cause: str, remedy: str = "") -> KeyFileError:
 
     Args:
         part: what is damaged, see ``KeyFileError``.
-        cause: how, in words that follow the name of the part.
-        remedy: what helps, where it is more than fetching the file again.
+        cause: how; it follows the name of the part.
+        remedy: what to do, if not to copy the file again.
     """
     error = KeyFileError(
         "Key file damaged",
@@ -42,22 +41,22 @@ def damaged(part: str, cause: str, remedy: str = "") -> KeyFileError:
 
 
 def old_format(what: str) -> KeyFileError:
-    """A TSS2 key as it was written before the format that is read here.
+    """A TSS2 key in a format older than the one that is read here.
 
     Args:
-        what: it is, with its article.
+        what: what it is, with its article.
     """
     error = KeyFileError(
         "Key in an old format",
         f"it is {what}",
-        "write it anew as TSS2 PRIVATE KEY with the tool that made it, or make a new key",
+        "write it again as TSS2 PRIVATE KEY with the tool that made it, or make a new key",
     )
     error.part = "format"
     return error
 
 
 def something_else(what: str) -> KeyFileError:
-    """A file that is no TSS2 key: ``what`` it is, with its article ("a certificate")."""
+    """A file that is not a TSS2 key, but ``what``, with its article ("a certificate")."""
     return KeyFileError(
         "Not a TSS2 key file",
         f"it is {what}",

@@ -1,4 +1,4 @@
-"""What a file is that is no TSS2 key."""
+"""Says what a file is if it is not a TSS2 key."""
 
 from __future__ import annotations
 
@@ -36,16 +36,16 @@ def describe(data: bytes, text: str) -> str:
     if data[0] == 0x30 and (known := describe_der(data)):
         return known
     if _is_public_area(data):
-        return "a public area alone (TPM2B_PUBLIC, as tpm2_create -u writes it)"
+        return "only a public area (TPM2B_PUBLIC, as tpm2_create -u writes it)"
     return "text" if _is_text(data) else "binary data"
 
 
 def describe_der(der: bytes) -> str | None:
-    """What DER without a label is, with its article; None where it is not known here."""
+    """What DER without a label is, with its article; None if it is not known here."""
     label = label_of(der)
     if label is None:
         return None
-    # A key's own form (PKCS#8, SEC 1, PKCS#1) is not looked for.
+    # The format of a private key (PKCS#8, SEC 1, PKCS#1) is not distinguished.
     return described(label) if label.startswith("ENCRYPTED") else content(label).value
 
 

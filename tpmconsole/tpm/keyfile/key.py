@@ -1,4 +1,4 @@
-"""A TSS2 key: what its file holds, in Python, and the file's bytes again."""
+"""A TSS2 key: the content of its file as Python objects, and encoding them again."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ class TssKey:
     Attributes:
         kind: loadable (TPM2_Load), importable (TPM2_Import first) or sealed data (TPM2_Unseal).
         empty_auth: the file says that the key needs no password. tpm2_encodeobject writes the
-            opposite of what is true, so this is a hint and the TPM's answer decides.
-        parent: the parent's handle; 0x40000001 and the like stand for a hierarchy's primary key.
+            opposite of the truth, so this is a hint, and the TPM's answer decides.
+        parent: the parent's handle; 0x40000001 and similar stand for a hierarchy's primary key.
         public: TPMT_PUBLIC, the content of TPM2B_PUBLIC without its size.
         private: the content of TPM2B_PRIVATE without its size.
-        policy: the policy's steps in their order.
+        policy: the policy's steps in order.
         secret: TPM2B_ENCRYPTED_SECRET with its size; importable keys have one.
         auth_policy: alternative policies signed by the author.
         rsa_parent: the hierarchy's primary key is the RSA one, not the EC one.
         mark: which of a hierarchy's other primary keys is the parent, one of ``primaries.MARKS``;
-            empty where the format itself says it.
-        remarks: what is odd in the file though it can be read.
+            empty if the format itself says it.
+        remarks: what is unusual in the file, but readable.
     """
 
     kind: KeyKind
@@ -64,7 +64,7 @@ class TssKey:
         """The public area, decoded.
 
         Raises:
-            KeyFileError: it cannot be; never for a key that ``parse`` returned.
+            KeyFileError: it cannot be decoded; never for a key that ``parse`` returned.
         """
         try:
             return public_area.decode(self.public)
@@ -78,24 +78,24 @@ class TssKey:
 
     @property
     def attributes(self) -> tuple[str, ...]:
-        """TPMA_OBJECT in words."""
+        """Describes TPMA_OBJECT."""
         return self.area.words
 
     @property
     def has_noda(self) -> bool:
-        """A wrong password does not count towards the lock-out."""
+        """Whether wrong passwords do not count towards lock-out."""
         return self.area.has_noda
 
     @property
     def auth(self) -> str:
-        """``none``, ``password`` or ``policy``, as far as the file tells."""
+        """``none``, ``password`` or ``policy``, according to the file."""
         if not self.area.attributes & public_area.USER_WITH_AUTH:
             return "policy"
         return "none" if self.empty_auth else "password"
 
     @property
     def extra_fields(self) -> tuple[str, ...]:
-        """The optional fields it has that tpm2-openssl and tpm2-pytss refuse to read."""
+        """Its optional fields that tpm2-openssl and tpm2-pytss refuse to read."""
         fields = {
             "policy": self.policy,
             "secret": self.secret is not None,
@@ -106,7 +106,7 @@ class TssKey:
         return tuple(name for name, there in fields.items() if there)
 
     def below(self, parent: Parent) -> TssKey:
-        """The same key, with what it is below written into its file."""
+        """The same key, with its parent recorded in it."""
         rsa = parent.rsa and not parent.mark
         return replace(self, parent=parent.handle, rsa_parent=rsa, mark=parent.mark)
 
@@ -125,7 +125,8 @@ class TssKey:
         """The public key.
 
         Raises:
-            KeyFileError: it has none (sealed data, HMAC keys) or none that cryptography knows.
+            KeyFileError: it has no public key (sealed data, HMAC keys), or cryptography does not
+                know its kind.
         """
         return self._public_key
 
@@ -136,9 +137,9 @@ class TssKey:
         return self.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
     def to_der(self) -> bytes:
-        """The key in strict DER.
+        """Encode the key in strict DER.
 
-        emptyAuth is always written, though the specification would rather have FALSE left out:
+        emptyAuth is always written, although the specification prefers to leave FALSE out:
         tpm2-pytss cannot read a file without it.
         """
         from cryptography.x509 import ObjectIdentifier
@@ -165,7 +166,7 @@ class TssKey:
         )
 
     def to_pem(self) -> bytes:
-        """The key as PEM, as every tool reads it."""
+        """Encode the key as PEM, which every tool reads."""
         return pem.armour(self.to_der(), self.mark)
 
 

@@ -1,6 +1,6 @@
-"""The block of a TSS2 key in a PEM file, about as strictly as OpenSSL reads it.
+"""Reads the block of a TSS2 key in a PEM file, about as strictly as OpenSSL does.
 
-RFC 7468 says what PEM looks like, RFC 1421 section 4.6 what headers in a block look like.
+RFC 7468 defines PEM, RFC 1421 section 4.6 the headers in a block.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ _LABEL_REMEDY = f"make the first line -----BEGIN {LABEL}----- and the last -----
 
 
 class Block(NamedTuple):
-    """A PEM block: its label and the lines between the guards; None where the end is missing."""
+    """A PEM block: its label, and the lines between the guards; None if the end is missing."""
 
     label: str
     body: str | None
 
 
 def is_old(label: str) -> bool:
-    """Whether a label is one that TSS2 keys had before ``LABEL``."""
+    """Whether a label is one that TSS2 keys had before the present ``LABEL``."""
     return _OLD.match(label) is not None
 
 
 def normalised(data: bytes) -> str:
-    """The file as text with ``\\n`` as line end, whatever an editor saved it in.
+    """The file as text with ``\\n`` line ends, in whatever encoding an editor saved it.
 
-    Bytes that are not ASCII stay recognisable.
+    Bytes that are not ASCII remain recognisable.
     """
     text = as_utf8(data).decode("latin-1")
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
 def blocks(text: str) -> Iterator[Block]:
-    """Every PEM block of a normalised text, in its order."""
+    """Every PEM block of a normalised text, in order."""
     guards = list(_GUARD.finditer(text))
     for guard, following in zip_longest(guards, guards[1:]):
         if guard[1] != "BEGIN":
@@ -55,7 +55,7 @@ def blocks(text: str) -> Iterator[Block]:
 
 
 def find_key(text: str) -> bytes | None:
-    """The DER in the first TSS2 block; None where the text has no such block.
+    """The DER in the first TSS2 block; None if there is no TSS2 block.
 
     Raises:
         KeyFileError: the label, the base64 or the end of the block is damaged.
@@ -72,13 +72,13 @@ def find_key(text: str) -> bytes | None:
         raise damaged("label", f"the line -----BEGIN {LABEL}----- is missing", _LABEL_REMEDY)
     indented = meant[:1] in (" ", "\t")
     remedy = "remove the spaces before each line" if indented else _LABEL_REMEDY
-    raise damaged("label", f"the line '{short(meant, 60)}' is not as it must be", remedy)
+    raise damaged("label", f"the line '{short(meant, 60)}' is wrong", remedy)
 
 
 def _meant(text: str) -> Iterator[str]:
-    """Lines that were meant to be the first or last one of our block.
+    """Lines that were meant to be the first or last line of our block.
 
-    Prose may name the label, and a script the variable TSS2_LOG; such a line begins with words.
+    A text may mention the label, and a script the variable TSS2_LOG, but not behind dashes.
     """
     for line in text.split("\n"):
         if "TSS2" not in line or _OLD.search(line) or len(line) > 200:
@@ -100,7 +100,7 @@ def armour(der: bytes, mark: str = "") -> bytes:
     """A key as PEM: lines of 64 characters (RFC 7468, section 2).
 
     Args:
-        mark: as ``TssKey``'s; it stands before the block, where other programs pass text over.
+        mark: as in ``TssKey``; it is written before the block, where other programs skip text.
     """
     coded = base64.b64encode(der).decode("ascii")
     lines = [coded[at : at + 64] for at in range(0, len(coded), 64)]
@@ -110,7 +110,7 @@ def armour(der: bytes, mark: str = "") -> bytes:
 
 
 def find_mark(text: str) -> str:
-    """The mark before the first TSS2 block; empty where there is none that is known."""
+    """The mark before the first TSS2 block; empty if there is no known mark."""
     before, found, _ = text.partition(f"-----BEGIN {LABEL}-----")
     last = before.rstrip("\n").rpartition("\n")[2] if found else ""
     mark = last.removeprefix(_MARK) if last.startswith(_MARK) else ""
@@ -164,7 +164,7 @@ def _without_headers(body: str) -> str:
     if any("ENCRYPTED" in line for line in lines[:count]):
         raise damaged(
             "encryption",
-            "the block is encrypted with a passphrase of its own",
+            "the block is encrypted with its own passphrase",
             "decrypt the file with the tool that encrypted it; the TPM protects the key anyway",
         )
     return "\n".join(lines[count:])

@@ -1,4 +1,4 @@
-"""The policies of a key file in words."""
+"""Describes the policies of a key file."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Step:
 
     @property
     def words(self) -> str:
-        """What must be given or true, in words."""
+        """Describes what must be given or true."""
         if self.code == _POLICY_PCR:
             return _pcr_words(self.body)
         return _COMMANDS.get(self.code, f"policy command 0x{self.code & 0xFFFFFFFF:x}")
@@ -72,7 +72,7 @@ def policy_words(steps: Iterable[Step], signed: Iterable[SignedPolicy]) -> tuple
 
 
 def _pcr_words(body: bytes) -> str:
-    """The TPML_PCR_SELECTION (Part 2, section 10.9.7) at the beginning of TPM2_PolicyPCR's part."""
+    """Describe the TPML_PCR_SELECTION (Part 2, section 10.9.7) at the start of TPM2_PolicyPCR."""
     reader = Reader(body)
     banks = []
     try:

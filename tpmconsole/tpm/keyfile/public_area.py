@@ -23,7 +23,7 @@ _UNKNOWN_CURVE_BYTES = 128
 # TPMA_OBJECT, section 8.3
 FIXED_TPM, FIXED_PARENT, MADE_IN_TPM, USER_WITH_AUTH = 1 << 1, 1 << 4, 1 << 5, 1 << 6
 NO_DA, RESTRICTED, DECRYPT, SIGN, X509_ONLY = 1 << 10, 1 << 16, 1 << 17, 1 << 18, 1 << 19
-# What a key that was never outside its TPM has, and no other (Part 1, 23.2).
+# The attributes that only a key that was never outside its TPM has (Part 1, 23.2).
 _NEVER_OUTSIDE = (
     (FIXED_TPM, "fixedTPM"),
     (FIXED_PARENT, "fixedParent"),
@@ -48,11 +48,11 @@ _ATTRIBUTES = (
 
 
 class PublicAreaError(ValueError):
-    """Bytes that are no public area; the text says why."""
+    """The bytes are not a public area; the text says why."""
 
 
 def attribute_words(attributes: int) -> tuple[str, ...]:
-    """TPMA_OBJECT (section 8.3) in words, in the order of its bits."""
+    """Describe TPMA_OBJECT (section 8.3), in the order of its bits."""
     return tuple(words for bit, words in _ATTRIBUTES if attributes & bit)
 
 
@@ -62,12 +62,12 @@ class PublicArea:
 
     Attributes:
         type: TPM_ALG_ID of the object: RSA, ECC, KEYEDHASH or SYMCIPHER.
-        name_algorithm: TPM_ALG_ID of the hash that makes the Name and the policy digest.
+        name_algorithm: TPM_ALG_ID of the hash for the Name and the policy digest.
         attributes: TPMA_OBJECT.
-        policy: the policy's digest, empty where there is none.
-        algorithm: in words: ``EC P-256``, ``RSA 2048``, ``sealed data``, ``HMAC SHA-256``.
-        scheme: the only scheme the object may be used with, in words; empty where it is free.
-        curve: TPM_ECC_CURVE; 0 where it is no elliptic curve key.
+        policy: the policy's digest; empty without a policy.
+        algorithm: as text: ``EC P-256``, ``RSA 2048``, ``sealed data``, ``HMAC SHA-256``.
+        scheme: the only scheme that the object may be used with, as text; empty for any.
+        curve: TPM_ECC_CURVE; 0 unless it is an elliptic curve key.
         unique: RSA's modulus, or the point's x and y, as unsigned numbers.
         exponent: RSA's public exponent; 0 for others.
         encoded: the bytes it was decoded from.
@@ -90,34 +90,34 @@ class PublicArea:
 
     @property
     def is_sealed(self) -> bool:
-        """It is data to be given out, not a key (Part 1, 27.4)."""
+        """Whether it is data to unseal rather than a key (Part 1, 27.4)."""
         return self.type == KEYEDHASH and not self.attributes & (SIGN | DECRYPT)
 
     @property
     def has_noda(self) -> bool:
-        """A wrong password does not count towards the lock-out."""
+        """Whether wrong passwords do not count towards lock-out."""
         return bool(self.attributes & NO_DA)
 
     @property
     def origin(self) -> str:
-        """``tpm`` where the TPM made the key itself, ``imported`` where it existed outside."""
+        """``tpm`` if the TPM made the key itself, ``imported`` if it existed outside."""
         return "tpm" if self.attributes & MADE_IN_TPM else "imported"
 
     @property
     def lacks(self) -> tuple[str, ...]:
-        """Which attributes of a key that was never outside its TPM it has not."""
+        """The attributes it lacks of a key that was never outside its TPM."""
         return tuple(name for bit, name in _NEVER_OUTSIDE if not self.attributes & bit)
 
     @property
     def has_public_key(self) -> bool:
-        """Whether ``public_key`` can answer: RSA, or a curve that cryptography knows."""
+        """Whether ``public_key`` works: for RSA, and for a curve that cryptography knows."""
         return self.type == RSA or (self.type == ECC and bool(_curve(self.curve).openssl))
 
     @property
     def name(self) -> bytes:
         """The object's Name: nameAlg and its digest of the area (Part 1, section 16).
 
-        Empty where the object has no nameAlg or where the digest cannot be made here.
+        Empty if the object has no nameAlg, or if the digest cannot be computed here.
         """
         digest = tcg.HASHES.get(self.name_algorithm, "")
         if digest not in hashlib.algorithms_guaranteed:
@@ -128,14 +128,14 @@ class PublicArea:
         """The public key.
 
         Raises:
-            PublicAreaError: there is none, its curve is unknown here, or it cannot be one (a point
-                that is not on its curve).
+            PublicAreaError: there is none, its curve is unknown here, or it is not valid (such as
+                a point that is not on its curve).
         """
         from cryptography.exceptions import UnsupportedAlgorithm
         from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
         if not self.has_public_key:
-            raise PublicAreaError(f"{self.algorithm} has no public key that can be shown")
+            raise PublicAreaError(f"the public key of {self.algorithm} cannot be shown")
         try:
             if self.type == RSA:
                 return rsa.RSAPublicNumbers(self.exponent, self.unique[0]).public_key()
@@ -145,7 +145,7 @@ class PublicArea:
         except UnsupportedAlgorithm as error:
             raise PublicAreaError(f"{self.algorithm} is not known to OpenSSL here") from error
         except ValueError as error:
-            rsa_wrong = "its modulus or exponent is none of an RSA key"
+            rsa_wrong = "its modulus or exponent is not one of an RSA key"
             ecc_wrong = f"its point is not on the curve {_curve(self.curve).name}"
             raise PublicAreaError(rsa_wrong if self.type == RSA else ecc_wrong) from error
 
@@ -154,7 +154,7 @@ def decode(encoded: bytes) -> PublicArea:
     """Decode a TPMT_PUBLIC (section 12.2.4).
 
     Raises:
-        PublicAreaError: it is none, or of a type that is not known here.
+        PublicAreaError: it is not a public area, or of a type that is not known here.
     """
     reader = Reader(encoded)
     kind, name_algorithm = reader.u16(), reader.u16()
@@ -174,17 +174,17 @@ def decode(encoded: bytes) -> PublicArea:
 
 
 def named(encoded: bytes, name: bytes) -> PublicArea:
-    """Decode a TPMT_PUBLIC that the TPM gave out under a Name.
+    """Decode a TPMT_PUBLIC that the TPM returned with a Name.
 
     Raises:
-        ConsoleError: it is none, of a type that is not known here, or does not bear that Name.
+        ConsoleError: it is not a public area, of an unknown type, or does not have that Name.
     """
     try:
         area = decode(encoded)
     except PublicAreaError as error:
         raise _not_understood(str(error)) from error
     if area.name != name:
-        raise _not_understood("its Name is of a hash unknown here, or not that of its public area")
+        raise _not_understood("its Name has an unknown hash, or does not match its public area")
     return area
 
 
@@ -193,7 +193,7 @@ def _not_understood(cause: str) -> ConsoleError:
 
 
 class Reader:
-    """Big-endian numbers and sized buffers, one after the other (section 4)."""
+    """Reads big-endian numbers and sized buffers, one after another (section 4)."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -218,7 +218,7 @@ class Reader:
         return int.from_bytes(self.take(4), "big")
 
     def sized(self, limit: int, what: str) -> bytes:
-        """A TPM2B: two bytes of size, then so many bytes."""
+        """A TPM2B: two bytes for the size, then as many bytes."""
         size = self.u16()
         if size > limit:
             raise PublicAreaError(f"its {what} says {size} bytes, more than {limit}")
@@ -258,7 +258,7 @@ def _keyedhash(reader: Reader) -> _Parameters:
     scheme = reader.u16()
     words = {NULL: "keyed hash", _HMAC: "HMAC", _XOR: "XOR"}.get(scheme)
     if words is None:
-        raise PublicAreaError(f"its scheme 0x{scheme:04x} is none of a keyed hash")
+        raise PublicAreaError(f"its scheme 0x{scheme:04x} is not one of a keyed hash")
     if scheme != NULL:
         words = f"{words} {tcg.algorithm(reader.u16())}"
     if scheme == _XOR:
@@ -298,7 +298,7 @@ def _scheme(reader: Reader) -> str:
 
 
 def _curve(identifier: int) -> tcg.Curve:
-    """A curve, its name without NIST: behind EC everybody leaves that out."""
+    """A curve, its name without NIST, which is usually left out after EC."""
     known = tcg.CURVES.get(identifier)
     if known is None:
         return tcg.Curve(f"curve 0x{identifier:04x}", _UNKNOWN_CURVE_BYTES)

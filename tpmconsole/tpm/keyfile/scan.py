@@ -1,4 +1,4 @@
-"""Looking for TSS2 key files in folders, one answer at a time."""
+"""Looks for TSS2 key files in folders, and yields each as it is found."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ __all__ = ["inspect", "scan"]
 def scan(paths: Iterable[Path], *, depth: int = 0, others: bool = False) -> Iterator[KeyFile]:
     """Read key files as they are found, sorted by name in each folder.
 
-    Links to files are followed, links to folders only where they are among ``paths``, so a scan
-    ends whatever the links are. A file that is itself among ``paths`` always gets an answer.
+    Links to files are followed; links to folders only if they are among ``paths``, so that a scan
+    always ends. A file that is itself among ``paths`` is always yielded.
 
     Args:
         paths: files and folders.
         depth: how many levels of sub-folders to enter: 0 for none, 1 for an identities folder.
-        others: answer files in folders, too, that are no TSS2 keys.
+        others: also yield files in folders that are not TSS2 keys.
     """
     for path in paths:
         try:
@@ -56,16 +56,16 @@ def _folder(folder: Path, depth: int, others: bool) -> Iterator[KeyFile]:
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir(follow_symlinks=False)
-    except OSError:  # told where it is read
+    except OSError:  # reported when it is read
         return False
 
 
 def _file(path: Path, entry: os.DirEntry[str], others: bool) -> KeyFile | None:
-    """What a file in a folder is; None where nobody looks for it."""
+    """What a file in a folder is; None if it should be skipped."""
     try:
         status = entry.stat()
     except PermissionError:
-        return inspect(path)  # says why: what may not be read may be a key
+        return inspect(path)  # says why: an unreadable file may be a key
     except OSError:  # a link to nowhere or to itself
         return None
     if not stat.S_ISREG(status.st_mode) or not 0 < status.st_size <= LIMIT:
@@ -73,7 +73,7 @@ def _file(path: Path, entry: os.DirEntry[str], others: bool) -> KeyFile | None:
     try:
         data = read_bounded(path, LIMIT)
     except ConsoleError:
-        return inspect(path)  # the same
+        return inspect(path)  # says why, as above
     if not others and not may_be_key(data):
         return None
     found = describe(path, data, status.st_mode)

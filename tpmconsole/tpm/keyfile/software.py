@@ -1,4 +1,4 @@
-"""A private key in a file of software's: read, so that it can be wrapped for a TPM."""
+"""Reads a private key that was made in software, to wrap it for a TPM."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from tpmconsole.tpm.model import Algorithm, SoftwareKey
 _CURVES = {"secp256r1": Algorithm.EC_P256, "secp384r1": Algorithm.EC_P384}
 _RSA_BITS = {2048: Algorithm.RSA_2048, 3072: Algorithm.RSA_3072}
 
-_EXPONENT = 65537  # the one that every TPM has (Part 2, 12.2.3.5)
+_EXPONENT = 65537  # the exponent that every TPM supports (Part 2, 12.2.3.5)
 
 
 def read_software_key(path: Path, passphrase: Password | None = None) -> SoftwareKey:
     """Read a private key: PEM or DER; PKCS#8, SEC 1, PKCS#1 or PKCS#12.
 
-    Encrypted or not; the certificates in PKCS#12 are left where they are.
+    It may be encrypted; certificates in PKCS#12 are ignored.
 
     Args:
         path: a file of at most 64 kB.
-        passphrase: what it is encrypted with; not needed for a key in the clear.
+        passphrase: what it is encrypted with; not needed for a key that is not encrypted.
 
     Raises:
-        ConsoleError: it cannot be read, is none, is encrypted with another passphrase (``needs``
-            is then ``source``), or no TPM key can be made of it.
+        ConsoleError: it cannot be read, is not a private key, is encrypted with another passphrase
+            (``needs`` is then ``source``), or no TPM key can be made from it.
     """
     key = _loaded(read_bounded(path, keyfile.LIMIT), passphrase)
     return SoftwareKey(
@@ -61,7 +61,7 @@ def _loaded(
         raise _not_supported("a key of this kind") from error
     except ConsoleError:
         raise
-    except Exception as error:  # damage gets as far as OpenSSL, whose errors are of many kinds
+    except Exception as error:  # damaged data reaches OpenSSL, which raises many kinds of error
         raise _unreadable(data, text, passphrase) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise _not_supported(type(key).__name__.removesuffix("PrivateKey").lstrip("_"))
@@ -81,7 +81,7 @@ def _from_pem_or_der(data: bytes, text: str, passphrase: Password | None) -> obj
 
 
 def _from_pkcs12(data: bytes, passphrase: Password | None) -> object:
-    """The key; without a passphrase both ways to write an empty one (RFC 7292, B.1) are tried."""
+    """The key; without a passphrase, try both encodings of an empty one (RFC 7292, B.1)."""
     for one in (None, b"") if passphrase is None else (bytes(passphrase),):
         try:
             key = pkcs12.load_pkcs12(data, one).key
@@ -92,7 +92,7 @@ def _from_pkcs12(data: bytes, passphrase: Password | None) -> object:
         if key is None:
             raise usage_error(
                 "Not a key to import",
-                "it is PKCS#12 (.p12, .pfx) with certificates alone, without a private key",
+                "it is PKCS#12 (.p12, .pfx) with certificates only, without a private key",
                 "choose the file that has the key",
             )
         return key
@@ -157,6 +157,6 @@ def _encrypted() -> ConsoleError:
 def _not_supported(what: str) -> ConsoleError:
     return usage_error(
         "Not a key to import",
-        f"{what} is not for the TPM here",
+        f"{what} cannot be used in the TPM",
         "use an EC key on P-256 or P-384, or RSA with 2048 or 3072 bits",
     )

@@ -1,7 +1,7 @@
-"""A simulated TPM of our own: swtpm behind tpm2-abrmd on a private message bus.
+"""Our own simulated TPM: swtpm behind tpm2-abrmd on a private message bus.
 
-tpm2-abrmd, because swtpm alone has room for three objects and frees nobody's. The three talk over
-unix sockets in a private folder: no ports, and no other user of the board gets at them.
+tpm2-abrmd is needed because swtpm alone has room for three objects and never frees any. The three
+communicate over unix sockets in a private folder: no ports, and no access for other users.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from tpmconsole.tpm.simulator.runtime import (
 )
 
 TCTI = "tabrmd:bus_type=session"
-# Every process of a simulator carries its folder in this variable, so that none is ever lost.
+# Every process of a simulator has its folder in this variable, so that we can always find it.
 MARKER = "TPMCONSOLE_SIMULATOR"
 
 START_S = 10.0
@@ -53,12 +53,12 @@ LOCK_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class SimulatorStatus:
-    """What runs of the simulator.
+    """What is running of the simulator.
 
     Attributes:
-        running: all three processes do.
-        pids: process id by program, of those that run.
-        bus: address of the private bus, while that runs.
+        running: whether all three processes are running.
+        pids: the process id of each program that is running.
+        bus: the address of the private bus while it is running.
     """
 
     running: bool
@@ -75,8 +75,8 @@ class Simulator:
     """The simulated TPM of one folder; any number of programs may use it at once.
 
     Args:
-        folder: keeps the TPM's state, the logs and what is running.
-        search_path: where the programs are looked for, as PATH is written.
+        folder: keeps the TPM's state, the logs and the list of processes.
+        search_path: where to look for the programs, in the format of PATH.
     """
 
     def __init__(self, folder: Path, *, search_path: str = SEARCH_PATH) -> None:
@@ -89,7 +89,7 @@ class Simulator:
         return self.folder / "tpm"
 
     def lease(self) -> FileLock:
-        """A shared lock that says: a process is using it; whoever gets it alone may stop it.
+        """A shared lock for a process that uses it; the holder of an exclusive lock may stop it.
 
         Raises:
             ConsoleError: another program has been stopping it for too long.
@@ -106,17 +106,17 @@ class Simulator:
 
     @property
     def pids(self) -> dict[str, int]:
-        """Process ids of what runs, by program."""
+        """The process id of each program that is running."""
         return self.status().pids
 
     def ensure(self) -> Connection:
-        """Have it running and answering: start what is missing, leave alone what is well.
+        """Make sure that it runs and answers: start what is missing, keep what works.
 
         Returns:
             the connection to it; its environment names the private bus.
 
         Raises:
-            ConsoleError: it cannot be started: a program is missing, or one ended at once.
+            ConsoleError: it cannot be started: a program is missing, or ended immediately.
         """
         runtime = self._read()
         if runtime is None or not runtime.healthy():
@@ -132,7 +132,7 @@ class Simulator:
         )
 
     def status(self) -> SimulatorStatus:
-        """What runs now; starts and repairs nothing."""
+        """What is running now; starts and repairs nothing."""
         runtime = self._read()
         alive = runtime.alive() if runtime else {}
         return SimulatorStatus(
@@ -143,13 +143,13 @@ class Simulator:
         )
 
     def stop(self, patience_s: float = STOP_S) -> bool:
-        """Shut it down in order, so that its TPM counts no wrong password; its keys stay.
+        """Shut it down in order, so that its TPM does not count a wrong password; keys are kept.
 
         Args:
-            patience_s: seconds that each part is given; then it is killed.
+            patience_s: seconds until each part is killed.
 
         Returns:
-            whether anything ran.
+            whether anything was running.
 
         Raises:
             ConsoleError: another program keeps starting or stopping it, or the folder is not ours.
@@ -163,10 +163,10 @@ class Simulator:
             return ran
 
     def forget(self, patience_s: float = STOP_S) -> None:
-        """Shut it down and throw its TPM away, keys and all; the next start makes a new one.
+        """Shut it down and delete its TPM with all keys; the next start makes a new one.
 
         Args:
-            patience_s: as in ``stop``; errors are the same too.
+            patience_s: as in ``stop``, whose errors it raises.
         """
         if not self.folder.is_dir():
             return
@@ -180,19 +180,19 @@ class Simulator:
             make_private_folder(self.folder)
         except ConsoleError as error:
             raise cannot_start(error.cause, error.remedy) from error
-        # The sockets in it are open to whoever may enter.
+        # The sockets in it are open to everyone who can enter it.
         self.folder.chmod(PRIVATE_FOLDER)
 
     def _repaired(self) -> Runtime:
-        """A healthy simulator, made of what still is; the lock is ours."""
+        """Make the simulator healthy, keeping what still works; we must hold the lock."""
         runtime = self._read()
         for process in runtime.alive().values() if runtime else ():
-            # Somebody suspended it: going on loses less than starting again.
+            # It was suspended: continuing it loses less than starting again.
             process.signal(signal.SIGCONT)
         if runtime is not None and runtime.healthy():
             return runtime
         if runtime is None or not runtime.reachable(self.folder):
-            # Without its runtime file or its sockets, what runs cannot be used any more.
+            # Without its runtime file or its sockets, what is running can no longer be used.
             self._end_all(runtime)
             runtime = new_runtime(self.folder)
         try:
@@ -206,11 +206,11 @@ class Simulator:
         programs = {name: find_program(name, self._search_path) for name in PROGRAMS}
         for tcti in ("swtpm", "tabrmd"):
             require_tcti(tcti)
-        # One whose starter was killed before it wrote it down is in the way.
+        # A process that was not recorded, because its starter was killed, is in the way.
         for process in self._marked():
             if process not in runtime.processes.values():
                 end(process, STOP_S)
-        # Its TPM or its bus is gone, or it is the one that does not answer.
+        # Its TPM or its bus is gone, or it does not answer itself.
         _end(runtime, ABRMD)
         bus, swtpm = runtime.bus_answers(), runtime.swtpm_answers()
         if not bus:
@@ -241,7 +241,7 @@ class Simulator:
                 "PATH": SEARCH_PATH,
                 "LANG": "C.UTF-8",
                 "HOME": os.fspath(self.folder),
-                # swtpm's state; in its option "dir=" a comma would end the path.
+                # The folder of swtpm's state; in its option "dir=" a comma would end the path.
                 "TPM_PATH": os.fspath(self.state),
                 "DBUS_SESSION_BUS_ADDRESS": runtime.address,
                 MARKER: self._mark,
@@ -255,7 +255,7 @@ class Simulator:
         """Wait until a program that was launched is ready.
 
         Raises:
-            ConsoleError: it ended or takes too long; the cause is the last line of its log.
+            ConsoleError: it ended or takes too long; the cause has the last line of its log.
         """
         process = runtime.processes[name]
         answered = wait_for(lambda: not process.alive or ready(), START_S)
@@ -266,7 +266,7 @@ class Simulator:
         raise cannot_start(f"{name} {what}: {_last_line(log)}", advice(name, self.folder, log))
 
     def _end_all(self, runtime: Runtime | None, patience_s: float = STOP_S) -> None:
-        """End what runs, in order, and remove its sockets and the runtime file."""
+        """End what is running, in order, and remove its sockets and the runtime file."""
         if runtime is not None:
             for name in PROGRAMS:
                 _end(runtime, name, patience_s)
@@ -291,18 +291,18 @@ class Simulator:
         return self.folder / f"{name}.log"
 
     def _read(self) -> Runtime | None:
-        """What the runtime file tells; None where there is none."""
+        """Read the runtime file; None if there is no valid one."""
         try:
             return Runtime.from_text(self._runtime_file.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            return None  # missing, or not what we write: start afresh
+            return None  # missing, or not written by us: start from scratch
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """One at a time starts or stops it, of all the threads and processes there are.
+        """Hold the lock, so that only one thread of one process starts or stops it at a time.
 
         Raises:
-            ConsoleError: another one has held the lock for too long.
+            ConsoleError: another process has held the lock for too long.
             OSError: the lock file cannot be opened.
         """
         path = self.folder / "lock"
@@ -312,10 +312,10 @@ class Simulator:
 
     @contextlib.contextmanager
     def _trouble_in_words(self) -> Iterator[None]:
-        """A folder that cannot be used is a simulator that cannot start.
+        """Report a folder that cannot be used as a simulator that cannot start.
 
         Raises:
-            ConsoleError: instead of the OSError inside.
+            ConsoleError: in place of an OSError.
         """
         try:
             yield
@@ -332,8 +332,8 @@ def _end(runtime: Runtime, name: str, patience_s: float = STOP_S) -> None:
         return
     if name == SWTPM:
         runtime.shut_down_tpm(patience_s)
-    # tpm2-abrmd 3.0 waits for its own thread for ever where it is told to end right after its
-    # start; it keeps nothing that a kill could lose.
+    # tpm2-abrmd 3.0 waits forever for its own thread if it is told to end right after its start;
+    # it has nothing that a kill could lose.
     end(process, min(patience_s, ABRMD_STOP_S) if name == ABRMD else patience_s)
 
 
@@ -352,4 +352,4 @@ def _last_line(log: Path) -> str:
     except OSError:
         text = ""
     said = [line.strip() for line in text.splitlines() if line.strip()]
-    return said[-1] if said else "it said nothing"
+    return said[-1] if said else "its log is empty"

@@ -1,4 +1,4 @@
-"""The simulator's programs and libraries: are they installed, and how are they called."""
+"""The simulator's programs and libraries: whether they are installed, and how to call them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tpmconsole.errors import ConsoleError, ExitCode, Remedy
 from tpmconsole.system.environment import SEARCH_PATH
 
-# Where a distribution confines swtpm to the folders that virtual machines use.
+# With this, a distribution confines swtpm to the folders that virtual machines use.
 SWTPM_PROFILE = Path("/etc/apparmor.d/usr.bin.swtpm")
 
 _LOADER_CACHE = Path("/etc/ld.so.cache")
@@ -32,10 +32,10 @@ _BUS_CONFIGURATION = """\
 
 
 def find_program(name: str, search_path: str = SEARCH_PATH) -> str:
-    """Full path of a program of the simulator.
+    """The full path of one of the simulator's programs.
 
     Raises:
-        ConsoleError: it is not installed; the remedy names the Debian package, which has its name.
+        ConsoleError: it is not installed; the remedy names the Debian package of the same name.
     """
     found = shutil.which(name, path=search_path)
     if found is None:
@@ -44,7 +44,7 @@ def find_program(name: str, search_path: str = SEARCH_PATH) -> str:
 
 
 def tcti_available(name: str) -> bool:
-    """Whether the TSS library that serves a kind of TCTI (``swtpm``, ``tabrmd`` …) is installed."""
+    """Whether the TSS library for a kind of TCTI (``swtpm``, ``tabrmd`` …) is installed."""
     library = f"libtss2-tcti-{name}.so.0"
     try:
         if library.encode() + b"\0" in _LOADER_CACHE.read_bytes():
@@ -58,14 +58,14 @@ def tcti_available(name: str) -> bool:
     import ctypes
 
     try:
-        ctypes.CDLL(library)  # the loader has the last word, but asking it takes longest
+        ctypes.CDLL(library)  # only the loader knows for certain, but this is the slowest way
     except OSError:
         return False
     return True
 
 
 def require_tcti(name: str) -> None:
-    """Insist on a TCTI library.
+    """Check that a TCTI library is installed.
 
     Raises:
         ConsoleError: it is not installed; the remedy names the Debian package.
@@ -76,24 +76,24 @@ def require_tcti(name: str) -> None:
 
 
 def bus_configuration(address: Path) -> str:
-    """A message bus for one user, independent of what the system configures (dbus-daemon(1))."""
+    """The configuration of a bus for one user, independent of the system's (dbus-daemon(1))."""
     return _BUS_CONFIGURATION.format(socket=address)
 
 
 def bus_arguments(configuration: Path) -> list[str]:
-    """How dbus-daemon is called."""
+    """The arguments of dbus-daemon."""
     return [f"--config-file={configuration}", "--nofork", "--nopidfile"]
 
 
 def swtpm_arguments(tpm: Path, control: Path) -> list[str]:
-    """How swtpm is called; the folder of its state comes by TPM_PATH (swtpm(8)).
+    """The arguments of swtpm; the folder of its state is in TPM_PATH (swtpm(8)).
 
-    Not by ``--tpmstate dir=``: there a comma would end the path.
+    ``--tpmstate dir=`` is not used, because a comma would end its path.
     """
     return [
         "socket",
         "--tpm2",
-        # "disconnect" after each command, as its TCTI does too; else it logs a line for each.
+        # "disconnect" after each command, as its TCTI does; otherwise swtpm logs a line for each.
         f"--server=type=unixio,path={tpm},disconnect",
         f"--ctrl=type=unixio,path={control}",
         "--flags=not-need-init,startup-clear",
@@ -101,29 +101,29 @@ def swtpm_arguments(tpm: Path, control: Path) -> list[str]:
 
 
 def abrmd_arguments(tpm: Path) -> list[str]:
-    """How tpm2-abrmd is called (tpm2-abrmd(8))."""
+    """The arguments of tpm2-abrmd (tpm2-abrmd(8))."""
     return [
         f"--tcti=swtpm:path={tpm}",
         "--session",
         "--allow-root",
-        # What a broker that was killed had loaded would fill the TPM's three places.
+        # Objects that a killed broker left loaded would fill the TPM's three slots.
         "--flush-all",
-        # 27 by default, and each session and worker takes one or more.
+        # The default is 27, and each session and worker takes one or more.
         "--max-connections=100",
     ]
 
 
 def advice(name: str, folder: Path, log: Path) -> str:
-    """What to do where a program started and ended at once."""
+    """What to do if a program ended right after its start."""
     if name == "swtpm" and SWTPM_PROFILE.exists():
         local = SWTPM_PROFILE.parent / "local" / SWTPM_PROFILE.name
         return (
-            f"read {log}; where AppArmor refuses it the folder, "
+            f"read {log}; if AppArmor denies it the folder, "
             f"add `owner {folder}/** rwk,` to {local} and run `apparmor_parser -r {SWTPM_PROFILE}`"
         )
     return f"read {log}"
 
 
 def cannot_start(cause: str, remedy: Remedy) -> ConsoleError:
-    """The simulator is not to be had."""
+    """The simulator cannot be used."""
     return ConsoleError("Simulator cannot start", cause, remedy, ExitCode.NO_TPM)

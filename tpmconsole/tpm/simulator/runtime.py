@@ -1,4 +1,4 @@
-"""What a simulator left written down: its sockets and its processes, and whether they answer."""
+"""The runtime file of a simulator: its sockets and its processes, and whether they answer."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from tpmconsole.system.processes import Process, boot_id
 from tpmconsole.tpm.simulator.programs import cannot_start
 
 SWTPM, BUS, ABRMD = "swtpm", "dbus-daemon", "tpm2-abrmd"
-# In the order they end: each before what it uses.
+# In the order in which they are ended: each before the programs that it uses.
 PROGRAMS = (ABRMD, SWTPM, BUS)
 
 ANSWER_S = 3.0
 
-# sizeof(sockaddr_un.sun_path), the closing zero included (unix(7)).
+# sizeof(sockaddr_un.sun_path), including the final zero (unix(7)).
 _SOCKET_PATH_BYTES = 108
-# Neither a TCTI string, swtpm's options nor a bus address can carry every character.
+# Not every character is possible in a TCTI string, in swtpm's options and in a bus address.
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.+-]+")
 
 # TPM2_Shutdown(TPM_SU_CLEAR), TPM 2.0 Library part 3, section 9.4. swtpm before 0.8 does not send
-# it by itself, and a TPM that lost its power counts the use of a protected key as a wrong password.
+# it on its own, and a TPM that lost power counts the use of a protected key as a wrong password.
 _SHUTDOWN = bytes.fromhex("80010000000c000001450000")
 # TPM2_GetTestResult, section 10.4: answered in failure mode too.
 _GET_TEST_RESULT = bytes.fromhex("80010000000a0000017c")
@@ -39,7 +39,7 @@ _GET_TEST_RESULT = bytes.fromhex("80010000000a0000017c")
 
 @dataclass(slots=True)
 class Runtime:
-    """The runtime file's content: where the sockets are and which processes were started."""
+    """The runtime file's content: where the sockets are, and which processes were started."""
 
     sockets: Path
     processes: dict[str, Process] = field(default_factory=dict)
@@ -56,20 +56,20 @@ class Runtime:
 
     @property
     def control(self) -> Path:
-        """swtpm's control channel: the TSS expects it beside the TPM's socket, by this ending."""
+        """swtpm's control channel: the TSS expects it beside the TPM's socket, with this suffix."""
         return self.sockets / "tpm.sock.ctrl"
 
     @property
     def address(self) -> str:
-        """The bus as DBUS_SESSION_BUS_ADDRESS names it."""
+        """The bus address for DBUS_SESSION_BUS_ADDRESS."""
         return f"unix:path={self.bus}"
 
     def alive(self) -> dict[str, Process]:
-        """Those of its processes that run."""
+        """Its processes that are running."""
         return {name: process for name, process in self.processes.items() if process.alive}
 
     def reachable(self, folder: Path) -> bool:
-        """Whether the sockets' folder is still there; one outside ``folder`` must still be ours."""
+        """Whether the sockets' folder still exists and, outside ``folder``, is still ours."""
         if self.sockets == folder:
             return True
         try:
@@ -80,41 +80,41 @@ class Runtime:
         return private and stat.S_ISDIR(status.st_mode) and status.st_uid == os.geteuid()
 
     def swtpm_answers(self) -> bool:
-        """Whether swtpm runs and can be reached.
+        """Whether swtpm is running and can be reached.
 
-        No trial connection: it serves one at a time, and an RSA key keeps it busy for seconds.
+        Makes no connection: swtpm serves one at a time, and an RSA key keeps it busy for seconds.
         """
         return SWTPM in self.alive() and self.tpm.is_socket() and self.control.is_socket()
 
     def swtpm_is_ready(self) -> bool:
-        """Whether swtpm, which nobody uses yet, has read its TPM's state and answers a command.
+        """Whether swtpm has read its TPM's state and answers a command; call it before any use.
 
-        It listens before it reads the state, and ends where that is damaged.
+        swtpm listens before it reads the state, and ends if the state is damaged.
         """
         return bool(self._command(_GET_TEST_RESULT, ANSWER_S)) and _listens(self.control)
 
     def bus_answers(self) -> bool:
-        """Whether the bus runs and answers a question."""
+        """Whether the bus is running and answers a question."""
         return BUS in self.alive() and self._abrmd_on_bus() is not None
 
     def abrmd_answers(self) -> bool:
-        """Whether tpm2-abrmd runs and the bus knows it, which it does once it reached the TPM."""
+        """Whether tpm2-abrmd is running and on the bus, as it is once it has reached the TPM."""
         return ABRMD in self.alive() and self._abrmd_on_bus() is Presence.ANSWERS
 
     def healthy(self) -> bool:
-        """Whether all three run, none of them suspended, and answer. Takes about a millisecond."""
+        """Whether all three are running, not suspended, and answer. Takes about a millisecond."""
         suspended = any(process.stopped for process in self.processes.values())
-        # The bus that answers abrmd_answers must be our own.
+        # The bus that abrmd_answers asks must be our own.
         return (
             not suspended and BUS in self.alive() and self.swtpm_answers() and self.abrmd_answers()
         )
 
     def shut_down_tpm(self, patience_s: float) -> None:
-        """Tell the TPM that its power is about to go."""
-        self._command(_SHUTDOWN, patience_s)  # whatever it answers, it has been told
+        """Tell the TPM that it is about to lose power."""
+        self._command(_SHUTDOWN, patience_s)  # its answer does not matter
 
     def remove_sockets(self, folder: Path) -> None:
-        """Remove the sockets, and their folder where it is not ``folder`` itself."""
+        """Remove the sockets, and their folder unless it is ``folder`` itself."""
         for path in (self.bus, self.tpm, self.control):
             path.unlink(missing_ok=True)
         if self.sockets != folder:
@@ -129,10 +129,10 @@ class Runtime:
 
     @classmethod
     def from_text(cls, text: str) -> Runtime:
-        """The reverse of ``to_text``; of another boot, no process is left.
+        """The reverse of ``to_text``; processes of another boot are left out.
 
         Raises:
-            ValueError: it is not what we write.
+            ValueError: it is not a runtime file.
         """
         try:
             data = parse_json(text)
@@ -143,10 +143,10 @@ class Runtime:
             }
             return cls(Path(data["sockets"]), processes)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ValueError("no runtime file of a simulator") from error
+            raise ValueError("not a simulator's runtime file") from error
 
     def _command(self, command: bytes, patience_s: float) -> bytes:
-        """Send swtpm a TPM command, past the broker; no answer is an empty one."""
+        """Send swtpm a TPM command without the broker; the answer is empty if there is none."""
         try:
             with socket.socket(socket.AF_UNIX) as connection:
                 connection.settimeout(patience_s)
@@ -157,7 +157,7 @@ class Runtime:
             return b""
 
     def _abrmd_on_bus(self) -> Presence | None:
-        """Whether tpm2-abrmd is on the bus and answers; None where the bus itself does not."""
+        """Whether tpm2-abrmd is on the bus and answers; None if the bus itself does not."""
         try:
             return ask(self.bus, TABRMD_NAME, timeout_s=ANSWER_S)
         except OSError:
@@ -167,11 +167,11 @@ class Runtime:
 def new_runtime(folder: Path) -> Runtime:
     """A runtime with nothing running, its sockets in ``folder``.
 
-    A path that is too long for a socket, or too special for a TCTI string, gets a private folder
-    elsewhere for the sockets.
+    If the path is too long for a socket, or has characters that a TCTI string cannot have, the
+    sockets get a private folder elsewhere.
 
     Raises:
-        ConsoleError: no folder is good for sockets.
+        ConsoleError: no folder is suitable for the sockets.
     """
     if _good_for_sockets(folder):
         return Runtime(folder)
@@ -186,7 +186,7 @@ def new_runtime(folder: Path) -> Runtime:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a private file whole. It need not outlast a power cut: the processes do not either.
+    """Write a private file completely. It may be lost in a power cut, as the processes are.
 
     Raises:
         OSError: it cannot be written.

@@ -203,11 +203,11 @@ def _unless_refused(
 
 
 def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
-    """The board's clock, only where it cannot be believed."""
+    """The board's clock, shown only if it is not plausible."""
     now = clock.now()
     if not clock.fault(now) and all(one.state != "NO CLOCK" for one in identities):
         return []
-    text = f"{clock.moment(now)}, not believable: no certificate can be judged; {clock.SET_IT}"
+    text = f"{clock.moment(now)}, not plausible: no certificate can be judged; {clock.SET_IT}"
     return [Fact("Clock", "NO CLOCK", text)]
 
 

@@ -101,7 +101,10 @@ def _is_closed(esapi: ESAPI, number: int) -> bool:
 
 
 def handles_above(context: Context, keys: Sequence[bytes]) -> list[int]:
-    """The persistent handle of each key's parent, 0 where there is none that is free to try."""
+    """The persistent handle of each key's parent, 0 if there is none that may be tried freely.
+
+    If the parent is at more than one handle, the one that the key's file names comes first.
+    """
     parsed = [keyfile.parse(pem) for pem in keys]
 
     def work(esapi: ESAPI) -> list[int]:
@@ -109,7 +112,8 @@ def handles_above(context: Context, keys: Sequence[bytes]) -> list[int]:
         handles = capability.handles(esapi, PERSISTENT_FIRST)
         for handle in sorted(handles, key=lambda one: one != SRK):
             for number, fits in enumerate(_at(esapi, handle, parsed)):
-                found[number] = found[number] or (handle if fits else 0)
+                if fits and (not found[number] or handle == parsed[number].parent):
+                    found[number] = handle
         return found
 
     return context.run(work)

@@ -1,11 +1,11 @@
-"""Judges a board's request by the inventory, at the CA, before the CA signs anything.
+"""Checks a board's request against the inventory, at the CA, before the CA signs anything.
 
-A board says what it likes: its request is a wish. Every name and usage that it asks for is compared
-with the host's variables, and its key with the first one that the CA saw of this host. Whoever asks
-for something else is refused, with what was asked and what the inventory says. The certificate is
-then made of the inventory's values: only the public key comes from the request.
+A board can request anything. Every name and usage in its request is compared with the host's
+variables, and its key with the first one that the CA saw from this host. A request for anything
+else is refused, with what was requested and what the inventory says. The certificate is then made
+from the inventory's values: only the public key comes from the request.
 
-It runs where the CA is, and needs no tpmconsole there: ansible-core brings cryptography with it.
+It runs on the CA's machine, which does not need tpmconsole: ansible-core includes cryptography.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID, NameOID
 
-# What `tpmconsole request --subject` takes. OpenSSL leaves out fields that it has no name for, so
-# others are refused.
+# The fields that `tpmconsole request --subject` accepts. OpenSSL silently leaves out fields that it
+# has no name for, so others are refused.
 FIELDS = {
     "CN": NameOID.COMMON_NAME,
     "O": NameOID.ORGANIZATION_NAME,
@@ -88,11 +88,11 @@ Difference = dict[str, str]
 
 
 class Refused(Exception):
-    """What makes a request, or the inventory, unusable."""
+    """The request or the inventory is not usable, and why."""
 
 
 def said(subject: x509.Name, names: Iterable[x509.GeneralName], role: str) -> Facts:
-    """What the inventory says of a host's certificate."""
+    """The contents of a host's certificate according to the inventory."""
     return {
         "subject": (_subject_text(subject),),
         "alternative names": _sorted(map(_name_text, names)),
@@ -104,7 +104,7 @@ def said(subject: x509.Name, names: Iterable[x509.GeneralName], role: str) -> Fa
 
 
 def asked(request: x509.CertificateSigningRequest) -> Facts:
-    """What a request asks for, in the same words.
+    """The contents of the certificate that a request asks for, in the same form.
 
     Raises:
         Refused: its subject or its extensions do not parse.
@@ -113,7 +113,7 @@ def asked(request: x509.CertificateSigningRequest) -> Facts:
         subject = _subject_text(request.subject)
         extensions = {one.oid: one.value for one in request.extensions}
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
-        raise Refused(f"the board sent no request that can be read: {error}") from error
+        raise Refused(f"the board's request cannot be read: {error}") from error
     names: Any = extensions.get(ExtensionOID.SUBJECT_ALTERNATIVE_NAME, ())
     usage: Any = extensions.get(ExtensionOID.KEY_USAGE)
     purposes: Any = extensions.get(ExtensionOID.EXTENDED_KEY_USAGE, ())
@@ -129,25 +129,25 @@ def asked(request: x509.CertificateSigningRequest) -> Facts:
 
 
 def parse_request(pem: str) -> x509.CertificateSigningRequest:
-    """A request that was signed with the key it is for.
+    """Parse a request that was signed with the key it is for.
 
     Raises:
-        Refused: it is none, or its signature does not fit: the board has not shown that the key is
-            its own.
+        Refused: it is not a request, or its signature does not match: the board has not shown that
+            it has the key.
     """
     try:
         request = x509.load_pem_x509_csr(pem.encode())
         valid = request.is_signature_valid
         request.public_key()
     except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
-        raise Refused(f"the board sent no request that can be read: {error}") from error
+        raise Refused(f"the board's request cannot be read: {error}") from error
     if not valid:
         raise Refused("the request is not signed with the key that it is for")
     return request
 
 
 def parse_subject(text: str) -> x509.Name:
-    """A distinguished name as the inventory writes it: CN=gateway-1,O=Example.
+    """Parse a distinguished name as in the inventory: CN=gateway-1,O=Example.
 
     Raises:
         Refused: it does not parse, or has a field that is not in FIELDS.
@@ -159,15 +159,17 @@ def parse_subject(text: str) -> x509.Name:
         raise Refused(f"the inventory's subject '{text}' does not parse: {error}") from error
     unknown = [one.oid.dotted_string for one in name if one.oid not in _SHORT]
     if unknown or not list(name):
-        raise Refused(f"the inventory's subject '{text}' has no field, or one besides {[*FIELDS]}")
+        raise Refused(
+            f"the inventory's subject '{text}' is empty, or has fields besides {[*FIELDS]}"
+        )
     return name
 
 
 def parse_names(texts: Iterable[str]) -> list[x509.GeneralName]:
-    """Alternative names as the inventory writes them: dns:gateway-1, ip:192.0.2.7.
+    """Parse alternative names as in the inventory: dns:gateway-1, ip:192.0.2.7.
 
     Raises:
-        Refused: one of them is none.
+        Refused: one of them does not parse.
     """
     names = []
     for text in dict.fromkeys(texts):
@@ -175,16 +177,18 @@ def parse_names(texts: Iterable[str]) -> list[x509.GeneralName]:
         try:
             names.append(ALTERNATIVE_NAMES[kind.lower()](value))
         except (KeyError, ValueError) as error:
-            raise Refused(f"the inventory's alternative name '{text}' is none: {error}") from error
+            raise Refused(
+                f"the inventory's alternative name '{text}' does not parse: {error}"
+            ) from error
     return names
 
 
 def openssl_subject(name: x509.Name) -> str:
-    """The name as `openssl ca -subj` takes it; fields by number, which says the same everywhere."""
+    """The name for `openssl ca -subj`; fields by number, which means the same everywhere."""
     return "".join(
         "/"
         + "+".join(
-            # These have a meaning of their own there: unescaped, a value could begin a field.
+            # These have a special meaning there: without escaping, a value could start a field.
             f"{one.oid.dotted_string}=" + re.sub(r"[\\/+]", r"\\\g<0>", str(one.value))
             for one in part
         )
@@ -193,9 +197,9 @@ def openssl_subject(name: x509.Name) -> str:
 
 
 def configuration(template: str, role: str, names: list[x509.GeneralName]) -> str:
-    """The CA's configuration with one host's alternative names in the section of its role.
+    """The CA's configuration with a host's alternative names in the section of its role.
 
-    They are given encoded: in OpenSSL's own notation, a comma in one would begin another.
+    They are DER-encoded: in OpenSSL's own notation, a comma in a name would start another.
     """
     if not names:
         return template
@@ -204,7 +208,7 @@ def configuration(template: str, role: str, names: list[x509.GeneralName]) -> st
 
 
 def key_sha256(request: x509.CertificateSigningRequest) -> str:
-    """SHA-256 of the SubjectPublicKeyInfo, as `tpmconsole` and others show it."""
+    """SHA-256 of the SubjectPublicKeyInfo, as `tpmconsole` and other tools show it."""
     key = request.public_key()
     return hashlib.sha256(
         key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
@@ -212,7 +216,7 @@ def key_sha256(request: x509.CertificateSigningRequest) -> str:
 
 
 def differences(wish: Facts, inventory: Facts) -> list[Difference]:
-    """Where a request asks for something else than the inventory says."""
+    """The differences between what a request asks for and what the inventory says."""
     return [
         {
             "what": what,
@@ -225,17 +229,17 @@ def differences(wish: Facts, inventory: Facts) -> list[Difference]:
 
 
 def judge_key(sha256: str, record: Path, accepted: str) -> list[Difference]:
-    """Whether a host's key is the one that it had before, or one that the operator has named.
+    """Check that a host's key is the one it had before, or one that the operator has named.
 
-    The first key is taken as it comes, where the operator names none: nothing is known of it yet.
+    A host's first key is accepted unless the operator names one: nothing is known about it yet.
 
     Raises:
-        Refused: what the operator named is no SHA-256.
+        Refused: what the operator named is not a SHA-256.
     """
     wanted = accepted.strip().lower().replace(":", "")
     if wanted and not re.fullmatch(r"[0-9a-f]{64}", wanted):
-        raise Refused(f"tpmconsole_accept_new_key is '{accepted}', and no SHA-256 in hexadecimal")
-    # A record that is damaged is no reason to take any key: it is compared as it stands.
+        raise Refused(f"tpmconsole_accept_new_key is '{accepted}', not a SHA-256 in hexadecimal")
+    # A damaged record is not a reason to accept any key: it is compared as it is.
     known = record.read_text(errors="replace").strip() if record.exists() else None
     if sha256 in (known, wanted) or (known is None and not wanted):
         return []
@@ -245,7 +249,7 @@ def judge_key(sha256: str, record: Path, accepted: str) -> list[Difference]:
 
 
 def message(host: str, found: list[Difference]) -> str:
-    """Every difference, with both values."""
+    """The message that lists every difference, with both values."""
     words = [f"The request of {host} is not what the inventory says; nothing was signed."]
     words += [
         f"{one['what']}: the board asks for {one['asked']}, "
@@ -254,14 +258,14 @@ def message(host: str, found: list[Difference]) -> str:
     ]
     if any(one["what"] == KEY for one in found):
         words.append(
-            "If the board was meant to get another key, compare its SHA-256 there and give it to "
+            "If the board should have a new key, compare its SHA-256 there and set it for "
             "this host as tpmconsole_accept_new_key."
         )
     return " ".join(words)
 
 
 def write(path: Path, text: str) -> bool:
-    """Write a file, whole or not at all; whether that changed it."""
+    """Write a file, completely or not at all, and return whether that changed it."""
     if path.exists() and path.read_text() == text:
         return False
     path.parent.mkdir(exist_ok=True)
@@ -277,7 +281,7 @@ def write(path: Path, text: str) -> bool:
 
 
 def run(given: dict[str, Any]) -> dict[str, Any]:
-    """Judge the request, pin its key, and lay out what `openssl ca` needs.
+    """Check the request, pin its key, and prepare what `openssl ca` needs.
 
     Raises:
         Refused: the request or the inventory is not usable.
@@ -292,18 +296,18 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
         shown = [{what: _shown(text) for what, text in one.items()} for one in found]
         return {"failed": True, "msg": message(host, shown), "differences": shown}
 
-    # Written anew, so that OpenSSL reads what was read here and not something beside it.
+    # Encoded again, so that OpenSSL reads exactly what was checked here and nothing else.
     pem = request.public_bytes(Encoding.PEM).decode()
     place = folder / "requests" / host
     paths = [Path(f"{place}.csr"), Path(f"{place}.cnf")]
     template = Path(given["config"]).read_text()
-    # Each of them, whatever the one before it said.
+    # Write all of them, whether or not an earlier one changed.
     changed = [
         write(record, f"{sha256}\n"),
         write(paths[0], pem),
         write(paths[1], configuration(template, role, names)),
     ]
-    # The request's hash is in the name: another request gets another certificate, the same none.
+    # The request's hash is in the name: only a new request gets a new certificate.
     mark = hashlib.sha256(pem.encode()).hexdigest()[:16]
     return {
         "changed": any(changed),
@@ -316,7 +320,7 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _subject_text(name: x509.Name) -> str:
-    # Several fields in one place (CN=a+UID=b) are a set: their order says nothing.
+    # Several fields in one place (CN=a+UID=b) are a set: their order has no meaning.
     parts = [sorted(part, key=lambda one: one.oid.dotted_string) for part in name.rdns]
     ordered = x509.Name(map(x509.RelativeDistinguishedName, parts))
     return ordered.rfc4514_string(_SHORT) or NOTHING
@@ -328,7 +332,7 @@ def _name_text(name: x509.GeneralName) -> str:
 
 
 def _usages(usage: x509.KeyUsage | None) -> tuple[str, ...]:
-    # digital_signature is what everybody else writes as digitalSignature.
+    # cryptography's digital_signature is digitalSignature everywhere else.
     return tuple(
         re.sub(r"_(.)", lambda found: found[1].upper(), one)
         for one in _KEY_USAGES
@@ -341,13 +345,13 @@ def _sorted(texts: Iterable[str]) -> tuple[str, ...]:
 
 
 def _shown(text: str) -> str:
-    """A board's words as a terminal may have them, at most a few lines of them."""
+    """A board's text made safe for a terminal, and shortened to a few lines."""
     safe = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
     return safe if len(safe) <= _SHOWN else f"{safe[:_SHOWN]}... ({len(safe)} characters)"
 
 
 def main() -> None:
-    """What Ansible starts."""
+    """Run as an Ansible module."""
     module = AnsibleModule(
         argument_spec={
             "host": {"type": "str", "required": True},
