@@ -121,6 +121,12 @@ def test_switching_pages_costs_little_from_everywhere_to_everywhere(console: Pty
         assert len(console.step(key, PAGES[key])) <= SWITCH
 
 
+def _marked(terminal: Pty) -> int:
+    """The row below the bars that has the cursor."""
+    rows = range(3, terminal.screen.lines - 2)
+    return next(row for row in rows if terminal.screen.buffer[row][1].reverse)
+
+
 @pytest.mark.parametrize("page", [b"2", b"3", b"5"])
 def test_a_move_of_the_cursor_costs_little(console: Pty, page: bytes) -> None:
     console.step(page, PAGES[page])
@@ -128,7 +134,9 @@ def test_a_move_of_the_cursor_costs_little(console: Pty, page: bytes) -> None:
     # its seconds are written.
     console.settle(1.1)
     for key, place in ((DOWN, "2 of"), (b"\x1b[A", "1 of")):
+        before = _marked(console)
         assert 0 < len(console.step(key, place)) <= CURSOR
+        assert _marked(console) - before == (1 if key == DOWN else -1)
 
 
 @pytest.mark.parametrize(

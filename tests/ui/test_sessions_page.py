@@ -184,7 +184,7 @@ async def test_a_ready_identity_starts_its_session_and_an_error_keeps_the_form(
         with socket.create_server(("127.0.0.1", 0)) as taken:
             port = taken.getsockname()[1]
             await technician.press("3")
-            await technician.sees("Enter starts a session")
+            await technician.sees("Enter: start a session")
             await technician.press("enter")
             await technician.sees("Start gateway as")  # its certificate is for both
             await technician.press("s")

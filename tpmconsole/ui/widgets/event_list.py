@@ -11,6 +11,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from tpmconsole.text import short
+from tpmconsole.ui.rows import same
 
 Event = Mapping[str, Any]
 KEPT = 5000
@@ -159,7 +160,7 @@ class EventList(Static, can_focus=True):
             for index in range(self._top, min(self._top + height, len(self._shown)))
         ]
         content = Content("\n").join(rows or [Content("no such events")])
-        if content != self.content:
+        if not same(content, self.content):
             self.update(content)
 
     def _line(self, index: int, width: int) -> Content:

@@ -14,7 +14,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from tpmconsole.text import cells, short
-from tpmconsole.ui.rows import state_style
+from tpmconsole.ui.rows import same, state_style
 
 GAP = 2  # a space on both sides of each cell
 WHEEL = 3
@@ -163,7 +163,7 @@ class Table(Static, can_focus=True):
         for row in range(self._top, min(self._top + height, len(self._texts))):
             lines.append(self._row(row, widths))
         content = Content("\n").join(lines)
-        if content != self.content:
+        if not same(content, self.content):
             self.update(content)
 
     def _widths(self) -> list[int]:

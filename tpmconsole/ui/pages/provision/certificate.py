@@ -217,7 +217,7 @@ class Importing:
         name, board = self._identity.name, self._page.board
 
         def installed(_: Any) -> None:
-            self._changed(f"{name}: certificate installed; Enter starts a session")
+            self._changed(f"{name}: certificate installed; Enter: start a session")
             tell_outdated(self._page, name)
 
         self._page.job(

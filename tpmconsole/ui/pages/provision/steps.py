@@ -89,8 +89,7 @@ def _ready_text(one: Summary) -> str:
         return "t: trust the CA of its peers"
     if one.renewing and one.not_after:
         return f"page 4 starts a session; the certificate before holds {moment(one.not_after)}"
-    by_enter = one.state in ("READY", "NO CLOCK")
-    return "Enter starts a session" if by_enter else "page 4 starts a session"
+    return "Enter: start a session"
 
 
 def verdict_facts(
