@@ -33,6 +33,7 @@ words: $(VENV)/.test
 
 .PHONY: walk
 walk: $(VENV)/.test
+	@sh .ci/packages test
 	@cd tests && ../$(BIN)/python -m tools.walk
 
 # An emulated board of Debian 13, or 12 (RELEASE=bookworm); Ctrl-] leaves it.
@@ -68,6 +69,13 @@ faults: $(VENV)/.test
 .PHONY: attacks
 attacks: $(VENV)/.test
 	@$(BIN)/pytest -m attacks --dist load tests
+
+# Every lie about where a key is, told to the CA and to the TPM; ends with the table: lie, who
+# refuses it, what was seen. keylime judges as well.
+.PHONY: attest
+attest: $(VENV)/.judge
+	@sh .ci/packages test
+	@$(BIN)/pytest -m lies --dist load tests/enrol
 
 # The check of certificates compared with OpenSSL and C2SP's x509-limbo (FILE=limbo.json, or .gz).
 .PHONY: limbo
@@ -162,6 +170,10 @@ $(VENV)/.fuzz: pyproject.toml $(VENV)/.test
 
 $(VENV)/.fleet: pyproject.toml $(VENV)/.test
 	$(BIN)/pip install $(EDITABLE) '.[fleet]'
+	@touch $@
+
+$(VENV)/.judge: pyproject.toml $(VENV)/.test
+	$(BIN)/pip install $(EDITABLE) '.[judge]'
 	@touch $@
 
 $(VENV)/.pictures: pyproject.toml $(VENV)/.test

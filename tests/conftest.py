@@ -133,7 +133,7 @@ def seen(request: pytest.FixtureRequest) -> Callable[[str], None]:
         if name in table.KINDS:
             note: Callable[[str], None] = notes.append
             return note
-    raise AssertionError("a test that notes what it saw has a mark of faults or attacks")
+    raise AssertionError("a test that notes what it saw has a mark of faults, attacks or lies")
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -146,7 +146,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """``make faults`` and ``make attacks`` end with a table."""
+    """``make faults``, ``make attacks`` and ``make attest`` end with a table."""
     table.write_tables(terminalreporter)
 
 

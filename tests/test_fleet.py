@@ -90,7 +90,7 @@ def _pem(request: x509.CertificateSigningRequest) -> str:
 def test_the_playbook_provisions_a_fleet_and_changes_nothing_the_second_time(fleet: Fleet) -> None:
     first = fleet.play()
     for board in fleet.boards:
-        assert first[board]["changed"] == 7, first
+        assert first[board]["changed"] == 8, first
         (session,) = fleet.console(board, "session", "list")["sessions"]
         assert (session["role"], session["state"]) == ("server", "running")
         report = json.loads((fleet.folder / "reports" / f"{board}.json").read_text())
@@ -104,6 +104,30 @@ def test_the_playbook_provisions_a_fleet_and_changes_nothing_the_second_time(fle
         assert (second[board]["changed"], second[board]["failed"]) == (0, 0), second
         assert (fleet.state(board) / "identities/gateway/key.pem").read_bytes() == key
         assert len(fleet.console(board, "session", "list")["sessions"]) == 1
+
+
+def test_a_board_whose_chip_is_not_in_the_inventory_gets_nothing(fleet: Fleet) -> None:
+    """By cryptography: its names are right, and its key is in a TPM as good as the others'."""
+    one, other = fleet.boards
+    fleet.chips[other], fleet.chips[one] = fleet.chips[one], fleet.chips[other]
+    fleet.pretend(
+        "plain", honest("plain"), tpmconsole_san=[PRETENDER_SAN], tpmconsole_chip="1" * 64
+    )
+    fleet.pretend("nameless", honest("nameless"), tpmconsole_san=[PRETENDER_SAN])
+    _, failed = fleet.play_with_failures()
+    assert failed.keys() == {one, other, "plain", "nameless"}
+    for board in fleet.boards:
+        verdicts = json.loads(failed[board]["stdout"])["verdicts"]
+        assert [each["check"] for each in verdicts if each["verdict"] == "fail"] == ["inventory"]
+    assert "a certificate request without anything that proves" in failed["plain"]["stdout"]
+    assert "tpmconsole_chip is empty" in failed["nameless"]["msg"]
+    assert not list((fleet.ca / "issued").glob("*.pem"))
+
+    fleet.chips[other], fleet.chips[one] = fleet.chips[one], fleet.chips[other]
+    fleet.pretenders.clear()
+    fleet._make_inventory()
+    fleet.play()
+    assert len(list((fleet.ca / "issued").glob("board*.pem"))) == 2
 
 
 # A lying board's request, and what its failure must name: what was asked, what the inventory says.

@@ -28,6 +28,7 @@ class Action(StrEnum):
     ADD_TRUST = "add a trust anchor"  # an identity
     ADOPT = "adopt the key"
     ALLOW_TLS = "allow an older TLS"  # a version
+    ATTEST = "make an attested request"  # an identity
     ASK_FOR_NAMES = "ask for alternative names"
     CHECK_CERTIFICATE = "check the certificate"  # an identity
     CHECK_KEY = "check the key"
@@ -42,6 +43,7 @@ class Action(StrEnum):
     GIVE_STATE = "name another state directory"
     GIVE_TCTI = "name the TPM's TCTI"
     GIVE_TRUST = "give a trust anchor along with the certificate"
+    HAND_OVER = "hand the request over"  # an identity
     IMPORT = "import the certificate"  # an identity
     IMPORT_KEY = "import a key made elsewhere"
     INSTALL_SERVICE = "make the session a service"  # a session
@@ -146,9 +148,10 @@ class ConsoleError(Exception):
             the front ends name it differently.
         exit_code: the exit code of a command that fails with it.
         response_code: the response code of the TPM or TSS that caused it, if any.
-        needs: which password would help: ``key``, ``parent``, ``hierarchy``, ``lockout`` or
-            ``source`` (a key file's passphrase); ``consent`` if a password was not sent because a
-            wrong one would lock the TPM; None if it is not about a password.
+        needs: which password would help: ``key``, ``parent``, ``hierarchy``, ``endorsement`` (that
+            hierarchy's), ``lockout`` or ``source`` (a key file's passphrase); ``consent`` if a
+            password was not sent because a wrong one would lock the TPM; None if it is not about a
+            password.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Keys that others made on this TPM: told from another TPM's, and adopted as identities."""
+"""Keys that other tools made on this TPM: adopted as identities; other TPMs' keys are not."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_key_with_a_password_is_adopted_with_it_and_no_attempt_is_spent(
     (key,) = list_keys(board, [path], prove=True).files
     assert "this TPM made it" in (key.reason or "")
     error = _refused(lambda: adopt_file(board, "gw", path))
-    assert (error.title, error.needs) == ("Not adopted", "key")
+    assert (error.title, error.needs) == ("Key not adopted", "key")
     assert board.identities.names() == []
     assert tries(board.tpm) == 0
     identity = adopt_file(board, "gw", path, Auth(b"pw"))
@@ -178,7 +178,7 @@ def test_a_key_whose_parent_is_at_a_handle_needs_nothing_more(
 def test_a_parent_that_is_gone_from_its_handle_is_made_again(
     board: Board, tool: Tool, tmp_path: Path
 ) -> None:
-    """The file says a handle where nothing is any more, and a primary key of tpm2-tools was."""
+    """The file names a handle that is empty now, and held a primary key of tpm2-tools."""
     path = tmp_path / key_below(tool, "key", "-C", "o", "-G", "ecc")
     key = keyfile.parse(path.read_bytes())
     path.write_bytes(replace(key, parent=0x81000005).to_pem())
@@ -213,7 +213,7 @@ def test_a_key_of_openssl_s_provider_is_adopted_as_it_is(
     with pytest.raises(ConsoleError, match="it is the key of identity 'gw'"):
         adopt_file(board, "twice", tmp_path / "key.pem")
     persist(board, "gw", HANDLE)
-    with pytest.raises(ConsoleError, match="identity 'gw' lives at 0x81000010"):
+    with pytest.raises(ConsoleError, match="identity 'gw' has its key at 0x81000010"):
         adopt_handle(board, "twice", HANDLE)
     _serves(board, tmp_path, "gw")
 
@@ -257,7 +257,7 @@ def test_a_key_that_tls_has_no_use_for_is_refused_with_its_cause(
     tool("tpm2_create", "-C", "parent.ctx", *options, *files)
     tool("tpm2_encodeobject", "-C", "parent.ctx", *files, "-p", "-o", "key.pem")
     error = _refused(lambda: adopt_file(board, "gw", tmp_path / "key.pem"))
-    assert error.title == "Not adopted"
+    assert error.title == "Key not adopted"
     assert cause in error.cause
     assert error.needs is None
     tool("tpm2_load", "-C", "parent.ctx", *files, "-c", "loaded.ctx")

@@ -51,7 +51,7 @@ def test_a_ca_that_was_trusted_meanwhile_stays_trusted(board: Board) -> None:
 def test_only_a_ca_or_one_peer_that_signed_itself_is_trusted(board: Board) -> None:
     """As OpenSSL does, which lets no other certificate vouch for any."""
     device = leaf(ROOT)
-    with pytest.raises(ConsoleError, match="is no CA") as caught:
+    with pytest.raises(ConsoleError, match="is not a CA") as caught:
         new_anchors(board, "pump", ROOT.pem + device.pem)
     assert "CN=Root" in say(caught.value.remedy)
     judgement = judge(

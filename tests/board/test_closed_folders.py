@@ -1,4 +1,4 @@
-"""Folders that we may not look into, as one sudo leaves them: rows, and no made-up state."""
+"""Folders that this user cannot read, as a sudo leaves them: rows, without an invented state."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def closed(folder: Path) -> Iterator[None]:
 
 @pytest.fixture
 def plain(shell: Shell) -> PlainShell:
-    """A state directory with an identity of ours and one that will be closed to us."""
+    """A state directory with our identity and one that this user will not be able to read."""
     for name in ("mine", "yours"):
         shell.simulate("create", name)
     return PlainShell(shell.state)

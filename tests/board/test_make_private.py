@@ -1,4 +1,4 @@
-"""Whose files the console makes private: its own, and no link's."""
+"""Which files the console makes private: its own, but not the target of a link."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ def board(settings: Callable[..., Settings], alone: SwtpmAlone) -> Iterator[Boar
 
 @pytest.fixture
 def stolen(tmp_path: Path) -> Path:
-    """A private key that somebody holds outside every TPM."""
+    """A thief's private key, outside any TPM."""
     key = ec.generate_private_key(ec.SECP256R1())
     path = tmp_path / "his.pem"
     path.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
@@ -65,13 +65,13 @@ def stolen(tmp_path: Path) -> Path:
 
 
 def _his(board: Board, stolen: Path) -> bytes:
-    """A key file of a key that he holds."""
+    """A key file of the thief's key."""
     found = software_key(stolen)
     return board.tpm.import_key(found.pkcs8, found.algorithm)
 
 
 def _exchange(board: Board, pem: bytes) -> None:
-    """What whoever may use the TPM, or write the folder, does to 'gateway'."""
+    """Replace the key of 'gateway', as anyone can who may use the TPM or write the folder."""
     identity = board.identities.get("gateway")
     if identity.handle is None:
         (identity.folder / "key.pem").write_bytes(pem)
@@ -162,7 +162,7 @@ async def test_an_exchanged_key_is_refused_everywhere(
         assert ("such as the group tss" in error.cause) is (handle is not None)
         assert "tpmconsole forget gateway" in say(error.remedy)
     assert board.identities.get("gateway").request.read_bytes() == request
-    # What ran goes on with what it has proved: it is not ended for a start that would fail.
+    # A running session keeps its checked key: it is not ended for a start that would fail.
     assert board.sessions.show(server.id).state == State.RUNNING
     stop_session(board, server.id)
     _refused(lambda: install(board, _session_of_a_chip(board), PasswordFiles()))
@@ -182,7 +182,7 @@ async def test_an_exchanged_key_is_refused_everywhere(
 def test_the_session_itself_refuses_a_key_that_is_exchanged_before_it_starts_again(
     board: Board, stolen: Path
 ) -> None:
-    """As at a boot, where no command looks: key and certificate do not belong together any more."""
+    """As at boot, when no command checks: key and certificate no longer belong together."""
     _ready(board, HANDLE)
     identity = board.identities.get("gateway")
     path = identity.folder / "identity.toml"
@@ -243,13 +243,13 @@ def test_an_adopted_key_is_as_tied_to_its_identity_as_one_made_here(
     board.tpm.persist(board.tpm.create(Algorithm.EC_P256, Auth(b"secret")), HANDLE)
     with pytest.raises(ConsoleError, match="password") as caught:
         adopt_handle(board, "gateway", HANDLE, Auth(b"wrong"))
-    assert (caught.value.title, caught.value.needs) == ("Not adopted", "key")
+    assert (caught.value.title, caught.value.needs) == ("Key not adopted", "key")
     assert board.identities.names() == []
     identity = adopt_handle(board, "gateway", HANDLE, Auth(b"secret"))
     found = (identity.origin, identity.algorithm, identity.auth, identity.handle)
     assert found == ("adopted", "ec-p256", "password", HANDLE)
     assert [_noted_name(identity)] == [one.name for one in board.tpm.persistent_keys()]
-    with pytest.raises(ConsoleError, match="identity 'gateway' lives at 0x81000010"):
+    with pytest.raises(ConsoleError, match="identity 'gateway' has its key at 0x81000010"):
         adopt_handle(board, "other", HANDLE, Auth(b"secret"))
     make_request(board, "gateway", SPEC, Auth(b"secret"))
     assert _origin(_judged(board, _certificate(board))).state == "ok"
@@ -322,7 +322,7 @@ def test_an_identity_without_a_pin_works_and_the_doctor_says_so(board: Board) ->
     board.identities.remove("other")
     assert _doctor(board).state == "warn"
     make_request(board, "gateway", SPEC)
-    found = _doctor(board)  # and what is there now was not pinned by the way
+    found = _doctor(board)  # and the present key was not pinned in passing
     assert (found.state, "not pinned" in found.text) == ("warn", True)
     assert "tpmconsole create" in say(found.remedy)
     with (folder / "identity.toml").open("a") as file:

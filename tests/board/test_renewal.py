@@ -1,4 +1,4 @@
-"""A new key for an old identity: whom it trusts."""
+"""A new key for an old identity: which anchors it trusts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A self-test asks the TPM once, and what it answers is enough for whoever shows it."""
+"""A self-test asks the TPM once, and its answer is enough for everything that shows it."""
 
 from __future__ import annotations
 

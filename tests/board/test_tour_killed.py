@@ -1,4 +1,4 @@
-"""A tour that is killed: the next one, or the next console, takes away what it has left."""
+"""A tour that is killed: the next tour, or the next console, removes what it left behind."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Make = Callable[..., Settings]
 @pytest.mark.long
 @pytest.mark.parametrize("step", [6, 8])
 def test_what_a_killed_tour_leaves_is_taken_away(settings: Make, state: Path, step: int) -> None:
-    """Killed with its server at work (6), and while the second TPM is running (8)."""
+    """Killed while its server runs (6), and while the second TPM runs (8)."""
     tour = subprocess.Popen(
         [
             *(sys.executable, "-m", "tpmconsole", "--simulate", "--state", str(state)),
@@ -44,5 +44,5 @@ def test_what_a_killed_tour_leaves_is_taken_away(settings: Make, state: Path, st
     clear_leftovers(settings(simulate=True))
 
     assert not (state / "tour").exists()
-    # A TPM worker ends by itself when the tour has gone.
+    # A TPM worker exits when the tour has ended.
     wait_until(lambda: not processes_of(state), "nothing is left running")

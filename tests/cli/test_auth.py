@@ -33,7 +33,7 @@ ASKED = [(), ("key",), ("owner",), ("parent",), ("key", "parent"), ("endorsement
 
 
 def _tools(shell: Shell, *commands: str) -> None:
-    """Run tpm2-tools on the simulated TPM, as whoever set the board up may have done."""
+    """Run tpm2-tools on the simulated TPM, as someone may have done to set up the board."""
     connection = Simulator(shell.state / "simulator").ensure()
     environment = {**os.environ, **connection.environment, "TPM2TOOLS_TCTI": connection.tcti}
     for command in commands:
@@ -76,7 +76,7 @@ def _adopt(shell: Shell, above: str, password: str) -> None:
         f" -a {STORAGE}|sign",
         f"tpm2_encodeobject -C {parent} {given} -u key.pub -r key.priv -o key.pem",
     )
-    # tpm2-tools 5 writes the opposite of what it was told of the key's password.
+    # tpm2-tools 5 writes the opposite of what the options say about the key's password.
     key = keyfile.parse((shell.state / "key.pem").read_bytes())
     where = ENDORSEMENT if above == "endorsement" else key.parent
     key = replace(key, empty_auth=not password, parent=where)

@@ -58,7 +58,7 @@ def test_a_request_signed_in_the_tpm_to_an_installed_certificate(
     asked = ("request", name, "--subject", "CN=gw,O=Example", "--san", "dns:gw.local")
     shell.simulate(*asked, "--role", "both", "--out", str(out))
     assert "verify OK" in authority.run("req", "-in", str(out), "-verify", "-noout")
-    assert out.stat().st_mode & 0o777 == 0o644  # for whoever carries it to the CA
+    assert out.stat().st_mode & 0o777 == 0o644  # so that anyone can take it to the CA
 
     leaf = authority.sign(out)
     refused = shell("--simulate", "import", name, str(leaf), "--json")
@@ -143,7 +143,7 @@ def test_trust_anchors_are_added_shown_and_removed(
     assert shell(*remove, "--yes").returncode == 0
     undone = shell.simulate("import", "trust", "--undo")
     assert undone["certificate"]["issuer"] == "CN=CA"
-    # A CA that is trusted no more does not come back by going back.
+    # A CA that is no longer trusted stays so after going back.
     assert [one["subject"] for one in shell.simulate("trust", "trust")["anchors"]] == [
         "CN=Other CA"
     ]
@@ -176,7 +176,7 @@ def test_renewal_with_the_same_key_and_with_a_new_one(shell: Shell, authority: A
     new_request = _folder(shell, "renew-2") / "request.pem"
     assert "urn:a:b" in authority.run("req", "-in", str(new_request), "-noout", "-text")
 
-    # As a power cut leaves it after the key: the form and renew know what was to be asked.
+    # As a power cut leaves it after the key: the form and renew still know the request.
     key = (_folder(shell, "renew-2") / "key.pem").read_bytes()
     new_request.unlink()
     (_folder(shell, "renew-2") / "trust.pem").unlink()

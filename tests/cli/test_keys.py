@@ -32,7 +32,7 @@ def board(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
 
 
 def software_key(path: Path, *options: str) -> Path:
-    """A private key of OpenSSL's."""
+    """A private key made by OpenSSL."""
     command = ("genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256", "-out", str(path))
     subprocess.run(["/usr/bin/openssl", *command, *options], check=True, capture_output=True)
     return path
@@ -75,7 +75,7 @@ def test_an_imported_key_is_marked_for_good_and_its_source_told(board: Shell) ->
     assert "certificate CN=guest" in error["cause"]
     evicted = board.simulate("evict", "0x81000020", "--yes")
     assert len(evicted["needed_by"]) == 2
-    assert "nothing is there" in board.refuse(1, *again)["cause"]
+    assert "which is empty now" in board.refuse(1, *again)["cause"]
     findings = json.loads(board("--simulate", "doctor", "--json").stdout)["findings"]
     (gone,) = [one for one in findings if one["probe"] == "identity" and "guest" in one["finding"]]
     assert gone["state"] == "fail"
@@ -91,7 +91,7 @@ def test_a_key_at_a_handle_is_adopted_and_kept(board: Shell) -> None:
     board.simulate("create", "before", "--handle", HANDLE)
     (key,) = board.simulate("keys")["persistent"]
     adopt = ("create", "after", "--from-handle", HANDLE)
-    assert "lives at" in board.refuse(4, "--simulate", *adopt)["cause"]
+    assert "has its key at" in board.refuse(4, "--simulate", *adopt)["cause"]
     board.simulate("forget", "before", "--yes")
     for more in (
         ("--no-lockout",),
@@ -101,7 +101,7 @@ def test_a_key_at_a_handle_is_adopted_and_kept(board: Shell) -> None:
         ("--handle", HANDLE),
     ):
         error = board.refuse(2, "--simulate", *adopt, *more)
-        assert error["title"] == "Not adopted"
+        assert error["title"] == "Key not adopted"
         assert more[0] in error["cause"] + error["remedy"]
     made = board.simulate(*adopt)
     assert (made["key"], made["origin"], made["changed"]) == (HANDLE, "adopted", True)
@@ -176,9 +176,9 @@ def test_wrong_passwords_until_lock_out_and_back(shell: Shell) -> None:
     assert "too many wrong passwords" in prove(*right, "--last-try")[1]
     assert shell.simulate("status")["lockout"]["locked"]
     error = shell.refuse(2, "--simulate", "lockout", "reset")
-    assert "guessing" in error["cause"]
+    assert "who guesses passwords" in error["cause"]
     refused = shell.refuse(4, "--simulate", "lockout", "reset", "--yes", *wrong)
-    assert "nothing was tried" in refused["cause"]
+    assert "nothing was sent" in refused["cause"]
     answer = shell.simulate("lockout", "reset", "--yes")
     assert (answer["lockout"]["locked"], answer["lockout"]["failed_tries"]) == (False, 0)
     assert prove(*right)[0] is True
@@ -262,7 +262,7 @@ def test_the_owner_s_password_comes_from_a_file(shell: Shell) -> None:
 def test_no_lockout_is_told_with_its_price(board: Shell) -> None:
     right = ("--password-file", str(board.state / "right"))
     done = board("--simulate", "create", "careless", *right, "--no-lockout")
-    assert "guess without end" in done.stdout
+    assert "guess forever" in done.stdout
     done = board("--simulate", "create", "careful", *right)
     assert "count towards the TPM's lock-out" in done.stdout
     found = {one["identity"]: one for one in board.simulate("keys")["files"]}

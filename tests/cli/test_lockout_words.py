@@ -37,7 +37,7 @@ def _doctor(bench: Bench) -> tuple[str, str, str]:
 
 def test_times_are_told_in_hours(bench: Bench) -> None:
     bench.tools.run("tpm2_dictionarylockout", "-s", "-n", "5", "-t", "7200", "-l", "86400")
-    assert _line(bench).endswith("OPEN  0 of 5 tries used, one back per 2 h, recovery 24 h")
+    assert _line(bench).endswith("OPEN  0 of 5 attempts used, 1 back per 2 h, recovery 24 h")
     assert not re.search(r"\d{4,} s\b", bench.text("status") + bench.text("doctor"))
 
 
@@ -51,9 +51,9 @@ def test_lost_power_is_named_beside_wrong_passwords(bench: Bench, alone: SwtpmAl
         alone.start()
         assert bench.used == lost
         words = _line(bench)
-        assert f"{lost} of 3 tries used" in words
+        assert f"{lost} of 3 attempts used" in words
         assert "by wrong passwords, or by power lost while a key that counts was in use" in words
-        assert "shut the board down in order" in words
+        assert "shut the board down properly" in words
         assert "noDA" in words
         state, finding, remedy = _doctor(bench)
         assert state == ("fail" if lost == 3 else "warn")
@@ -69,18 +69,18 @@ def test_lost_power_is_named_beside_wrong_passwords(bench: Bench, alone: SwtpmAl
 def test_a_protection_that_is_off_is_told_where_it_matters(bench: Bench, tries: int) -> None:
     bench.tools.run("tpm2_dictionarylockout", "-s", "-n", str(tries), "-t", "0", "-l", "0")
     off = "protection against guessing is switched off: wrong passwords do not count"
-    assert _line(bench).endswith(f"OFF  {off}, so whoever has the board may guess without end")
-    assert _doctor(bench)[:2] == ("warn", f"{off}, so whoever has the board may guess without end")
+    assert _line(bench).endswith(f"OFF  {off}, so anyone with the board can guess forever")
+    assert _doctor(bench)[:2] == ("warn", f"{off}, so anyone with the board can guess forever")
     made = bench.text("create", "gw", *_password(bench))
     assert f"the TPM's {off}" in made
-    # No try is the last one then, and none is told as counted.
+    # Then no attempt is the last one, and the text does not say that one was counted.
     key = str(bench.shell.state / "identities/gw/key.pem")
     wrong = bench.shell.state / "wrong"
     write_password(wrong, "wrong\n")
     for _ in range(3):
         _, answer = bench("keys", key, "--prove", "--password-file", str(wrong))
         reason = answer["files"][0]["reason"]
-        assert "counts none" in reason
+        assert "did not count it" in reason
         assert "locked" not in reason
     assert bench("keys", key, "--prove", *_password(bench))[0] == 0
 
@@ -88,7 +88,7 @@ def test_a_protection_that_is_off_is_told_where_it_matters(bench: Bench, tries: 
 def test_no_tries_at_all_is_told(bench: Bench) -> None:
     # tpm2_dictionarylockout takes 0 for "leave it as it is".
     bench.tools.python("esapi.dictionary_attack_parameters(0, 100, 100)")
-    assert "LOCKED  set to allow no tries: keys that count are refused" in _line(bench)
+    assert "LOCKED  set to allow no attempts: keys that count are refused" in _line(bench)
     state, _, remedy = _doctor(bench)
     assert state == "fail"
     assert "tpm2_dictionarylockout" in remedy

@@ -1,4 +1,4 @@
-"""Who may read a password file, and what is said of one that others may."""
+"""Password files: which users may read them, and the error if others can."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def secret(tmp_path: Path) -> Path:
 
 
 def _refused(path: Path, read: Callable[[Path], object] = read_password) -> str:
-    """The command that mends it."""
+    """The command that corrects it."""
     with pytest.raises(ConsoleError, match="Password file not private") as caught:
         read(path)
     return str(caught.value.remedy).removeprefix("run: ").partition(";")[0]
@@ -35,7 +35,7 @@ def _refused(path: Path, read: Callable[[Path], object] = read_password) -> str:
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o602, 0o644, 0o666, 0o601])
 @pytest.mark.parametrize("read", [read_password, check_for_service])
-@pytest.mark.attacks("a password file that others may use", "refused, with what mends it")
+@pytest.mark.attacks("a password file that others may use", "refused, with the remedy")
 def test_others_may_neither_read_nor_write_it(
     secret: Path, mode: int, read: Callable[[Path], object]
 ) -> None:

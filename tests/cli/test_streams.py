@@ -70,7 +70,7 @@ def commands(parser: argparse.ArgumentParser, words: str = "") -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def named() -> Iterator[Path]:
-    """A state directory with a request whose name is no ASCII."""
+    """A state directory with a request whose name is not ASCII."""
     with tempfile.TemporaryDirectory(prefix="tc-", dir="/tmp") as folder:
         board = Board(Settings(state=Path(folder), simulate=True))
         try:
@@ -118,7 +118,7 @@ def test_what_was_made_is_made_whatever_the_streams(
     assert shell.identities() == ["gateway"]
     if OUTPUT in broken.values():
         assert done.returncode == ExitCode.UNEXPECTED
-        assert "what it was to change is changed" in done.stderr
+        assert "the change itself was made" in done.stderr
     else:
         assert (done.returncode, done.stderr) == (0, "")
         assert "gateway" in done.stdout
@@ -135,7 +135,7 @@ def test_an_error_in_json_that_cannot_be_written_is_said_in_words(
 
 
 def test_python_started_without_streams(tmp_path: Path) -> None:
-    """As a service manager of old starts programs: no file of ours may get their numbers."""
+    """As old service managers start programs: none of our files may get these numbers."""
     line = f"{sys.executable} -m tpmconsole --state {tmp_path}/s session list"
     for closed, code in (("<&- 2>&-", 0), ("<&- >&- 2>&-", 5), (">/dev/full", 5)):
         done = subprocess.run(

@@ -37,8 +37,9 @@ ALLOWED: dict[str, set[str]] = {
     "tpm": {"flat", "system"},
     "x509": {"flat", "system"},
     "identity": {"flat", "system", "x509"},
+    "enrol": {"flat", "system", "tpm", "x509"},
     "session": {"flat", "system", "tpm"},
-    "board": {"flat", "system", "tpm", "x509", "identity", "session"},
+    "board": {"flat", "system", "tpm", "x509", "identity", "enrol", "session"},
     "cli": {"flat", "system", "board"},
     "ui": {"flat", "system", "board"},
     "fleet": set(),  # runs where the CA is, without tpmconsole
@@ -169,6 +170,9 @@ def _reached(module: str) -> set[str]:
         ("tpmconsole.session.process.__main__", ("textual", "tpm2_pytss")),
         ("tpmconsole.tpm.keyfile", ("textual", "tpm2_pytss")),
         ("tpmconsole.x509.judge", ("textual", "tpm2_pytss", "psutil")),
+        ("tpmconsole.board.attestation", ("textual", "tpm2_pytss", "psutil")),
+        ("tpmconsole.enrol.sealing", ("textual", "tpm2_pytss", "psutil")),
+        ("tpmconsole.enrol.judge", ("textual", "tpm2_pytss", "psutil")),
     ],
 )
 def test_importing_a_room_loads_nothing_it_does_not_need(

@@ -25,6 +25,7 @@ MEANT = {
     "board/consoles.py": "a unit's ExecStart is a command",
     "settings.py": "names the option that a setting came from, which status --json tells",
     "session/tls/engine.py": "names the option that chose the engine, which session show tells",
+    "tpm/simulator/maker.py": "the command line of swtpm_setup, and of what it calls",
     "tpm/simulator/programs.py": "the command lines of swtpm and tpm2-abrmd",
     "system/systemd.py": "systemctl's own options",
     "session/service.py": "a unit's ExecStart is a command",
@@ -88,7 +89,18 @@ def test_no_word_of_a_front_end_stands_below_them() -> None:
 
 COMMANDS = (
     *("status", "selftest", "lockout", "keys", "create", "persist", "evict", "forget", "request"),
-    *("import", "renew", "trust", "demo-ca", "session", "doctor", "report", "tour", "simulator"),
+    *(
+        "attest",
+        "import",
+        "renew",
+        "trust",
+        "demo-ca",
+        "session",
+        "doctor",
+        "report",
+        "tour",
+        "simulator",
+    ),
 )
 
 

@@ -65,9 +65,9 @@ def refused(work: Callable[[], object]) -> ConsoleError:
         (proxy.cut_off, "the connection broke"),
         (proxy.truncated, "the connection broke"),
         (proxy.garbled, "does not speak TPM 2.0"),
-        (proxy.garbled_body, "does not decode"),
+        (proxy.garbled_body, "cannot be decoded"),
         (proxy.zero_filled, "does not speak TPM 2.0"),
-        (proxy.empty, "does not decode"),
+        (proxy.empty, "cannot be decoded"),
         (proxy.huge, "does not speak TPM 2.0"),
     ],
 )

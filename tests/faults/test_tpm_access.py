@@ -264,7 +264,7 @@ def test_dying_in_the_middle_of_a_key_creation(scene: Scene, seen: Seen) -> None
         ("cut_off", "connection broke"),
         ("truncated", "connection broke"),
         ("garbled", "does not speak"),
-        ("garbled_body", "does not decode"),
+        ("garbled_body", "cannot be decoded"),
         ("zero_filled", "does not speak"),
         ("huge", "does not speak"),
     ],

@@ -23,7 +23,7 @@ def _make(store: IdentityStore, name: str = "gateway") -> Identity:
     return store.create(name, key_pem=KEY, handle=None, algorithm="ec-p256", auth="none")
 
 
-# A child that dies at its n-th write to the disk, as in a power cut; or has none left.
+# A child that dies at its n-th write to the disk, as in a power cut; or writes less often.
 
 _STEPS = ("fsync", "rename", "replace", "unlink", "mkdir", "write")
 

@@ -142,7 +142,7 @@ def test_what_is_wrong_is_said_also_of_one_that_is_gone(board: Board, folder: Pa
     assert (listed.state, listed.identity) == (State.FAILED, "gateway")
     assert listed.last_error is not None
     assert listed.last_error.title == "Session ended"
-    assert "has no good identity, messages" in listed.last_error.cause
+    assert "has no valid identity, messages" in listed.last_error.cause
 
 
 async def test_page_4_goes_on(board: Board, folder: Path) -> None:
@@ -364,7 +364,7 @@ def test_a_process_that_holds_no_lock_is_not_ended(
 ) -> None:
     forged(folder, victim.pid)
     for ask in (board.sessions.stop, board.sessions.reload):
-        with pytest.raises(ConsoleError, match="which is another one's"):
+        with pytest.raises(ConsoleError, match="which is not its own"):
             ask("client-1")
     assert victim.poll() is None
     with holding(folder) as holder:

@@ -140,7 +140,7 @@ def test_a_chain_that_is_none_is_refused(bridged: Bridged, tmp_path: Path) -> No
 
 def test_an_rsa_key_that_may_only_sign_is_refused_with_the_reason() -> None:
     key = make_key("rsa-2048")
-    with pytest.raises(BridgeError, match="may only sign") as caught:
+    with pytest.raises(BridgeError, match="can only sign") as caught:
         Bridge(key.public_key(), SoftwareSigner(key).sign, None)
     assert "provider" in say(caught.value.remedy)
 

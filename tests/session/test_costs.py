@@ -93,7 +93,7 @@ def test_who_asks_whether_sessions_run_does_not_pay_for_their_usage(
     for ask in asked:
         ask()
     for refused in (forget, plan_forget):
-        with pytest.raises(ConsoleError, match="runs with 'gateway'"):
+        with pytest.raises(ConsoleError, match="'gateway' is used by"):
             refused(board, "gateway")
     assert not looks
 

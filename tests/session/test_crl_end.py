@@ -156,7 +156,7 @@ async def test_every_place_shows_it(board: Board) -> None:
         for _ in range(6):  # the last one goes to the first again
             await technician.press("n")
             await technician.idle()
-            if "server-3: the CRL of CN=root ended" in technician.screen():
+            if "server-3: the CRL of CN=root expired" in technician.screen():
                 return
         pytest.fail(technician.screen())
 

@@ -101,11 +101,11 @@ def test_an_rsa_key_that_may_only_sign_goes_to_the_provider(
     monkeypatch.setattr("tpmconsole.tpm.keyfile.public_area.DECRYPT", 1 << 30)
     key = tpm_keys.sources["rsa-2048"]
     with_module(monkeypatch, Module("1.3.0"))
-    with pytest.raises(ConsoleError, match="may only sign"):
+    with pytest.raises(ConsoleError, match="can only sign"):
         choose("bridge", key, DEVICE)
     assert choose("auto", key, DEVICE).name == "provider"
     with_module(monkeypatch, Module("1.1.1"))
-    with pytest.raises(ConsoleError, match="may only sign"):
+    with pytest.raises(ConsoleError, match="can only sign"):
         choose("auto", key, DEVICE)
 
 

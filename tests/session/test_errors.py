@@ -125,7 +125,7 @@ def test_a_tpm_without_room_or_locked_out_is_told_before_anything_runs(
         for _ in range(2):
             tpm.check_key(world.keys.sources["key"], wrong)
         # The last try is not spent unasked, right or wrong.
-        with pytest.raises(ConsoleError, match="One try left") as last:
+        with pytest.raises(ConsoleError, match="One attempt left") as last:
             world.client(9, **password)  # type: ignore[arg-type]
         assert last.value.needs == "consent"
         tpm.check_key(world.keys.sources["key"], wrong)

@@ -127,19 +127,19 @@ async def test_a_body_that_only_the_connection_ends_needs_a_goodbye(setting: Set
         (b"PO", "does not answer with HTTP"),
         (b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000, "a header of more than 64 KB"),
         (b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 20_000, "a header of more than 64 KB"),
-        (b"HTTP/1.1 two OK\r\n\r\n", "against the rules"),
-        (b"HTTP/1.1 200 OK\r\nX y\r\n\r\n", "against the rules"),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "against the rules"),
+        (b"HTTP/1.1 two OK\r\n\r\n", "breaks the rules"),
+        (b"HTTP/1.1 200 OK\r\nX y\r\n\r\n", "breaks the rules"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n", "breaks the rules"),
         (
             b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello",
-            "against the rules",
+            "breaks the rules",
         ),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "against the rules"),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n", "breaks the rules"),
         (
             b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
-            "against the rules",
+            "breaks the rules",
         ),
-        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "against the rules"),
+        (b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\n\r\n", "breaks the rules"),
     ],
 )
 async def test_what_is_no_answer(setting: Setting, answer: bytes, words: str) -> None:

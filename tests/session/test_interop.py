@@ -69,7 +69,7 @@ def test_openssl_s_client_without_a_certificate_is_turned_away(world: World) -> 
     assert lines == [""]
     assert "certificate required" in complaints
     error = world.wait_for(server.id, lambda event: event["event"] == "error")
-    assert "showed no certificate" in error["cause"]
+    assert "sent no certificate" in error["cause"]
 
 
 @pytest.mark.parametrize("version", ["1_2", "1_3"])

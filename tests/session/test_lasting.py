@@ -86,12 +86,12 @@ def test_a_reload_takes_a_new_certificate_and_drops_no_connection(world: World) 
         second = serial()
         for wrong, words in (
             (world.ca.issue(world.keys.public["ec-p384"], "other"), "do not belong together"),
-            (b"rubbish", "no certificate"),
+            (b"rubbish", "no readable certificate"),
         ):
             credentials.certificate.write_bytes(wrong)
             with pytest.raises(ConsoleError, match=words) as caught:
                 world.supervisor.reload(server.id)
-            assert "goes on with what it had" in caught.value.cause
+            assert "keeps using the previous files" in caught.value.cause
         assert serial() == second
         credentials.certificate.write_bytes(good)
         assert say(held, "PING 2") == "PONG 2"
@@ -146,8 +146,8 @@ async def test_who_is_not_on_any_list_is_not_taken_on_trust(setting: Setting) ->
 def test_lists_that_are_none_or_too_old(setting: Setting) -> None:
     crl = setting.folder / "crl"
     for content, words in (
-        (b"rubbish", "no certificate revocation list"),
-        (b"-----BEGIN X509 CRL-----\nrubbish", "no certificate revocation list"),
+        (b"rubbish", "no readable certificate revocation list"),
+        (b"-----BEGIN X509 CRL-----\nrubbish", "no readable certificate revocation list"),
         (revoking(setting.ca, days=(-9, -2)), "every peer would be refused"),
     ):
         crl.write_bytes(content)

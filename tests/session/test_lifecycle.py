@@ -148,7 +148,7 @@ def test_a_killed_session_is_noticed_and_leaves_no_zombie(world: World) -> None:
     wait_until(lambda: world.supervisor.show(server.id).state == State.FAILED, seconds=2)
     facts = world.supervisor.show(server.id)
     assert facts.last_error is not None
-    assert "without a word" in facts.last_error.cause
+    assert "gave no reason" in facts.last_error.cause
     assert facts.rss_bytes is None
     wait_until(lambda: not Path(f"/proc/{server.pid}").exists(), "the zombie", seconds=2)
     assert not world.supervisor.any_running()

@@ -105,7 +105,7 @@ def ssl_error(reason: str) -> ssl.SSLError:
         (ssl_error("TLSV1_ALERT_SOMETHING_NEW"), "something new"),
         (ssl_error("WRONG_VERSION_NUMBER"), "does not speak TLS"),
         (ssl_error("SOME_REASON"), "some reason"),
-        (ssl.SSLEOFError(8, "EOF"), "without a word"),
+        (ssl.SSLEOFError(8, "EOF"), "without a reason"),
         (ConnectionRefusedError(111, "refused"), "nothing listens"),
         (ConnectionResetError(104, "reset"), "broke the connection off"),
         (TimeoutError(), "does not answer"),

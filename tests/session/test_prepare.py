@@ -79,7 +79,7 @@ def test_a_chip_with_long_salts_is_refused_where_the_provider_is_asked_for(
     tmp_path: Path, order: SessionConfig
 ) -> None:
     order = replace(order, spec=replace(order.spec, engine="provider"))
-    with pytest.raises(ConsoleError, match="salt of another length") as caught:
+    with pytest.raises(ConsoleError, match="salt that is not as long") as caught:
         prepared(tmp_path, order, Chip(padding.PSS.MAX_LENGTH)).make()
     assert "--engine bridge" in say(caught.value.remedy)
 

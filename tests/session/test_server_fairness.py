@@ -118,7 +118,7 @@ async def test_an_address_gets_a_quarter_of_the_places(setting: Setting, stack: 
         await until(lambda: live.facts.connections == 3)
         await ends(crowd.join())
         assert f"client {ATTACKER}:" in setting.errors()[-1]["cause"]
-        assert "2 of its address are connected already" in setting.errors()[-1]["cause"]
+        assert "2 from its address are already connected" in setting.errors()[-1]["cause"]
         other = await connect(setting, live)
         await is_served(other)
         await is_served(good)
@@ -147,9 +147,9 @@ async def test_256_silent_connections_keep_nobody_out(setting: Setting, stack: E
 def test_all_places_are_never_more_than_there_are() -> None:
     places = Places(4)
     assert [places.take(str(number)) for number in range(4)] == [None] * 4
-    assert places.take("4") == "4 clients are connected already"
+    assert places.take("4") == "4 clients are already connected"
     places.leave("2")
-    assert places.take("1") == "1 of its address are connected already"
+    assert places.take("1") == "1 from its address are already connected"
     assert places.take("4") is None
     assert Places(1).take("only") is None
 

@@ -212,7 +212,7 @@ async def refusal(setting: Setting, port: int, **options: Any) -> ConsoleError:
 @pytest.mark.parametrize(
     ("certificate", "words"),
     [
-        ({"hosts": ("elsewhere.example",)}, "is for DNS elsewhere.example alone"),
+        ({"hosts": ("elsewhere.example",)}, "is only for DNS elsewhere.example"),
         ({"days": (-10, -5)}, "has expired"),
         ({"days": (5, 10)}, "not valid yet"),
         ({"role": "client"}, "not issued for this use"),

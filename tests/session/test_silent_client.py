@@ -78,5 +78,5 @@ def test_after_a_good_handshake_nothing_is_said_of_the_network(world: World) -> 
     error = world.supervisor.show(client.id).last_error
     assert error is not None
     assert error.title == "No answer inside TLS"
-    assert "works, but nothing was answered" in error.cause
+    assert "works, but no answer came" in error.cause
     assert "network" not in f"{error.cause} {error.remedy}"

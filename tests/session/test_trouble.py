@@ -138,7 +138,7 @@ def test_clients_that_are_turned_away_harm_nobody(world: World) -> None:
 
     wait_until(lambda: len(causes()) == 4)
     told = "\n".join(causes())
-    assert "showed no certificate" in told
+    assert "sent no certificate" in told
     assert "not among our trust anchors" in told
     assert "HTTP without TLS" in told
     wait_until(lambda: world.supervisor.show(server.id).connections == 0)

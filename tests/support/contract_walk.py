@@ -252,6 +252,14 @@ def _certify_the_gateway(walker: Place) -> None:
     walker.do("--simulate demo-ca sign gateway")
 
 
+def _make_a_prover(walker: Place) -> None:
+    walker.do("--simulate create prover")
+
+
+def _certify_the_prover(walker: Place) -> None:
+    walker.authority.sign(walker.files / "prover.csr")
+
+
 def _open_trust(walker: Place) -> None:
     (walker.state / "identities" / "gateway" / "trust.pem").chmod(0o644)
 
@@ -270,7 +278,7 @@ def _start_pinging(walker: Place) -> None:
 
 def _await_the_doctor(walker: Place) -> None:
     """The server hears of his last knock a moment after he has gone."""
-    walker.wait_for("server-2", "it showed no certificate")
+    walker.wait_for("server-2", "it sent no certificate")
 
 
 def _visit(walker: Place) -> None:
@@ -294,6 +302,7 @@ def _leave(walker: Place) -> None:
 _TO_THE_TPM = "--tcti tabrmd:bus_type=session"
 _SERVER = "server gateway --listen 127.0.0.1:0 --engine bridge"
 _REQUEST = "--subject CN=gateway,O=Example --san uri:urn:example:17 --role both"
+_EVIDENCE = "{files}/prover.csr --makers {state}/simulator/maker"
 # Figures that a session which runs writes down once a second.
 _LIVE = frozenset(("messages", "bytes_in", "bytes_out"))
 _TOUR: Rules = (
@@ -381,6 +390,22 @@ KEYS_AND_CERTIFICATES = (
         "--simulate create taken --from-handle 0x81000011",
         before=_forget_the_guest,
     ),
+    # Proof
+    Step(
+        "request-attest",
+        "--simulate request prover --subject CN=prover --attest --out {files}/prover.csr",
+        before=_make_a_prover,
+    ),
+    Step("attest-check", f"attest check {_EVIDENCE}"),
+    Step(
+        "attest-seal",
+        f"attest seal {_EVIDENCE} {{leaf}} --out {{files}}/sealed",
+        before=_certify_the_prover,
+    ),
+    Step("attest-challenge", f"attest challenge {_EVIDENCE} --out {{files}}/q --keep {{files}}/k"),
+    Step("attest-answer", "--simulate attest answer prover {files}/q --out {files}/a"),
+    Step("attest-verify", "attest verify {files}/prover.csr {files}/a --keep {files}/k"),
+    Step("import-sealed", "--simulate import prover {files}/sealed --trust {ca}", told=False),
 )
 
 SESSIONS_AND_SERVICE = (

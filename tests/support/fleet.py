@@ -12,7 +12,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
+from tpmconsole.board import Board
+from tpmconsole.settings import Settings
 from tpmconsole.tpm.simulator import Simulator
+from tpmconsole.x509.names import key_fingerprint
 
 EXAMPLE = Path(__file__).parents[2] / "tpmconsole" / "fleet"
 _FAILED = re.compile(r"^fatal: \[([^\]]+?)(?: -> \S+)?\]: FAILED! => (\{.*\})$", re.MULTILINE)
@@ -36,8 +41,23 @@ class Fleet:
         self.boards = [f"board{number}" for number in range(1, size + 1)]
         self.pretenders: dict[str, dict[str, Any]] = {}
         self.ca = folder / "ca"
+        self.makers = folder / "makers"
+        self.chips = {board: self._chip(board) for board in self.boards}
         self._make_ca()
         self._make_inventory()
+
+    def _chip(self, board: str) -> list[str]:
+        """What the maker of a board's chip says of it: its certificates, and its keys."""
+        one = Board(Settings(state=self.state(board), simulate=True))
+        try:
+            found = one.tpm.endorsement(prove=False).certificates
+            (self.makers / board).mkdir(parents=True)
+            for path in one.simulator.maker.certificates():
+                shutil.copy(path, self.makers / board)
+        finally:
+            one.close(leave=True)
+        keys = (x509.load_der_x509_certificate(each.der).public_key() for each in found)
+        return [key_fingerprint(key) for key in keys]
 
     def state(self, board: str) -> Path:
         """A board's state directory."""
@@ -151,6 +171,7 @@ class Fleet:
             board: {
                 "tpmconsole_console": self._console(board),
                 "tpmconsole_trust": str(self.folder / f"{board}-trust.pem"),
+                "tpmconsole_chip": self.chips[board],
             }
             for board in self.boards
         } | self.pretenders
@@ -158,6 +179,10 @@ class Fleet:
             "ansible_connection": "local",
             "ansible_python_interpreter": sys.executable,
             "ansible_remote_tmp": str(self.folder / "tmp"),
+            # Boards that only pretend have no chip: it is their names that are judged.
+            "tpmconsole_attested": bool(self.boards),
+            "tpmconsole_makers": str(self.makers),
+            "tpmconsole_ca_console": [sys.executable, "-m", "tpmconsole"],
             "tpmconsole_ca": str(self.ca),
             "tpmconsole_reports": str(self.folder / "reports"),
             "tpmconsole_san": ["ip:127.0.0.1"],

@@ -56,7 +56,10 @@ BOARD_PROBES = (
 
 # Whether other users may go where the program is depends on where that is,
 # and what root is told concerns nobody else.
-_HINTS = r"(?:(?:the user \S+|other users) may not (?:enter|read|run)|note: \S+ runs as root,) .*"
+_HINTS = (
+    r"(?:(?:the user \S+|other users) (?:may not|cannot) (?:enter|read|run)"
+    r"|note: \S+ runs as root,) .*"
+)
 _PROGRAMS = "OpenSSL|Python|cryptography|h11|psutil|textual|tpm2-openssl|tpm2-pytss|tpmconsole"
 
 # In this order. ``^`` and ``$`` are the ends of a line.

@@ -19,6 +19,8 @@ needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become 
 _BECOME_NOBODY = f"""
 import grp, os, pwd
 from pathlib import Path
+import cryptography.hazmat.primitives.asymmetric.ec, cryptography.hazmat.primitives.serialization
+import cryptography.x509
 from tpmconsole.errors import ConsoleError
 from tpmconsole.cli.next_steps import say
 from tpmconsole.settings import Settings

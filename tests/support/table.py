@@ -1,4 +1,6 @@
-"""The tables that end ``make faults`` and ``make attacks``: what was done, expected and seen."""
+"""The tables that end ``make faults``, ``make attacks`` and ``make attest``: what was done,
+expected and seen.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import textwrap
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-KINDS = ("faults", "attacks")
+KINDS = ("faults", "attacks", "lies")
 _WIDTHS = (26, 46, 60)
 
 

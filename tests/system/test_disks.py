@@ -1,4 +1,4 @@
-"""Removable disks as sysfs tells of them, and what is on them."""
+"""Removable disks as sysfs shows them, and what is on them."""
 
 from __future__ import annotations
 

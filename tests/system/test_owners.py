@@ -82,7 +82,7 @@ def _behind_a_link(state: Path) -> None:
         (_behind_a_link, "chown -h root: {}/theirs;"),
     ],
 )
-@pytest.mark.attacks("root in another user's state directory", "refused, with what mends it")
+@pytest.mark.attacks("root in another user's state directory", "refused, with the remedy")
 def test_root_takes_nothing_that_another_user_could_change(
     shell: Shell, spoil: Callable[[Path], None], mend: str
 ) -> None:

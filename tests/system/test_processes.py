@@ -47,7 +47,7 @@ def test_a_program_that_cannot_be_killed_is_left_behind(monkeypatch: pytest.Monk
 def test_without_proc_nothing_is_said_of_a_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]
 ) -> None:
-    """As in a root directory that somebody changed into without mounting it."""
+    """As after a chroot to a directory in which /proc is not mounted."""
     monkeypatch.setattr(processes, "PROC", tmp_path)
     with pytest.raises(NoProcError, match=r"No /proc: .* is not mounted") as caught:
         look()

@@ -32,7 +32,7 @@ PAGES = {
     b"3": "1 Key",
     b"4": "SESSION",
     b"5": "self-test",
-    b"6": "Enter begins",
+    b"6": "Enter starts it",
 }
 # A way from the first page back to it that takes each of the thirty switches once.
 EVERY_SWITCH = b"1213141516232425263435364546561"

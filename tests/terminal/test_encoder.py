@@ -71,7 +71,7 @@ def test_the_same_again_sends_nothing(line: Line) -> None:
         (["\x1b[1;1Hab" + "-" * 20 + "d", "\x1b[1;1HXb" + "-" * 20 + "Y"], "\rX\x1b[21CY"),
         # One change of look for a blank and the word after it; none to go back at the end.
         (["a\x1b[1m bc\x1b[0m"], "a \x1b[1mbc"),
-        # Colours of blanks that nobody can see are not sent.
+        # Invisible colours of spaces are not sent.
         (["\x1b[31m   \x1b[0m"], ""),
         (["\x1b[41m \x1b[0m"], "\x1b[41m "),
         # From one look to another: what changes, or all of it, whichever is shorter.

@@ -168,7 +168,7 @@ noises = st.lists(st.one_of(st.binary(max_size=6), st.sampled_from(stumbling_blo
 @given(noise=noises)
 @example(noise=[b"\x1b", b"[[", b" ", b" "])
 def test_random_bytes(noise: list[bytes]) -> None:
-    """Nothing raises, nothing is held for ever, and how it is cut into reads does not matter."""
+    """Nothing raises, nothing is held forever, and the division into reads does not matter."""
     together = tokens(b"".join(noise), hold=0.02)
     assert tokens(*noise, hold=0.02) == together
     translator = KeyTranslator(mouse=True)

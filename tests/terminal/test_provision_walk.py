@@ -102,8 +102,8 @@ def _ask(terminal: Pty) -> None:
     for hint in ("serial number", "unit", "organization;", "town", "province", "such as DE"):
         _press(terminal, ENTER, hint)
     _type(terminal, "DE")
-    _press(terminal, ENTER, "all in one")
-    _press(terminal, ENTER, "blanks between")
+    _press(terminal, ENTER, "in one line")
+    _press(terminal, ENTER, "spaces between")
     _type(terminal, "dns:gw.local")
     _press(terminal, ENTER, "decides the key usages")
     _press(terminal, RIGHT * 2, "< both >")
@@ -114,7 +114,7 @@ def _ask(terminal: Pty) -> None:
 
 
 def _copy(terminal: Pty) -> bytes:
-    """What reaches the clipboard of whoever sits at the other end."""
+    """What reaches the clipboard of the user at the other end."""
     seen = terminal.step(b"c", "terminal's clipboard")
     sent = re.search(rb"\x1b\]52;c;([A-Za-z0-9+/=]+)\x07", seen)
     assert sent is not None

@@ -1,6 +1,6 @@
 """What the terminal code needs of Textual beyond its documentation, one test for each name.
 
-Textual is pinned exactly. Where a new release fails here, the test says what we rely on and why;
+Textual is pinned exactly. If a new release fails here, the test says what we rely on and why;
 look at the same place in its ``drivers/linux_driver.py``, then change ours.
 """
 

@@ -1,4 +1,4 @@
-"""Nothing waits for the line, and nothing but the newest frame waits for it."""
+"""Nothing waits for the line, and only the newest frame waits for it."""
 
 from __future__ import annotations
 

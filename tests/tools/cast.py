@@ -41,7 +41,7 @@ WALK = (
     Step("gateway" + ENTER * 4, "key made in the TPM"),  # Enter before that would mean nothing
     Step(ENTER, "Request for", 3.0),
     Step(ENTER * 8 + "dns:localhost" + ENTER + "  ", "< both >"),
-    Step(ENTER, "This will be asked", 4.0),
+    Step(ENTER, "What will be requested", 4.0),
     Step(ENTER, "Hand the request", 4.0),
     Step("d", "installed", 5.0),
     Step(ESCAPE, "READY", 3.5),

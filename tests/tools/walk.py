@@ -56,13 +56,16 @@ class Walk:
         """Key, request and certificate of one identity."""
         made = self.run(state, "create", name)
         self.say(f"  {made['algorithm']} key: {made['key']}")
-        self.run(
+        asked = self.run(
             state,
             *("request", name, "--subject", f"CN={name},O=Example", "--role", role),
-            *("--san", "dns:localhost", "--san", "ip:127.0.0.1"),
+            *("--san", "dns:localhost", "--san", "ip:127.0.0.1", "--attest"),
         )
+        self.say(f"  attested by {asked['chip']}")
         signed = self.run(state, "demo-ca", "sign", name)
-        self.say(f"  {len(signed['verdicts'])} verdicts, installed: {signed['installed']}")
+        first, *more = signed["verdicts"]
+        self.say(f"  {first['check']}: {first['text']}")
+        self.say(f"  {len(more)} more verdicts, installed: {signed['installed']}")
 
     def session(self, state: Path, session: str) -> dict[str, Any]:
         """One session's facts, said."""
@@ -113,7 +116,7 @@ def _walk(steps: Walk, board: Path, thief: Path) -> dict[str, Any]:
     client = steps.run(
         board,
         *("session", "start", "client", "pump", "--connect", address),
-        *("--count", "5", "--interval", "0.1"),
+        *("--protocol", "line", "--count", "5", "--interval", "0.1"),
     )["id"]
 
     def ended() -> bool:
@@ -131,7 +134,7 @@ def _walk(steps: Walk, board: Path, thief: Path) -> dict[str, Any]:
     steps.run(thief, "create", "own")
     stolen = thief / "identities" / "own" / "key.pem"
     stolen.write_bytes((board / "identities" / "pump" / "key.pem").read_bytes())
-    theft = steps.run(thief, "keys", "--prove")["files"][0]
+    theft = steps.run(thief, "keys", "--prove", code=1)["files"][0]
     steps.say(f"  usable there: {theft['usable']}, {theft['reason']}")
     refused = steps.run(thief, "request", "own", "--subject", "CN=pump", code=4)["error"]
     steps.say(f"  a request with it: {refused['title']}: {refused['cause']}")

@@ -88,7 +88,7 @@ def close_hierarchies(alone: SwtpmAlone) -> None:
         esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, LOCKOUT)
 
 
-# Who reads
+# A reader of the bus
 
 
 @pytest.mark.attacks("a reader of the bus: a key's password", "not in any byte")
@@ -159,7 +159,7 @@ def test_the_tss_uses_a_key_with_the_same_password(tpm: Tpm, alone: SwtpmAlone) 
             esapi.flush_context(key)
 
 
-# Who answers in the TPM's place
+# Something that answers in the TPM's place
 
 
 class Impostor:
@@ -171,7 +171,7 @@ class Impostor:
 
     def fault(self, command: bytes, pass_on: PassOn) -> bytes:
         self.seen.append(code_of(command))
-        if code_of(command) == FLUSH_CONTEXT:  # the TPM itself says that it has no such key
+        if code_of(command) == FLUSH_CONTEXT:  # the TPM itself says that it does not have the key
             self._ask(command)
         return self._ask(command) if code_of(command) == CREATE_PRIMARY else pass_on(command)
 
@@ -210,7 +210,7 @@ def test_nothing_is_wrapped_for_a_key_in_the_storage_key_s_place(
             call()
         assert (caught.value.title, caught.value.exit_code) == ("TPM changed", ExitCode.REFUSED)
     assert not {IMPORT, CREATE, START_SESSION} & set(impostor.seen)
-    # A key without a password tells nothing: why it cannot be used is told as ever.
+    # A key without a password reveals nothing, so its error is the usual one.
     between.proxy.spoil(between.read)
     assert answer(tpm, pem, KEY) == "yes"
 
@@ -232,7 +232,7 @@ def test_another_tpm_is_told_also_by_the_next_console(
         board.tpm.import_key(Secret(pkcs8), Algorithm.EC_P256)
     names = state / "storage-names.json"
     assert names.name in str(caught.value.remedy)
-    # Somebody's own key is refused as before: that another TPM made it is the TPM's answer.
+    # Another TPM's key is still refused with the TPM's own answer.
     assert answer(board.tpm, pem, KEY) == "not-this-tpm"
     names.unlink()
     board.close()
@@ -358,7 +358,7 @@ def test_a_reset_takes_the_session_and_another_one_is_opened(
         with Signer(there.ensure, source, Auth(KEY), log=tmp_path / "log") as signer:
             signer.sign(DIGEST, "sha256", "ecdsa")
             reset()
-            before = tries(tpm)  # a power cut costs one by itself
+            before = tries(tpm)  # a power cut itself costs one
             signer.sign(DIGEST, "sha256", "ecdsa")
         assert answer(tpm, source.pem, KEY) == "yes"
         assert tpm.create(Algorithm.EC_P256, Auth(KEY))

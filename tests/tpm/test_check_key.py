@@ -75,13 +75,13 @@ def test_passwords_wrong_missing_right_and_locked_out(
     assert answer(tpm, counted, b"wrong") == "wrong-password"
     assert tries(tpm) == 2
     last = (KeyRef(counted), b"d" * 32, "sha256", "ecdsa")
-    with pytest.raises(ConsoleError, match="One try left"):
+    with pytest.raises(ConsoleError, match="One attempt left"):
         tpm.sign(*last, Auth(b"right", spend_last_attempt=False))
     with pytest.raises(ConsoleError, match=r"Wrong password.*locked now"):
         tpm.sign(*last, Auth(b"wrong"))
     assert answer(tpm, counted, b"right") == "locked-out"
     assert tpm.health().lockout.locked
-    # Keys that are not subject to it go on, and others can be made.
+    # Keys that are not subject to it still work, and others can be made.
     assert answer(tpm, free) == "yes"
     assert answer(tpm, uncounted, b"right") == "yes"
     assert tpm.create(Algorithm.EC_P256, Auth(b"right"))

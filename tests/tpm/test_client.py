@@ -45,7 +45,7 @@ def worker_of(tpm: Tpm) -> int:
 
 
 def ended(pid: int) -> bool:
-    """Gone, or waiting for somebody to take note of its end."""
+    """Gone, or a zombie."""
     try:
         return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
@@ -196,7 +196,7 @@ def test_a_worker_that_dies_at_work_is_named(
     assert begun.wait(20)
     os.kill(worker_of(tpm), signal.SIGSEGV)
     error = call.finished().error
-    assert (error.title, error.exit_code) == ("TPM worker gone", ExitCode.UNEXPECTED)
+    assert (error.title, error.exit_code) == ("TPM worker ended", ExitCode.UNEXPECTED)
     assert "signal 11 (Segmentation fault)" in error.cause
     assert str(tmp_path / "log") in say(error.remedy)
     assert "Segmentation fault" in (tmp_path / "log").read_text()
@@ -277,7 +277,7 @@ def first_answer(deadline):
 worker._answer = first_answer
 threading.Thread(target=tpm.health, daemon=True).start()
 begun.wait()
-print("at work", flush=True)
+print("busy", flush=True)
 sys.stdin.readline()
 """
 
@@ -299,7 +299,7 @@ def test_the_worker_does_not_outlive_the_console(
             alone.hang()
             console.stdin.write("\n")
             console.stdin.flush()
-            assert console.stdout.readline() == "at work\n"
+            assert console.stdout.readline() == "busy\n"
         console.kill()
     wait_until(lambda: ended(pid), "the worker's end")
 

@@ -22,7 +22,7 @@ PARENT = 0x81000005
 
 @pytest.fixture
 def parent(alone: SwtpmAlone) -> int:
-    """A persistent parent with the password ``parent``, whose wrong tries count."""
+    """A persistent parent with the password ``parent``, whose wrong passwords count."""
     make_parent(alone.connection, PARENT)
     return PARENT
 
@@ -48,21 +48,21 @@ def test_the_lockout_authorisation_is_never_guessed(
 ) -> None:
     tpm = client(alone.ensure)
     pem = tpm.create(Algorithm.EC_P256, Auth(b"right"))
-    with pytest.raises(ConsoleError, match="not set; nothing was tried"):
+    with pytest.raises(ConsoleError, match="not set; nothing was sent"):
         tpm.reset_lockout(b"superfluous")
     with ESAPI(alone.connection.tcti) as esapi:
         esapi.hierarchy_change_auth(ESYS_TR.LOCKOUT, "lockout")
     waste(tpm, pem, 1)
-    with pytest.raises(ConsoleError, match="nothing was tried") as caught:
+    with pytest.raises(ConsoleError, match="nothing was sent") as caught:
         tpm.reset_lockout()
     assert caught.value.needs == "lockout"
     # That cost nothing: the right one is still taken.
     tpm.reset_lockout(b"lockout")
     assert tries(tpm) == 0
-    with pytest.raises(ConsoleError, match="refuses every one for 17 min") as caught:
+    with pytest.raises(ConsoleError, match="refuses any for 17 min") as caught:
         tpm.reset_lockout(b"wrong")
     assert (caught.value.title, caught.value.needs) == ("Wrong password", None)
-    with pytest.raises(ConsoleError, match="a wrong lockout password was tried before"):
+    with pytest.raises(ConsoleError, match="a wrong lockout password was tried earlier"):
         tpm.reset_lockout(b"lockout")
     with pytest.raises(ConsoleError, match="66 bytes"):
         tpm.reset_lockout("ä".encode() * 33)
@@ -80,11 +80,11 @@ def test_the_last_try_is_only_spent_on_purpose(
             found = tpm.check_key(key, Auth(password, spend_last_attempt=False))
             assert (found.answer, found.needs) == ("last-try", "consent")
     # Nor is a handle's key signed with in the hope that it has none.
-    with pytest.raises(ConsoleError, match="may have a password, and only one try is left"):
+    with pytest.raises(ConsoleError, match="may have a password, and a wrong one would now lock"):
         tpm.sign(KeyRef(handle=0x81000010), bytes(32), "sha256", "ecdsa")
     assert tries(tpm) == 2
     assert tpm.check_key(source, Auth(b"right", spend_last_attempt=True)).usable
-    # A key that does not count has no last try.
+    # A key that does not count has no last attempt.
     free = KeyRef(tpm.create(Algorithm.EC_P256, Auth(b"right"), noda=True))
     assert tpm.check_key(free, Auth(b"wrong", spend_last_attempt=False)).answer == "wrong-password"
     assert not tpm.health().lockout.locked
@@ -107,7 +107,7 @@ def test_a_parent_s_password_is_asked_for_and_used(
     spent = tries(tpm)
     wrong = tpm.check_key(source, Auth(parent=b"wrong"))
     assert (wrong.answer, wrong.needs) == ("wrong-password", "parent")
-    assert "0x81000005, and counted the try" in wrong.reason
+    assert "0x81000005, and counted this" in wrong.reason
     assert tries(tpm) == spent + 1 == 2
     assert tpm.check_key(source, Auth(parent=b"x", spend_last_attempt=False)).answer == "last-try"
     assert tries(tpm) == 2
@@ -127,7 +127,7 @@ def test_fifty_keys_under_a_protected_parent_never_lock_the_tpm(
     for _ in range(50):
         assert answer(tpm, pem) == "needs-password"
     assert tries(tpm) == 1
-    # Another worker knows nothing of it; it still leaves the last try alone.
+    # A new worker has not seen the refusal; it still does not use up the last attempt.
     for expected in (2, 2):
         assert answer(client(alone.ensure), pem) == "needs-password"
         assert tries(tpm) == expected

@@ -7,7 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.serialization import load_der_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (
+    load_der_private_key,
+    load_pem_private_key,
+    load_pem_public_key,
+)
 from support.key_answers import answer, tries
 from support.swtpm import SwtpmAlone
 from tpm2_pytss import ESAPI, ESYS_TR
@@ -16,6 +20,7 @@ from tpmconsole.errors import ConsoleError, ExitCode
 from tpmconsole.tpm import keyfile
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.client import Tpm
+from tpmconsole.tpm.keyfile.pem import public_key_pem
 from tpmconsole.tpm.keyfile.software import read_software_key
 from tpmconsole.tpm.model import Algorithm, KeyRef
 
@@ -42,6 +47,15 @@ def sources(tmp_path_factory: pytest.TempPathFactory) -> dict[Algorithm, Path]:
     for algorithm, command in MADE.items():
         openssl(*command, "-out", str(folder / algorithm))
     return {algorithm: folder / algorithm for algorithm in MADE}
+
+
+@pytest.mark.parametrize("algorithm", Algorithm)
+def test_a_public_key_is_written_as_openssl_writes_it(
+    sources: dict[Algorithm, Path], algorithm: Algorithm
+) -> None:
+    private = load_pem_private_key(sources[algorithm].read_bytes(), None)
+    expected = openssl("pkey", "-in", str(sources[algorithm]), "-pubout")
+    assert public_key_pem(private.public_key()) == expected
 
 
 @pytest.mark.parametrize("algorithm", Algorithm)

@@ -19,7 +19,7 @@ CERTIFICATE = b"-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Two keys, a damaged one, and what is none."""
+    """Two keys, a damaged key, and files of other kinds."""
     (tmp_path / "b.pem").write_bytes(samples.OPENSSL_EC)
     (tmp_path / "a.pem").write_bytes(samples.PYTSS_EC)
     (tmp_path / "c.der").write_bytes(parse(samples.OPENSSL_EC).to_der())

@@ -31,7 +31,7 @@ WORDS = "this TPM lacks encrypted sessions"
 
 
 def without_cfb(command: bytes, pass_on: PassOn) -> bytes:
-    """The real TPM, but for the one mode of its cipher."""
+    """The real TPM, without one mode of its cipher."""
     code = code_of(command)
     if code == START_AUTH_SESSION and struct.pack(">H", CFB) in command:
         return answer(SYMMETRIC)

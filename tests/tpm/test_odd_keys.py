@@ -1,4 +1,4 @@
-"""Private keys of kinds and curves that nobody knows: each is refused in words."""
+"""Private keys of unknown kinds and curves: each is refused with an explanation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tpmconsole.errors import ConsoleError
 from tpmconsole.tpm.keyfile.software import read_software_key
 
 EC, P256 = "2a8648ce3d0201", "2a8648ce3d030107"
-# Curves and kinds of keys that exist, that do not, and things that are no OID.
+# Curves and kinds of keys that exist, some that do not, and invalid OIDs.
 OIDS = {
     "ec": EC,
     "p256": P256,

@@ -1,4 +1,4 @@
-"""Response codes in words."""
+"""The texts of response codes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NO_TPM, REFUSED = ExitCode.NO_TPM, ExitCode.REFUSED
     [
         (0x100, "TPM not started", REFUSED),
         (0x101, "TPM in failure mode", REFUSED),
-        (0x12F, "Key under a policy", REFUSED),
+        (0x12F, "Key needs its policy", REFUSED),
         (0x14B, "No room in the TPM", REFUSED),
         (0x14C, "Handle in use", REFUSED),
         (0x184, "TPM refused", REFUSED),
@@ -78,7 +78,7 @@ def test_unknown_codes_still_get_words() -> None:
     )
     assert error.exit_code is REFUSED
     assert explain(0x70016, "esys:No decrypt parameter").cause.startswith("the TSS answered")
-    assert "does not decode" in explain(0x9000B, "mu:A parameter has a bad value").cause
+    assert "cannot be decoded" in explain(0x9000B, "mu:A parameter has a bad value").cause
     assert explain(0xA0003).exit_code is NO_TPM
 
 

@@ -54,7 +54,7 @@ RANDOM = "from tpm2_pytss import ESAPI; print(len(ESAPI(ADDRESS).get_random(8)))
 
 
 def in_tpm(connection: Connection, code: str) -> subprocess.Popen[str]:
-    """Start a program that talks to the simulated TPM; GLib keeps one bus per process for good."""
+    """Start a program that uses the simulated TPM; GLib keeps one bus for a process's life."""
     environment = {**os.environ, **connection.environment, "TSS2_LOG": "all+none"}
     return python(f"ADDRESS = {connection.tcti!r}\n{code}", environment)
 
@@ -160,7 +160,7 @@ def test_stop_leaves_nothing_but_the_tpm(simulator: Simulator) -> None:
     assert simulator.status().bus is None
     names = {path.name for path in simulator.folder.iterdir()}
     logs = {f"{name}.log" for name in NAMES}
-    assert names == {"tpm", "lock", "bus.conf", *logs}
+    assert names == {"tpm", "maker", "lock", "bus.conf", *logs}
     assert simulator.stop() is False
 
 

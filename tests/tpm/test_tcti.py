@@ -1,4 +1,4 @@
-"""Which TPM is chosen, and what is said where there is none."""
+"""Which TPM is chosen, and the error if no TPM is found."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_the_driver_tells_a_tpm(make: Make, nowhere: Places, driver: str) -> Non
     assert choose(make(), places).tcti == "device:/dev/null"
     (number / "subsystem").unlink()
     (number / "subsystem").symlink_to("../class/mem")
-    assert "/dev/null: it is a device, but no TPM" in refusal(make(), places).cause
+    assert "/dev/null: it is a device, but not a TPM" in refusal(make(), places).cause
 
 
 def make_file(path: Path) -> None:

@@ -40,7 +40,7 @@ def memory(pid: int) -> Iterator[tuple[str, bytes]]:
     try:
         descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
     except PermissionError:
-        pytest.skip("this container may not read another process' memory (CAP_SYS_PTRACE)")
+        pytest.skip("this container cannot read another process's memory (CAP_SYS_PTRACE)")
     with os.fdopen(descriptor, "rb", buffering=0) as file:
         for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
             span, rights, *_ = line.split()

@@ -1,4 +1,4 @@
-"""Page 5 by keyboard: probes as they finish, trouble, evidence, repair, report."""
+"""Page 5 by keyboard: probes as they finish, problems, evidence, repair, report."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def slow(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
     def second(_: Examination) -> Finding:
         go.wait(30)
-        return fail("second has failed", "mend it", "seen at once", "and seen again")
+        return fail("second has failed", "fix it", "seen at once", "and seen again")
 
     probes = (
         runner.Probe("first", lambda _: ok("first is well", "by its looks")),
@@ -61,14 +61,14 @@ async def test_the_next_trouble_and_its_evidence(settings: Make, slow: threading
         await technician.sees("n goes to the next")
         await technician.sees("by its looks")
         await technician.press("n")
-        await technician.sees("Try         mend it")
+        await technician.sees("Try         fix it")
         assert "and seen again" not in technician.screen()
         await technician.press("enter")
         await technician.sees("and seen again")
         await technician.press("escape", "n")
         await technician.sees("look at it")
         await technician.press("n")
-        await technician.sees("mend it")
+        await technician.sees("fix it")
 
 
 async def test_modes_are_repaired_after_a_yes(settings: Make, state: Path) -> None:

@@ -23,7 +23,7 @@ KEYS = 50
 
 @pytest.fixture
 def guarded(settings: Make, alone: SwtpmAlone) -> Settings:
-    """Settings for a TPM with a parent that has a password and counts wrong ones."""
+    """Settings for a TPM whose parent has a password and counts wrong passwords."""
     with ESAPI(alone.connection.tcti) as esapi:
         sensitive = TPM2B_SENSITIVE_CREATE()
         sensitive.sensitive.userAuth = b"parent"
@@ -73,20 +73,20 @@ async def test_fifty_keys_below_a_guarded_parent_cost_no_try(
         await technician.press("enter")
         await technician.sees("SHA-256")
         await technician.press("escape", "m")
-        await technician.sees("only its owner may read device-0.pem now")
+        await technician.sees("only its owner can read device-0.pem now")
         assert mode(folder / "device-0.pem") == 0o600
         await technician.press("slash", *"DEVICE-4")
         await technician.sees("/DEVICE-4_, 1 of 11")
         await technician.press("backspace", "enter", "s")
         await technician.sees("/DEVICE-, 1 of 50, by where")
-        # Asked for, still nothing is tried before somebody has said so.
+        # Even on request, nothing is tried before the user has confirmed it.
         await technician.press("u")
         await technician.sees("Password of the parent")
-        await technician.sees("tries left: 3 of 3")
+        await technician.sees("attempts left: 3 of 3")
         await technician.press("escape", "a")
         await technician.sees("Esc leaves these keys out")
         await technician.press("escape")
-        await technician.sees("50 keys tried; known as usable: 0")
+        await technician.sees("50 keys checked; known as usable: 0")
         assert failed_tries(technician) == 0
         # A wrong password of the parent is sent once, not fifty times.
         await technician.press("a")

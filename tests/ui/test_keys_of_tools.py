@@ -46,8 +46,8 @@ async def test_trying_all_costs_no_attempt(
         await technician.sees("may have a password")
         # One alone is tried as its file says, and no more than once in vain.
         await technician.press("u")
-        await technician.sees("though its file says that it has none")
-        await technician.sees("tries left: 2 of 3")
+        await technician.sees("although its file says that it has none")
+        await technician.sees("attempts left: 2 of 3")
         await technician.type("abc")
         await technician.press("enter")
         await technician.sees("the signature is good")
@@ -66,10 +66,10 @@ async def test_a_password_is_asked_for_only_where_it_may_help(
         await opened(technician, tmp_path)
         await technician.sees("plain.pem")
         await technician.press("u")
-        await technician.sees("does not sign for others")
+        await technician.sees("has no public key to verify with")
         await technician.idle()
         assert len(technician.app.screen_stack) == 1
-        # Its file says that it has one, and it has none.
+        # Its file says that it has a password, but it does not.
         await technician.press("down", "u")
         await technician.sees("the key's file says that it has a password")
         await technician.sees("If there is none, press Enter twice.")
@@ -94,7 +94,7 @@ async def test_a_handle_that_cannot_be_read_is_a_row_with_its_reason(
         await technician.press("a")
         await technician.sees("2 keys tried")
         await technician.press("enter")
-        await technician.sees("nothing that is known here")
+        await technician.sees("nothing known")
         await technician.press("escape", "e")
         await technician.sees("belongs to the platform")
 
@@ -117,7 +117,7 @@ async def test_a_protection_that_is_off_is_told_before_a_password_is_chosen(
         await technician.sees(f"The TPM's {off}")
         await technician.type("wrong")
         await technician.press("enter")
-        await technician.sees("counts none")
+        await technician.sees("did not count it")
         await technician.type("abc")
         await technician.press("enter")
         await technician.sees("the signature is good")

@@ -48,7 +48,7 @@ async def test_the_owner_s_password_is_asked_for_and_what_evicting_breaks_is_nam
         await technician.type("pump")
         await technician.press("enter", "enter", "enter", "enter")
         await technician.sees("Password of the TPM's hierarchy")
-        await technician.sees("Wrong ones do not count")
+        await technician.sees("Wrong passwords do not count")
         await technician.press("enter")
         await technician.sees("Type it")
         await technician.type("wrong")
@@ -60,7 +60,7 @@ async def test_the_owner_s_password_is_asked_for_and_what_evicting_breaks_is_nam
         await technician.press("p")
         await technician.sees("room for")
         await technician.press("enter")
-        await technician.sees("no way back")
+        await technician.sees("cannot be undone")
         await technician.press("y")
         await technician.sees("Password of the TPM's hierarchy")
         await technician.type("owner")
@@ -106,7 +106,7 @@ async def test_the_cursor_follows_the_key_that_was_changed(settings: Make) -> No
 
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
-    """A private key of OpenSSL's, encrypted with ``right``."""
+    """A private key made by OpenSSL, encrypted with ``right``."""
     source = tmp_path / "elsewhere.pem"
     command = ("genpkey", "-algorithm", "EC", "-pkeyopt", "group:P-256", "-out", str(source))
     secret = ("-aes256", "-pass", "pass:right")
@@ -125,7 +125,7 @@ async def test_a_key_from_a_file_is_imported_with_its_warning_and_passphrase(
         await technician.press("enter", "enter", *"secret", "enter", *"secrets", "enter")
         await technician.sees("the two passwords differ")
         await technician.press(*"secret", "enter", *"secret", "enter")
-        await technician.sees("may guess without end")
+        await technician.sees("can guess forever")
         await technician.press("space", "enter", "enter")
         await technician.sees("Passphrase of")
         await technician.type("wrong")
@@ -133,7 +133,7 @@ async def test_a_key_from_a_file_is_imported_with_its_warning_and_passphrase(
         await technician.sees("does not decrypt with this passphrase")
         await technician.type("right")
         await technician.press("enter")
-        await technician.sees("the source file is still there")
+        await technician.sees("the source file still exists")
         await technician.press("escape")
         made = key_of(technician, "guest")
         assert (made.origin, made.auth) == ("imported", "password")

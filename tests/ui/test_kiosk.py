@@ -1,4 +1,4 @@
-"""The kiosk: what a visitor may do, and what it does by itself."""
+"""The kiosk: what a visitor may do, and what it does automatically."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ALLOWED = {
     "Doctor": {"r", "n"},
     "Tour": {"enter", "right", "left", "escape", "down", "up"},
 }
-# By page: a word of it, and keys that mean something to whoever is no visitor.
+# By page: a word on it, and keys that do something for users who are not visitors.
 HARMFUL = (
     ("Overview", "Lock-out", ("l", "s", "f10")),
     ("Keys", "gateway", ("p", "e", "c", "u")),
@@ -103,7 +103,7 @@ async def test_a_visitor_has_what_was_meant_for_one_and_no_way_out(settings: Mak
             assert len(app.screen_stack) == 1, page
         await technician.press("6")
         seen["Tour"] = {one.key for one in main._of_page()}
-        # Whoever adds one here has thought of what a stranger might do with it.
+        # Before you add one here, consider what a stranger could do with it.
         assert seen == ALLOWED
         pages = {str(index + 1) for index in range(len(PAGES))}
         assert {one.key for one in main.commands()} == pages | {"question_mark", "ctrl+l", "space"}
@@ -138,7 +138,7 @@ async def test_after_a_quiet_time_it_is_as_new_and_then_plays(settings: Make) ->
         await technician.until(lambda: not tour(technician).busy, "the stage is cleared")
         assert len(app.screen_stack) == 1
         assert app.board.identities.names() == []
-        await technician.sees("1 of 10")
+        await technician.sees("1 of 11")
         await technician.sees("as the chip reports")
         assert app.board.simulator.status().pids["swtpm"] != before
         usable = await asyncio.to_thread(app.board.tpm.check_key, key)

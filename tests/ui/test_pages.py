@@ -28,7 +28,7 @@ async def test_the_overview_shows_the_chip_and_its_health(settings: Make) -> Non
     async with console(settings(simulate=True)) as technician:
         await technician.sees("Self-test   PASSED")
         await technician.sees("SIMULATED")
-        await technician.sees("Lock-out    OPEN       0 of 3 tries used")
+        await technician.sees("Lock-out    OPEN       0 of 3 attempts used")
         await technician.press("t")
         await technician.sees("full, 20")
 

@@ -1,4 +1,4 @@
-"""Each action asks for the password that the TPM wants, once, and then goes on."""
+"""Each action asks once for the password that the TPM needs, and then continues."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ async def test_page_3_asks_once_for_each(
         await technician.press("n")
         await technician.sees("gateway-2")
         await technician.press("enter", "enter")
-        # The new key has no password, the owner's primary key is its parent all the same.
+        # The new key has no password, but its parent is still the owner's primary key.
         await _give(technician, asked, (OWNER,), "Hand the request of gateway-2")
         await technician.press("escape")
 
@@ -153,7 +153,7 @@ async def test_page_4_asks_once_for_each(
         await technician.sees("Start it again?")
         await technician.press("y")
         await _give(technician, asked, titles, "client-2 started")
-        # Whether a parent has a password is found out once, and not by each session again.
+        # Only the first session has to find out whether a parent has a password.
         lockout = board.status().lockout
         assert lockout is not None
         assert lockout.failed_tries == (1 if PARENT in titles else 0)

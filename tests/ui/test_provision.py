@@ -58,7 +58,7 @@ async def _requested(technician: Technician, name: str, **spec: Any) -> Path:
 
 async def _paste(technician: Technician, text: str) -> None:
     """Choose to paste, and paste."""
-    await technician.sees("through the terminal")
+    await technician.sees("into the terminal")
     await technician.press("p")
     await technician.sees("Paste it now")
     technician.app.screen.post_message(events.Paste(text))
@@ -142,7 +142,7 @@ async def _wrong_role_and_key(technician: Technician, authority: Authority) -> N
 
 
 async def _with_a_password(technician: Technician, authority: Authority) -> None:
-    """The proof costs a password, and is asked for only when somebody wants it."""
+    """The proof needs a password, which is asked for only if the user wants the proof."""
     request = await _requested(technician, "locked", password=b"secret")
     bundle = authority.sign(request).read_text() + authority.root.read_text()
     await technician.press("i")
@@ -152,7 +152,7 @@ async def _with_a_password(technician: Technician, authority: Authority) -> None
     await technician.press("y")
     await technician.sees("key-proof   WARN")
     await technician.press("p")
-    await technician.sees("tries left")
+    await technician.sees("attempts left")
     await technician.type("secret")
     await technician.press("enter")
     await technician.sees("signed a nonce")
@@ -212,7 +212,7 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         await technician.sees("renewal CN=old")
         await asyncio.to_thread(install, 200)
         await technician.press("1", "3")
-        await technician.sees("u: back to the one before")
+        await technician.sees("u: back to the previous one")
         await technician.press("u")
         await technician.sees("Go back to CN=old")
         await technician.press("y")
@@ -225,16 +225,16 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
         await technician.press("escape")
         assert board.identities.get("old-2").has_trust
 
-        await technician.sees("2 of 2")  # the new one, which goes on by itself
+        await technician.sees("2 of 2")  # the new one, selected automatically
         await technician.press("up", "t")
         await technician.sees("old trusts")
         await technician.sees("CN=CA, until")
         await technician.press("x")
-        await technician.sees("Trust it no longer")
+        await technician.sees("Stop trusting a CA")
         await technician.press("n", "t")
         await technician.sees("old trusts")
         await technician.press("x")
-        await technician.sees("Trust it no longer")
+        await technician.sees("Stop trusting a CA")
         await technician.press("y")
         await _forget(technician, "old")
         actions = [one for one, _ in _actions(technician)]
@@ -244,12 +244,12 @@ async def test_renewal_undo_and_trust(settings: Make, authority: Authority) -> N
 
 
 async def _forget(technician: Technician, name: str) -> None:
-    """Remove the chosen identity, which trusts nobody, after a no and a yes."""
+    """Remove the chosen identity, which has no trust anchor; cancel once, then confirm."""
     await technician.sees("NO TRUST")
     await technician.press("x")
     await technician.sees(f"certificate CN={name}")
     await technician.press("n", "x")
-    await technician.sees("key.pem, for good")
+    await technician.sees("key.pem, permanently")
     await technician.press("y")
     await technician.sees(f"{name}: forgotten")
     assert name not in technician.app.board.identities.names()
@@ -269,7 +269,7 @@ async def test_the_encoding_and_the_order_of_a_subject_are_the_form_s_to_choose(
         await technician.press("tab", "tab", "tab")
         await technician.sees("The organizationName field is")
         await technician.press("space", "enter")
-        await technician.sees("This will be asked")
+        await technician.sees("What will be requested")
         shown = dict(re.findall(r"(RFC 4514|OpenSSL|String type) +(.*?) +\|", technician.screen()))
         assert shown == {
             "RFC 4514": "C=DE,O=Example,CN=pump",
@@ -355,7 +355,7 @@ async def _files(technician: Technician, stick: Path) -> None:
     await technician.until(lambda: table.row_count > 2, "the request beside it")
     folder.rename(stick / "gone")
     await technician.press("enter")
-    await technician.sees("still there")
+    await technician.sees("still exists")
     await technician.press("d")
     await technician.sees("/dev/sdz1 Cruzer")
     await technician.press("enter")
@@ -384,7 +384,7 @@ async def test_a_bad_template_and_no_tpm_lose_nothing_that_was_typed(settings: M
         await technician.type("nonsense")
         await technician.press("enter")
         await technician.sees("it must start with one of")
-        await technician.press("tab", "enter")  # passed over, it is told again at the end
+        await technician.press("tab", "enter")  # left empty, it is reported again at the end
         await technician.sees("it must start with one of")
         await technician.press(*["backspace"] * 8, "enter", "enter")
         await technician.sees("Sign it in the TPM")

@@ -24,7 +24,7 @@ from tpmconsole.ui.widgets.table import Table
 from tpmconsole.x509.request_spec import RequestSpec
 
 Make = Callable[..., Settings]
-# Opens the simulator's bus as any D-Bus client would; no child of ours, which would be our worker.
+# Opens the simulator's bus as any D-Bus client would, but not as our child, which is the worker.
 OPEN_BUS = """
 import os, socket, sys
 if os.fork():
@@ -94,7 +94,7 @@ async def test_a_session_is_watched_and_restarted(settings: Make) -> None:
         await technician.sees("has read its certificate again")
         assert board.sessions.show(client.id).handshakes == 1
         await technician.press("3", "d")
-        await technician.sees(f"{server.id} still uses what was there before: l on page 4")
+        await technician.sees(f"{server.id} still uses the old files: l on page 4")
         await technician.press("escape", "escape", "4")
         await technician.sees("2 of 2")
         await technician.press("r")
@@ -121,7 +121,7 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.sees("Password of gateway")
         await technician.type("wrong")
         await technician.press("enter")
-        await technician.sees("tries left: 2 of 3")
+        await technician.sees("attempts left: 2 of 3")
         assert board.sessions.list() == []
         await technician.type("secret")
         await technician.press("enter")
@@ -147,14 +147,14 @@ async def test_the_password_is_asked_for_and_a_wrong_one_costs_no_session(settin
         await technician.sees("nobody is connected")
         await technician.press("y")
         await technician.until(lambda: not board.sessions.any_running(), "the end of server-2")
-        # The last try is sent where somebody says so.
+        # The last attempt is sent if the user confirms it.
         gateway = board.source(board.identities.get("gateway"))
         assert not board.tpm.check_key(gateway, Auth(b"wrong")).usable
         await technician.press("r")
-        await technician.sees("tries left: 1 of 3")
+        await technician.sees("attempts left: 1 of 3")
         await technician.type("secret")
         await technician.press("enter")
-        await technician.sees("LAST TRY")
+        await technician.sees("LAST ATTEMPT")
         await technician.press("y")
         await technician.sees("server-3 started")
         stop_session(board, "server-3")

@@ -36,7 +36,7 @@ async def walk(technician: Technician) -> list[Outcome]:
     page = page_of(technician)
     for index, step in enumerate(STEPS):
         await technician.press("enter")
-        await technician.sees(f"{index + 1} of 10  {step.title}")
+        await technician.sees(f"{index + 1} of 11  {step.title}")
         await technician.until(partial(page._outcomes.__contains__, index), step.title)
         last = page._outcomes[index].shown[-1].text.split()[-1]
         await technician.sees(last)
@@ -51,12 +51,12 @@ async def test_the_tour_does_what_it_tells_and_leaves_nothing(settings: Make, st
         assert not (state / "tour").exists()
         done = await walk(technician)
         assert not processes_of(state / "tour" / "stage"), "the second TPM runs no longer"
-        await technician.press("left", "left")
-        await technician.sees("8 of 10")
+        await technician.press("left", "left", "left")
+        await technician.sees("8 of 11")
         assert technician.app.board.identities.names() == []
     assert not (state / "tour").exists()
 
-    meet, born, file, request, certificate, hands, stranger, theft, software, ways = done
+    meet, born, file, request, certificate, hands, stranger, theft, software, lie, ways = done
     assert states(meet)["Self-test"] == "PASSED"
     assert "never leaves its TPM, made in the TPM" in text(born)
     assert states(file)["A key in it?"] == "NOT FOUND"
@@ -75,6 +75,14 @@ async def test_the_tour_does_what_it_tells_and_leaves_nothing(settings: Make, st
     assert "0x1df" in text(theft)  # TPM_RC_INTEGRITY, parameter 1 (Part 2, 6.6)
     assert states(software)["Thief calls"] == "WORKS"
     assert "PONG 1" in text(software)
+    assert states(lie) == {
+        "Device": "OK",
+        "Liar": "REFUSED",
+        "Forgery": "SEALED",
+        "Opens it?": "REFUSED",
+    }
+    assert "by the CA" in text(lie)
+    assert "0x1df" in text(lie)
     one_for_all, one_each, inside = (one.text for one in ways.shown)
     assert "2 devices, 1 key" in one_for_all
     assert "says 'imported'" in one_each
@@ -87,15 +95,15 @@ async def test_a_step_that_fails_is_told_and_can_be_tried_again(settings: Make) 
         await technician.press("6", "enter")
         await technician.sees("No TPM reached")
         await technician.press("right")
-        await technician.sees("2 of 10")
+        await technician.sees("2 of 11")
         await technician.sees("No TPM reached")
         await technician.press("left", "left", "enter")
-        await technician.sees("1 of 10")
+        await technician.sees("1 of 11")
         await technician.sees("No TPM reached")
         await technician.press("s")
         await technician.sees("as the chip reports")
         await technician.press("escape")
-        await technician.sees("Enter begins")
+        await technician.sees("Enter starts it")
 
 
 def test_two_tours_do_not_get_into_each_others_way(settings: Make, state: Path) -> None:

@@ -1,4 +1,4 @@
-"""The console while its TPM dies or hangs: keys are answered, and it goes on by itself."""
+"""The console while its TPM dies or hangs: it responds to keys, and then recovers."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ class Given:
     role: str = "client"
     now: datetime = NOW
     key: Key | None = None
-    handshake: bool = True  # False where ssl's clock is another, or it knows less than we do
+    handshake: bool = True  # False if ssl's clock differs, or ssl knows less than we do
 
 
 @dataclass(frozen=True)

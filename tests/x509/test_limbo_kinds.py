@@ -1,6 +1,6 @@
-"""What x509-limbo found of our judge, made anew by kind; ``openssl verify`` judges each as well.
+"""What x509-limbo found about our judge, made here by kind; ``openssl verify`` judges each too.
 
-``make limbo`` runs limbo's own cases, which are no part of this repository.
+``make limbo`` runs limbo's own cases, which this repository does not contain.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Given:
         )
 
     def openssl(self, judgement: Judgement, role: str) -> str | None:
-        """Its word on what would be sent, where we would send it."""
+        """OpenSSL's verdict on what we would send; only if we would send it."""
         others = [one.certificate for one in self.others]
         if judgement.acceptable:
             others = list(judgement.chain[1:])
@@ -162,7 +162,7 @@ def test_netscapes_certificate_type(bits: bytes, clients: bool, servers: bool) -
      _extension("2.5.29.17", b"\x05\x00", critical=False)],
 )  # fmt: skip
 def test_what_cryptography_does_not_read_is_a_verdict(damage: Extra) -> None:
-    """Not an exception, wherever it stands and whoever read the file."""
+    """Not an exception, wherever it is in the file and whichever parser read the file."""
     bare = Extra(x509.SubjectAlternativeName, None)
     odd = leaf(ROOT, damage, bare)
     for given in (Given(odd), Given(leaf(ROOT), [odd]), Given(leaf(ROOT), trust=[ROOT, odd])):
@@ -463,7 +463,7 @@ def test_an_anchor_is_taken_for_an_intermediate_of_its_name() -> None:
 
 
 def test_a_root_that_is_not_trusted_leads_nowhere() -> None:
-    """Neither to another certificate of its own key, where that is the one that is trusted."""
+    """Nor to another certificate of its own key, even if only that one is trusted."""
     key = ec_key()
     old, new = ca("Renewed", key=key, begin=NOW - 9 * DAY), ca("Renewed", key=key)
     _both_judges(Given(leaf(old), [old], [new], good=True))
@@ -475,7 +475,7 @@ def test_a_root_that_is_not_trusted_leads_nowhere() -> None:
 
 @pytest.mark.parametrize("key", ["EC", "RSA"])
 def test_a_ca_that_renews_its_name_without_key_identifiers(key: str) -> None:
-    """OpenSSL takes it for a root, unless its key is of another kind than its signature."""
+    """OpenSSL treats it as a root, unless its key and its signature are of different kinds."""
     bare = [Extra(x509.AuthorityKeyIdentifier, None), Extra(x509.SubjectKeyIdentifier, None)]
     old = ca("Same", ROOT)
     new = ca("Same", old, *bare, key=rsa_key() if key == "RSA" else ec_key())

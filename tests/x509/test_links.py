@@ -1,4 +1,4 @@
-"""Who issued whom: names and key identifiers as OpenSSL compares them, which is asked as well."""
+"""Which certificate issued which: names and key identifiers, compared as OpenSSL does it."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ NAMED: dict[str, tuple[Callable[[], Given], str]] = {
         lambda: Given(leaf(odd := ca("Odd", ROOT, _key_id(STRANGER))), [odd]),
         "fail",
     ),
-    # Trusted as it is by -partial_chain; and no root, which is told as such.
+    # Trusted as it is by -partial_chain; and reported as not a root.
     "another key, by the anchor itself": (
         lambda: Given(leaf(odd := ca("Odd", None, _key_id(STRANGER))), trust=[odd]),
         "ok",
@@ -118,7 +118,7 @@ def test_an_anchor_that_names_another_key_is_no_root() -> None:
 
 
 def test_an_anchor_whose_root_is_trusted_as_well_is_fine() -> None:
-    """OpenSSL goes on to the root where the store has both."""
+    """OpenSSL continues to the root if the store has both."""
     root = ca("Root")
     middle = ca("Middle", root)
     lower = ca("Lower", middle)
@@ -157,8 +157,8 @@ SPELLINGS: dict[str, x509.Name] = {
     "another string type": _name("Issuing CA", _ASN1Type.PrintableString),
     "a wide string type": _name("Issuing CA", _ASN1Type.BMPString),
     "capitals": _name("ISSUING ca"),
-    "blanks within": _name("Issuing   CA"),
-    "blanks around": _name(" Issuing CA "),
+    "spaces within": _name("Issuing   CA"),
+    "spaces around": _name(" Issuing CA "),
     "all of it": _name("issuing  CA", _ASN1Type.BMPString, "TEST "),
 }
 

@@ -178,7 +178,7 @@ def test_openssl_ca_signs_our_request_and_sends_pkcs7(made: Made) -> None:
     judgement = made.judge("chain.p7b")
     assert judgement.acceptable
     assert len(judgement.chain) == 1
-    # The ca command writes the certificate in words before its PEM.
+    # The ca command writes the certificate as text before its PEM.
     assert made.judge("leaf.txt").acceptable
 
 

@@ -48,7 +48,7 @@ def _openssl(request: x509.CertificateSigningRequest) -> str:
         check=True,
         env={"PATH": "/usr/bin:/bin", "OPENSSL_CONF": "/dev/null"},
     )
-    assert b"verify OK" in done.stdout + done.stderr  # where it says so depends on the release
+    assert b"verify OK" in done.stdout + done.stderr  # the stream depends on the release
     return done.stdout.decode()
 
 
@@ -114,7 +114,7 @@ def test_subjects(text: str, same: str) -> None:
     try:
         assert parse_subject(text).rfc4514_string(names) == same
     except ConsoleError:
-        # A blank before a comma is no RFC 4514: it has to be said, not guessed at.
+        # A space before a comma is not RFC 4514: it must be reported, not guessed at.
         assert " ," in same
 
 

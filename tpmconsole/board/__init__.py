@@ -1,12 +1,12 @@
-"""What a user does: one function for each action, the same for commands and screens.
+"""Use cases: one function for each action of a user, shared by commands and screens.
 
 **Why front ends only call functions here.** Each action then exists once, with one audit record and
 one list of what would be lost, and a screen cannot do what a command cannot. ``Board`` holds what
 every use case works on: the settings, the TPM, the identities, the sessions, the simulator and the
-audit record. The functions are in the modules beside it and take the board as their first argument.
+audit record. The functions are in this package's modules, with the board as their first argument.
 
-**Why it is here that the libraries meet.** They know nothing of each other: ``identity`` gets a
-private-key object, ``session`` a folder and a key, and ``tpm`` neither.
+**Why the libraries meet here.** They do not know about each other: ``identity`` gets a private-key
+object, ``session`` a folder and a key, and ``tpm`` neither.
 """
 
 from __future__ import annotations
@@ -30,11 +30,12 @@ from tpmconsole.system.files import make_private_folder, read_bounded, write_ato
 from tpmconsole.tpm.client import Tpm
 from tpmconsole.tpm.model import Connection, KeyRef, SelfTest, SelfTestResult, TpmHealth
 
-# Whoever leaves does not wait for a simulator that hangs: each part gets this long.
+# A user who quits does not wait for a simulator that hangs: each part gets this long.
 LEAVE_S = 0.4
 
 if TYPE_CHECKING:  # cryptography and psutil load when first used: the first paint is waiting
     from tpmconsole.board.pins import Watch
+    from tpmconsole.identity.attestation import Attestation
     from tpmconsole.identity.store import Identity, IdentityStore
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.manager import SessionManager
@@ -50,7 +51,7 @@ class Board:
     """What the commands and the screens work on.
 
     Args:
-        settings: this run's settings; the state directory is made when something is first kept.
+        settings: this run's settings; the state directory is made when something is first stored.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -59,6 +60,10 @@ class Board:
         self._lease: FileLock | None = None
         # When the TPM was last asked which handles are in use, and which are.
         self._handles: tuple[float, frozenset[str]] | None = None
+        # What this TPM has opened, by what the sealed file was; and by the fingerprint of the
+        # certificate in it, what that proved.
+        self.opened: dict[bytes, tuple[bytes, Attestation]] = {}
+        self.attested: dict[str, Attestation] = {}
 
     @cached_property
     def identities(self) -> IdentityStore:
@@ -92,26 +97,26 @@ class Board:
         connection = choose(self.settings)
         if self.settings.simulate and self._lease is None:
             self._lease = self.simulator.lease()
-            # Whoever had it before us may have left, and stopped the simulator.
+            # The process that had the lease before may have ended and stopped the simulator.
             connection = choose(self.settings)
-        if self.settings.simulate:  # its state is made and thrown away at will
+        if self.settings.simulate:  # its state may be thrown away at any time
             return connection
         return storage_names.with_name(self.settings.state, connection)
 
     def _learned(self, connection: Connection) -> None:
-        """The TPM's storage key was seen for the first time."""
+        """Store the TPM's storage key, which was seen for the first time."""
         if not self.settings.simulate:
             storage_names.remember(self.settings.state, connection)
 
     def use_simulator(self) -> None:
-        """From now on the simulated TPM, whatever was asked for before."""
+        """Use the simulated TPM from now on, whatever the settings said."""
         self.settings = replace(self.settings, simulate=True)
 
     def close(self, *, leave: bool = False) -> None:
         """End the TPM worker.
 
         Args:
-            leave: also stop the simulator where no session and no other process needs it.
+            leave: also stop the simulator if no session and no other process needs it.
         """
         self.tpm.close()
         if self._lease is None:
@@ -120,14 +125,14 @@ class Board:
         with lease:
             if not leave or self.sessions.any_running():
                 return
-            if lease.try_take():  # else another console or command is using it
+            if lease.try_take():  # otherwise another console or command is using it
                 self.simulator.stop(LEAVE_S)
 
     def status(self, *, brief: bool = False) -> TpmHealth:
-        """Ask the TPM how it is.
+        """Ask the TPM for its state.
 
         Args:
-            brief: without its PCRs: to look at again and again.
+            brief: leave out the PCRs, for frequent calls.
 
         Raises:
             ConsoleError: no TPM could be reached.
@@ -136,7 +141,7 @@ class Board:
         return self._noted(asked, self.tpm.health(brief=brief))
 
     def _noted(self, asked: float, health: TpmHealth) -> TpmHealth:
-        """Remember which handles are in use; adds the last test's kind and time.
+        """Remember which handles are in use; add the kind and time of the last self-test.
 
         Args:
             asked: when the TPM was asked.
@@ -146,7 +151,7 @@ class Board:
         return replace(health, self_test=self._remembered(health))
 
     def self_test(self, *, full: bool) -> tuple[SelfTest, TpmHealth]:
-        """Let the TPM test itself, and keep when and how for the next ``status``.
+        """Let the TPM test itself, and store the kind and time for the next ``status``.
 
         Returns:
             the result, and what ``status(brief=True)`` would say after the test.
@@ -161,7 +166,7 @@ class Board:
             try:
                 make_private_folder(self.settings.state)
                 write_atomic(self._self_test_file, json.dumps(note).encode())
-            except ConsoleError as error:  # the test's result counts, not that we remember it
+            except ConsoleError as error:  # the result matters more than storing it
                 log.warning("self-test not remembered: %s", error)
         return result, self._noted(asked, health)
 
@@ -170,7 +175,7 @@ class Board:
         return self.settings.state / "selftest.json"
 
     def _remembered(self, health: TpmHealth) -> SelfTest:
-        """The TPM's own word now, with our last test's kind and time where it still holds.
+        """The TPM's own answer, with the kind and time of our last test if they still apply.
 
         The TPM forgets its tests at a reset; a reset count that differs says that there was one.
         """
@@ -180,7 +185,7 @@ class Board:
             kind, time = str(note["kind"]), str(note["time"])
             told = (note["result"], note["reset_count"])
         except (ConsoleError, ValueError, TypeError, LookupError):
-            return now  # none, or not what we write
+            return now  # no file, or not one that we wrote
         clock = health.clock
         still_holds = clock is not None and told == (now.result, clock.reset_count)
         if not still_holds or now.result in (SelfTestResult.NOT_RUN, SelfTestResult.UNKNOWN):
@@ -188,9 +193,9 @@ class Board:
         return replace(now, kind=kind, time=time)
 
     def summaries(self) -> list[Summary]:
-        """Every identity on a line; one whose key is gone or another tells so.
+        """A line for every identity, which also says if its key is gone or was replaced.
 
-        What is at a handle is not asked for: it is what the TPM said last.
+        The TPM is not asked about handles: its last answer is used.
         """
         from tpmconsole.identity.summary import summarise
 
@@ -211,12 +216,12 @@ class Board:
         """Ask the TPM whether the keys at handles are those that the identities were given.
 
         Returns:
-            Whether ``summaries`` has more to say now.
+            Whether ``summaries`` would now say something different.
         """
         return self._watch.ask(self.tpm, self.identities.all())
 
     def _key_is_gone(self, identity: Identity) -> bool:
-        """Whether the TPM has said that nothing is at its handle; unknown until it was asked."""
+        """Whether the TPM has reported the handle as empty; False until it was asked."""
         if identity.handle is None or self._handles is None:
             return False
         asked, handles = self._handles
@@ -226,10 +231,10 @@ class Board:
             written = (identity.folder / "key.handle").stat().st_mtime
         except OSError:
             return False
-        return written < asked  # else it was put there after the TPM was asked
+        return written < asked  # otherwise the key was put there after the TPM was asked
 
     def root_note(self) -> str | None:
-        """What to say to somebody who runs this as root without need; once for each board."""
+        """What to tell a user who runs this as root without need; once for each board."""
         from tpmconsole.board.root_hint import say_once
 
         return say_once(self.settings.state, self.tpm.connection)
@@ -237,17 +242,17 @@ class Board:
     # What every change needs
 
     def source(self, identity: Identity) -> KeyRef:
-        """Where an identity's key is."""
+        """The reference to an identity's key."""
         if identity.handle is not None:
             return KeyRef(handle=identity.handle)
         return KeyRef(pem=identity.key_pem)
 
     @contextmanager
     def recording(self, action: str, **facts: str | None) -> Iterator[dict[str, str | None]]:
-        """Write down what is changed inside, also where it fails.
+        """Record the change made in this context, even if it fails.
 
         Yields:
-            the facts, for what is known only later.
+            the facts, to add what becomes known later.
         """
         known = dict(facts)
         try:
@@ -258,9 +263,9 @@ class Board:
         self.record(action, **known)
 
     def record(self, action: str, **facts: str | None) -> None:
-        """Write down what was changed; ``result`` is done where nothing else is said."""
+        """Record a change; ``result`` is "done" unless given."""
         try:
             audit.record(self.settings.audit, action, **({"result": "done"} | facts))
         except ConsoleError as error:
-            # It has been done; saying now that it failed would be the greater lie.
+            # The change is done; to report a failure now would be wrong.
             log.warning("not in the audit record: %s %s: %s", action, facts, error)

@@ -1,6 +1,6 @@
-"""Where the sessions of this board reach a server of ours: what its certificate has to name.
+"""The addresses at which this board's sessions reach its servers: a certificate must name them.
 
-How peers elsewhere reach it, nobody here knows: only the address that it listens on.
+The board cannot know how peers elsewhere reach a server, only which address it listens on.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def reached_at(board: Board, name: str) -> list[Reached]:
-    """Where the server sessions of an identity that run, or are services, are known to be reached.
+    """The addresses at which an identity's running or installed server sessions are reached.
 
-    A server that listens on every address (0.0.0.0, ``::``) is known to be reached nowhere by that.
+    A server that listens on every address (0.0.0.0, ``::``) adds none of its own.
     """
     sessions = list(_told(board))
     servers = [one for one in sessions if one[1].role == "server" and one[1].identity == name]
@@ -43,12 +43,12 @@ def _told(board: Board) -> Iterator[tuple[SessionStatus, SessionSpec]]:
             continue
         try:
             yield status, board.sessions.spec(status.id)
-        except ConsoleError:  # a damaged one is told in the list of sessions
+        except ConsoleError:  # the list of sessions reports a damaged one
             continue
 
 
 def _port(status: SessionStatus, spec: SessionSpec) -> int:
-    """The port that it listens on, also where it was to take a free one."""
+    """The port that it listens on, even if it was started with any free port."""
     text = status.address.rpartition(":")[2]
     return spec.port or (int(text) if text.isascii() and text.isdigit() else 0)
 

@@ -1,4 +1,4 @@
-"""A key that is already there, made an identity: another tool's key file, or one at a handle."""
+"""Make an identity of an existing key: another tool's key file, or a key at a handle."""
 
 from __future__ import annotations
 
@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from tpmconsole.tpm.keyfile import TssKey
     from tpmconsole.tpm.keyfile.public_area import PublicArea
 
-_RSA_BITS = 2048  # OpenSSL's security level 2, which Debian sets, takes no shorter one
+_RSA_BITS = 2048  # OpenSSL's security level 2, which Debian sets, rejects shorter keys
 _ANOTHER = "choose a key of this TPM that signs"
+_AGAIN = "adopt it again after that"
+_GIVE = NextStep(Action.GIVE_NO_PASSWORD, text=f"{_AGAIN} (if it has no password: {{}})")
 _CURVES = ("EC P-256", "EC P-384", "EC P-521")  # RFC 8446, 4.2.3
 
 
@@ -40,23 +42,23 @@ def adopt_key(
 def adopt_handle(board: Board, name: str, handle: int, auth: Auth = NO_AUTH) -> Identity:
     """Make an identity of the key at a persistent handle, as it is; it stays where it is.
 
-    From now on the identity takes this key and no other. Whose it is, only a comparison with what
-    is known of it elsewhere tells. The handle may be anybody's, such as the maker's (an IDevID).
+    From now on the identity accepts only this key. To know which device the key belongs to, compare
+    it with what is known elsewhere. The handle may be anyone's, such as the maker's (an IDevID).
 
     Args:
-        auth: the key's password, where it has one.
+        auth: the key's password, if it has one.
 
     Raises:
-        ConsoleError: the name is taken or no good, nothing or another identity's key is at the
-            handle, or it does not sign for us; nothing was made.
+        ConsoleError: the name is taken or not valid, the handle is empty or has another identity's
+            key, or the key does not sign for us; nothing was made.
     """
     auth.check()
     board.identities.reserve(name)
     check_persistent(handle)
     for one in board.identities.all():
         if one.handle == handle:
-            lives = f"identity '{one.name}' lives at 0x{handle:08x}"
-            raise _not_adopted(lives, "use that identity")
+            cause = f"identity '{one.name}' has its key at 0x{handle:08x}"
+            raise _not_adopted(cause, "use that identity")
     ref = KeyRef(handle=handle)
     area = board.tpm.read_public(ref)
     pin = _checked_pin(board, area)
@@ -65,17 +67,17 @@ def adopt_handle(board: Board, name: str, handle: int, auth: Auth = NO_AUTH) -> 
 
 
 def adopt_file(board: Board, name: str, path: Path, auth: Auth = NO_AUTH) -> Identity:
-    """Make an identity of another tool's key file; a copy is kept, and the file stays as it is.
+    """Make an identity of another tool's key file; a copy is kept, the file is not changed.
 
-    The copy says what is true where the file does not: which key of this TPM it is below, and
-    whether it has a password.
+    If the file is wrong about its parent in this TPM, or about having a password, the copy is
+    corrected.
 
     Args:
-        auth: the key's password, where it has one, and its parent's and hierarchy's.
+        auth: the key's password, if it has one, and those of its parent and hierarchy.
 
     Raises:
-        ConsoleError: the name is taken or no good, the file holds no key that signs for us, or
-            this TPM does not have it; nothing was made.
+        ConsoleError: the name is taken or not valid, the file holds no key that signs for us, or
+            the key belongs to another TPM; nothing was made.
     """
     from tpmconsole.tpm import keyfile
 
@@ -96,10 +98,10 @@ def adopt_file(board: Board, name: str, path: Path, auth: Auth = NO_AUTH) -> Ide
 
 
 def _signing(board: Board, key: TssKey, auth: Auth) -> TssKey:
-    """The key below the parent that it loads below, when it has signed.
+    """The key with the parent below which it loads, after a test signature.
 
     Raises:
-        ConsoleError: it does not.
+        ConsoleError: it does not sign.
     """
     pem = key.to_pem()
     answer = board.tpm.check_key(KeyRef(pem), auth)
@@ -115,10 +117,10 @@ def _signing(board: Board, key: TssKey, auth: Auth) -> TssKey:
 
 
 def _checked_pin(board: Board, area: PublicArea) -> Pin:
-    """What the identity is to note of the key.
+    """The pin that the identity records for the key.
 
     Raises:
-        ConsoleError: TLS has no use for it, or it is another identity's.
+        ConsoleError: TLS cannot use it, or it belongs to another identity.
     """
     if not area.has_public_key:
         raise _not_adopted(f"it is {area.algorithm}, and TLS signs with EC and RSA", _ANOTHER)
@@ -141,8 +143,11 @@ def _checked_pin(board: Board, area: PublicArea) -> Pin:
 def _check_signs(answer: KeyCheck) -> None:
     if answer.usable:
         return
-    again = answer.needs is not None or answer.answer in ("locked-out", "no-room")
-    remedy = "adopt it again after that" if again else _ANOTHER
+    remedy: Remedy = _ANOTHER
+    if answer.needs == "key":  # its file may say the opposite of what is true
+        remedy = _GIVE
+    elif answer.needs is not None or answer.answer in ("locked-out", "no-room"):
+        remedy = _AGAIN
     raise _not_adopted(answer.reason, remedy, answer.needs)
 
 
@@ -172,4 +177,4 @@ def _made(
 
 
 def _not_adopted(cause: str, remedy: Remedy, needs: str | None = None) -> ConsoleError:
-    return ConsoleError("Not adopted", cause, remedy, ExitCode.REFUSED, needs=needs)
+    return ConsoleError("Key not adopted", cause, remedy, ExitCode.REFUSED, needs=needs)

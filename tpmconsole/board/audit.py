@@ -1,4 +1,4 @@
-"""An append-only record of what was changed: when, by whom, what. Never a secret."""
+"""An append-only record of changes: when, which user, what. It never holds a secret."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def record(path: Path, action: str, **facts: str | int | bool | None) -> None:
     """Append one line to the audit file.
 
     Args:
-        path: the audit file; made where it is missing.
+        path: the audit file; created if it is missing.
         action: what was done, such as ``create`` or ``import``.
         facts: what it was done to: names, handles, fingerprints.
 
@@ -42,7 +42,7 @@ def record(path: Path, action: str, **facts: str | int | bool | None) -> None:
 
 
 def _user() -> str:
-    # Not getpass.getuser: it believes the environment.
+    # Not getpass.getuser: it trusts the environment.
     try:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:

@@ -1,4 +1,4 @@
-"""From what a CA sent to an installed certificate: verdicts, installation, trust anchors."""
+"""Check what a CA sent, install the certificate with its trust anchors, undo an import."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
+from tpmconsole.board.enrolment import open_sealed
 from tpmconsole.board.open_key import OpenKey, checked_source, open_key
 from tpmconsole.board.pins import check_pin
 from tpmconsole.board.plan import Plan
+from tpmconsole.board.requests import request_pem
 from tpmconsole.board.trust import known_anchors
 from tpmconsole.clock import moment
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep
@@ -22,7 +24,9 @@ if TYPE_CHECKING:  # cryptography loads when first used: the first paint is wait
 
     from tpmconsole.board import Board
     from tpmconsole.finding import Finding
+    from tpmconsole.identity.attestation import Attestation
     from tpmconsole.identity.store import Identity
+    from tpmconsole.x509.demo_ca import DemoCa
     from tpmconsole.x509.judge import CertificateInfo, Judgement, Proof
 
 
@@ -37,12 +41,13 @@ def judge_certificate(
     """Check a certificate, with its chain, for an identity; installs nothing.
 
     Args:
+        bundles: what the CA sent; what is sealed for the key is opened by the TPM.
         trust: trust anchors that came with it; they are added to those that are installed.
-        auth: for the key to prove itself.
+        auth: what using the key needs, so that it can be tested and open what is sealed for it.
 
     Raises:
-        ConsoleError: something is no certificate, the TPM does not answer or refuses, or the key
-            is not the one that the identity was given.
+        ConsoleError: something is not a certificate, the TPM does not answer or refuses, or the
+            key is not the one that the identity was given.
     """
     from tpmconsole.board.addresses import reached_at
     from tpmconsole.identity.identity import kept_certificate, kept_request, unless_damaged
@@ -50,10 +55,10 @@ def judge_certificate(
 
     identity = board.identities.get(name)
     key = open_key(board, identity)
-    certificates = [one for data in bundles for one in read_bundle(data)]
+    opened = [open_sealed(board, identity, key, data, auth) for data in bundles]
     offered = read_bundle(trust) if trust is not None else []
-    return judge(
-        certificates,
+    judgement = judge(
+        [one for data, _ in opened for one in read_bundle(data)],
         public_key=key.public,
         trust=known_anchors(board, identity, replaceable=bool(offered)),
         offered=offered,
@@ -67,37 +72,68 @@ def judge_certificate(
         made=identity.made,
         reached=reached_at(board, name),
     )
+    return _noted(board, judgement, opened)
+
+
+def _noted(
+    board: Board, judgement: Judgement, opened: Sequence[tuple[bytes, Attestation | None]]
+) -> Judgement:
+    """The same with a word on how the certificate came, where only this TPM could open it."""
+    from tpmconsole.finding import ok
+    from tpmconsole.x509.judge import read_bundle
+    from tpmconsole.x509.names import fingerprint
+
+    for data, attestation in opened:
+        if attestation is not None and judgement.leaf in read_bundle(data):
+            assert judgement.leaf is not None  # noqa: S101 - it is one of the file's
+            board.attested[fingerprint(judgement.leaf)] = attestation
+            text = f"only this key in this TPM could open it ({attestation.chip})"
+            return judgement.also(ok(text, name="sealed"))
+    return judgement
 
 
 def install_certificate(board: Board, name: str, judgement: Judgement) -> bool:
-    """Install a certificate whose verdicts are good, and trust the anchors it was judged by.
+    """Install a certificate that passed its checks, and trust the anchors used to check it.
 
     Returns:
-        Whether that changed anything: not where just this is installed already.
+        Whether that changed anything; false if exactly this is installed already.
 
     Raises:
-        ConsoleError: a verdict is fail, or the key is not the one that the identity was given;
+        ConsoleError: a check failed, or the key is not the one that the identity was given;
             nothing was changed.
     """
     from tpmconsole.x509.names import pem
 
-    if judgement.acceptable and not judgement.added and _has(board, name, judgement.chain):
+    attestation = _attestation(board, judgement)
+    known_proof = attestation is None or board.identities.get(name).attestation is not None
+    same = known_proof and not judgement.added and _has(board, name, judgement.chain)
+    if judgement.acceptable and same:
         return False
     with board.recording("import", **_import_facts(name, judgement)):
         if not judgement.acceptable:
             failed = [one for one in judgement.verdicts if one.state == "fail"]
             raise ConsoleError("Certificate refused", failed[0].text, failed[0].remedy)
         identity = board.identities.get(name)
-        checked_source(board, identity)  # it may be a while since the verdicts were read
+        checked_source(board, identity)  # the user may have read the verdicts long ago
         known = known_anchors(board, identity, replaceable=True)
         added = [one for one in judgement.added if one not in known]
         anchors = pem([*known, *added]) if added else None
-        board.identities.install(name, pem(judgement.chain), anchors)
+        board.identities.install(name, pem(judgement.chain), anchors, attestation)
     return True
 
 
+def _attestation(board: Board, judgement: Judgement) -> tuple[Attestation, str] | None:
+    """What the certificate's way here has proved of the key, and its fingerprint."""
+    from tpmconsole.x509.names import fingerprint
+
+    if judgement.leaf is None:
+        return None
+    mark = fingerprint(judgement.leaf)
+    return (board.attested[mark], mark) if mark in board.attested else None
+
+
 def _has(board: Board, name: str, chain: Sequence[x509.Certificate]) -> bool:
-    """Whether just this is the installed certificate with its chain."""
+    """Whether exactly this certificate and chain is installed."""
     from tpmconsole.x509.names import pem
 
     identity = board.identities.get(name)
@@ -107,7 +143,7 @@ def _has(board: Board, name: str, chain: Sequence[x509.Certificate]) -> bool:
 
 
 def refuse_certificate(board: Board, name: str, judgement: Judgement) -> None:
-    """Write down that a certificate was to be installed and was not."""
+    """Record that a certificate was not installed, and why."""
     failed = " ".join(one.name for one in judgement.verdicts if one.state == "fail")
     facts = _import_facts(name, judgement)
     board.record("import", **facts, result=f"refused: {failed or 'by the user'}")
@@ -135,7 +171,7 @@ def undo_import(board: Board, name: str) -> CertificateInfo:
 
 
 def kept_before(board: Board, name: str) -> CertificateInfo | None:
-    """The certificate that ``undo`` would go back to; None where none was kept."""
+    """The certificate that ``undo`` would restore; None if no earlier one was kept."""
     from tpmconsole.identity.identity import certificate_before
     from tpmconsole.x509.judge import describe
 
@@ -147,13 +183,17 @@ def kept_before(board: Board, name: str) -> CertificateInfo | None:
 
 
 def demo_sign(board: Board, name: str, auth: Auth = NO_AUTH) -> Judgement:
-    """Let the simulator's throw-away CA sign the request, and import what it gives.
+    """Let the simulator's throw-away CA sign the request, and import the certificate.
+
+    An attested request it judges first, and it seals what it gives: only this key in this TPM
+    opens that.
 
     Args:
-        auth: for the key to prove itself.
+        auth: what using the key needs, so that it can be tested and open what is sealed for it.
 
     Raises:
-        ConsoleError: this TPM is no simulator, or there is no request yet.
+        ConsoleError: this TPM is not a simulator, there is no request yet, or the request is
+            attested and its proof fails.
     """
     from tpmconsole.identity.identity import kept_request
     from tpmconsole.x509.demo_ca import DemoCa
@@ -167,10 +207,29 @@ def demo_sign(board: Board, name: str, auth: Auth = NO_AUTH) -> Judgement:
             NextStep(Action.REQUEST, name, "run: {}"),
         )
     ca = DemoCa(board.settings.simulator / "demo-ca")
-    chain, trust = ca.sign(request)
+    chain, trust = _signed(board, name, ca, request)
     judgement = judge_certificate(board, name, [chain], trust, None, auth)
     install_certificate(board, name, judgement)
     return judgement
+
+
+def _signed(
+    board: Board, name: str, ca: DemoCa, request: x509.CertificateSigningRequest
+) -> tuple[bytes, bytes]:
+    """The certificate, sealed where the request is attested, and the trust anchor."""
+    from tpmconsole.board.attestation import judge_for_demo, refused
+    from tpmconsole.enrol.files import is_attested
+    from tpmconsole.enrol.sealing import seal
+
+    pem = request_pem(board, name)
+    if not is_attested(pem):
+        return ca.sign(request)
+    attested, judged = judge_for_demo(pem, board.simulator.maker.certificates())
+    if (error := refused(judged)) is not None:
+        raise error
+    assert judged.key is not None  # noqa: S101 - the endorsement has been believed
+    chain, trust = ca.sign(request)
+    return seal(attested, judged.key, chain).to_pem(), trust
 
 
 def _need_simulator(board: Board) -> None:
@@ -187,16 +246,16 @@ def _need_simulator(board: Board) -> None:
 
 
 def _untried(identity: Identity, auth: Auth) -> bool:
-    """Whether the key asks for a password that nobody has given yet."""
+    """Whether the key needs a password that has not been given yet."""
     return identity.auth == "password" and not auth.key
 
 
 def _origin(board: Board, identity: Identity, key: OpenKey, auth: Auth) -> Finding:
-    """Where the key is from, as the TPM itself says now: a file's it loads for that.
+    """The origin of the key, as the TPM itself says now. It loads a key file for that.
 
     Raises:
-        ConsoleError: what the proof would raise.
-        KeyChangedError: it is not the one that the identity was given.
+        ConsoleError: as the key check would raise.
+        KeyChangedError: it is not the key that the identity was given.
     """
     from tpmconsole.x509.comparisons import check_origin, origin_not_asked
 
@@ -213,7 +272,7 @@ def _origin(board: Board, identity: Identity, key: OpenKey, auth: Auth) -> Findi
 
 
 def _check_harmless(key: OpenKey) -> None:
-    """Do not load a key before its password is given where already that could cost a try.
+    """Refuse to load a key without its password if loading alone could cost an attempt.
 
     Raises:
         ConsoleError: it could.
@@ -227,7 +286,9 @@ def _check_harmless(key: OpenKey) -> None:
         raise ConsoleError(
             "Not asked",
             f"its parent 0x{parent:08x} may have a password, and a wrong one would count",
-            NextStep(Action.GIVE_KEY_PASSWORD, text="give the key's, and it is loaded: {}"),
+            NextStep(
+                Action.GIVE_KEY_PASSWORD, text="give the key's password, then it is loaded: {}"
+            ),
         )
 
 
@@ -240,7 +301,7 @@ def _proof(board: Board, identity: Identity, key: OpenKey, auth: Auth) -> Proof:
 
 
 def _import_facts(name: str, judgement: Judgement) -> dict[str, str | None]:
-    """An import as the audit record tells it: fingerprints, and nothing else of a certificate."""
+    """An import for the audit record: fingerprints, and nothing else from a certificate."""
     from tpmconsole.x509.names import fingerprint
 
     facts: dict[str, str | None] = {"identity": name}
@@ -252,7 +313,7 @@ def _import_facts(name: str, judgement: Judgement) -> dict[str, str | None]:
 
 
 def plan_undo(board: Board, name: str) -> Plan[CertificateInfo] | None:
-    """To go back to the certificate before the last import; None where none was kept."""
+    """Plan to restore the certificate before the last import; None if none was kept."""
     from tpmconsole.identity.identity import kept_certificate, unless_damaged
     from tpmconsole.x509.judge import describe
 

@@ -33,14 +33,14 @@ def check_key(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
         ConsoleError: the TPM cannot be reached, or the file cannot be read.
     """
     if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
-        return KeyCheck("cannot-sign", key.reason or "it holds sealed data, no key")
+        return KeyCheck("cannot-sign", key.reason or "it holds sealed data, not a key")
     if isinstance(key, PersistentKey) and not key.readable:
         return KeyCheck("cannot-sign", key.reason or key.purpose)
     return board.tpm.check_key(key_ref(key), auth)
 
 
 def key_ref(key: Key) -> KeyRef:
-    """What the TPM finds a key of the list by.
+    """The reference by which the TPM finds a key of the list.
 
     Raises:
         ConsoleError: its file cannot be read.
@@ -51,19 +51,21 @@ def key_ref(key: Key) -> KeyRef:
 
 
 def check_unasked(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
-    """Let the TPM sign with a key as one of many, which nobody has asked for by itself.
+    """Let the TPM sign with one key of many: the user did not ask for this key in particular.
 
-    No attempt is spent on its own password, whatever its file says of that; see ``Auth.try_empty``.
+    No attempt is spent on its own password, whatever its file says; see ``Auth.try_empty``.
 
     Args:
-        auth: the parent's and the hierarchy's; the key's own is not for one of many.
+        auth: the parent's and the hierarchy's passwords; a key's own is not used for many keys.
 
     Raises:
         ConsoleError: the TPM cannot be reached, or the file cannot be read.
     """
     if isinstance(key, PersistentKey) and key.auth == "password":
         return KeyCheck("needs-password", "the key has a password", "key")
-    known = isinstance(key, PersistentKey) and key.auth == "none"  # the identity's record says so
+    known = (
+        isinstance(key, PersistentKey) and key.auth == "none"
+    )  # according to the identity's record
     answer = check_key(board, key, replace(auth, key=None, try_empty=known))
     if answer.needs == "key":
         return replace(answer, reason=f"{answer.reason}: check it alone")
@@ -71,7 +73,7 @@ def check_unasked(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
 
 
 def with_answer(key: AnyKey, answer: KeyCheck, describe: Callable[[KeyCheck], str]) -> AnyKey:
-    """The key of a list with an answer in it; a file that holds none for a TPM stays as it is."""
+    """A listed key with its answer; a file without a key for a TPM is left as it is."""
     if isinstance(key, KeyFile) and key.kind not in _IN_A_TPM:
         return key
     usable = None if answer.answer in _NOT_KNOWN else answer.usable
@@ -79,12 +81,12 @@ def with_answer(key: AnyKey, answer: KeyCheck, describe: Callable[[KeyCheck], st
 
 
 def guarded_parents(keys: Iterable[Key], persistent: Iterable[PersistentKey]) -> Iterator[KeyFile]:
-    """For each parent at a handle whose wrong passwords count, the first of its keys.
+    """The first key of each parent that is at a handle and for which wrong passwords count.
 
-    Whether such a parent has a password at all, the TPM does not tell.
+    The TPM does not report whether such a parent has a password at all.
 
     Args:
-        keys: those that are to be tried.
+        keys: the keys that will be checked.
         persistent: what is at the TPM's handles.
     """
     counting = {one.handle for one in persistent if one.counts_towards_lockout}
@@ -103,9 +105,8 @@ def check_all(
     """Let the TPM sign with each key, one after the other.
 
     Args:
-        parents: the password of the parent at a handle, where one is known; one that is refused is
-            not sent again.
-        auth: the hierarchy's password, and whether a last attempt may be spent on a parent's.
+        parents: the known passwords of parents, by handle; one that is refused is not sent again.
+        auth: the hierarchy's password, and whether the last attempt may be spent on a parent.
 
     Raises:
         ConsoleError: the TPM cannot be reached.

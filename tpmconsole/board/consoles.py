@@ -1,4 +1,4 @@
-"""The console by itself: for visitors on a terminal, and behind the login of a serial line."""
+"""systemd units for the kiosk on a terminal, and for the login of a serial line."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ _KEYS = "ctrl-alt-del.target"
 
 
 def kiosk(settings: Settings, tty: str, baud: int = 115200) -> UnitFiles:
-    """The visitor's console on a terminal, from the start of the board on.
+    """The units for a visitor's console that starts on a terminal when the board boots.
 
     Args:
-        settings: which TPM; the simulated one where none is named.
+        settings: which TPM; the simulated one if no TPM is named.
         tty: the terminal's name without ``/dev/``.
-        baud: its speed where it is a serial line.
+        baud: its speed if it is a serial line.
 
     Raises:
-        ConsoleError: that is no name of a terminal.
+        ConsoleError: ``tty`` is not the name of a terminal.
     """
     virtual = _is_virtual(tty)
     getty = f"{'getty' if virtual else 'serial-getty'}@{tty}.service"
@@ -52,7 +52,7 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> UnitFiles:
         notes.append(f"so that Ctrl-Alt-Del does not restart the board: systemctl mask {_KEYS}")
         afterwards.insert(0, f"systemctl unmask {_KEYS}")
     if not reachable_by_others(_program()):
-        notes.append(f"other users may not run {_program()}: install tpmconsole below /opt")
+        notes.append(f"other users cannot run {_program()}: install tpmconsole in /opt")
     return UnitFiles(
         Unit(
             f"{KIOSK}.service",
@@ -61,7 +61,7 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> UnitFiles:
                 ("After", f"systemd-user-sessions.service {getty}"),
                 ("Conflicts", getty),
                 *(after_device(settings.tcti) if devices else ()),
-                # However often it has to, it comes back.
+                # Restart it without a limit.
                 ("StartLimitIntervalSec", "0"),
             ),
             (*_terminal(tty, baud), *_service(settings, devices, getty), *_limits(tty, devices)),
@@ -69,7 +69,7 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> UnitFiles:
         user=KIOSK,
         groups=(TSS_GROUP,) if devices else (),
         notes=tuple(notes),
-        # Else Alt-F2 leads a visitor to a login.
+        # Otherwise Alt-F2 takes a visitor to a login.
         others={LOGIND: "[Login]\nNAutoVTs=0\nReserveVT=0\n"} if virtual else {},
         afterwards=tuple(afterwards),
         state=STATE,
@@ -79,8 +79,8 @@ def kiosk(settings: Settings, tty: str, baud: int = 115200) -> UnitFiles:
 def _service(settings: Settings, devices: tuple[str, ...], getty: str) -> list[tuple[str, str]]:
     which = ("--tcti", settings.tcti) if settings.tcti and not settings.simulate else ()
     command = (_program(), "--kiosk", *(which or ("--simulate",)), "--state", STATE)
-    # Ended by its secret keys: the terminal asks for a login again. Not by OnSuccess=: systemd 252
-    # takes a restart for a success, and login and kiosk would chase each other for ever.
+    # After the secret keys, the terminal's login starts again. Not with OnSuccess=: systemd 252
+    # counts a restart as a success, and login and kiosk would alternate without end.
     login = f'test "$EXIT_CODE/$EXIT_STATUS" != exited/0 || /bin/systemctl --no-block start {getty}'
     return [
         ("ExecStart", command_line(command)),
@@ -91,7 +91,7 @@ def _service(settings: Settings, devices: tuple[str, ...], getty: str) -> list[t
         ("StateDirectoryMode", "0700"),
         ("Restart", "always"),
         ("RestartSec", "2"),
-        # Its secret keys end it with 0; systemctl stop with 143, which is as good.
+        # The secret keys end it with 0, systemctl stop with 143: both are a success.
         ("RestartPreventExitStatus", "0"),
         ("SuccessExitStatus", "143"),
         ("TimeoutStopSec", "10"),
@@ -102,7 +102,7 @@ def _terminal(tty: str, baud: int) -> list[tuple[str, str]]:
     virtual = _is_virtual(tty)
     stty = command_line(("/bin/stty", "-F", f"/dev/{tty}", str(baud)))
     return [
-        # getty would have set the speed; here is none. "+": as root.
+        # No getty runs here to set the speed. "+": as root.
         *([] if virtual else [("ExecStartPre", f"+{stty}")]),
         *environment({"TERM": "linux" if virtual else "vt220", "LANG": "C.UTF-8"}),
         ("TTYPath", f"/dev/{tty}"),
@@ -118,37 +118,39 @@ def _terminal(tty: str, baud: int) -> list[tuple[str, str]]:
 def _limits(tty: str, devices: tuple[str, ...]) -> list[tuple[str, str]]:
     in_home = any(str(path).startswith(_HOMES) for path in (_program(), Path(sys.base_prefix)))
     return [
-        # Where others' processes are hidden, those of ours that nobody may trace (memory.py) are,
-        # too: the kiosk would take its sessions for ended.
+        # Hiding other users' processes would also hide our own that cannot be traced (memory.py):
+        # the kiosk would report its sessions as ended.
         *(one for one in HARDENED if one[0] != "ProtectProc"),
-        # With it swtpm takes from itself what it does not need.
+        # swtpm uses it to drop the privileges that it does not need.
         ("SystemCallFilter", "seccomp"),
-        # A program in somebody's home could not even be started where homes are hidden.
+        # If homes are hidden, a program in a home directory could not even be started.
         ("ProtectHome", "read-only" if in_home else "yes"),
         ("CapabilityBoundingSet", ""),
         ("DevicePolicy", "closed"),
         *map(allowed_device, (f"/dev/{tty}", *devices)),
-        # Its sessions talk to this board alone.
+        # Its sessions connect to this board only.
         ("IPAddressDeny", "any"),
         ("IPAddressAllow", "localhost"),
     ]
 
 
 def serial_console(tty: str, baud: int, term: str) -> UnitFiles:
-    """The login of a serial line with the right terminal type and speed.
+    """A drop-in that gives the login of a serial line the right terminal type and speed.
 
     Args:
         tty: the port's name without ``/dev/``.
         baud: its speed.
-        term: the terminal type of whatever is at its other end.
+        term: the type of the terminal at the other end.
 
     Raises:
-        ConsoleError: that is no name of a terminal or of a terminal type.
+        ConsoleError: ``tty`` is not the name of a terminal, or ``term`` not a terminal type.
     """
     _is_virtual(tty)
     if not _TERM.fullmatch(term):
         raise usage_error(
-            "No such terminal type", f"'{term[:40]}' is none", "use vt220, or see: infocmp -D"
+            "No such terminal type",
+            f"terminfo has no '{term[:40]}'",
+            "use vt220, or see: infocmp -D",
         )
     getty = f"serial-getty@{tty}.service"
     drop_in = (
@@ -157,7 +159,7 @@ def serial_console(tty: str, baud: int, term: str) -> UnitFiles:
     )
     return UnitFiles(
         None,
-        notes=(f"it counts from the next login on that line; at once: systemctl restart {getty}",),
+        notes=(f"it applies from the next login; to apply it now: systemctl restart {getty}",),
         others={UNITS / f"{getty}.d" / "tpmconsole.conf": drop_in},
         wanted=getty,
     )
@@ -177,6 +179,8 @@ def _devices(tcti: str | None) -> tuple[str, ...]:
 def _is_virtual(tty: str) -> bool:
     if not _TTY.fullmatch(tty):
         raise usage_error(
-            "No such terminal", f"'{tty[:40]}' is no name of one", "name it as tty1 or ttyS0"
+            "No such terminal",
+            f"'{tty[:40]}' is not a terminal's name",
+            "give a name such as tty1 or ttyS0",
         )
     return _VIRTUAL.fullmatch(tty) is not None

@@ -1,4 +1,4 @@
-"""Who needs a key or an identity; removing one, with what is lost named first."""
+"""List what depends on a key or an identity, and remove it after naming the losses."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def users(board: Board, key: KeyFile | PersistentKey) -> tuple[str, ...]:
-    """Who uses a key, a line each: identities and certificates by their public key.
+    """The users of a key, a line each: identities and certificates with its public key.
 
     Args:
         key: as the list of keys has it; the TPM is not asked.
@@ -38,7 +38,7 @@ def _users(board: Board, key: KeyFile | PersistentKey) -> Iterator[str]:
             continue
         if identity.name == key.identity:
             yield f"identity {identity.name}: its key"
-        # The Overview tells what is wrong with a damaged one.
+        # The Overview reports what is wrong with a damaged identity.
         leaf = unless_damaged(partial(kept_certificate, identity))
         if leaf is not None and wanted is not None and _fingerprint(leaf) == wanted:
             from tpmconsole.x509.names import name_text
@@ -59,7 +59,7 @@ def fingerprint(public_pem: str) -> str:
 def dependents(board: Board, key: PersistentKey) -> tuple[str, ...]:
     """What is lost with a persistent key, a line each.
 
-    Besides its users: sessions that sign with it, and key files that are sealed to it.
+    Besides its users: sessions that sign with it, and key files that have it as their parent.
     """
     found = list(users(board, key))
     if key.identity is not None:
@@ -83,16 +83,16 @@ def _fingerprint(certificate: x509.Certificate) -> str | None:
 
     try:
         return key_fingerprint(certificate.public_key())
-    except (ValueError, UnsupportedAlgorithm):  # somebody put it there past our checks
+    except (ValueError, UnsupportedAlgorithm):  # a file that was put there by hand, past our checks
         return None
 
 
 def plan_evict(board: Board, handle: int) -> Plan[tuple[str, ...]]:
-    """To remove a persistent key from the TPM; its result is what no longer works.
+    """Plan to remove a persistent key from the TPM; its result is what no longer works.
 
     Raises:
-        ConsoleError: there is none at the handle, it is not the owner's to empty, or the TPM does
-            not answer.
+        ConsoleError: the handle is empty, the owner cannot remove its key, or the TPM does not
+            answer.
     """
     check_owners(handle)
     where = f"0x{handle:08x}"
@@ -117,28 +117,30 @@ def plan_evict(board: Board, handle: int) -> Plan[tuple[str, ...]]:
         doing="removing the key",
         apply=apply,
         subject=where,
-        not_done="Not removed",
+        not_done="Key not removed",
     )
 
 
 def _key_at_handle(key: PersistentKey) -> str:
     if not key.readable:
-        return f"what is there is lost for good: it {key.purpose}: {key.reason}"
-    return f"{key.algorithm}, {key.purpose}, is lost for good"
+        return f"what it holds is lost permanently: it {key.purpose}: {key.reason}"
+    return f"{key.algorithm}, {key.purpose}, is lost permanently"
 
 
 def plan_forget(board: Board, name: str) -> Plan[None]:
-    """To remove an identity with its files.
+    """Plan to remove an identity with its files.
 
     Raises:
-        ConsoleError: there is none of that name, or a session runs with it.
+        ConsoleError: there is no such identity, or a running session uses it.
     """
     names = board.identities.names()
     if name not in names:
         raise ConsoleError(
             "Unknown identity",
             f"there is no identity '{name}'",
-            f"use one that is there: {', '.join(names[:8])}" if names else "nothing is to be done",
+            f"use an existing one: {', '.join(names[:8])}"
+            if names
+            else "there is nothing to forget",
         )
     _refuse_in_use(board, name)
     return Plan(
@@ -148,22 +150,22 @@ def plan_forget(board: Board, name: str) -> Plan[None]:
         doing="removing the identity",
         apply=lambda _: forget(board, name),
         subject=name,
-        not_done="Not forgotten",
+        not_done="Identity not forgotten",
     )
 
 
 def _losses(board: Board, name: str) -> tuple[str, ...]:
-    """What is lost with an identity, and what stays, a line each.
+    """What is lost with an identity, and what remains, a line each.
 
     Raises:
-        ConsoleError: there is none of that name.
+        ConsoleError: there is no such identity.
     """
     identity = board.identities.get(name)
     found = [_key(identity)]
     if identity.has_certificate:
         found.append(_certificate(identity))
     found += [
-        f"session {one.id}, {one.word}: starts no more"
+        f"session {one.id}, {one.word}: can no longer start"
         for one in board.sessions.list()
         if one.identity == name
     ]
@@ -172,10 +174,10 @@ def _losses(board: Board, name: str) -> tuple[str, ...]:
 
 def _key(identity: Identity) -> str:
     if identity.handle is not None:
-        return f"its key, if it is at 0x{identity.handle:08x} still, stays there in the TPM"
+        return f"its key, if still at 0x{identity.handle:08x}, remains in the TPM"
     if identity.key_lost:
-        return "its key: gone already"
-    return "its key: key.pem, for good"
+        return "its key: already gone"
+    return "its key: key.pem, permanently"
 
 
 def _certificate(identity: Identity) -> str:
@@ -191,10 +193,10 @@ def _certificate(identity: Identity) -> str:
 
 
 def forget(board: Board, name: str) -> None:
-    """Remove an identity with its files; a key inside the TPM stays there.
+    """Remove an identity with its files; a key inside the TPM is kept.
 
     Raises:
-        ConsoleError: there is none of that name, a session uses it, or it cannot be removed.
+        ConsoleError: there is no such identity, a session uses it, or it cannot be removed.
     """
     identity = board.identities.get(name)
     handle = None if identity.handle is None else f"0x{identity.handle:08x}"
@@ -210,6 +212,6 @@ def _refuse_in_use(board: Board, name: str) -> None:
     if running:
         raise ConsoleError(
             "Identity is in use",
-            f"{', '.join(running)} runs with '{name}'",
-            NextStep(Action.STOP, text="end it first: {}"),
+            f"'{name}' is used by {', '.join(running)}",
+            NextStep(Action.STOP, text="end the session first: {}"),
         )

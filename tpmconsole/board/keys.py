@@ -1,4 +1,4 @@
-"""The keys of a board: key files and persistent handles, made, listed, tried and moved."""
+"""Make, list, check and move the keys of a board: key files and persistent handles."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ class KeyList:
     """Key files and persistent handles.
 
     Attributes:
-        no_tpm: why the handles could not be asked for.
-        refused: of keys that were checked: a key file or an identity's key cannot be used, or the
-            one file that was named is not known to be usable.
+        no_tpm: why the TPM could not list its handles.
+        refused: whether one of the checked keys (a key file, or an identity's key) cannot be used,
+            or the one file that was named is not known to be usable.
     """
 
     files: tuple[KeyFile, ...]
@@ -55,7 +55,7 @@ class KeyList:
 
 
 def reason_of(answer: KeyCheck) -> str:
-    """What proving a key said."""
+    """The answer of a key check, as text."""
     return answer.reason
 
 
@@ -67,14 +67,14 @@ def list_keys(
     auth: Auth = NO_AUTH,
     describe: Callable[[KeyCheck], str] = reason_of,
 ) -> KeyList:
-    """Key files below ``paths`` (else of the identities) and the TPM's persistent handles.
+    """Key files below ``paths`` (or of the identities) and the TPM's persistent handles.
 
     Args:
         paths: files and folders.
-        prove: let the TPM sign with each key; reading alone never loads one. A file that is named
-            alone is asked for; on many keys no attempt is spent.
-        auth: for proving.
-        describe: words for what proving a key said.
+        prove: let the TPM sign with each key; reading alone never loads one. An attempt is spent
+            only on a key file that is named alone, never on one of many.
+        auth: for the key check.
+        describe: turns the answer of a key check into text.
 
     Raises:
         ConsoleError: a key's password was given, and it is not for one key file alone.
@@ -83,7 +83,7 @@ def list_keys(
     if auth.key is not None and len(files) != 1:
         raise ConsoleError(
             "Which key?",
-            f"a password is for one key, and here are {len(files)} key files",
+            f"a password is for one key, and these are {len(files)} key files",
             "name the one key file that the password is for",
             ExitCode.USAGE,
         )
@@ -104,7 +104,7 @@ def list_keys(
 
 
 def _is_file_alone(paths: Sequence[Path]) -> bool:
-    """Whether one thing was named, and that is no folder."""
+    """Whether exactly one path was named, and it is not a folder."""
     return len(paths) == 1 and not paths[0].is_dir()
 
 
@@ -120,10 +120,10 @@ def _checked(
 
 
 def keys_inside(board: Board) -> KeyList:
-    """The list without the key files: what the TPM answers, or why it does not.
+    """The list without the key files: what the TPM reports, or why it does not answer.
 
     Raises:
-        ConsoleError: what was asked for is no TPM.
+        ConsoleError: the chosen device is not a TPM.
     """
     try:
         return KeyList((), persistent_keys(board), room=board.tpm.room())
@@ -138,7 +138,7 @@ def key_files(board: Board, paths: Sequence[Path] = ()) -> Iterable[KeyFile]:
     from tpmconsole.tpm.keyfile.scan import scan
 
     identities = board.settings.identities
-    ours = [identities] if _is_there(identities) else []  # before the first one is made
+    ours = [identities] if _is_there(identities) else []  # before the first identity is made
     for key in scan(paths) if paths else scan(ours, depth=1):
         yield replace(key, identity=_owner(board, Path(key.path)))
 
@@ -151,7 +151,7 @@ def _owner(board: Board, path: Path) -> str | None:
     ours = folder.parent == board.settings.identities or _is_same(
         folder.parent, board.settings.identities
     )
-    # Both are there after a power cut while the key was moved: the handle counts.
+    # Both exist after a power cut during the key's move: then the handle counts.
     return folder.name if ours and not _is_there(folder / "key.handle", closed=False) else None
 
 
@@ -159,7 +159,7 @@ def _is_there(path: Path, *, closed: bool = True) -> bool:
     """Whether something is there.
 
     Args:
-        closed: what to answer where we may not look.
+        closed: the answer if we are not allowed to look.
     """
     try:
         path.stat()
@@ -179,9 +179,9 @@ def _is_same(folder: Path, identities: Path) -> bool:
 
 
 def persistent_keys(board: Board) -> tuple[PersistentKey, ...]:
-    """The keys kept inside the TPM, each with the identity that lives on it.
+    """The keys kept inside the TPM, each with the identity that uses it.
 
-    Where the identities may not be read, the TPM still tells what it has.
+    If the identities cannot be read, the TPM still reports its keys.
     """
     try:
         identities = board.identities.all()
@@ -193,8 +193,8 @@ def persistent_keys(board: Board) -> tuple[PersistentKey, ...]:
         owner = owners.get(key.handle)
         if owner is None:
             return key
-        # The TPM does not tell whether a key has a password; a whole record of ours does, of the
-        # key that it was written for.
+        # The TPM does not report whether a key has a password. Our record does, if it is complete
+        # and was written for this key.
         ours = owner.problem is None and (owner.pin is None or owner.pin.name == key.name)
         known = key.auth is None and (ours or owner.auth == "password")
         auth = owner.auth if known else key.auth
@@ -216,17 +216,17 @@ def create_key(
     noda: bool = False,
     renews: str | None = None,
 ) -> Identity:
-    """Make a key in the TPM, or wrap one that was made elsewhere into it, as a new identity.
+    """Make a new identity with a key made in the TPM, or made elsewhere and wrapped into it.
 
     Args:
-        kind: what to make; or the key to import, whose identity is marked so for good and
-            whose source file stays where it is.
-        auth: with what the key will ask for, and the owner hierarchy's where it has one.
+        kind: what to make; or the key to import. Its identity is permanently marked as imported,
+            and the source file stays where it is.
+        auth: the password that the key will need, and the owner hierarchy's if it has one.
         noda: wrong passwords do not count towards the lock-out.
         renews: the identity whose certificate the key is made to renew.
 
     Raises:
-        ConsoleError: the name is taken or no good, or the TPM refused; nothing was made.
+        ConsoleError: the name is taken or not valid, or the TPM refused; nothing was made.
     """
     from tpmconsole.tpm import keyfile
 
@@ -269,7 +269,7 @@ def software_key(path: Path, passphrase: Password | None = None) -> SoftwareKey:
     """A private key that was made elsewhere, to be wrapped into the TPM.
 
     Raises:
-        ConsoleError: it is none that can be, or its passphrase is missing or wrong.
+        ConsoleError: it cannot be wrapped, or its passphrase is missing or wrong.
     """
     from tpmconsole.tpm.keyfile.software import read_software_key
 
@@ -280,7 +280,7 @@ def make_private(board: Board, key: KeyFile) -> None:
     """Let only the owner of a key file read it.
 
     Raises:
-        ConsoleError: it is somebody else's file, a link or no file at all, or gone.
+        ConsoleError: it belongs to another user, is a link or not a file at all, or is gone.
     """
     path = Path(key.path)
     try:
@@ -288,11 +288,11 @@ def make_private(board: Board, key: KeyFile) -> None:
     except OSError as error:
         link = error.errno == errno.ELOOP
         raise ConsoleError(
-            "Not made private",
+            "Key file not made private",
             f"{printable(key.path)}: {'it is a link' if link else error.strerror}",
-            "make the file private that it leads to"
+            "make the file that it leads to private"
             if link
-            else "ask whoever owns the file to run chmod 600 on it",
+            else "ask the file's owner to run: chmod 600",
         ) from error
     board.record("chmod", file=key.path, mode="0600")
 
@@ -304,8 +304,8 @@ def persist(board: Board, name: str, handle: int, auth: Auth = NO_AUTH) -> Ident
     """Move an identity's key from its file to a persistent handle.
 
     Raises:
-        ConsoleError: the handle is in use or no good, the TPM is full, or the key is no file or
-            not the one that the identity was given.
+        ConsoleError: the handle is in use or not valid, the TPM is full, or the key is not in a
+            file or not the one that the identity was given.
     """
     identity = board.identities.get(name)
     pem = checked_source(board, identity).pem if identity.handle is None else None
@@ -323,7 +323,7 @@ def persist(board: Board, name: str, handle: int, auth: Auth = NO_AUTH) -> Ident
 
 
 def _cannot_move(board: Board, identity: Identity) -> ConsoleError:
-    """Why a key that has no file is not moved: it is at its handle, or it is lost."""
+    """The reason a key without a file is not moved: it is at its handle, or it is lost."""
     from tpmconsole.identity.store import moved_before
 
     assert identity.handle is not None  # noqa: S101  (it has a file or a handle)
@@ -331,16 +331,16 @@ def _cannot_move(board: Board, identity: Identity) -> ConsoleError:
         return moved_before(identity.name, identity.handle)
     return ConsoleError(
         "Key is gone",
-        f"the key of '{identity.name}' was at 0x{identity.handle:08x}, and nothing is there",
-        "make a new key, as a new identity, and have it certified",
+        f"the key of '{identity.name}' was at 0x{identity.handle:08x}, which is empty now",
+        "make a new identity with a new key, and have it certified",
     )
 
 
 def _check_free(board: Board, handle: int, *, new: bool = False) -> None:
-    """Refuse a handle that cannot be had, before a key is made: some chips take minutes.
+    """Refuse a handle that cannot be used, before a key is made: some chips take minutes.
 
     Args:
-        new: the key is made only now, and so cannot be there from an earlier try.
+        new: the key does not exist yet, so it cannot be at the handle from an earlier attempt.
 
     Raises:
         ConsoleError: it is reserved, or in use.
@@ -348,7 +348,7 @@ def _check_free(board: Board, handle: int, *, new: bool = False) -> None:
     check_for_new_key(handle)
     for key in persistent_keys(board):
         if int(key.handle, 16) == handle and (new or key.identity is not None):
-            whose = f"identity '{key.identity}' lives" if key.identity else "there is another key"
+            whose = f"identity '{key.identity}' has its key" if key.identity else "another key is"
             raise ConsoleError(
                 "Handle in use",
                 f"{whose} at {key.handle}",
@@ -358,17 +358,17 @@ def _check_free(board: Board, handle: int, *, new: bool = False) -> None:
 
 
 def evict(board: Board, handle: int, auth: Auth = NO_AUTH) -> None:
-    """Remove a persistent key from the TPM, for good.
+    """Remove a persistent key from the TPM permanently.
 
     Raises:
-        ConsoleError: there is none, or the TPM refused.
+        ConsoleError: the handle is empty, or the TPM refused.
     """
     board.tpm.evict(handle, auth)
     board.record("evict", handle=f"0x{handle:08x}")
 
 
 def plan_persist(board: Board, name: str, handle: int) -> Plan[Identity]:
-    """To move an identity's key from its file to a persistent handle; errors as ``persist``."""
+    """Plan to move an identity's key from its file to a handle; errors as ``persist``."""
     where = f"0x{handle:08x}"
     check_for_new_key(handle)
     identity = board.identities.get(name)
@@ -377,7 +377,7 @@ def plan_persist(board: Board, name: str, handle: int) -> Plan[Identity]:
         losses=(
             f"key.pem of '{name}': {MOVED_FOR_GOOD}",
             *(
-                f"session {one.id} runs with it: it goes on, and uses the handle when restarted"
+                f"session {one.id} uses it: it keeps running, and uses the handle after a restart"
                 for one in board.sessions.list()
                 if one.identity == name and not one.state.ended
             ),
@@ -387,5 +387,5 @@ def plan_persist(board: Board, name: str, handle: int) -> Plan[Identity]:
         apply=lambda auth: persist(board, name, handle, auth),
         subject=name,
         key=lambda: board.source(identity),
-        not_done="Not moved",
+        not_done="Key not moved",
     )

@@ -1,4 +1,4 @@
-"""Answers in lines of text, for commands and for the report to support."""
+"""Answers as lines of text, for commands and for the support report."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def key_lines(keys: KeyList, say: Say = str) -> Iterator[str]:
         yield f"persistent handles: {keys.no_tpm} (try: {say(keys.no_tpm.remedy)})"
 
 
-# An error says its title, cause and remedy, each as long as a session may write it.
+# An error event has a title, a cause and a remedy, each bounded when the session writes it.
 EVENT_CHARACTERS = 2000
 
 
@@ -134,7 +134,7 @@ def event_words(event: Mapping[str, Any], say: Say = str) -> str:
         try:
             more = {"subject": peer or event.get("subject"), "remedy": say(remedy_from_json(event))}
             return printable(known.format(**{**event, **more}), EVENT_CHARACTERS)
-        except KeyError:  # written by another release: told as it is
+        except KeyError:  # written by another release: shown as it is
             pass
     facts = (
         f"{name}={value}" for name, value in event.items() if name not in ("time", "event", "next")
@@ -148,7 +148,7 @@ def doctor_lines(
     """The findings of an examination.
 
     Args:
-        evidence: also of what is well; of what is not, it is always told.
+        evidence: also for findings that are OK; the others always have it.
     """
     for one in findings:
         yield f"{one.state.upper():<7} {one.name:<12} {one.text}"

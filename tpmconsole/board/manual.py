@@ -36,7 +36,7 @@ class Section(NamedTuple):
 
 
 class Hit(NamedTuple):
-    """Where something was found: a section by its index, the line in it, and what it says."""
+    """A search result: the section's index, the line in it, and the text of that line."""
 
     section: int
     line: int
@@ -60,7 +60,7 @@ def read_manual() -> tuple[Section, ...]:
 
 
 def search(sections: Sequence[Section], words: str) -> list[Hit]:
-    """Find the sections that have all words, titles first; at most one hit for each section."""
+    """Find the sections that contain all words, titles first; at most one hit a section."""
     wanted = words.lower().split()
     in_titles, in_texts = [], []
     for index, section in enumerate(sections):
@@ -74,7 +74,7 @@ def search(sections: Sequence[Section], words: str) -> list[Hit]:
 
 
 def _best_line(index: int, section: Section, wanted: Sequence[str]) -> Hit:
-    """The first line with the most of the words."""
+    """The first line with the most of the wanted words."""
     counts = [sum(word in line.lower() for word in wanted) for line in section.lines]
     line = counts.index(max(counts))
     return Hit(index, line, section.lines[line].strip())
@@ -102,7 +102,7 @@ def _lines(body: str) -> Iterator[str]:
 
 
 def _block(block: Sequence[str]) -> Iterator[str]:
-    """A paragraph, a list of numbered items, or terms and what they mean."""
+    """A paragraph, a numbered list, or terms with their meaning."""
     if len(block) > 1 and block[1].startswith(": "):
         yield from textwrap.wrap(block[0], WIDTH)
         meaning = " ".join(line.removeprefix(": ") for line in block[1:])
@@ -116,7 +116,7 @@ def _block(block: Sequence[str]) -> Iterator[str]:
 
 
 def _folded(line: str) -> list[str]:
-    """A line of code, in several if it is too wide."""
+    """A line of code, split into several if it is too wide."""
     if len(line) <= WIDTH:
         return [line]
     indent = " " * (len(line) - len(line.lstrip()))

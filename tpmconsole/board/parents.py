@@ -1,4 +1,4 @@
-"""Key files whose parent is not the one that they say: told apart from another TPM's."""
+"""Tell key files that name the wrong parent apart from those of another TPM."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 OTHER_PARENT = "other-parent"
-# What the TPM answers of a key that is below something else than its file says.
+# What the TPM answers if a key's parent is not the one that its file names.
 FOREIGN = ("not-this-tpm", "parent-missing")
 _NONE_FITS = "no usual primary key is its parent"
 
@@ -28,13 +28,13 @@ _NONE_FITS = "no usual primary key is its parent"
 def name_parents(
     board: Board, answers: Iterable[tuple[Key, KeyCheck]], auth: Auth = NO_AUTH
 ) -> list[tuple[Key, KeyCheck]]:
-    """Answers of checked keys, those about the parent with the parent that fits.
+    """The answers of checked keys; if a key's parent is in doubt, with the parent that fits.
 
-    No attempt is spent for it. All the keys are tried below one parent after the other: a primary
-    key may take a chip a minute.
+    This does not spend an attempt. All keys are tried below one parent, then the next: a chip may
+    need a minute to make a primary key.
 
     Args:
-        auth: the owner hierarchy's.
+        auth: the owner hierarchy's password.
 
     Raises:
         ConsoleError: the TPM cannot be reached.
@@ -54,7 +54,7 @@ def name_parents(
         if parent is AS_SAID:
             continue
         if parent is not None:
-            why = f"this TPM made it, below {parent.words}: its file says another parent"
+            why = f"this TPM made it, below {parent.words}: its file names another parent"
             known[number] = key, KeyCheck(OTHER_PARENT, why)
         elif answer.answer in FOREIGN:
             known[number] = key, none_fits(answer)
@@ -62,7 +62,7 @@ def name_parents(
 
 
 def check_with_parent(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
-    """Let the TPM sign with a key of the list; where it cannot, with the parent that fits.
+    """Let the TPM sign with a key of the list; if it cannot, below the parent that fits.
 
     Raises:
         ConsoleError: the TPM cannot be reached, or the file cannot be read.
@@ -72,16 +72,16 @@ def check_with_parent(board: Board, key: Key, auth: Auth = NO_AUTH) -> KeyCheck:
 
 
 def in_doubt(answer: KeyCheck) -> bool:
-    """Whether a key may be below something else than its file says.
+    """Whether a key's parent might differ from the one that its file names.
 
-    Of one that asks for its password, nothing was loaded.
+    If the key needs a password, it was not loaded at all.
     """
     asks = (answer.answer, answer.needs) == ("needs-password", "key")
     return asks or answer.answer in FOREIGN
 
 
 def none_fits(answer: KeyCheck) -> KeyCheck:
-    """The answer about a key that loads below none of the usual parents."""
+    """The answer about a key that does not load below any of the usual parents."""
     return replace(answer, reason=f"{_NONE_FITS}: {answer.reason}")
 
 
@@ -99,12 +99,12 @@ def _pem(key: Key, answer: KeyCheck) -> bytes | None:
         return None
     try:
         return key_ref(key).pem
-    except ConsoleError:  # it was read a moment ago, and is gone
+    except ConsoleError:  # it was read a moment ago, but is gone now
         return None
 
 
 def way_out(answer: KeyCheck) -> NextStep | None:
-    """What to do about a key below another parent than its file says."""
+    """What to do about a key whose file names the wrong parent."""
     if answer.answer != OTHER_PARENT:
         return None
     return NextStep(Action.ADOPT, text="{} makes an identity of it")

@@ -1,7 +1,8 @@
-"""Whether an identity's key is the one that it was given.
+"""Check that an identity's key is the one that it was given.
 
-The pin in identity.toml is noted when an identity is made, and never later: what is at a handle by
-then may be anybody's. One without a pin works, and the doctor says that nobody watches its key.
+The pin in identity.toml is written when an identity is made, and never later: by then, any key may
+be at the handle. An identity without a pin works, and the doctor reports that its key is not
+watched.
 """
 
 from __future__ import annotations
@@ -27,27 +28,27 @@ class KeyChangedError(ConsoleError):
     """An identity's key is not the one that it was given.
 
     Args:
-        identity: whose.
+        identity: the identity with that key.
         change: what it was and what it is.
 
     Attributes:
-        change: the same, for a list.
+        change: the same, for a table.
     """
 
     def __init__(self, identity: Identity, change: str) -> None:
         remedy = NextStep(
             Action.FORGET,
             identity.name,
-            "restore the backup that has its key; else forget it ({}), then make and certify a "
+            "restore the backup that has its key; or forget it ({}), then make and certify a "
             "new key",
         )
-        cause = f"the key of '{identity.name}' {change}; that takes the right {_whose(identity)}"
+        cause = f"the key of '{identity.name}' {change}; that needs the right {_whose(identity)}"
         super().__init__("Key changed", cause, remedy, ExitCode.REFUSED)
         self.change = change
 
 
 def _whose(identity: Identity) -> str:
-    """Who could have exchanged the key."""
+    """Which right allows a user to replace the key."""
     write = f"to write {identity.folder}"
     if identity.handle is None:
         return write
@@ -58,7 +59,7 @@ def public_key_of(area: PublicArea) -> PublicKey:
     """The public key in a public area.
 
     Raises:
-        ConsoleError: it has none that is known here.
+        ConsoleError: it has no public key of a known type.
     """
     from tpmconsole.tpm.keyfile.public_area import PublicAreaError
 
@@ -71,10 +72,10 @@ def public_key_of(area: PublicArea) -> PublicKey:
 
 
 def pin_of_key(area: PublicArea) -> Pin:
-    """What a new identity notes of its key.
+    """The pin that a new identity records for its key.
 
     Raises:
-        ConsoleError: it has no public key that is known here.
+        ConsoleError: it has no public key of a known type.
     """
     from tpmconsole.identity.pin import Pin
 
@@ -82,7 +83,7 @@ def pin_of_key(area: PublicArea) -> Pin:
 
 
 def checked_area(tpm: Tpm, identity: Identity, ref: KeyRef) -> PublicArea:
-    """The public area of an identity's key: a file's own word, or at a handle the TPM's.
+    """The public area of an identity's key: from the key file, or from the TPM for a handle.
 
     Raises:
         ConsoleError: the file is damaged, nothing is at the handle, or the TPM does not answer.
@@ -95,17 +96,17 @@ def checked_area(tpm: Tpm, identity: Identity, ref: KeyRef) -> PublicArea:
 
 @lru_cache(maxsize=256)
 def _area_of_file(pem: bytes) -> PublicArea:
-    """A key file's public area: the lists ask for the same ones again and again."""
+    """A key file's public area, cached: the tables ask for the same files again and again."""
     from tpmconsole.tpm import keyfile
 
     return keyfile.parse(pem).area
 
 
 def check_pin(identity: Identity, area: PublicArea) -> None:
-    """Refuse a key that is not the one which the identity was given.
+    """Refuse a key that is not the one that the identity was given.
 
     Raises:
-        KeyChangedError: it is another.
+        KeyChangedError: it is another key.
     """
     pin = identity.pin
     if pin is None:
@@ -131,16 +132,16 @@ def _cut(digits: str) -> str:
 
 
 class Watch:
-    """Which identities have lost their key to another one, for lists that must not wait.
+    """The identities whose key was replaced by another, for tables that must not wait.
 
-    Key files are read whenever it is asked; the TPM only when it is told to.
+    ``change`` reads key files each time, but never the TPM; only ``ask`` does.
     """
 
     def __init__(self) -> None:
         self._changes: dict[tuple[str, Pin | None, int | None], str] = {}
 
     def ask(self, tpm: Tpm, identities: Iterable[Identity]) -> bool:
-        """Let the TPM read the pinned keys that are at handles; who cannot be read is not known.
+        """Let the TPM read the pinned keys at handles; a key that cannot be read is unknown.
 
         Returns:
             Whether anything is known now that was not before.
@@ -155,7 +156,7 @@ class Watch:
         return found != before
 
     def change(self, tpm: Tpm, identity: Identity) -> str | None:
-        """What became of an identity's key, in words; None where nothing is known to have."""
+        """How an identity's key has changed, as text; None if no change is known."""
         if identity.pin is None:
             return None
         if identity.handle is not None:
@@ -169,7 +170,7 @@ def _change(tpm: Tpm, identity: Identity, ref: KeyRef) -> str | None:
         checked_area(tpm, identity, ref)
     except KeyChangedError as error:
         return error.change
-    except ConsoleError:  # what cannot be read is told where it is used
+    except ConsoleError:  # a key that cannot be read is reported where it is used
         return None
     return None
 

@@ -1,6 +1,6 @@
-"""A change that needs a yes: what it is, what is lost, and how it is done.
+"""A change that the user must confirm: its title, its losses, and its function.
 
-Both front ends ask the same question with the same losses: ``cli.common.confirm`` wants ``--yes``,
+Both front ends ask the same question with the same losses: ``cli.common.confirm`` needs ``--yes``,
 ``ui.confirm.confirm`` shows a dialog.
 """
 
@@ -25,21 +25,21 @@ def _no_key() -> KeyRef | None:
 
 @dataclass(frozen=True, slots=True)
 class Plan(Generic[Result]):
-    """A change that needs a yes.
+    """A change that the user must confirm.
 
     Attributes:
         title: what would be done, a few words ("Evict 0x81000010").
-        losses: what is lost by it or at stake, a line each.
-        question: the question that a yes answers ("Remove it from the TPM?").
-        doing: the same while it is done, for a status line ("removing the key").
-        apply: does it, with the passwords that are known; may raise a ConsoleError whose ``needs``
+        losses: what is or may be lost by it, a line each.
+        question: the question that the user confirms ("Remove it from the TPM?").
+        doing: the same while it is being done, for a status line ("removing the key").
+        apply: does it with the known passwords; may raise a ConsoleError whose ``needs``
             says which one is missing.
-        subject: the key, identity or session, as its user knows it.
-        needs: whose password is known to be needed; None for nobody's.
-        key: whose wrong password might count towards the lock-out; may block.
-        not_done: the title of the error where no yes was given ("Not removed").
-        instead: what to do rather than say yes; empty for nothing.
-        refused: how a command ends that got no yes.
+        subject: the name of the key, identity or session, as the user knows it.
+        needs: the kind of password that is known to be needed; None if no password is.
+        key: the key for which a wrong password might count towards the lock-out; may block.
+        not_done: the title of the error without a confirmation ("Key not removed").
+        instead: what to do instead of confirming; empty for nothing.
+        refused: the exit code of a command that was not confirmed.
     """
 
     title: str

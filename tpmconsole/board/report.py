@@ -1,11 +1,11 @@
-"""One text with everything support asks for; nothing in it is secret, and a mail can carry it."""
+"""A text with everything that support asks for; it holds no secret, and fits into a mail."""
 
 from __future__ import annotations
 
 import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +41,7 @@ LINE_CHARACTERS = 500
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """The report, for people and for programs.
+    """The report, for people and programs.
 
     Attributes:
         text: lines of printable characters.
@@ -53,11 +53,11 @@ class Report:
 
 
 def make_report(board: Board, findings: Iterable[Finding] | None = None, say: Say = str) -> Report:
-    """Put the report together; a part that cannot be had says why in its place.
+    """Put the report together; a part that is not available says why instead.
 
     Args:
-        findings: the doctor's, where it has been asked already.
-        say: words for what to do next.
+        findings: the doctor's findings, if it has already run.
+        say: turns a remedy into text.
     """
     data: dict[str, Any] = {
         "time": clock.now().isoformat(timespec="seconds"),
@@ -75,7 +75,7 @@ def make_report(board: Board, findings: Iterable[Finding] | None = None, say: Sa
         try:
             data[title], found = make()
         except OSError as error:
-            data[title], found = {"error": str(error)}, [f"not to be had: {error}"]
+            data[title], found = {"error": str(error)}, [f"not available: {error}"]
         except ConsoleError as error:
             data[title], found = {"error": error.to_json()}, [f"{error} (try: {say(error.remedy)})"]
         lines.extend(["", f"== {title}", *found])
@@ -87,13 +87,13 @@ def make_report(board: Board, findings: Iterable[Finding] | None = None, say: Sa
     part("sessions", lambda: _sessions(board, say))
     part("changes", lambda: _changes(board.settings.audit))
     part("log", lambda: _log(board.settings.log))
-    # Line by line: a secret may not begin on one and end on another, and a PEM block does.
+    # Redact the joined text: a secret such as a PEM block spans several lines.
     text = redact("\n".join(printable(line, LINE_CHARACTERS) for line in lines))
     return Report(text + "\n", _redacted(data))
 
 
 def _redacted(value: Any) -> Any:
-    """The same with every text in it redacted, and bounded."""
+    """The same value with every text in it redacted."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
@@ -128,11 +128,15 @@ def _certificates(board: Board) -> tuple[Any, Iterable[str]]:
 def _certificates_of(board: Board, identity: Identity) -> dict[str, Any]:
     from tpmconsole.identity.identity import kept_certificate
     from tpmconsole.x509.judge import describe
+    from tpmconsole.x509.names import fingerprint
 
     facts: dict[str, Any] = {"identity": identity.name, "role": identity.role}
     try:
         leaf = kept_certificate(identity)
         facts["certificate"] = describe(leaf).to_json() if leaf is not None else None
+        proof = identity.attestation
+        if leaf is not None and identity.attested_certificate == fingerprint(leaf) and proof:
+            facts["attested"] = asdict(proof)
         anchors = board.identities.trust_certificates(identity.name)
         facts["trust"] = [describe(one).to_json() for one in anchors]
     except ConsoleError as error:
@@ -146,6 +150,8 @@ def _certificate_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield f"{facts['error']['title']}: {facts['error']['cause']}"
     if facts.get("certificate"):
         yield from _one_certificate("certificate", facts["certificate"])
+    if proof := facts.get("attested"):
+        yield f"attested: {proof['when']}, {proof['chip']}, EK {proof['endorsement']}"
     for anchor in facts.get("trust", ()):
         yield from _one_certificate("trusts", anchor)
 
@@ -168,11 +174,11 @@ def _sessions(board: Board, say: Say) -> tuple[Any, Iterable[str]]:
 
 
 def _last_events(board: Board, session: str) -> list[dict[str, Any]]:
-    """Of a session whose events cannot be read, why: it must not keep others from being told."""
+    """A session's last events, or why they cannot be read: the other sessions still follow."""
     try:
         return list(deque(board.sessions.events(session), LAST_EVENTS))
     except (OSError, ConsoleError) as error:
-        return [{"time": "-", "event": "not to be had", "why": str(error)}]
+        return [{"time": "-", "event": "not available", "why": str(error)}]
 
 
 def _changes(audit: Path) -> tuple[Any, Iterable[str]]:
@@ -183,7 +189,7 @@ def _changes(audit: Path) -> tuple[Any, Iterable[str]]:
         try:
             known.append(parse_json(line))
         except ValueError:
-            continue  # cut off by the length of what we read
+            continue  # cut off because we read only the last part of the file
     return known, lines
 
 
@@ -193,7 +199,7 @@ def _log(path: Path) -> tuple[Any, Iterable[str]]:
 
 
 def _tail(path: Path) -> list[str]:
-    """The last lines of a file, redacted; none where there is no file yet."""
+    """The last lines of a file, redacted; an empty list if there is no file yet."""
     try:
         with path.open("rb") as file:
             file.seek(max(0, path.stat().st_size - TAIL_BYTES))

@@ -1,4 +1,4 @@
-"""From a key in the TPM to what a CA signs: requests and their renewal."""
+"""Make certificate signing requests for keys in the TPM, and renew certificates."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ log = logging.getLogger(__name__)
 
 
 def default_spec(board: Board, role: str = "client") -> RequestSpec:
-    """What a new request asks for: the template of tpmconsole.toml, else a name for the board.
+    """What a new request asks for: the template of tpmconsole.toml, or else a name for the board.
 
     Raises:
-        ConsoleError: the template is no good.
+        ConsoleError: the template cannot be used.
     """
     from tpmconsole.system.hardware import host_name, serial_number
     from tpmconsole.x509.request_template import default_spec
@@ -37,7 +37,7 @@ def default_spec(board: Board, role: str = "client") -> RequestSpec:
     table = board.settings.options.get("request", {})
     if not isinstance(table, dict):
         raise usage_error(
-            "Template not usable", "request in tpmconsole.toml is no table", "write [request]"
+            "Template not usable", "request in tpmconsole.toml is not a table", "write [request]"
         )
     return default_spec(table, hostname=host_name(), serial=serial_number(), role=role)
 
@@ -45,7 +45,7 @@ def default_spec(board: Board, role: str = "client") -> RequestSpec:
 def last_spec(board: Board, name: str) -> RequestSpec | None:
     """What the last request of an identity asked for; None before the first.
 
-    Before the first of a key that was made for a renewal: what the renewal was to ask for.
+    If the key was made for a renewal and has no request yet: what the renewal should ask for.
     """
     from tpmconsole.identity.identity import kept_request
     from tpmconsole.x509.request import spec_of
@@ -60,12 +60,12 @@ def last_spec(board: Board, name: str) -> RequestSpec | None:
 def _wanted_of(board: Board, name: str) -> RequestSpec | None:
     try:
         return renewal_spec(board, name)
-    except ConsoleError:  # the identity has gone since, or is damaged
+    except ConsoleError:  # the identity has been removed since, or is damaged
         return None
 
 
 def same_request(board: Board, name: str, spec: RequestSpec) -> bytes | None:
-    """The kept request's PEM, where it asks for the same with the identity's present key.
+    """The kept request's PEM, if it asks for the same with the identity's present key.
 
     Raises:
         ConsoleError: the subject or a name does not parse, or the TPM does not answer.
@@ -80,7 +80,7 @@ def same_request(board: Board, name: str, spec: RequestSpec) -> bytes | None:
     if request is None:
         return None
     asked = spec_of(request)
-    # UTF-8 is nobody's wish but the default; who wants PrintableString cannot do with it.
+    # UTF-8 is only the default: any encoding will do. PrintableString was asked for.
     encoded = spec.string_type in (UTF8, asked.string_type)
     if not encoded or canonical(asked) != canonical(spec):
         return None
@@ -111,7 +111,7 @@ def make_request(
     """Make the certificate signing request, signed in the TPM; returns its PEM.
 
     Args:
-        out: also written here, and first: where that fails, the old request stays.
+        out: also written here, and first: if that fails, the old request stays.
 
     Raises:
         ConsoleError: the subject or a name does not parse, the key's password is missing, or
@@ -145,16 +145,18 @@ def request_pem(board: Board, name: str) -> bytes:
 
 
 def hand_over(board: Board, name: str, out: Path, disk: Disk | None = None) -> None:
-    """Write the request where its CA will get it, and wait until it is on the disk.
+    """Write the request to a disk for its CA, and wait until it is physically there.
 
     Args:
-        disk: the removable disk that ``out`` is on; it has to be there still.
+        disk: the removable disk that ``out`` is on; it must still be mounted.
 
     Raises:
         ConsoleError: it cannot be written there.
     """
     with board.recording("hand over", identity=name, file=str(out)):
-        if disk is not None and not disk.path.is_mount():  # else it would land on the board
+        if (
+            disk is not None and not disk.path.is_mount()
+        ):  # otherwise it would be written to the board itself
             raise ConsoleError(
                 "Disk is gone",
                 f"{disk.device} is no longer mounted at {disk.path}",
@@ -195,13 +197,13 @@ def renew(
 ) -> bytes:
     """Ask for the certificate's names and role again: with the same key, or with a new one.
 
-    A new key is a new identity with the same trust anchors, without the demo CA where the TPM is
-    a real one; the old one stays as it is and goes on working until nobody needs it any more.
-    Where making it was cut off after its key, the same call goes on from there.
+    A new key is a new identity with the same trust anchors, without the demo CA if the TPM is a
+    real one; the old identity stays as it is and keeps working until it is no longer needed.
+    If an earlier call was interrupted after it made the key, the same call continues from there.
 
     Args:
         new_name: the new identity with the new key; None keeps the key.
-        auth: as in ``request``; a new key's password is no guess.
+        auth: as in ``request``; a new key's password is not an attempt.
         out: as in ``request``.
 
     Returns:
@@ -222,7 +224,7 @@ def renew(
         what = algorithm_words(identity.algorithm)
         raise ConsoleError(
             "No such key to make",
-            f"the key of '{name}' is {what}, which is not made here",
+            f"the key of '{name}' is {what}, which tpmconsole does not make",
             NextStep(Action.CREATE, new_name, "make one: {}; then make a request for it"),
         ) from error
     if not _was_cut_off(board, new_name, name):
@@ -233,10 +235,10 @@ def renew(
 
 
 def _anchors_to_carry(board: Board, identity: Identity) -> bytes:
-    """The trust anchors that a new key's identity gets as well, PEM; empty for none.
+    """The trust anchors that a new key's identity gets too, as PEM; empty for none.
 
-    The key of the demo CA is a file: whoever has read it can pose as any peer. Beside a real TPM
-    nobody goes on to trust it without being asked.
+    The key of the demo CA is a file: anyone who has read it can impersonate any peer. On a real
+    TPM, no identity inherits that trust unless the user asks for it.
     """
     from tpmconsole.x509.demo_ca import is_demo_root
     from tpmconsole.x509.names import pem
@@ -250,7 +252,7 @@ def _anchors_to_carry(board: Board, identity: Identity) -> bytes:
 
 
 def _was_cut_off(board: Board, new_name: str, name: str) -> bool:
-    """Whether a renewal with a new key got no further than its key."""
+    """Whether a renewal with a new key was interrupted after it made the key."""
     if new_name not in board.identities.names():
         return False
     new = board.identities.get(new_name)
@@ -258,7 +260,7 @@ def _was_cut_off(board: Board, new_name: str, name: str) -> bool:
 
 
 def renewal_spec(board: Board, name: str) -> RequestSpec:
-    """What a renewal asks for: what the installed certificate says, whatever was asked since.
+    """What a renewal asks for: what the installed certificate says, not any request made since.
 
     Raises:
         ConsoleError: there is no certificate yet.
@@ -289,7 +291,7 @@ def asked_by(pem: bytes) -> RequestSpec:
 
 
 def form_values(spec: RequestSpec) -> dict[str, str]:
-    """The values of a form that asks for the same: a subject's fields, or all of it in one."""
+    """The values of a form that asks for the same: a subject in fields, or in one line."""
     from tpmconsole.x509.subject import fields_of_subject, parse_subject
 
     fields = fields_of_subject(parse_subject(spec.subject))
@@ -312,7 +314,7 @@ def spec_of_form(values: Mapping[str, str]) -> RequestSpec:
 
 
 def check_subject_field(field: str, value: str) -> None:
-    """Refuse what cannot be in this field of a subject; empty may be any.
+    """Refuse a value that this field of a subject cannot have; any field may be empty.
 
     Raises:
         ConsoleError: it cannot.

@@ -1,4 +1,4 @@
-"""Root is not needed: a user in the device's group can do everything. Said once, not each time."""
+"""Say once that root is not needed: a user in the device's group can do everything."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _SAID = "root-not-needed"
 
 
 def root_note(connection: Connection | None) -> str | None:
-    """What to do instead of running as root; None where we do not, or where it takes root.
+    """What to do instead of running as root; None if we are not root, or root is needed.
 
     Args:
-        connection: the TPM in use. A simulated one is everybody's own: there it does not matter.
+        connection: the TPM in use. A simulated one belongs to its user: there it does not matter.
     """
     if os.geteuid() != 0 or connection is None or not connection.tcti.startswith("device:"):
         return None
@@ -33,15 +33,15 @@ def root_note(connection: Connection | None) -> str | None:
     except (OSError, KeyError):
         return None
     if status.st_gid == 0 or stat.S_IMODE(status.st_mode) & 0o060 != 0o060:
-        return None  # only root may open it here
-    return f"use a user who is in the group {group}: usermod -aG {group} USER"
+        return None  # here only root can open it
+    return f"use a user in the group {group}: usermod -aG {group} USER"
 
 
 def session_note(session: SessionStatus) -> NextStep | None:
-    """What a session that root has started could be told instead; None where nothing is to say.
+    """What to do instead of running a session as root; None if there is nothing to say.
 
-    It talks to whoever connects, and nothing confines it: who takes it over has the board. A
-    simulated TPM's sessions are demonstrations.
+    Anyone can connect to it, and nothing confines it: an attacker who takes it over controls the
+    board. The sessions of a simulated TPM are only demonstrations.
     """
     alone = session.unit is None and not session.simulated and not session.state.ended
     if os.geteuid() != 0 or not alone:
@@ -55,7 +55,7 @@ def session_note(session: SessionStatus) -> NextStep | None:
 
 
 def say_once(state: Path, connection: Connection | None) -> str | None:
-    """``root_note`` the first time it is asked for in a state directory, then never again."""
+    """``root_note``, but only once for each state directory."""
     note = root_note(connection)
     said = state / _SAID
     if note is None or said.exists():
@@ -64,5 +64,5 @@ def say_once(state: Path, connection: Connection | None) -> str | None:
         make_private_folder(state)
         write_atomic(said, b"")
     except ConsoleError:
-        return None  # it cannot be remembered, and so would be said each time
+        return None  # without the file it would be said each time
     return f"root is not needed: {note}"

@@ -1,4 +1,4 @@
-"""What a session's owner does besides starting and stopping: look around, keep it going."""
+"""Start, restart, reload and stop sessions, and install them as systemd services."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def start_session(board: Board, spec: SessionSpec, auth: Auth = NO_AUTH) -> SessionStatus:
-    """Start a mutual-TLS client or server that outlives us.
+    """Start a mutual-TLS client or server that keeps running when the caller ends.
 
     Raises:
         ConsoleError: as ``credentials`` does, or the session could not start.
@@ -37,19 +37,19 @@ def start_session(board: Board, spec: SessionSpec, auth: Auth = NO_AUTH) -> Sess
 
 
 def _check_parent(board: Board, spec: SessionSpec, key: KeyRef, auth: Auth) -> None:
-    """Find out here whether the key's parent has a password, where that is not known.
+    """Find out whether the key's parent has a password, if that is not known yet.
 
-    Only trying an empty one tells, which may cost one of the TPM's tries. The board's worker
-    remembers the answer; each session's process would have to find out for itself.
+    The only way is to use an empty password, which may cost one of the TPM's attempts. The
+    board's worker remembers the answer; otherwise each session process would repeat the attempt.
 
     Raises:
-        ConsoleError: it has one, or the key itself takes another.
+        ConsoleError: the parent has a password, or the key itself needs another one.
     """
     from tpmconsole.tpm import keyfile
 
     if auth.parent is not None or key.pem is None:
         return
-    if keyfile.parse(key.pem).parent < PERSISTENT_FIRST:  # a hierarchy: no try of it counts
+    if keyfile.parse(key.pem).parent < PERSISTENT_FIRST:  # a hierarchy: its attempts do not count
         return
     found = board.tpm.check_key(key, replace(auth, spend_last_attempt=spec.last_try))
     if found.needs is not None:
@@ -63,7 +63,7 @@ def _check_parent(board: Board, spec: SessionSpec, key: KeyRef, auth: Auth) -> N
 
 
 def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
-    """What a session would prove itself with.
+    """The key, the certificate and the trust anchors that a session would use.
 
     Raises:
         ConsoleError: there is no such identity, it has no certificate yet or one whose issuer no
@@ -96,12 +96,12 @@ def credentials_of(board: Board, spec: SessionSpec, auth: Auth) -> Credentials:
 
 
 def _check_links(board: Board, identity: Identity) -> None:
-    """Look at the chain's key identifiers, which no handshake of ours does: it trusts the leaf.
+    """Check the chain's key identifiers. Our own handshakes do not: they trust the leaf.
 
-    What is damaged is told by the session itself.
+    Damaged files are left to the session, which reports them.
 
     Raises:
-        ConsoleError: a certificate names another key than that of the CA that signed it.
+        ConsoleError: a certificate's key identifier is not that of the CA that signed it.
     """
     from tpmconsole.identity.identity import kept_chain, unless_damaged
     from tpmconsole.x509.chain import find_path
@@ -121,7 +121,7 @@ def stop_session(board: Board, session: str) -> SessionStatus:
     """End a session.
 
     Raises:
-        ConsoleError: there is none of that name.
+        ConsoleError: there is no such session.
     """
     facts = board.sessions.stop(session)
     board.record("session stop", session=session)
@@ -129,16 +129,16 @@ def stop_session(board: Board, session: str) -> SessionStatus:
 
 
 def restart(board: Board, session: str, auth: Auth) -> SessionStatus:
-    """Start a session again with what it was told, ending it first where it still runs.
+    """Start a session again with the same options; end it first if it is still running.
 
-    It gets an id of its own: what the old one wrote stays.
+    The new session gets a new id: the files of the old one are kept.
 
     Args:
-        auth: what using the key takes; the last attempt is spent where this or the session says so.
+        auth: what using the key needs; the last attempt is spent if this or the session allows it.
 
     Raises:
-        ConsoleError: there is none of that name, systemd runs it, or its key cannot be used now:
-            then it goes on as it was; or it does not end, or does not start again.
+        ConsoleError: there is no such session, systemd runs it, or its key cannot be used now (it
+            then keeps running unchanged); or it does not end, or does not start again.
     """
     from tpmconsole.session.service import check_no_service
 
@@ -152,22 +152,22 @@ def restart(board: Board, session: str, auth: Auth) -> SessionStatus:
 
 
 def _check_usable(board: Board, spec: SessionSpec, auth: Auth) -> None:
-    """Try a session's key, before the one that runs is ended for another.
+    """Check a session's key before the running session is ended.
 
     Raises:
-        ConsoleError: the identity is not ready any more, the TPM does not sign with its key, or
-            there is no engine for it any more.
+        ConsoleError: the identity is no longer ready, the TPM does not sign with its key, or no
+            engine can use it any longer.
     """
     from tpmconsole.session.tls.engine import choose
 
     key = credentials_of(board, spec, auth).key
     found = board.tpm.check_key(key, replace(auth, spend_last_attempt=spec.last_try))
-    # Where there is no room, the session that runs may have it.
+    # If the TPM has no room, the running session may be what occupies it.
     if found.answer not in ("yes", "no-room"):
         raise ConsoleError(
-            "Not restarted",
+            "Session not restarted",
             found.reason,
-            "restart it again after that; it goes on until then",
+            "then restart it again; it keeps running until then",
             ExitCode.REFUSED,
             needs=found.needs,
         )
@@ -179,9 +179,9 @@ def reload(board: Board, session: str) -> SessionStatus:
     """Have a session read its certificate, trust anchors and revocation lists again.
 
     Raises:
-        ConsoleError: it does not run, systemd runs it, or what the files hold now cannot be used;
-            or its identity's key is gone: the session would go on with its own copy, and end with
-            the next restart.
+        ConsoleError: it is not running, systemd runs it, or the files cannot be used as they are
+            now; or its identity's key is gone: the session would keep using its own copy, and
+            fail at the next restart.
     """
     facts = board.sessions.show(session)
     if facts.state == "running" and facts.unit is None:
@@ -191,10 +191,10 @@ def reload(board: Board, session: str) -> SessionStatus:
 
 
 def _check_key_is_there(board: Board, name: str) -> None:
-    """Look at an identity's key file; at a handle the session itself tries the key.
+    """Check an identity's key file; the session itself checks a key at a handle.
 
     Raises:
-        ConsoleError: it is gone, or another key's.
+        ConsoleError: it is gone, or it holds another key.
     """
     try:
         identity = board.identities.get(name)
@@ -203,17 +203,17 @@ def _check_key_is_there(board: Board, name: str) -> None:
     except ConsoleError as error:
         raise ConsoleError(
             error.title,
-            f"{error.cause}; the session goes on with what it had before",
+            f"{error.cause}; the session keeps using what it read before",
             error.remedy,
             error.exit_code,
         ) from error
 
 
 def crl_state(board: Board, session: SessionStatus) -> Finding | None:
-    """How long the list of revoked certificates still holds that a session judges its peers by.
+    """How long a session's list of revoked certificates is still valid.
 
     Returns:
-        None where it has none, or has ended.
+        None if the session has no list, or has ended.
     """
     from tpmconsole.session.revocation import crl_finding
 
@@ -225,7 +225,7 @@ class Outdated:
     """A session that has not read its identity's files since they were changed.
 
     Attributes:
-        step: what makes it read them.
+        step: how to make it read them.
     """
 
     session: str
@@ -233,7 +233,7 @@ class Outdated:
 
 
 def outdated(board: Board, name: str) -> tuple[Outdated, ...]:
-    """The sessions of an identity that go on as before, just after its files were changed."""
+    """The sessions that still use an identity's old files, just after these were changed."""
     running = [one for one in board.sessions.list() if one.identity == name and not one.state.ended]
     trusts = board.identities.get(name).has_trust
     return tuple(_outdated(one, trusts=trusts) for one in running)
@@ -243,11 +243,11 @@ _OF_SYSTEMD = {Action.STOP: "stop", Action.RELOAD: "reload", Action.RESTART: "re
 
 
 def _outdated(session: SessionStatus, *, trusts: bool) -> Outdated:
-    if not trusts:  # what trusts nobody is not read: it would go on as before
+    if not trusts:  # an empty list of trust anchors is not read: it would keep the old one
         action = Action.STOP
     elif session.state == "running":
         action = Action.RELOAD
-    else:  # it has not come to its first connection yet, and is not told to read anything
+    else:  # not ready for its first connection yet: it cannot reload
         action = Action.RESTART
     if session.unit is not None:
         return Outdated(session.id, f"systemctl {_OF_SYSTEMD[action]} {session.unit}")
@@ -258,31 +258,31 @@ def unit(board: Board, session: str, passwords: PasswordFiles) -> UnitFiles:
     """The systemd unit that runs a session at every boot.
 
     Raises:
-        ConsoleError: it cannot be a service, or its key has a password and there is no file of it.
+        ConsoleError: it cannot be a service, or its key has a password that no file gives.
     """
     wanted = board.sessions.unit(session, passwords)
     identity = board.identities.get(board.sessions.spec(session).identity)
     if passwords.key is None and identity.auth == "password":
         raise usage_error(
             "Password needed",
-            f"the key of '{identity.name}' has a password, and nobody types it at every boot",
+            f"the key of '{identity.name}' has a password, and no one types it at every boot",
             NextStep(
                 Action.GIVE_KEY_PASSWORD,
-                text="write it into a file that only root may read, and add {}",
+                text="write it to a file that only root can read, and add {}",
             ),
         )
     return wanted
 
 
 def install(board: Board, session: str, passwords: PasswordFiles) -> tuple[UnitFiles, list[Path]]:
-    """Make a session one that systemd runs.
+    """Turn a session into a systemd service.
 
     Returns:
-        What it takes, and which files were written.
+        The unit with the files it needs, and the paths that were written.
 
     Raises:
-        ConsoleError: it runs, cannot be a service, its identity's key is not the one that it was
-            given, or the unit cannot be written.
+        ConsoleError: it is running, cannot be a service, its identity's key is not the one that
+            the identity was given, or the unit cannot be written.
     """
     from tpmconsole.system import systemd
 
@@ -296,10 +296,10 @@ def install(board: Board, session: str, passwords: PasswordFiles) -> tuple[UnitF
 
 
 def plan_stop(board: Board, session: str) -> Plan[SessionStatus]:
-    """To end a session that runs.
+    """Plan to stop a running session.
 
     Raises:
-        ConsoleError: there is none of that name.
+        ConsoleError: there is no such session.
     """
     status = board.sessions.show(session)
     return Plan(
@@ -313,7 +313,7 @@ def plan_stop(board: Board, session: str) -> Plan[SessionStatus]:
 
 
 def plan_restart(board: Board, session: str) -> Plan[SessionStatus]:
-    """To start a session again; errors as ``plan_stop``."""
+    """Plan to start a session again; errors as ``plan_stop``."""
     spec = board.sessions.spec(session)
     status = board.sessions.show(session)
     identity = board.identities.get(spec.identity)
@@ -330,7 +330,7 @@ def plan_restart(board: Board, session: str) -> Plan[SessionStatus]:
 
 
 def _lost_with(status: SessionStatus) -> str:
-    """What ends with a session that runs."""
+    """What is lost when a session ends."""
     if not status.connections:
         return "It is running; nobody is connected."
     are = "connection is" if status.connections == 1 else "connections are"

@@ -1,4 +1,4 @@
-"""What is done to the TPM itself: forget its wrong passwords, stop the simulated one."""
+"""Change the TPM itself: reset its lock-out, stop the simulated TPM."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 def plan_reset_lockout(board: Board) -> Plan[None]:
-    """To forget all wrong passwords.
+    """Plan to reset the lock-out, so that the TPM forgets all wrong passwords.
 
     Raises:
-        ConsoleError: the TPM does not answer, or does not tell of its lock-out.
+        ConsoleError: the TPM does not answer, or does not report its lock-out.
     """
     health = board.status(brief=True)
     if health.lockout is None:
         raise ConsoleError(
-            "Lock-out not told", "the TPM is in failure mode", "power the board off and on"
+            "Lock-out unknown", "the TPM is in failure mode", "power the board off and on"
         )
     hierarchy = health.hierarchies.get("lockout")
     guarded = hierarchy is not None and hierarchy.auth_set
@@ -42,12 +42,12 @@ def plan_reset_lockout(board: Board) -> Plan[None]:
         apply=apply,
         subject="the TPM",
         needs="lockout" if guarded else None,
-        not_done="Not reset",
+        not_done="Lock-out not reset",
     )
 
 
 def plan_stop_simulator(board: Board) -> Plan[bool] | None:
-    """To stop the simulator while sessions sign with its keys; None where none does."""
+    """Plan to stop the simulator while sessions sign with its keys; None if no session does."""
     users = [
         session.id
         for session in board.sessions.list()
@@ -57,8 +57,8 @@ def plan_stop_simulator(board: Board) -> Plan[bool] | None:
         return None
     return Plan(
         title="Stop the simulator",
-        losses=(f"{', '.join(users)} would sign no new connections",),
-        question="Stop it all the same?",
+        losses=(f"{', '.join(users)} could not sign for new connections",),
+        question="Stop it anyway?",
         doing="stopping the simulator",
         apply=lambda _: board.simulator.stop(),
         not_done="Simulator in use",
@@ -68,7 +68,7 @@ def plan_stop_simulator(board: Board) -> Plan[bool] | None:
 
 
 def why_it_failed() -> ConsoleError:
-    """What a TPM in failure mode says to everything, and what to do about it."""
+    """The error of a TPM in failure mode, which it gives for every command, and the remedy."""
     from tpmconsole.tpm.responses import Code, explain
 
     return explain(Code.FAILURE)

@@ -1,6 +1,6 @@
-"""Which storage key each TPM had when it was first given something to keep.
+"""Remember the storage key that each TPM had when it was first given something to keep.
 
-Kept by TCTI: a TPM has no other name that something in its place could not give too.
+Stored by TCTI: a TPM has no other name that an impostor could not give as well.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ _FILE_BYTES = 64 * 1024
 
 
 def with_name(state: Path, connection: Connection) -> Connection:
-    """The connection with what is known of its TPM's storage key."""
+    """The connection with the known name of its TPM's storage key."""
     return replace(connection, storage_name=_read(state).get(connection.tcti, ""))
 
 
 def remember(state: Path, connection: Connection) -> None:
-    """Keep what was seen for the first time; where that cannot be, it is as unknown next time."""
+    """Store a key seen for the first time; if that fails, it is still unknown next time."""
     known = _read(state) | {connection.tcti: connection.storage_name}
     try:
         make_private_folder(state)
         write_atomic(state / STORAGE_NAMES, json.dumps(known, indent=1).encode() + b"\n")
-    except ConsoleError as error:  # what was asked of the TPM is done
+    except ConsoleError as error:  # the TPM has already done what was asked
         log.warning("the TPM's storage key is not remembered: %s", error)
 
 
 def _read(state: Path) -> dict[str, str]:
-    """All that are known. A damaged file is as none: who can write it can delete it."""
+    """All known names. A damaged file counts as empty: a user who can write can also delete it."""
     path = state / STORAGE_NAMES
     if not path.exists():
         return {}

@@ -1,4 +1,4 @@
-"""Who uses the board's TPM besides us."""
+"""Find the other programs that use the board's TPM."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ LOOK_S = 2.0
 _MAPS_BYTES = 4 * 1024 * 1024
 CONNECTIONS = 64
 
-# What is mapped into a program that uses the TPM through a library.
+# Files that are mapped into a program that uses the TPM through a library.
 _MODULES = {
     "/tpm2.so": "OpenSSL's module tpm2",
     "/libtss2-esys.so": "the TSS (libtss2-esys)",
 }
-# What is mapped into a program that speaks TLS.
+# Files that are mapped into a program that uses TLS.
 _TLS = ("libssl", "libgnutls", "libmbedtls", "libwolfssl", "libnss3", "_ssl.cpython")
 
 
@@ -44,11 +44,11 @@ class TpmUser:
     """A process that uses the TPM.
 
     Attributes:
-        how: by what: a device or a simulator that it has open, a library that it has loaded.
+        how: a device or a simulator that it has open, or a library that it has loaded.
         since: its start, ISO 8601 UTC.
-        tls: the TLS library that it has loaded; empty where none was found, and where its memory
-            map may not be read.
-        connections: what it has open over TCP; which of it is TLS the kernel does not know.
+        tls: the TLS library that it has loaded; empty if no such library was found or its
+            memory map cannot be read.
+        connections: its TCP connections; the kernel does not know which of them use TLS.
     """
 
     pid: int
@@ -72,7 +72,7 @@ class TpmUser:
 
 
 def tpm_users(board: Board) -> list[TpmUser]:
-    """Who uses the board's TPM besides us: not our sessions, our worker, our simulator."""
+    """The other programs that use the TPM: not our sessions, our worker or our simulator."""
 
     simulator = board.simulator.status()
     ours = [os.getpid(), *simulator.pids.values(), *board.sessions.pids()]
@@ -86,13 +86,13 @@ def tpm_users(board: Board) -> list[TpmUser]:
 def foreign_users(known: Iterable[int] = (), simulator: Path | None = None) -> list[TpmUser]:
     """Processes that use the TPM and were not started by us, the oldest first.
 
-    Looks at what this user may see, for two seconds at most; those that were looked at until
-    then are told.
+    Examines the processes that this user can see, for at most two seconds, and returns those
+    found by then.
 
     Args:
-        known: process numbers to leave out: ours.
-        simulator: the folder of the simulator's sockets, where the TPM is one. Then a program must
-            be connected to it: a library alone does not tell which TPM it is used for.
+        known: process numbers to leave out: our own.
+        simulator: the folder of the simulator's sockets, if the TPM is one. Then a program must
+            be connected to it: a library alone does not show which TPM it is used for.
     """
     check_proc()
     left_out = {os.getpid(), *known}
@@ -127,7 +127,7 @@ def _opened(entry: Path, places: Mapping[str, str]) -> str:
             if target in places:
                 return f"the simulator ({places[target]})"
     except OSError:
-        pass  # it ended meanwhile, or is another user's
+        pass  # it has ended, or belongs to another user
     return ""
 
 
@@ -162,8 +162,8 @@ def _user(pid: int, how: str, maps: bytes) -> TpmUser | None:
 
 
 def _links(process: Any) -> tuple[Link, ...]:
-    """The TCP connections that stand, and the ports listened on; listeners first."""
-    # psutil before 6.0 knows the method by its older name.
+    """The open TCP connections, and the ports listened on; listeners first."""
+    # psutil before 6.0 has the method under its older name.
     ask = getattr(process, "net_connections", None) or process.connections
     found = [
         Link(_address(one.laddr), _address(one.raddr), one.status.lower())

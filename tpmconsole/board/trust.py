@@ -1,4 +1,4 @@
-"""The trust anchors of an identity: the CAs whose certificates its peers may have."""
+"""The trust anchors of an identity: the CAs that may have issued its peers' certificates."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:  # cryptography loads when first used: the first paint is wait
     from tpmconsole.identity.store import Identity
     from tpmconsole.x509.judge import CertificateInfo
 
-# Enough of a fingerprint to name a trust anchor by: 32 bits would be guessed, 64 are not.
+# Enough digits to name a trust anchor: 32 bits could be forged, 64 cannot.
 FINGERPRINT_DIGITS = 16
 
 
 def new_anchors(board: Board, name: str, data: bytes) -> list[CertificateInfo]:
-    """What is in a file of trust anchors and not trusted yet; adds nothing.
+    """The certificates in a file of trust anchors that are not trusted yet; adds nothing.
 
     Raises:
-        ConsoleError: there is no certificate in it, or one that nobody can be trusted by.
+        ConsoleError: there is no certificate in it, or one that cannot be a trust anchor.
     """
     from tpmconsole.x509.bundle import read_bundle
     from tpmconsole.x509.chain import may_be_trusted
@@ -37,15 +37,15 @@ def new_anchors(board: Board, name: str, data: bytes) -> list[CertificateInfo]:
         if not may_be_trusted(one):
             facts = describe(one)
             raise ConsoleError(
-                "No CA certificate",
-                f"'{facts.subject}' is no CA: '{facts.issuer}' issued it",
-                f"you need the CA's own certificate, that of '{facts.issuer}'",
+                "Not a CA certificate",
+                f"'{facts.subject}' is not a CA: '{facts.issuer}' issued it",
+                f"use the CA's own certificate, that of '{facts.issuer}'",
             )
     return [describe(one) for one in new]
 
 
 def add_anchors(board: Board, name: str, data: bytes) -> None:
-    """Trust the CAs in a file as well; somebody has compared their fingerprints.
+    """Also trust the CAs in a file; the user has compared their fingerprints.
 
     Raises:
         ConsoleError: there is no certificate in it, or it cannot be kept.
@@ -84,7 +84,7 @@ def find_anchor(board: Board, name: str, which: str) -> CertificateInfo:
     if len(start) < FINGERPRINT_DIGITS or len(found) != 1:
         raise usage_error(
             "No such trust anchor",
-            f"'{printable(which)}' is the fingerprint of none of '{name}'",
+            f"'{name}' has no trust anchor with the fingerprint '{printable(which)}'",
             NextStep(
                 Action.LIST_TRUST, name, f"see: {{}}; give at least {FINGERPRINT_DIGITS} digits"
             ),
@@ -93,14 +93,14 @@ def find_anchor(board: Board, name: str, which: str) -> CertificateInfo:
 
 
 def remove_anchor(board: Board, name: str, which: str) -> None:
-    """Trust a CA no more; arguments and errors as ``anchor``."""
+    """Stop trusting a CA; arguments and errors as ``find_anchor``."""
     gone = find_anchor(board, name, which).fingerprint
     with board.recording("remove trust", identity=name, trust=gone):
         board.identities.drop_anchor(name, gone)
 
 
 def roots_in(bundles: Sequence[bytes]) -> bytes:
-    """The roots that came in a bundle, PEM: no anchors, but somebody may say that they are."""
+    """The roots that came in a bundle, as PEM: not trusted, but the user may decide to."""
     from tpmconsole.x509.bundle import read_bundle
     from tpmconsole.x509.chain import is_ca
     from tpmconsole.x509.links import is_self_signed
@@ -111,7 +111,7 @@ def roots_in(bundles: Sequence[bytes]) -> bytes:
 
 
 def known_anchors(board: Board, identity: Identity, *, replaceable: bool) -> list[x509.Certificate]:
-    """The installed anchors; damaged ones are none where others are there to replace them."""
+    """The installed anchors; an empty list if they are damaged and about to be replaced."""
     try:
         return board.identities.trust_certificates(identity.name)
     except ConsoleError:
@@ -121,7 +121,7 @@ def known_anchors(board: Board, identity: Identity, *, replaceable: bool) -> lis
 
 
 def plan_add_anchors(board: Board, name: str, data: bytes) -> Plan[list[CertificateInfo]] | None:
-    """To trust the CAs in a file as well; None where all of them are trusted already.
+    """Plan to also trust the CAs in a file; None if all of them are already trusted.
 
     Raises:
         ConsoleError: as ``new_anchors`` does.
@@ -141,12 +141,12 @@ def plan_add_anchors(board: Board, name: str, data: bytes) -> Plan[list[Certific
         doing="adding the CA",
         apply=apply,
         subject=name,
-        not_done="Not added",
+        not_done="CA not added",
     )
 
 
 def plan_remove_anchor(board: Board, name: str, which: str) -> Plan[CertificateInfo]:
-    """To trust a CA no longer; arguments and errors as ``find_anchor``."""
+    """Plan to stop trusting a CA; arguments and errors as ``find_anchor``."""
     anchor = find_anchor(board, name, which)
 
     def apply(_: Auth) -> CertificateInfo:
@@ -154,7 +154,7 @@ def plan_remove_anchor(board: Board, name: str, which: str) -> Plan[CertificateI
         return anchor
 
     return Plan(
-        title="Trust it no longer",
+        title="Stop trusting a CA",
         losses=(
             f"'{name}' would no longer trust {describe_anchor(anchor)}: its peers are refused",
         ),
@@ -162,12 +162,12 @@ def plan_remove_anchor(board: Board, name: str, which: str) -> Plan[CertificateI
         doing="removing the CA",
         apply=apply,
         subject=name,
-        not_done="Not removed",
+        not_done="CA not removed",
     )
 
 
 def describe_anchor(anchor: CertificateInfo) -> str:
-    """A trust anchor in a sentence."""
+    """A trust anchor for a sentence: subject, fingerprint, and what it is trusted for."""
     return f"{anchor.subject}, SHA-256 {anchor.fingerprint}{anchor.trusted_for}"
 
 
@@ -175,7 +175,7 @@ def certificates_pem(data: bytes) -> bytes:
     """The certificates of a file in one of the forms that CAs send, as PEM.
 
     Raises:
-        ConsoleError: there is none in it.
+        ConsoleError: the file holds no certificate.
     """
     from tpmconsole.x509.bundle import read_bundle
     from tpmconsole.x509.names import pem

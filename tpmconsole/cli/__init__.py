@@ -1,4 +1,4 @@
-"""The command line: parse, ask, run, print.
+"""The command line: parse arguments, ask for confirmation, run a command, print its answer.
 
-Each file has a subject's options, its functions and their printed lines; the work is in ``board``.
+Each module has the options, functions and printed lines of one subject; ``board`` does the work.
 """

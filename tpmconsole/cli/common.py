@@ -1,4 +1,4 @@
-"""What the commands share: the shape of an answer, and how passwords and files are read."""
+"""What commands share: the type of an answer, and how to read passwords and files."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ PASSWORD_BYTES = 4096
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a command says: data for ``--json``, lines for people, and its exit code.
+    """The answer of a command: data for ``--json``, lines for people, and its exit code.
 
     Attributes:
-        stream: ``data`` is many objects that come slowly; each is printed on a line of its own.
-        plain: ``data`` is not about a TPM and says nothing of one.
+        stream: ``data`` is many objects that arrive slowly; each is printed on its own line.
+        plain: ``data`` is not about a TPM and does not mention one.
         changed: for a command that changes things: whether it did; the JSON has it too.
     """
 
@@ -50,7 +50,7 @@ def read_password(path: Path | None, without: str = "leave the option out") -> S
     """The first line of the password file, or of standard input for ``-``.
 
     Args:
-        without: what to do where there is no password.
+        without: what to do for a key without a password.
     """
     if path is None:
         return None
@@ -59,22 +59,23 @@ def read_password(path: Path | None, without: str = "leave the option out") -> S
     else:
         data = read_password_file(path, PASSWORD_BYTES)
     password = first_line(data)
-    if not password:  # a key without a password is made by leaving the option out, not by accident
+    if not password:  # to make a key without a password, the option must be left out deliberately
         raise usage_error(
             "No password",
             f"{path}: its first line is empty",
-            f"write the password into its first line; for a key without one {without}",
+            f"write the password in its first line; for a key without one, {without}",
         )
     check_password(password)
     return password
 
 
 def read_auth(args: Namespace) -> Auth:
-    """Every password that a command was given; each line of standard input is one."""
+    """All passwords given to a command; each line of standard input is one."""
     return Auth(
         key=_read_key_password(args),
         parent=read_password(getattr(args, "parent_password_file", None)),
         owner=read_password(getattr(args, "owner_password_file", None)),
+        endorsement=read_password(getattr(args, "endorsement_password_file", None)),
         lockout=read_password(getattr(args, "lockout_password_file", None)),
         spend_last_attempt=getattr(args, "last_try", True),
     )
@@ -88,10 +89,10 @@ def _read_key_password(args: Namespace) -> Secret | None:
 
 
 def confirm(plan: Plan[Result], args: Namespace) -> Result:
-    """Do what is planned, where ``--yes`` was given.
+    """Carry out a plan if ``--yes`` was given.
 
     Raises:
-        ConsoleError: it was not, with what would be lost; or it failed.
+        ConsoleError: it was not given (the error names what would be lost), or the plan failed.
     """
     if not args.yes:
         instead = f"{say(plan.instead)}, or add --yes" if plan.instead else "add --yes"
@@ -101,24 +102,24 @@ def confirm(plan: Plan[Result], args: Namespace) -> Result:
 
 
 def out_file(args: Namespace) -> Path | None:
-    """Where to write, or None for nowhere or standard output."""
+    """The file to write to; None for no file or standard output."""
     return None if str(args.out) == "-" else args.out
 
 
 def certificate_file(path: Path) -> bytes:
-    """A certificate file, or standard input for ``-``, up to one byte more than is allowed."""
+    """A certificate file, or standard input for ``-``; reads one byte more than is allowed."""
     if str(path) == "-":
         return sys.stdin.buffer.read(CERTIFICATE_BYTES + 1)
     return read_bounded(path, CERTIFICATE_BYTES)
 
 
 def with_outdated(board: Board, name: str, answer: Answer) -> Answer:
-    """The answer, and which sessions go on with what was there before."""
+    """The answer, and which sessions still use the old files."""
     from tpmconsole.board.sessions import outdated
 
     if not answer.changed:
         return answer
     found = outdated(board, name)
     more = [{"session": one.session, "command": say(one.step)} for one in found]
-    lines = [f"{one.session} still uses what was there before: {say(one.step)}" for one in found]
+    lines = [f"{one.session} still uses the old files: {say(one.step)}" for one in found]
     return replace(answer, data=answer.data | {"outdated": more}, lines=[*answer.lines, *lines])

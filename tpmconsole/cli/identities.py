@@ -1,4 +1,4 @@
-"""From a request to an installed certificate."""
+"""Make and renew requests, and import certificates."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tpmconsole.cli.common import Answer, certificate_file, out_file, read_auth,
 from tpmconsole.cli.next_steps import say
 from tpmconsole.cli.parser import (
     add_command,
+    endorsement_password_option,
     if_missing_option,
     key_password_options,
     other_password_options,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.finding import Finding
     from tpmconsole.x509.judge import CertificateInfo
+    from tpmconsole.x509.request_spec import RequestSpec
 
 
 _ROLES = ("client", "server", "both")
@@ -49,6 +51,8 @@ def _request(board: Board, args: Namespace) -> Answer:
         lines = preview_request(board, args.name, spec)
         rows = (f"{label:<16} {text}" for label, text in lines)
         return Answer({"identity": args.name, "asks": lines}, rows)
+    if args.attest:
+        return _attest(board, args, spec)
     if args.if_missing and (kept := same_request(board, args.name, spec)):
         if out := out_file(args):
             hand_over(board, args.name, out)
@@ -61,6 +65,39 @@ def _request(board: Board, args: Namespace) -> Answer:
         out_file(args),
     )
     return _requested(board, args, pem)
+
+
+def _attest(board: Board, args: Namespace, spec: RequestSpec) -> Answer:
+    """The request, and what proves where its key is; what that tells is told before."""
+    from tpmconsole.board.enrolment import DISCLOSURE, attest_request, request_is_attested
+    from tpmconsole.board.requests import hand_over, make_request, same_request
+
+    def attested() -> Answer:
+        auth = read_auth(args)
+        kept = same_request(board, args.name, spec) if args.if_missing else None
+        if kept and request_is_attested(board, args.name):
+            if out := out_file(args):
+                hand_over(board, args.name, out)
+            return _requested(board, args, kept, changed=False)
+        if not kept:
+            make_request(board, args.name, spec, auth)
+        made = attest_request(board, args.name, auth, out_file(args))
+        answer = _requested(board, args, made.pem)
+        chip = {"chip": made.chip, "endorsement": list(made.endorsement), "tells": DISCLOSURE}
+        if str(args.out) == "-":
+            return replace(answer, data=answer.data | chip)
+        keys = [f"{args.name}: endorsement key {one}" for one in made.endorsement]
+        lines = [f"{args.name}: attested by {made.chip}", *keys, *answer.lines]
+        return replace(answer, data=answer.data | chip, lines=lines)
+
+    if args.json or str(args.out) == "-":
+        return attested()
+
+    def told() -> Iterator[str]:
+        yield DISCLOSURE
+        yield from attested().lines
+
+    return Answer({}, told())
 
 
 def _renew(board: Board, args: Namespace) -> Answer:
@@ -83,7 +120,7 @@ def _renew(board: Board, args: Namespace) -> Answer:
 
 
 def _requested(board: Board, args: Namespace, pem: bytes, *, changed: bool = True) -> Answer:
-    """A request was made: what it asks for, and where it is, or itself."""
+    """The answer after a request: what it asks for, and its path or its text."""
     from tpmconsole.board.requests import asked_by
 
     asks = asked_by(pem)
@@ -167,7 +204,7 @@ def verdict_lines(
 
     Args:
         added: the trust anchors that are new.
-        changed: False where what was to be installed is there already.
+        changed: False if exactly this certificate is already installed.
     """
     from tpmconsole.board.trust import describe_anchor
 
@@ -178,7 +215,7 @@ def verdict_lines(
     for anchor in added:
         which = "trusted from now on" if installed else "would be trusted"
         yield f"{which}: {describe_anchor(anchor)}"
-    what = "installed" if changed else "unchanged: it is installed already"
+    what = "installed" if changed else "unchanged: already installed"
     yield f"{name}: certificate {what if installed else 'not installed'}"
 
 
@@ -187,61 +224,69 @@ def add_commands(commands: Any) -> None:
         commands,
         "request",
         _request,
-        "make a certificate signing request; what is not given comes from [request] in "
-        "tpmconsole.toml",
+        "make a certificate signing request; defaults are from [request] in tpmconsole.toml",
         "tpmconsole request gateway --subject 'CN=gateway,O=Example' --san dns:gateway.local",
     )
     request.add_argument("name", metavar="NAME")
-    if_missing_option(request, "a request for the same is there")
+    if_missing_option(request, "a request for the same already exists")
     request.add_argument(
         "--subject",
-        help="RFC 4514, such as 'CN=gateway,O=Example', or as openssl prints it, in its order "
+        help="RFC 4514, such as 'CN=gateway,O=Example', or in the form that openssl prints "
         "(default: the board's serial number or host name as CN)",
     )
     request.add_argument(
         "--string-type",
         choices=("utf8", "printable"),
-        help="how the subject is encoded (default: utf8); printable where 'openssl ca' says 'The "
-        "organizationName field is different between CA certificate and the request', though both "
-        "look the same: its policy_match compares bytes",
+        help="how the subject is encoded (default: utf8); use printable if 'openssl ca' says 'The "
+        "organizationName field is different between CA certificate and the request' although "
+        "both look the same: its policy_match compares bytes",
     )
     request.add_argument(
         "--san", action="append", default=[], metavar="KIND:NAME", help="dns:, ip:, uri: or email:"
     )
-    request.add_argument("--role", choices=_ROLES, help="what it is for (default: client)")
-    request.add_argument("--preview", action="store_true", help="only show what would be asked")
+    request.add_argument(
+        "--role", choices=_ROLES, help="what the certificate is for (default: client)"
+    )
+    request.add_argument(
+        "--attest",
+        action="store_true",
+        help="add proof for a CA that the key is in this TPM; it identifies the chip forever",
+    )
+    request.add_argument("--preview", action="store_true", help="only show what would be requested")
     _hand_over(request)
+    endorsement_password_option(request)
 
     take = add_command(
         commands,
         "import",
         _import,
-        "check a certificate and install it where nothing speaks against it",
+        "check a certificate and install it if every check passes",
         "tpmconsole import gateway gateway.pem --trust ca.pem",
     )
     take.add_argument("name", metavar="NAME")
-    take.add_paths("files", metavar="FILE", help="PEM, DER or PKCS #7 ('-': read it)")
+    take.add_paths("files", metavar="FILE", help="PEM, DER or PKCS #7 ('-': from standard input)")
     take.add_argument(
-        "--trust", type=Path, metavar="FILE", help="trust the CAs in it from now on, as well"
+        "--trust", type=Path, metavar="FILE", help="also trust the CAs in this file from now on"
     )
     take.add_argument("--role", choices=_ROLES)
-    take.add_argument("--check", action="store_true", help="never install")
+    take.add_argument("--check", action="store_true", help="only check, do not install")
     take.add_argument(
         "--undo", action="store_true", help="go back to the certificate before the last import"
     )
     key_password_options(take)
     other_password_options(take)
+    endorsement_password_option(take)
 
     renew = add_command(
         commands,
         "renew",
         _renew,
-        "ask for the same certificate again, with the same key or with a new one",
+        "request the same certificate again, with the same key or a new one",
         "tpmconsole renew gateway --out /media/usb0/gateway.csr",
     )
     renew.add_argument("name", metavar="NAME")
     renew.add_argument(
-        "--new-key", metavar="NAME", help="make a new key, as this new identity; NAME goes on"
+        "--new-key", metavar="NAME", help="make a new key as this new identity; NAME keeps working"
     )
     _hand_over(renew)
 

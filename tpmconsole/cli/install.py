@@ -1,4 +1,4 @@
-"""Units for systemd."""
+"""Install systemd units."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 def installed(wanted: UnitFiles, args: Namespace) -> Answer:
-    """Install units, or only show them; every command that installs some may end here.
+    """Install units, or only show them: the last step of every command that installs units.
 
     Args:
-        args: with ``dry_run``.
+        args: the command's arguments, with ``dry_run``.
     """
     return told(wanted, None if args.dry_run else install(wanted))
 
@@ -29,7 +29,7 @@ def told(wanted: UnitFiles, written: list[Path] | None) -> Answer:
     """What was installed.
 
     Args:
-        written: the files that were; None where it was only shown.
+        written: the files that were written; None if the units were only shown.
     """
     data = {
         "files": [{"path": str(path), "text": text} for path, text in wanted.files().items()],
@@ -70,27 +70,27 @@ BAUDS = (9600, 19200, 38400, 57600, 115200, 230400, 460800, 921600)
 
 
 def add_commands(commands: Any) -> None:
-    install = commands.add_parser("install", help="units for systemd, written for this board")
+    install = commands.add_parser("install", help="systemd units for this board")
     actions = subcommands(install)
     kiosk = add_command(
         actions,
         "kiosk",
         _kiosk,
-        "the visitor's console on a terminal, from the start of the board on",
+        "run the visitor's console on a terminal when the board boots",
         "tpmconsole install kiosk --tty tty1 --dry-run",
     )
     serial = add_command(
         actions,
         "serial-console",
         _serial_console,
-        "the login of a serial line, with the right terminal type and speed",
+        "give the login of a serial line the right terminal type and speed",
         "tpmconsole install serial-console --tty ttyS0 --baud 115200",
     )
     for one, tty in ((kiosk, "tty1"), (serial, "ttyS0")):
         one.add_argument("--tty", default=tty, help=f"the terminal (default: {tty})")
         one.add_argument(
-            "--baud", type=int, choices=BAUDS, default=115200, help="a serial line's speed"
+            "--baud", type=int, choices=BAUDS, default=115200, help="the speed of a serial line"
         )
-    serial.add_argument("--term", default="vt220", help="its terminal type (default: vt220)")
+    serial.add_argument("--term", default="vt220", help="the terminal type (default: vt220)")
     for one in (kiosk, serial):
-        one.add_argument("--dry-run", action="store_true", help="show everything, write nothing")
+        one.add_argument("--dry-run", action="store_true", help="only show it, write nothing")

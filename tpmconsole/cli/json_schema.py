@@ -1,4 +1,4 @@
-"""The answers of ``--json`` as JSON Schemas, made of the table in ``fields.txt``."""
+"""The answers of ``--json`` as JSON Schemas, made from the table in ``fields.txt``."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ _PLAIN: dict[str, dict[str, Any]] = {
 
 @dataclass(slots=True)
 class Field:
-    """A field of an answer, with those inside it.
+    """A field of an answer, with the fields inside it.
 
     Attributes:
         kind: its type, as ``fields.txt`` explains.
-        optional: whether it is only there where it applies.
+        optional: whether it is left out if it does not apply.
     """
 
     name: str
@@ -54,7 +54,7 @@ def answers() -> dict[str, list[Field]]:
             path[depth - 1] += blocks[f"={text[1:]}"]
         else:
             found = _LINE.fullmatch(line)
-            assert found is not None, line  # noqa: S101  (a table of ours)
+            assert found is not None, line  # noqa: S101  (our own table)
             one = Field(found[3], found[4], found[5], bool(found[2]))
             path[depth - 1].append(one)
             path[depth:] = [one.inside]

@@ -1,4 +1,4 @@
-"""Keys: list, create, persist, evict."""
+"""Commands for keys: list, create, persist, evict, forget."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _keys(board: Board, args: Namespace) -> Answer:
 
 
 def _keys_code(keys: KeyList, args: Namespace) -> ExitCode:
-    """What was asked for by name and is not there is a no, and so is a TPM that is."""
+    """Whether the answer is a "no": a named file or folder, or the chosen TPM, is missing."""
     if keys.no_tpm and (args.prove or not args.paths):
         return keys.no_tpm.exit_code
     named = {str(path) for path in args.paths}
@@ -46,13 +46,13 @@ def _keys_code(keys: KeyList, args: Namespace) -> ExitCode:
 
 
 def _describe(answer: KeyCheck) -> str:
-    """What proving a key said, and which option gives what it needs or command helps."""
+    """The answer of a key check, with the option or the command that helps."""
     from tpmconsole.board.parents import way_out
 
     step = way_out(answer)
     more = say(step) if step is not None else option_that_gives(answer.needs)
-    if answer.needs == "key":  # a key file may say the opposite of what is true
-        more += f", {command(NextStep(Action.GIVE_NO_PASSWORD))} says that it has none"
+    if answer.needs == "key":  # the key file may be wrong about the password
+        more += f", {command(NextStep(Action.GIVE_NO_PASSWORD))} says that it has no password"
     return f"{answer.reason}; {more}" if more else answer.reason
 
 
@@ -92,10 +92,10 @@ def _create(board: Board, args: Namespace) -> Answer:
 
 
 def _check_one_source(args: Namespace) -> None:
-    """Refuse what would make another key of one that is there.
+    """Refuse options that do not fit an existing key.
 
     Raises:
-        ConsoleError: two keys are named, or what only a new key can be given.
+        ConsoleError: two keys are named, or an option that only a new key can have.
     """
     named = {
         "--from-file": args.from_file,
@@ -108,9 +108,9 @@ def _check_one_source(args: Namespace) -> None:
     given = [option for option, value in named.items() if value is not None]
     if len(given) > 1 and given[0] in ("--from-file", "--from-handle"):
         raise usage_error(
-            "Not adopted",
+            "Key not adopted",
             f"a key is adopted as it is, and {given[0]} was given with {', '.join(given[1:])}",
-            f"give {given[0]} alone; persist moves a key file's key to a handle afterwards",
+            f"give {given[0]} alone; persist can then move a key file's key to a handle",
         )
 
 
@@ -122,7 +122,7 @@ def _adopt(board: Board, args: Namespace, handle: int | None) -> Answer:
         identity, source = adopt_file(board, args.name, args.from_file, auth), str(args.from_file)
     else:
         identity, source = adopt_handle(board, args.name, handle, auth), f"0x{handle:08x}"
-    assert identity.pin is not None  # noqa: S101 - it was made just now
+    assert identity.pin is not None  # noqa: S101 - it was just made
     what, digits = f"{algorithm_words(identity.algorithm)} key", identity.pin.sha256
     return Answer(
         _created(identity) | {"key_sha256": digits, "adopted_from": source},
@@ -145,7 +145,7 @@ def _created(identity: Identity) -> dict[str, str]:
 
 
 def _created_before(identity: Identity, algorithm: str | None, handle: int | None) -> Answer:
-    """The identity that is there already, where it is what was asked for."""
+    """The existing identity, if it is what was asked for."""
     data = _created(identity)
     what = f"{algorithm_words(identity.algorithm)} key"
     differs = algorithm not in (None, identity.algorithm) or handle not in (None, identity.handle)
@@ -155,12 +155,12 @@ def _created_before(identity: Identity, algorithm: str | None, handle: int | Non
             identity.problem or f"'{identity.name}' has an {what}, {data['key']}",
             "choose another name; tpmconsole never replaces a key",
         )
-    line = f"{identity.name}: {what} is there already, {data['key']}"
+    line = f"{identity.name}: {what} already exists, {data['key']}"
     return Answer(data, [line], changed=False)
 
 
 def _kind(args: Namespace) -> Algorithm | SoftwareKey:
-    """What to make, or the key to import; the file itself says which algorithm it is."""
+    """What to make, or the key to import; its file determines the algorithm."""
     from tpmconsole.board.keys import software_key
 
     if args.source is None:
@@ -172,7 +172,7 @@ def _kind(args: Namespace) -> Algorithm | SoftwareKey:
         raise usage_error(
             "Another algorithm",
             f"{args.source} holds an {found.algorithm.value} key, not {args.algorithm}",
-            "leave --algorithm out: the file says what it is",
+            "leave --algorithm out: the file determines it",
         )
     return found
 
@@ -218,7 +218,7 @@ def add_commands(commands: Any) -> None:
     keys.add_argument(
         "--prove",
         action="store_true",
-        help="let this TPM sign with each key; exit 1 where a key file or an identity's key fails",
+        help="let this TPM sign with each key; exit 1 if a key file or an identity's key fails",
     )
     key_password_options(keys)
     other_password_options(keys)
@@ -226,11 +226,11 @@ def add_commands(commands: Any) -> None:
         commands,
         "create",
         _create,
-        "make an identity: of a new key in the TPM, or of one that is there",
+        "make an identity with a new key in the TPM, or with an existing key",
         "tpmconsole create gateway --algorithm ec-p384",
     )
     create.add_argument("name", metavar="NAME")
-    if_missing_option(create, "an identity of that name and kind is there")
+    if_missing_option(create, "an identity of that name and kind already exists")
     create.add_argument(
         "--algorithm",
         choices=[one.value for one in Algorithm],
@@ -251,14 +251,13 @@ def add_commands(commands: Any) -> None:
         dest="source",
         type=Path,
         metavar="FILE",
-        help="import a private key that was made elsewhere (PEM, DER or PKCS#12), instead of "
-        "making one",
+        help="import a private key made elsewhere (PEM, DER or PKCS#12), instead of making one",
     )
     create.add_argument(
         "--from-password-file",
         type=Path,
         metavar="F",
-        help="what the FILE of --from is encrypted with",
+        help="the passphrase of the FILE of --from",
     )
     create.add_argument(
         "--from-file",
@@ -269,14 +268,14 @@ def add_commands(commands: Any) -> None:
     create.add_argument(
         "--from-handle",
         metavar="0x81...",
-        help="adopt the key that is at this handle, such as the maker's; it stays there",
+        help="adopt the key at this handle, such as the maker's; it is not moved",
     )
 
     persist = add_command(
         commands,
         "persist",
         _persist,
-        "move an identity's key to a persistent handle; its key file is removed, for good",
+        "move an identity's key to a persistent handle; its key file is permanently removed",
         "tpmconsole persist gateway 0x81000010 --yes",
     )
     persist.add_argument("name", metavar="NAME")
@@ -289,7 +288,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "evict",
         _evict,
-        "remove a persistent key from the TPM, for good",
+        "remove a persistent key from the TPM permanently",
         "tpmconsole evict 0x81000010 --yes",
     )
     evict.add_argument("handle", metavar="0x81...")

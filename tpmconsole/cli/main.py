@@ -1,4 +1,4 @@
-"""The command line: parse, run a command, print what it answers; the only place that prints."""
+"""Parse the command line, run a command and print its answer; only this module prints."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from tpmconsole.cli import identities, install, keys, sessions, status, support, trust
+from tpmconsole.cli import attest, identities, install, keys, sessions, status, support, trust
 from tpmconsole.cli.next_steps import option_that_gives, say, worded
 from tpmconsole.cli.output import NotWrittenError, complain, tell
 from tpmconsole.cli.parser import Parser
@@ -40,7 +40,7 @@ def run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> in
     try:
         return _run(arguments, open_console)
     except BrokenPipeError:
-        return ExitCode.NO  # whoever read our output has gone; nobody is left to tell
+        return ExitCode.NO  # the reader of our output has gone, so nothing can be reported
     except NotWrittenError as error:
         _print_error(_not_written(error))
         return ExitCode.UNEXPECTED
@@ -50,7 +50,7 @@ def _run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> i
     as_json = "--json" in arguments
     settings: Settings | None = None
     args = Namespace()
-    # Before there is a log file, logging would print on the terminal, tracebacks and all.
+    # Without a log file, logging would print to the terminal, including tracebacks.
     log.addHandler(logging.NullHandler())
     try:
         args = build_parser().parse_args(arguments)
@@ -73,7 +73,7 @@ def _run(arguments: Sequence[str], open_console: Callable[[Settings], int]) -> i
         raise
     except KeyboardInterrupt:
         return 130
-    except Exception as error:  # the one place for what nobody foresaw: to the log, with an apology
+    except Exception as error:  # the one place for unexpected errors: into the log, with an apology
         log.exception("unexpected")
         details = f"the details are in {settings.log}" if settings else str(error)
         _print_error(_unexpected(error, details), as_json)
@@ -91,7 +91,7 @@ def _run_command(settings: Settings, args: Namespace) -> int:
             _tell_answer(answer, settings, as_json=args.json)
         except NotWrittenError as error:
             if answer.changed:
-                raise NotWrittenError(f"{error}; what it was to change is changed") from error
+                raise NotWrittenError(f"{error}; the change itself was made") from error
             raise
         if sys.stderr.isatty() and (note := board.root_note()):
             complain(f"tpmconsole: {note}")
@@ -111,12 +111,12 @@ def _tell_answer(answer: Answer, settings: Settings, *, as_json: bool) -> None:
 
 
 def _marked(data: Any, settings: Settings) -> Any:
-    """Every answer says whether it is about the simulated TPM; what the TPM itself said counts."""
+    """Add to an answer whether it is about the simulated TPM; what the TPM itself said counts."""
     return {"simulated": settings.simulate} | data
 
 
 def _print_error(error: ConsoleError, as_json: bool = False, option: str = "") -> None:
-    """Say what failed. The exit code says it as well, so that nothing is raised here."""
+    """Say what failed. The exit code says it too, so this never raises."""
     remedy = f"{say(error.remedy)}; {option}" if option else say(error.remedy)
     if as_json:
         answer = worded(error.to_json()) | {"remedy": remedy}
@@ -131,7 +131,7 @@ def _not_written(error: NotWrittenError) -> ConsoleError:
     return ConsoleError(
         "Answer not written",
         f"standard output: {error}",
-        "make room where it goes, or send it elsewhere",
+        "free some space for it, or send it elsewhere",
         ExitCode.UNEXPECTED,
     )
 
@@ -142,13 +142,13 @@ def _unexpected(error: Exception, details: str) -> ConsoleError:
     return ConsoleError(
         "Sorry, something unexpected happened",
         f"{type(error).__name__}; {details}",
-        "try again; where it stays, send us that",
+        "try again; if it happens again, send us that",
         ExitCode.UNEXPECTED,
     )
 
 
 class _Version(argparse.Action):
-    """Looks the versions up when somebody asks: that takes longer than all the rest here."""
+    """Looks the versions up only on request: that takes longer than everything else here."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
         from tpmconsole.versions import version_lines
@@ -158,20 +158,23 @@ class _Version(argparse.Action):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the whole command line; ``command`` is None where the console is wanted."""
+    """The parser of the whole command line; without a command, ``command`` is ``None``."""
     parser = Parser(
         prog="tpmconsole",
-        description="Console of a board with a TPM 2.0. Without a command it opens the screen.",
+        description="Console of a board with a TPM 2.0. Without a command, it opens the screen.",
     )
     parser.add_argument(
-        "--version", action=_Version, nargs=0, help="show our version and what we stand on"
+        "--version",
+        action=_Version,
+        nargs=0,
+        help="show the versions of tpmconsole and its libraries",
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--tcti", metavar="T", help="which TPM to use, such as device:/dev/tpmrm0")
     which.add_argument("--simulate", action="store_true", help="use the simulated TPM")
-    parser.add_argument("--state", metavar="DIR", help="where everything is kept")
+    parser.add_argument("--state", metavar="DIR", help="the folder for everything that is stored")
     parser.add_argument("--line", choices=LINES, help="the terminal line (default: auto)")
-    parser.add_argument("--mouse", action="store_true", help="use the mouse, on a fast line")
+    parser.add_argument("--mouse", action="store_true", help="use the mouse on a fast line")
     parser.add_argument("--kiosk", action="store_true", help="a visitor's console")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=Parser)
     for group in (
@@ -179,6 +182,7 @@ def build_parser() -> argparse.ArgumentParser:
         keys,
         identities,
         trust,
+        attest,
         sessions,
         support,
         install,

@@ -1,4 +1,4 @@
-"""What to do next, in the words of the command line."""
+"""Describe the next step as a command or an option."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 from tpmconsole.errors import Action, NextStep, Remedy, remedy_from_json
 
-# A command or an option for each action; what stands in brackets is said where no subject is known.
+# A command or an option for each action; the text in brackets is used if no subject is known.
 _COMMANDS = {
     Action.ADD_TRUST: "tpmconsole trust [NAME] --add FILE",
     Action.ADOPT: "tpmconsole create [NAME] --from-file FILE",
     Action.ALLOW_TLS: "--min-tls [1.2]",
+    Action.ATTEST: "tpmconsole request [NAME] --attest",
     Action.ASK_FOR_NAMES: "--san dns:NAME or --san ip:ADDRESS",
     Action.CHECK_CERTIFICATE: "tpmconsole import --check",
     Action.CHECK_KEY: "tpmconsole keys [PATH] --prove",
@@ -26,6 +27,7 @@ _COMMANDS = {
     Action.GIVE_STATE: "--state [DIR]",
     Action.GIVE_TCTI: "--tcti TCTI",
     Action.GIVE_TRUST: "--trust FILE",
+    Action.HAND_OVER: "tpmconsole request [NAME] --out FILE",
     Action.IMPORT: "tpmconsole import [NAME] FILE --trust FILE",
     Action.IMPORT_KEY: "tpmconsole create [NAME] --from FILE",
     Action.INSTALL_SERVICE: "tpmconsole session install [ID]",
@@ -50,33 +52,35 @@ _COMMANDS = {
     Action.USE_SIMULATOR: "use --simulate for a simulated TPM",
     Action.WRITE_OUT: "with --out - a command prints it",
 }
-# Which option gives what an error needs, by the name that it has among the arguments.
+# The option that gives what an error needs, by its name among the arguments.
 _OPTIONS = {
     "key": ("password_file", "--password-file FILE gives it"),
     "lockout": ("lockout_password_file", "--password-file FILE gives it"),
     "parent": ("parent_password_file", "--parent-password-file FILE gives it"),
     "hierarchy": ("owner_password_file", "--owner-password-file FILE gives it"),
+    "endorsement": ("endorsement_password_file", "--endorsement-password-file FILE gives it"),
     "source": ("from_password_file", "--from-password-file FILE gives it"),
-    "consent": ("last_try", "--last-try sends it all the same"),
+    "consent": ("last_try", "--last-try sends it anyway"),
 }
 
 
 def command(step: NextStep) -> str:
-    """The command or option that does it."""
+    """The command or option for a step."""
     return step.fill(_COMMANDS[step.action])
 
 
 def say(remedy: Remedy) -> str:
-    """A remedy for somebody at a command line."""
+    """A remedy for a user of the command line."""
     return remedy if isinstance(remedy, str) else remedy.worded(command(remedy))
 
 
 def option_that_gives(needs: str | None, args: Namespace | None = None) -> str:
-    """Which option of a command gives what an error needs; the screen asks for it.
+    """The option of a command that gives what an error needs; empty if no option helps.
+
+    The command may lack the option, or it was given but did not help. The screen asks instead.
 
     Args:
-        args: the command's arguments; empty where it has no such option, or it was given and was
-            no help. None for a command that has them all.
+        args: the command's arguments; None for a command that has all these options.
     """
     option, words = _OPTIONS.get(needs or "", ("", ""))
     if args is None:
@@ -85,7 +89,7 @@ def option_that_gives(needs: str | None, args: Namespace | None = None) -> str:
 
 
 def worded(data: Any) -> Any:
-    """An answer's JSON with every remedy in these words."""
+    """An answer's JSON with every remedy as text."""
     if isinstance(data, dict):
         remedy = {"remedy": say(remedy_from_json(data))} if "remedy" in data else {}
         return {key: worded(value) for key, value in data.items() if key != "next"} | remedy

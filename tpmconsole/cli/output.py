@@ -1,4 +1,4 @@
-"""Standard output and standard error as they may be: closed, full, or not in UTF-8."""
+"""Write to standard output and error, which may be closed, full, or not in UTF-8."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ INPUT, OUTPUT, ERRORS = 0, 1, 2
 
 
 class NotWrittenError(Exception):
-    """Standard output did not take an answer; the argument is the system's reason."""
+    """Standard output did not accept an answer; the argument is the system's reason."""
 
 
 def prepare_streams() -> None:
-    r"""Make all three streams usable, whatever we were started with.
+    r"""Make all three streams usable, in whatever state we were started.
 
-    A number that is closed would be given to the next file or socket that is opened, and text for
-    people would go there. So it is taken: the output by a file that refuses to be written to, as a
-    closed one does. What the locale cannot show is written as ``\xe4``, never refused.
+    The number of a closed stream would be given to the next file or socket that is opened, and our
+    output would go there. So we occupy it; for output with a file that refuses writes, as a closed
+    stream does. Characters that the locale lacks are written as ``\xe4``, never refused.
     """
     for number in (INPUT, OUTPUT, ERRORS):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free: this one
-    sys.stdin = sys.stdin or open(INPUT, closefd=False)  # noqa: SIM115  (for good, as below)
+            os.open(os.devnull, os.O_RDONLY)  # gets the lowest free number: this one
+    sys.stdin = sys.stdin or open(INPUT, closefd=False)  # noqa: SIM115  (stays open, as below)
     sys.stdout = sys.stdout or open(OUTPUT, "w", closefd=False)  # noqa: SIM115
     sys.stderr = sys.stderr or open(ERRORS, "w", closefd=False)  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
@@ -36,10 +36,10 @@ def prepare_streams() -> None:
 
 
 def tell(text: str) -> None:
-    """Print a part of the answer, at once.
+    """Print a part of the answer immediately.
 
     Raises:
-        BrokenPipeError: whoever read it has gone.
+        BrokenPipeError: the reader has gone.
         NotWrittenError: it could not be written.
     """
     try:
@@ -52,7 +52,7 @@ def tell(text: str) -> None:
 
 
 def complain(text: str) -> None:
-    """Print a line on standard error; where it cannot be written nobody can be told."""
+    """Print a line on standard error; if that fails, nothing more can be done."""
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:
@@ -60,7 +60,7 @@ def complain(text: str) -> None:
 
 
 def _abandon(stream: TextIO, number: int) -> None:
-    """Throw away what a stream still holds: written at our end, it would fail again."""
+    """Throw away what a stream still holds: the final flush would fail again."""
     with suppress(OSError):
         nothing = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nothing, number)

@@ -12,9 +12,9 @@ from tpmconsole.errors import usage_error
 
 
 class Parser(argparse.ArgumentParser):
-    """Says what is wrong in our words, and leaves printing and exiting to the caller.
+    """Reports errors as ConsoleErrors, and leaves printing and exiting to the caller.
 
-    No abbreviations: whatever a script once got away with would be for ever.
+    Options cannot be abbreviated: once scripts used an abbreviation, it could never change.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -22,17 +22,17 @@ class Parser(argparse.ArgumentParser):
         self._list = ""
 
     def add_paths(self, name: str, **options: Any) -> None:
-        """Take any number of paths, before, between and after the options."""
+        """Accept any number of paths, before, between and after the options."""
         self._list = name
         self.add_argument(name, nargs="*", type=Path, **options)
 
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """As argparse does, which leaves what follows an option out of a list that has begun.
+        """Parse as argparse does, but let a list of paths continue after an option.
 
         Raises:
-            ConsoleError: something is left that this command does not know.
+            ConsoleError: an argument is left that this command does not know.
         """
         found, left = super().parse_known_args(args, namespace)
         if self._list:
@@ -44,7 +44,7 @@ class Parser(argparse.ArgumentParser):
         return found, left
 
     def print_help(self, _: Any = None) -> None:
-        """As every answer is printed: argparse itself says nothing where it cannot."""
+        """Print as every answer is printed: argparse itself ignores write errors."""
         tell(self.format_help().rstrip("\n"))
 
     def error(self, message: str) -> NoReturn:
@@ -52,10 +52,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def subcommands(command: argparse.ArgumentParser, name: str = "action") -> Any:
-    """The commands below one, which has to be followed by one of them.
+    """Add the group of a command's subcommands, of which one must be given.
 
     Args:
-        name: the attribute that tells which it was; in an error it is called a command.
+        name: the attribute with the chosen one; an error calls it a command.
     """
     return command.add_subparsers(dest=name, metavar="COMMAND", required=True, parser_class=Parser)
 
@@ -63,7 +63,7 @@ def subcommands(command: argparse.ArgumentParser, name: str = "action") -> Any:
 def add_command(
     group: Any, name: str, run: Callable[..., Any], text: str, example: str = ""
 ) -> Parser:
-    """A command; each can answer in JSON.
+    """Add a command; each can answer in JSON.
 
     Args:
         run: gets the board and the arguments, and returns the answer.
@@ -76,10 +76,8 @@ def add_command(
 
 
 def if_missing_option(command: argparse.ArgumentParser, what: str) -> None:
-    """For scripts that run again and again: what is there already is not made again."""
-    command.add_argument(
-        "--if-missing", action="store_true", help=f"change nothing where {what} already"
-    )
+    """Add the option for scripts that run repeatedly: what exists is not made again."""
+    command.add_argument("--if-missing", action="store_true", help=f"change nothing if {what}")
 
 
 def password_option(
@@ -97,7 +95,7 @@ def password_option(
 
 
 def key_password_options(command: argparse.ArgumentParser) -> None:
-    """For a key that is there: its password, which may be a wrong one, or that it has none."""
+    """Add the options for an existing key: its password (perhaps a wrong one), or none."""
     which = command.add_mutually_exclusive_group()
     password_option(which)
     which.add_argument(
@@ -108,7 +106,7 @@ def key_password_options(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--last-try",
         action="store_true",
-        help="send the password, or none, also where a wrong one would lock the TPM",
+        help="send the password, or none, even if a wrong one would lock the TPM",
     )
 
 
@@ -117,7 +115,16 @@ def owner_password_option(command: argparse.ArgumentParser) -> None:
         "--owner-password-file",
         type=Path,
         metavar="F",
-        help="the owner hierarchy's password, where it has one",
+        help="the owner hierarchy's password, if it has one",
+    )
+
+
+def endorsement_password_option(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--endorsement-password-file",
+        type=Path,
+        metavar="F",
+        help="the endorsement hierarchy's password, where it has one: to prove where the key is",
     )
 
 
@@ -127,5 +134,5 @@ def other_password_options(command: argparse.ArgumentParser) -> None:
         "--parent-password-file",
         type=Path,
         metavar="F",
-        help="the password of the key's persistent parent, where it has one",
+        help="the password of the key's persistent parent, if it has one",
     )

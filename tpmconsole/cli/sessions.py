@@ -1,4 +1,4 @@
-"""Mutual-TLS sessions."""
+"""Commands for mutual-TLS sessions."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def _session_start(board: Board, args: Namespace) -> Answer:
 
 
 def _target(args: Namespace) -> Target:
-    """A client's server, and what its URL or the options say about protocol and path.
+    """A client's server, and the protocol and path from its URL or the options.
 
     Raises:
         ConsoleError: it is not an address, or URL and options differ.
@@ -69,7 +69,7 @@ def _target(args: Namespace) -> Target:
         said, given = getattr(target, option), getattr(args, option)
         if said and given and said != given:
             raise usage_error(
-                "Two answers",
+                "Contradictory options",
                 f"--connect says {option} {said}, --{option} says {given}",
                 f"leave --{option} out",
             )
@@ -195,7 +195,9 @@ def user_lines(users: Sequence[TpmUser]) -> Iterator[str]:
 def add_commands(commands: Any) -> None:
     session = commands.add_parser("session", help="mutual-TLS sessions")
     actions = subcommands(session)
-    start = actions.add_parser("start", help="start a session that outlives this command")
+    start = actions.add_parser(
+        "start", help="start a session that keeps running after this command"
+    )
     roles = subcommands(start, "role")
     client = add_command(
         roles,
@@ -209,13 +211,13 @@ def add_commands(commands: Any) -> None:
         "--connect",
         required=True,
         metavar="HOST:PORT",
-        help="the server; https://HOST:PORT/PATH says protocol and path as well",
+        help="the server; https://HOST:PORT/PATH also gives protocol and path",
     )
     client.add_argument(
         "--protocol",
         choices=("tls", "line", "https"),
-        help="tls: the handshake proves both sides, and nothing is sent; line: PING n, for our own "
-        "server; https: GET (default: tls)",
+        help="tls: the handshake authenticates both sides, nothing is sent; line: PING n, for our "
+        "own server; https: GET (default: tls)",
     )
     client.add_argument("--path", help="what https fetches (default: /)")
     client.add_argument(
@@ -232,7 +234,7 @@ def add_commands(commands: Any) -> None:
         "--retries",
         type=int,
         metavar="N",
-        help="give up after N tries in a row (default: never, and after 5 with --count)",
+        help="give up after N attempts in a row (default: never, or after 5 with --count)",
     )
     server = add_command(
         roles,
@@ -243,15 +245,15 @@ def add_commands(commands: Any) -> None:
     )
     server.add_argument("name", metavar="NAME")
     server.add_argument(
-        "--listen", required=True, metavar="HOST:PORT", help="the address; port 0: any that is free"
+        "--listen", required=True, metavar="HOST:PORT", help="the address; port 0: any free port"
     )
     for one in (client, server):
-        if_missing_option(one, "a session that does the same runs")
+        if_missing_option(one, "a session that does the same is already running")
         one.add_argument(
             "--engine",
             choices=("auto", "provider", "bridge"),
             default="auto",
-            help="how OpenSSL gets to the TPM (default: auto)",
+            help="how OpenSSL uses the TPM (default: auto)",
         )
         one.add_argument("--min-tls", choices=("1.2", "1.3"), default="1.2", help="default: 1.2")
         one.add_argument("--max-tls", choices=("1.2", "1.3"), default="1.3", help="default: 1.3")
@@ -259,8 +261,8 @@ def add_commands(commands: Any) -> None:
             "--crl",
             type=Path,
             metavar="FILE",
-            help="refuse peers whose certificate this list (CRL) revokes; CAs below the roots, "
-            "too, where each root has its list in FILE",
+            help="refuse peers whose certificate this list (CRL) revokes; intermediate CAs, "
+            "too, if each root has its list in FILE",
         )
         key_password_options(one)
         other_password_options(one)
@@ -284,13 +286,15 @@ def add_commands(commands: Any) -> None:
         (
             "reload",
             _session_reload,
-            "read certificate, trust anchors and CRL again; connections go on",
+            "read certificate, trust anchors and CRL again; connections stay open",
         ),
-        ("events", _session_events, "what happened in a session"),
+        ("events", _session_events, "show what happened in a session"),
     ):
         one = add_command(actions, name, run, text, f"tpmconsole session {name} server-1")
         one.add_argument("id", metavar="ID")
-    one.add_argument("--follow", action="store_true", help="wait for more until the session ends")
+    one.add_argument(
+        "--follow", action="store_true", help="wait for more events until the session ends"
+    )
     unit = add_command(
         actions,
         "install",
@@ -299,11 +303,11 @@ def add_commands(commands: Any) -> None:
         "tpmconsole session install server-1 --dry-run",
     )
     unit.add_argument("id", metavar="NAME", help="a session's ID, or its identity's name")
-    unit.add_argument("--dry-run", action="store_true", help="show everything, write nothing")
+    unit.add_argument("--dry-run", action="store_true", help="only show it, write nothing")
     unit.add_argument(
         "--password-file",
         type=Path,
         metavar="F",
-        help="the key's password: the first line of this file, which systemd gives the session",
+        help="the key's password: the first line of this file; systemd passes it to the session",
     )
     other_password_options(unit)

@@ -1,4 +1,4 @@
-"""The TPM itself: status, self-test, lock-out."""
+"""Commands for the TPM itself: status, self-test, lock-out."""
 
 from __future__ import annotations
 
@@ -60,20 +60,22 @@ def add_commands(commands: Any) -> None:
         commands,
         "status",
         _status,
-        "show what the TPM says about itself",
+        "show what the TPM reports about itself",
         "tpmconsole status --json",
     )
     selftest = add_command(
         commands,
         "selftest",
         _selftest,
-        "let the TPM test itself; exit 1 where it failed",
+        "let the TPM test itself; exit 1 if it fails",
         "tpmconsole selftest --full",
     )
     kind = selftest.add_mutually_exclusive_group()
     kind.add_argument("--full", action="store_true", help="test everything again (the default)")
-    kind.add_argument("--incremental", action="store_true", help="test what was not tested yet")
-    lockout = commands.add_parser("lockout", help="the TPM's protection against guessing")
+    kind.add_argument(
+        "--incremental", action="store_true", help="test only what has not been tested yet"
+    )
+    lockout = commands.add_parser("lockout", help="the TPM's protection against password guessing")
     reset = add_command(
         subcommands(lockout),
         "reset",
@@ -81,5 +83,7 @@ def add_commands(commands: Any) -> None:
         "forget all wrong passwords; --password-file has the lockout authorisation",
         "tpmconsole lockout reset --password-file lockout.txt --yes",
     )
-    reset.add_argument("--yes", action="store_true", help="without it, only says what is at stake")
-    password_option(reset, "the lockout authorisation, where it is set", "lockout_password_file")
+    reset.add_argument(
+        "--yes", action="store_true", help="without it, only says what would be lost"
+    )
+    password_option(reset, "the lockout authorisation, if it is set", "lockout_password_file")

@@ -1,4 +1,4 @@
-"""Diagnosis, report and simulator."""
+"""Commands for diagnosis, report, tour and simulator."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tpmconsole.board import Board
     from tpmconsole.board.tour.story import Outcome
 
-# Where a distribution installs them, below its /usr/share.
+# The paths at which a distribution installs them, in its /usr/share.
 COMPLETIONS = {
     "bash": "bash-completion/completions/tpmconsole",
     "zsh": "zsh/site-functions/_tpmconsole",
@@ -44,13 +44,13 @@ def _doctor(board: Board, args: Namespace) -> Answer:
 
 
 def _repair(board: Board, args: Namespace) -> Answer:
-    """Give our files back the modes that they should have, after a yes."""
+    """Correct the modes of our files after a confirmation."""
     from tpmconsole.board.doctor.modes import plan_repair, wrong_modes
 
     wrong = wrong_modes(board.settings.state)
     plan = plan_repair(board)
     changed = 0 if plan is None else confirm(plan, args)
-    lines = [f"{one}: done" if one.ours else f"{one}: not ours to change" for one in wrong]
+    lines = [f"{one}: done" if one.ours else f"{one}: belongs to another user" for one in wrong]
     left = len(wrong) - changed
     code = ExitCode.NO if left else ExitCode.YES
     data = {"repaired": [str(one.path) for one in wrong if one.ours], "left": left}
@@ -77,7 +77,7 @@ def _tour(board: Board, args: Namespace) -> Answer:
 
 
 def _walk(board: Board) -> Iterator[tuple[int, Outcome]]:
-    """Do the tour's steps one by one; whatever happens, nothing is left of it."""
+    """Run the tour's steps one by one, and remove everything at the end, even after an error."""
     from tpmconsole.board.tour import Tour
     from tpmconsole.board.tour.story import STEPS
 
@@ -124,7 +124,7 @@ SHELLS = ("bash", "zsh")
 
 
 def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
-    """``tpmconsole tour``: each step as it is done."""
+    """``tpmconsole tour``: each step as soon as it is done."""
     import textwrap
 
     from tpmconsole.board.tour.story import STEPS, TITLE, WELCOME
@@ -146,7 +146,7 @@ def tour_lines(done: Iterable[tuple[int, Outcome]]) -> Iterator[str]:
 
 
 def _settings(board: Board, _: Namespace) -> Answer:
-    """Each setting, its value and where it came from."""
+    """Each setting, its value and its source."""
     from tpmconsole.options import TABLES
     from tpmconsole.settings import KioskRules
 
@@ -183,7 +183,7 @@ def add_commands(commands: Any) -> None:
         commands,
         "doctor",
         _doctor,
-        "look for what is wrong, and say what to do",
+        "look for problems, and say what to do",
         "tpmconsole doctor --server gateway.local:8443",
     )
     doctor.add_argument(
@@ -191,17 +191,15 @@ def add_commands(commands: Any) -> None:
         action="append",
         default=[],
         metavar="HOST:PORT",
-        help="also try to reach this server; may be given several times",
+        help="also try to reach this server; can be repeated",
     )
-    doctor.add_argument(
-        "--repair", action="store_true", help="give our files the modes that they should have"
-    )
+    doctor.add_argument("--repair", action="store_true", help="correct the modes of our files")
     doctor.add_argument("--yes", action="store_true", help="without it, only says what it would do")
     report = add_command(
         commands,
         "report",
         _report,
-        "everything for support, in one text",
+        "show everything for support in one text",
         "tpmconsole report --out report.txt",
     )
     report.add_argument(
@@ -211,21 +209,21 @@ def add_commands(commands: Any) -> None:
         commands,
         "tour",
         _tour,
-        "why a key belongs into a TPM: the guided tour, printed as it is done",
+        "why a key belongs in a TPM: the guided tour, printed step by step",
         "tpmconsole --simulate tour",
     )
     add_command(
         commands,
         "settings",
         _settings,
-        "show each setting, its value, and where it came from",
+        "show each setting, its value and its source",
         "tpmconsole settings",
     )
     schema = add_command(
         commands,
         "json-schema",
         _json_schema,
-        "print the JSON Schema of what a command answers with --json",
+        "print the JSON Schema of a command's answer with --json",
         "tpmconsole json-schema session show",
     )
     schema.add_argument("of", metavar="COMMAND", nargs="+", help="such as: session show")
@@ -234,18 +232,18 @@ def add_commands(commands: Any) -> None:
     for name, run, text in (
         ("start", _simulator_start, "start the simulated TPM"),
         ("stop", _simulator_stop, "stop the simulated TPM"),
-        ("status", _simulator_status, "is it running"),
+        ("status", _simulator_status, "show whether the simulated TPM is running"),
     ):
         one = add_command(actions, name, run, text, f"tpmconsole simulator {name}")
         if name == "stop":
             one.add_argument(
-                "--yes", action="store_true", help="also while sessions sign with its keys"
+                "--yes", action="store_true", help="stop it even while sessions sign with its keys"
             )
     completion = add_command(
         commands,
         "completion",
         _completion,
-        "print what makes a shell complete our words",
+        "print a completion script for bash or zsh",
         "source <(tpmconsole completion bash)",
     )
     completion.add_argument("shell", choices=SHELLS)

@@ -1,4 +1,4 @@
-"""Trust anchors of an identity, and the simulator's own CA."""
+"""Commands for trust anchors, and for the simulator's own CA."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from tpmconsole.cli.common import Answer, certificate_file, confirm, read_auth, with_outdated
 from tpmconsole.cli.parser import (
     add_command,
+    endorsement_password_option,
     key_password_options,
     other_password_options,
     subcommands,
@@ -44,7 +45,11 @@ def _add_trust(board: Board, args: Namespace) -> Answer:
     new = [] if plan is None else confirm(plan, args)
     what = " and ".join(map(describe_anchor, new))
     answer = {"identity": args.name, "added": [one.to_json() for one in new]}
-    line = f"{args.name}: from now on trusts {what}" if new else f"{args.name}: trusts all of it"
+    line = (
+        f"{args.name}: from now on trusts {what}"
+        if new
+        else f"{args.name}: already trusts all of it"
+    )
     return with_outdated(board, args.name, Answer(answer, [line], changed=bool(new)))
 
 
@@ -80,10 +85,10 @@ def add_commands(commands: Any) -> None:
     )
     trust.add_argument("name", metavar="NAME")
     trust.add_argument(
-        "--add", type=Path, metavar="FILE", help="trust the CAs in it from now on, as well"
+        "--add", type=Path, metavar="FILE", help="also trust the CAs in this file from now on"
     )
     trust.add_argument(
-        "--remove", metavar="SHA-256", help="trust the CA of this fingerprint no more"
+        "--remove", metavar="SHA-256", help="no longer trust the CA with this fingerprint"
     )
     trust.add_argument(
         "--yes", action="store_true", help="without it, only says what would be changed"
@@ -99,3 +104,4 @@ def add_commands(commands: Any) -> None:
     sign.add_argument("name", metavar="NAME")
     key_password_options(sign)
     other_password_options(sign)
+    endorsement_password_option(sign)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
+from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.pin import Pin
 from tpmconsole.identity.record import UNKNOWN, Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 Kept = TypeVar("Kept")
 
 NAME_CHARACTERS = 64
+ATTESTED_KEY = b"-----BEGIN TPM ATTESTED KEY-----"  # as enrol.files writes it
 _SMALL_FILE_BYTES = 64 * 1024
 _LONGEST_PLACE = 1000
 
@@ -74,6 +76,8 @@ class Identity:
         pin: identifies its key; None if it was never recorded.
         handed: when and where the last request was handed over; None until it was.
         closed: we cannot read its folder, so nothing is known about its content.
+        attestation: how its key proved to a CA that it is in a TPM; None if it did not.
+        attested_certificate: the fingerprint of the certificate that it got for that.
     """
 
     name: str
@@ -88,6 +92,8 @@ class Identity:
     renews: str | None = None
     pin: Pin | None = None
     handed: Handed | None = None
+    attestation: Attestation | None = None
+    attested_certificate: str | None = None
     closed: bool = False
 
     def check_given(self, password: Password | None) -> None:
@@ -240,6 +246,8 @@ def read_identity(folder: Path) -> Identity:
         renews=record.renews,
         pin=record.pin,
         handed=_handed(record),
+        attestation=record.attestation,
+        attested_certificate=record.attested_certificate,
     )
 
 
@@ -306,6 +314,17 @@ def kept_request(identity: Identity) -> x509.CertificateSigningRequest | None:
             f"{identity.request} is not a readable request",
             NextStep(Action.REQUEST, identity.name, "make it again: {}"),
         ) from error
+
+
+def request_is_attested(identity: Identity) -> bool:
+    """Whether the last request has with it what lets its key prove that it is in a TPM.
+
+    Raises:
+        ConsoleError: its file cannot be read.
+    """
+    if not identity.has_request:
+        return False
+    return ATTESTED_KEY in read_bounded(identity.request, _SMALL_FILE_BYTES)
 
 
 def kept_certificate(identity: Identity) -> x509.Certificate | None:

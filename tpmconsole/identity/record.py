@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.pin import Pin, pin_of
 from tpmconsole.inputs import parse_toml
 from tpmconsole.text import printable
@@ -29,6 +30,8 @@ class Record:
         origin: ``tpm`` if the key was made in the TPM; ``imported`` if it existed outside;
             ``adopted`` if it was at its handle before the identity was created.
         renews: the identity whose certificate this identity's key was made to renew.
+        attested, attested_chip, attested_endorsement, attested_certificate: the parts of an
+            attestation, and the fingerprint of the certificate that came with it.
         key_name, key_sha256: the parts of the key's pin; None if it was never recorded.
         handed_to: where the last request was handed over; None until it was.
         handed_at: when, ISO 8601 UTC.
@@ -45,6 +48,18 @@ class Record:
     key_sha256: str | None = None
     handed_to: str | None = None
     handed_at: str | None = None
+    attested: str | None = None
+    attested_chip: str | None = None
+    attested_endorsement: str | None = None
+    attested_certificate: str | None = None
+
+    @property
+    def attestation(self) -> Attestation | None:
+        """How the key has proved itself; None where it has not, or not all of it is there."""
+        if self.attested is None or self.attested_endorsement is None:
+            return None
+        chip = printable(self.attested_chip or "")
+        return Attestation(printable(self.attested), chip, printable(self.attested_endorsement))
 
     @property
     def pin(self) -> Pin | None:

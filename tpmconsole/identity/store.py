@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.errors import Action, ConsoleError, NextStep
+from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.identity import (
     NAME,
     Identity,
@@ -178,7 +179,7 @@ class IdentityStore:
         with self._changing(name) as identity:
             # The role first: a request must never be kept with another request's role.
             record = replace(read_record(identity.folder)[0], role=role)
-            _write_record(identity, _handed_over(record, handed_to))
+            _save_record(identity, _handed_over(record, handed_to))
             write_atomic(identity.request, pem)
 
     def save_handed(self, name: str, where: str) -> None:
@@ -191,9 +192,15 @@ class IdentityStore:
             ConsoleError: the identity is unknown or in use, or cannot be written.
         """
         with self._changing(name) as identity:
-            _write_record(identity, _handed_over(read_record(identity.folder)[0], where))
+            _save_record(identity, _handed_over(read_record(identity.folder)[0], where))
 
-    def install(self, name: str, chain_pem: bytes, trust_pem: bytes | None) -> None:
+    def install(
+        self,
+        name: str,
+        chain_pem: bytes,
+        trust_pem: bytes | None,
+        attested: tuple[Attestation, str] | None = None,
+    ) -> None:
         """Put a certificate in place, and keep the previous one beside it.
 
         The trust anchors are written before the certificate: after a power cut between the two the
@@ -202,12 +209,23 @@ class IdentityStore:
         Args:
             chain_pem: leaf first, then intermediates.
             trust_pem: the trust anchors; None keeps the present ones.
+            attested: how the key proved itself for it, and the certificate's fingerprint: it says
+                nothing about another certificate.
 
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be written.
         """
         with self._changing(name) as identity:
             keep_previous(identity, chain_pem)
+            if attested is not None:
+                proof, certificate = attested
+                self._write_record(
+                    identity,
+                    attested=proof.when,
+                    attested_chip=proof.chip,
+                    attested_endorsement=proof.endorsement,
+                    attested_certificate=certificate,
+                )
             if trust_pem is not None:
                 write_atomic(identity.trust, trust_pem)
             write_atomic(identity.certificate, chain_pem)
@@ -308,6 +326,10 @@ class IdentityStore:
                 raise _name_taken(name) from error
             raise cannot_write(self.root / name, error) from error
 
+    def _write_record(self, identity: Identity, **changes: str) -> None:
+        record, _ = read_record(identity.folder)
+        _save_record(identity, replace(record, **changes))
+
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:
         """Lock an identity, so that no other process changes it meanwhile.
@@ -326,7 +348,7 @@ class IdentityStore:
             yield read_identity(folder)
 
 
-def _write_record(identity: Identity, record: Record) -> None:
+def _save_record(identity: Identity, record: Record) -> None:
     write_atomic(identity.folder / "identity.toml", format_record(record))
 
 

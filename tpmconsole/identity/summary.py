@@ -7,7 +7,13 @@ from datetime import datetime
 
 from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
-from tpmconsole.identity.identity import Handed, kept_certificate, kept_request
+from tpmconsole.identity.attestation import Attestation
+from tpmconsole.identity.identity import (
+    Handed,
+    kept_certificate,
+    kept_request,
+    request_is_attested,
+)
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
 from tpmconsole.x509.chain import allowed_roles
@@ -35,6 +41,8 @@ class Summary:
             neither.
         handed: when and where the request was handed over; None until it was.
         key_lost: its key is gone or is a different one, and the identity can no longer be used.
+        attestation: how its key proved itself for the certificate that is installed.
+        request_attested: the request includes what lets its key prove itself.
     """
 
     name: str
@@ -57,6 +65,8 @@ class Summary:
     key_lost: bool = False
     handed: Handed | None = None
     serves: tuple[str, ...] = ()
+    attestation: Attestation | None = None
+    request_attested: bool = False
 
 
 def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> Summary:
@@ -87,7 +97,11 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
     if identity.problem is not None:
         return replace(known, state="ERROR", detail=identity.problem)
     try:
-        known = replace(known, request_subject=_request_subject(identity))
+        known = replace(
+            known,
+            request_subject=_request_subject(identity),
+            request_attested=request_is_attested(identity),
+        )
         certificate = kept_certificate(identity)
         if certificate is None:
             waits = known.request_subject is not None
@@ -111,6 +125,9 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         issuer=facts.issuer,
         not_after=facts.not_after,
         serves=allowed_roles(certificate),
+        attestation=identity.attestation
+        if identity.attested_certificate == facts.fingerprint
+        else None,
     )
 
 

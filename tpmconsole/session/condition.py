@@ -1,4 +1,4 @@
-"""How a session is, as those outside it see: its folder, and whether its process is alive."""
+"""The state of a session as seen from outside: its folder, and whether its process is running."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from tpmconsole.session.ownership import holder_of, is_theirs, process_of
 from tpmconsole.session.status import LastError, SessionStatus, State
 from tpmconsole.system.processes import NoProcError, Process, boot_id
 
-# A session that has not told its process number by now never will.
+# A session that has not written its process number by now never will.
 SILENT_S = 30.0
 
 
 def facts_now(folder: Path, log: Path) -> SessionStatus:
-    """A session as it is now: what it last wrote, and whether its process is still there.
+    """Return a session's state now: what it last wrote, and whether its process still runs.
 
-    What it costs is left out: ``usage.with_usage`` adds that.
+    Processor time and memory are left out: ``usage.with_usage`` adds them.
 
     Args:
         folder: the session's.
-        log: the console's log, named to the user where it tells more.
+        log: the console's log, which an error names if it says more.
     """
     try:
         order = read_order(folder, with_key=False)
@@ -42,10 +42,10 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
         facts, is_at_work = _as_said(folder, order)
         if is_at_work or facts.state.ended:
             return facts
-        # What it wrote as its last may have come after we read.
+        # It may have written its last status after we read.
         facts, _ = read_facts(folder, order)
     except NoProcError:
-        raise  # it may well run
+        raise  # it may be running
     except ConsoleError as damage:
         closed = isinstance(damage, MayNotLookError)
         process = None if closed else holder_of(state_of(folder, order.unit))
@@ -59,7 +59,7 @@ def facts_now(folder: Path, log: Path) -> SessionStatus:
 
 
 def _as_said(folder: Path, order: SessionConfig) -> tuple[SessionStatus, bool]:
-    """A session as it says it is, and whether its process is at work; errors as ``read_facts``."""
+    """Return a session's own status and whether its process runs; errors as ``read_facts``."""
     facts, boot = read_facts(folder, order)
     if facts.state.ended or boot != boot_id():
         return facts, False
@@ -71,13 +71,13 @@ def _as_said(folder: Path, order: SessionConfig) -> tuple[SessionStatus, bool]:
     holder = holder_of(state)
     if holder is None:
         return facts, False
-    return replace(facts, pid=holder.pid, start_time=holder.started), True  # it names another one
+    return replace(facts, pid=holder.pid, start_time=holder.started), True  # not the one it names
 
 
 def _broken(
     facts: SessionStatus, damage: ConsoleError, process: Process | None = None
 ) -> SessionStatus:
-    """A session that does not say how it is, or not to us; its process may be at work."""
+    """A session whose status is damaged or unreadable for us; its process may be running."""
     if isinstance(damage, MayNotLookError):
         return replace(facts, since="", last_error=LastError.of(damage), unseen=True)
     facts = replace(facts, state=State.FAILED, last_error=LastError.of(damage))
@@ -87,18 +87,18 @@ def _broken(
 
 
 def ended_without_a_word(folder: Path, log: Path, unit: str | None = None) -> ConsoleError:
-    """What there is to say of a session whose process is gone and has not said why.
+    """The error of a session whose process has ended without giving a reason.
 
     Args:
-        unit: the systemd unit that runs it, whose journal then has its log.
+        unit: the systemd unit that runs it; the unit's journal then has its log.
     """
     words = "" if unit else last_words(find_places(folder).state)
-    again = f"start it again; if it happens again, look into {log}"
+    again = f"start it again; if it happens again, look at {log}"
     if unit:
-        again = f"wait: systemd starts it again; where it does not: journalctl -u {unit}"
+        again = f"wait: systemd starts it again; if it does not: journalctl -u {unit}"
     return ConsoleError(
         "Session ended",
-        "its process ended without a word" + (f"; its log ends: {words}" if words else ""),
+        "its process gave no reason" + (f"; its log ends: {words}" if words else ""),
         again,
         ExitCode.UNEXPECTED,
     )

@@ -1,8 +1,8 @@
-"""A session's two places: what it was told, which it cannot change, and what it says of itself.
+"""A session's two folders: its configuration, which it cannot change, and what it writes itself.
 
-``sessions/ID`` is its owner's: the order, the key file, the OpenSSL configuration. That alone is
-ever read back by somebody with more rights than the session has. ``sessions/ID/state`` is the
-session's: status, events, log, lock. Of a service of systemd's it is the unit's StateDirectory=.
+``sessions/ID`` belongs to its owner: the order, the key file, the OpenSSL configuration. A process
+with more rights than the session trusts only what it reads there. ``sessions/ID/state`` belongs to
+the session: status, events, log, lock. For a systemd service it is the unit's StateDirectory=.
 """
 
 from __future__ import annotations
@@ -48,13 +48,13 @@ _NO_KEY = KeyRef(pem=b"")
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """What a session's process is told: all but the password.
+    """The configuration of a session's process: everything except the password.
 
     Attributes:
-        boot: the kernel's name for the boot that the session belongs to; process numbers and start
+        boot: the kernel's id of the boot that the session belongs to; process numbers and start
             times of another boot mean nothing.
         unit: the systemd unit that runs it; None for none.
-        memory: its folder in memory, chosen when it is made; None for none.
+        memory: its folder in memory, chosen when the session is made; None for none.
     """
 
     spec: SessionSpec
@@ -67,10 +67,10 @@ class SessionConfig:
 
 
 def names(root: Path) -> Iterator[str]:
-    """The sessions below a folder, by their ids.
+    """Yield the ids of the sessions in a folder.
 
     Raises:
-        ConsoleError: we may not look into it.
+        ConsoleError: we are not allowed to read the folder.
     """
     try:
         found = [one.name for one in root.iterdir()]
@@ -82,46 +82,46 @@ def names(root: Path) -> Iterator[str]:
 
 
 class MayNotLookError(ConsoleError):
-    """A session's files are not ours to read, which says nothing of how it is."""
+    """We are not allowed to read a session's files, so its state is unknown."""
 
 
 def may_not_look(path: Path, error: OSError) -> MayNotLookError:
-    """Why nothing is known of a session, in words."""
+    """Return the error that says why nothing is known about a session."""
     return MayNotLookError(
         "Session not read",
         f"{path}: {error.strerror or error}",
-        "look as the user that started it, or as root",
+        "try as the user that started it, or as root",
         ExitCode.UNEXPECTED,
     )
 
 
 def unit_name(session: str) -> str:
-    """The unit of a session, by the session's id."""
+    """Return the name of a session's unit, by the session's id."""
     return f"{state_name(session)}.service"
 
 
 def session_of(unit: str) -> str:
-    """The reverse of ``unit_name``."""
+    """Return the id of a unit's session: the reverse of ``unit_name``."""
     return unit.removeprefix("tpmconsole-").removesuffix(".service")
 
 
 def state_name(session: str) -> str:
-    """What the unit of a session calls the folder that is the session's."""
+    """Return the name of the state folder in a session's unit."""
     return f"tpmconsole-{session}"
 
 
 def state_of(folder: Path, unit: str | None) -> Path:
-    """Where a session says how it is.
+    """Return the folder to which a session writes its status.
 
     Args:
         folder: the session's, with its order.
-        unit: as the order has it.
+        unit: as in the order.
     """
     return folder / STATE if unit is None else SERVICES / state_name(folder.name)
 
 
 def memory_of(folder: Path, order: SessionConfig) -> Path | None:
-    """Where in memory a session says how it is; None where nothing there is the session's."""
+    """Return a session's status folder in memory; None if there is no such folder of its own."""
     if order.memory is None or order.unit is not None:
         return order.memory
     if not order.memory.name.endswith(f"-{folder.name}"):
@@ -134,14 +134,14 @@ def memory_of(folder: Path, order: SessionConfig) -> Path | None:
 
 
 class Places(NamedTuple):
-    """Where a session says how it is, on the disk and in memory (None for nowhere)."""
+    """The folders of a session's status: on the disk, and in memory (None for none)."""
 
     state: Path
     memory: Path | None
 
 
 def find_places(folder: Path) -> Places:
-    """The same, where the order has not been read; with a damaged one it is below ``folder``."""
+    """Read a session's order and return its places; if it is damaged, ``folder``'s own."""
     try:
         order = read_order(folder, with_key=False)
     except ConsoleError:
@@ -150,7 +150,7 @@ def find_places(folder: Path) -> Places:
 
 
 def with_given(order: SessionConfig, given: Path) -> SessionConfig:
-    """The order of a session that a unit runs: it finds its certificates in a folder of root's."""
+    """Return the order of a unit's session: its certificates are copies in a folder of root."""
     crl = str(given / CRL_FILE) if order.spec.crl is not None else None
     certificate, trust = given / CERTIFICATE_FILE, given / TRUST_FILE
     return replace(
@@ -161,7 +161,7 @@ def with_given(order: SessionConfig, given: Path) -> SessionConfig:
 
 
 def new_folder(root: Path, order: SessionConfig) -> Path:
-    """Make a new session's folder: whole when anybody sees it, and of its own for each that asks.
+    """Make a new session's folder: complete as soon as it is visible, with a number of its own.
 
     Raises:
         ConsoleError: it cannot be made.
@@ -180,13 +180,13 @@ def new_folder(root: Path, order: SessionConfig) -> Path:
                 except OSError:
                     if not folder.exists():
                         raise
-                    # Another console was quicker.
+                    # Another console has taken this number meanwhile.
     except OSError as error:
         raise cannot_write(root, error) from error
 
 
 def first_facts(session: str, order: SessionConfig) -> SessionStatus:
-    """What there is to say of a session before it has said anything."""
+    """Return the status of a session that has not yet written one."""
     started = now()
     return SessionStatus(
         id=session,
@@ -204,9 +204,9 @@ def first_facts(session: str, order: SessionConfig) -> SessionStatus:
 
 
 def write_order(folder: Path, order: SessionConfig, facts: SessionStatus) -> None:
-    """Lay a new session's files down: its order, its key file, its OpenSSL configuration.
+    """Write a new session's files: its order, its key file, its OpenSSL configuration.
 
-    The key file is copied: the session goes on when its identity is changed.
+    The key file is copied, so that the session keeps running when its identity is changed.
 
     Raises:
         ConsoleError: they cannot be written.
@@ -220,7 +220,7 @@ def write_order(folder: Path, order: SessionConfig, facts: SessionStatus) -> Non
 
 
 def hand_over(folder: Path) -> None:
-    """From now on systemd runs a session.
+    """Make a session one that systemd runs.
 
     Raises:
         ConsoleError: its order is damaged, or cannot be written.
@@ -256,7 +256,7 @@ def _write_order_file(folder: Path, order: SessionConfig) -> None:
 
 
 def write_facts(state: Path, boot: str, facts: SessionStatus, *, durable: bool = False) -> None:
-    """Write what a session says of itself, whole; for its own process.
+    """Write a session's status atomically; for its own process.
 
     Args:
         state: its folder, on the disk or in memory.
@@ -269,11 +269,11 @@ def write_facts(state: Path, boot: str, facts: SessionStatus, *, durable: bool =
 
 
 def read_facts(folder: Path, order: SessionConfig) -> tuple[SessionStatus, str]:
-    """What a session last said of itself, and its boot; who it is, its order says.
+    """Return the status that a session last wrote, and its boot; its order says which one it is.
 
     Raises:
         ConsoleError: its file is missing or damaged.
-        MayNotLookError: it may not be read.
+        MayNotLookError: we are not allowed to read it.
     """
     file = state_of(folder, order.unit) / FILE
     first = first_facts(folder.name, order)
@@ -287,13 +287,13 @@ def read_facts(folder: Path, order: SessionConfig) -> tuple[SessionStatus, str]:
     except PermissionError as error:
         raise may_not_look(file, error) from error
     except OSError as error:
-        raise _damaged(file, folder, f"is not read: {error.strerror}") from error
+        raise _damaged(file, folder, f"cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise _damaged(file, folder) from error
 
 
 def _read_status(file: Path, memory: Path | None) -> bytes:
-    """What is in memory is newer than what is on the disk; it goes when the session ends."""
+    """The file in memory is newer than the one on disk; it is removed when the session ends."""
     if memory is not None:
         with suppress(OSError):
             return read(memory / FILE, FILE_BYTES)
@@ -301,14 +301,14 @@ def _read_status(file: Path, memory: Path | None) -> bytes:
 
 
 def read_order(folder: Path, *, with_key: bool = True) -> SessionConfig:
-    """What ``write_order`` wrote.
+    """Return the order that ``write_order`` wrote.
 
     Args:
-        with_key: with the key file, where it has one; else that is empty.
+        with_key: read the key file too, if it has one; otherwise the key is empty.
 
     Raises:
         ConsoleError: a file is missing or damaged.
-        MayNotLookError: it may not be read.
+        MayNotLookError: we are not allowed to read it.
     """
     file = folder / ORDER_FILE
     data = _read_ours(file, FILE_BYTES)
@@ -323,10 +323,10 @@ def read_order(folder: Path, *, with_key: bool = True) -> SessionConfig:
 
 
 def _read_ours(file: Path, limit: int) -> bytes:
-    """A file of the session's owner.
+    """Read a file of the session's owner.
 
     Raises:
-        ConsoleError: it is missing, larger, or may not be read.
+        ConsoleError: it is missing or larger, or we are not allowed to read it.
     """
     try:
         return read_bounded(file, limit)
@@ -337,10 +337,10 @@ def _read_ours(file: Path, limit: int) -> bytes:
 
 
 def _order_of(data: Mapping[str, Any]) -> SessionConfig:
-    """An order without its key file; raises ValueError where a part of it is not good."""
+    """An order without its key file; raises ValueError if a part of it is invalid."""
     unit, told = data["unit"], whole(_Told, data["credentials"], unchanged)
     if unit is not None and not _UNIT.fullmatch(unit):
-        raise ValueError("no unit of ours")
+        raise ValueError("not a unit of tpmconsole")
     memory = data.get("memory")
     return SessionConfig(
         spec=whole(SessionSpec, data["spec"], unchanged),
@@ -360,7 +360,7 @@ def _order_of(data: Mapping[str, Any]) -> SessionConfig:
 
 @dataclass(frozen=True, slots=True)
 class _Told:
-    """Credentials as an order has them."""
+    """The credentials in an order."""
 
     identity: str
     handle: int | None
@@ -368,10 +368,10 @@ class _Told:
     trust: str
 
 
-def _damaged(file: Path, folder: Path, what: str = "cannot be understood") -> ConsoleError:
+def _damaged(file: Path, folder: Path, what: str = "is not valid") -> ConsoleError:
     return ConsoleError(
         "Session file damaged",
         f"{file} {what}",
-        f"remove the folder {folder} once nothing runs there",
+        f"remove the folder {folder} when nothing runs there",
         ExitCode.UNEXPECTED,
     )

@@ -1,7 +1,7 @@
-"""Files of events: one JSON object a line, in files that do not grow for ever.
+"""Files of events: one JSON object per line, in files of limited size.
 
-A full file becomes ``.1``, that one ``.2``. What would then be lost is thinned out into ``.past``:
-of each cause the newest stay, so that a noisy one displaces itself and nothing else.
+A full file becomes ``.1``, and ``.1`` becomes ``.2``. What would then be lost is thinned out into
+``.past``: the newest events of each cause are kept, so that a frequent cause displaces only itself.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ _PAST = ".past"
 
 
 def names_of(file: str) -> tuple[str, ...]:
-    """The names that events of a file may have moved to, the newest first, and its own."""
+    """Return a file's own name and those its events may have moved to, the newest first."""
     return (file, *(file + ending for ending in (*_OLD, _PAST)))
 
 
 def cause_of(event: str, title: object) -> str:
-    """What one rate limit is for: a kind of event, an error by its title."""
+    """Return the cause that has its own rate limit: a kind of event, or an error's title."""
     return f"error {title}" if event == "error" else event
 
 
 class EventFile:
-    """The writing side of one file.
+    """Writes one file.
 
     Args:
         path: the file.
-        limit: its greatest size in bytes; with what it was before there are four of these.
+        limit: its greatest size in bytes; with the older ones there are up to four such files.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -81,7 +81,7 @@ class EventFile:
 
 
 def _after(path: Path) -> bytes:
-    """What a line needs before it, so that it does not become part of half a one."""
+    """What to write before a line so that it does not continue an incomplete one."""
     return b"" if read_end(path, 1) in (b"", b"\n") else b"\n"
 
 
@@ -98,13 +98,13 @@ def _lines_of(path: Path, limit: int) -> list[bytes]:
 
 
 class EventFileReader:
-    """The reading side of one file: each event once, as it comes. For one thread at a time.
+    """Reads one file: each event once, as it comes. For one thread at a time.
 
-    It keeps the file open that it has read last, and so knows it again after it was renamed.
+    It keeps the file that it read last open, and so recognises it after it was renamed.
 
     Args:
         path: the file.
-        limit: bytes that are read at most of one file, which may be another one's than ours.
+        limit: the most bytes to read from one file, which another program may have written.
     """
 
     def __init__(self, path: Path, limit: int) -> None:
@@ -118,12 +118,12 @@ class EventFileReader:
         return self._file is not None
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """What has come since this was asked last, the oldest first."""
+        """Yield the events written since the last call, the oldest first."""
         if self._file is not None:
             yield from events_in(self._file, self._limit)
             if not _was_replaced(self._file, self._path):
                 return
-            yield from events_in(self._file, self._limit)  # what came before it was renamed
+            yield from events_in(self._file, self._limit)  # written before it was renamed
         for file in self._newer():
             self.close()
             self._file = file
@@ -136,11 +136,11 @@ class EventFileReader:
             self._file = None
 
     def _newer(self) -> list[IO[bytes]]:
-        # Opened from the newest on: a file that is renamed meanwhile is met twice, none is missed.
+        # The newest first: a file that is renamed meanwhile is found twice, and none is missed.
         found: dict[int, IO[bytes]] = {}
         ours = None if self._file is None else _number(self._file)
         names = names_of(self._path.name)
-        # What was thinned out was in the other files before.
+        # Events in the thinned-out file have been read from the other files before.
         for name in names if ours is None else names[:-1]:
             try:
                 file = open_to_read(self._path.with_name(name))
@@ -150,7 +150,7 @@ class EventFileReader:
             if number in found or number == ours:
                 file.close()
             if number == ours:
-                break  # what is older was read before
+                break  # older files have been read before
             found.setdefault(number, file)
         return list(reversed(found.values()))
 
@@ -167,15 +167,16 @@ def _was_replaced(file: IO[bytes], path: Path) -> bool:
 
 
 def events_in(file: IO[bytes], limit: int) -> Iterator[dict[str, Any]]:
-    """Whole lines from where the file stands; half a line is left for the next time.
+    """Yield the events from the file's position; an incomplete line is left for the next time.
 
-    It ends where the file ended when it began: who writes faster than we read keeps nobody here.
+    Reading ends at the size that the file had at the start: a session that writes faster than we
+    read cannot keep us here.
 
     Args:
-        limit: bytes that are read at most: of more the end is read.
+        limit: the most bytes to read; if there are more, only the last of them are read.
     """
     end = os.fstat(file.fileno()).st_size
-    if end - file.tell() > limit:  # not ours; the last of it may be
+    if end - file.tell() > limit:  # the session does not write so much; its end may still be valid
         file.seek(end - limit)
     while (start := file.tell()) < end:
         line = file.readline(LINE_BYTES)
@@ -183,7 +184,7 @@ def events_in(file: IO[bytes], limit: int) -> Iterator[dict[str, Any]]:
             if len(line) < LINE_BYTES:
                 file.seek(start)
                 return
-            continue  # not ours: no event has so long a line
+            continue  # no event of a session has so long a line
         event = event_of(line)
         if event is not None:
             yield event

@@ -1,7 +1,7 @@
-"""What happens in a session, as events.
+"""The events of a session.
 
-A flash disk is to last for years: of what comes again and again only a sample is written to it.
-All of it goes into a file in memory (``memory``), where the system has a place for that.
+A flash disk must last for years, so only a sample of the frequent events is written to it. All of
+them go to a file in memory (``memory``), if the system has a folder for that.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from tpmconsole.system.rates import Allowances, Rate
 from tpmconsole.text import printable
 
 FILE = "events.jsonl"
-RECENT_FILE = "recent.jsonl"  # in memory, and at the session's end beside the other
+RECENT_FILE = "recent.jsonl"  # in memory; copied beside the other when the session ends
 FILE_BYTES = 1024 * 1024
 RECENT_BYTES = 128 * 1024
-MOST_BYTES = FILE_BYTES + _LINE_BYTES  # of one file, which may be another one's than ours
+MOST_BYTES = FILE_BYTES + _LINE_BYTES  # of one file, which another program may have written
 TEXT_LENGTH = 500
 POLL_S = 0.05
 
-# Of each cause: how much goes to the disk, and how much into memory. The rest is counted.
+# For each cause: how many events go to the disk, and how many to memory. The rest is counted.
 DISK_RATE = Rate(burst=100, per_s=1 / 120)
 MEMORY_RATE = Rate(burst=400, per_s=20)
 _REPEATED = ("connecting", "message", "handshake", "closed", "error")
@@ -36,12 +36,12 @@ _URGENT = ("final", "reload")
 
 
 def now() -> str:
-    """ISO 8601 UTC with milliseconds."""
+    """Return the present time: ISO 8601, UTC, with milliseconds."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 class EventLog:
-    """The writing side; one process has it.
+    """Writes a session's events; only the session's own process has one.
 
     Args:
         folder: where the session's events are kept.
@@ -55,12 +55,12 @@ class EventLog:
         self._memory_rate = Allowances(MEMORY_RATE)
 
     def write(self, event: str, **facts: Any) -> None:
-        """Append an event; a full disk loses it, and the session goes on.
+        """Append an event. If the disk is full the event is lost and the session keeps running.
 
         Args:
-            event: one of the contract's words.
-            facts: what there is to say; texts are cut, None is left out. An error with ``final`` or
-                ``reload`` is what somebody waits for, and never skipped.
+            event: one of the event names of the contract.
+            facts: its fields; texts are cut, None is left out. An error with ``final`` or
+                ``reload`` is never skipped, since a caller waits for it.
         """
         cause = cause_of(event, facts.get("title"))
         line: dict[str, Any] = {"time": now(), "event": event}
@@ -69,7 +69,7 @@ class EventLog:
         if is_kept or self._disk_rate.take(cause):
             if skipped := self._disk_rate.skipped(cause):
                 line["skipped"] = skipped
-            # A full disk must not end the session that tells about it.
+            # A full disk must not end the session.
             with suppress(OSError):
                 self._kept.append(_encoded(line))
         elif not self._write_recent(cause, line):
@@ -80,7 +80,7 @@ class EventLog:
             return False
         try:
             self._recent.append(_encoded(line))
-        except OSError:  # the place is gone, as a user's is after the last log-out
+        except OSError:  # the folder is gone, as a user's is after the last log-out
             return False
         return True
 
@@ -90,7 +90,7 @@ def _encoded(line: dict[str, Any]) -> bytes:
 
 
 def plain(text: str, length: int = TEXT_LENGTH) -> str:
-    """Text that a peer chose, made safe to show on a terminal: printable, and cut."""
+    """Return text that a peer chose, made safe for a terminal: printable, and cut."""
     return printable(text, length)
 
 
@@ -99,11 +99,11 @@ def _bounded(value: Any) -> Any:
 
 
 class EventReader:
-    """The reading side: each event once, as it comes. For one thread at a time.
+    """Reads a session's events: each once, as it comes. For one thread at a time.
 
     Args:
         folder: where the session's events are kept.
-        memory: its folder in memory, which goes when it ends; None for none.
+        memory: its folder in memory, which is removed when it ends; None for none.
     """
 
     def __init__(self, folder: Path, memory: Path | None = None) -> None:
@@ -118,12 +118,12 @@ class EventReader:
         self.close()
 
     def read(self) -> Iterator[dict[str, Any]]:
-        """What has come since this was asked last, the oldest first."""
+        """Yield the events written since the last call, the oldest first."""
         recent: list[dict[str, Any]] = []
         if self._memory is not None:
             recent = list(self._memory.read())
         if self._memory is None or not self._memory.has_begun:
-            # The session has ended, and left here what was there.
+            # The session has ended, and has copied its events from memory to here.
             recent += self._left.read()
         return heapq.merge(list(self._kept.read()), recent, key=_moment)
 
@@ -135,12 +135,12 @@ class EventReader:
 
 
 def _moment(event: dict[str, Any]) -> tuple[str, bool]:
-    """Where an event belongs in time; the end comes last within its millisecond."""
+    """An event's place in time; ``stopped`` comes last within its millisecond."""
     return event["time"], event["event"] == "stopped"
 
 
 def read_events(folder: Path, memory: Path | None = None) -> Iterator[dict[str, Any]]:
-    """The events there are, the oldest first; arguments as for ``EventReader``."""
+    """Yield the events so far, the oldest first; arguments as for ``EventReader``."""
     with EventReader(folder, memory) as reader:
         yield from reader.read()
 
@@ -148,14 +148,14 @@ def read_events(folder: Path, memory: Path | None = None) -> Iterator[dict[str, 
 def follow_events(
     folder: Path, ended: Callable[[], bool], memory: Path | None = None
 ) -> Iterator[dict[str, Any]]:
-    """The events there are and those to come, until the session has ended.
+    """Yield the events so far and those to come, until the session has ended.
 
     Args:
-        ended: asked when there is nothing more to read.
+        ended: says whether the session has ended.
     """
     with EventReader(folder, memory) as reader:
         while True:
-            # Asked before reading: what is written before a session ends is read after.
+            # Called before reading, so that all a session wrote before it ended is read.
             last_time = ended()
             yield from reader.read()
             if last_time:

@@ -1,4 +1,4 @@
-"""A session's process: started so that it outlives us, and found again."""
+"""Start a session's process so that it outlives this one, and read its log."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ _TAIL_BYTES = 4096
 def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
     """Start the process of the session in a folder, in a process session of its own.
 
-    The passwords go through a pipe, once, as the TPM worker gets them. The provider's settings are
-    in this child's environment only: OpenSSL reads them when it starts, in whatever program.
+    The passwords go through a pipe, once, in the TPM worker's format. The provider's settings are
+    in this child's environment only: OpenSSL reads them in every program that loads it.
 
     Raises:
         ConsoleError: it cannot be started.
@@ -40,7 +40,7 @@ def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
         environment["OPENSSL_CONF"] = str(folder / CONFIGURATION_FILE)
         environment["TPM2OPENSSL_TCTI"] = order.connection.tcti
     log = folder / STATE / LOG_FILE
-    # -P: the current folder is no place to import from.
+    # -P: do not import from the current folder.
     argv = [sys.executable, "-P", "-m", PROGRAM, str(folder)]
     with ExitStack() as opened:
         try:
@@ -66,12 +66,12 @@ def spawn(folder: Path, order: SessionConfig, auth: Auth) -> Process:
 
 
 def last_words(state: Path) -> str:
-    """The last line of a session's log; empty where there is none."""
+    """Return the last line of a session's log; empty if there is none."""
     return printable(log_tail(state).rpartition("\n")[2], TEXT_LENGTH)
 
 
 def log_tail(state: Path) -> str:
-    """The end of a session's log, without empty lines; empty where there is none."""
+    """Return the end of a session's log, without empty lines; empty if there is no log."""
     try:
         lines = read_end(state / LOG_FILE, _TAIL_BYTES).decode("utf-8", "replace").splitlines()
     except OSError:

@@ -1,4 +1,4 @@
-"""Starts, stops, lists and attaches to sessions, which outlive whoever started them."""
+"""Start, stop, list and follow sessions, which outlive the program that started them."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ ENDED_KEPT = 50
 
 
 class SessionManager:
-    """The sessions of one state directory; any number of these may look after the same ones.
+    """Manages the sessions of one state directory; several managers may share one.
 
     Args:
         folder: ``sessions`` of the state directory.
-        log: the console's log, named to the user where it tells more.
+        log: the console's log, which an error names if it says more.
     """
 
     def __init__(self, folder: Path, log: Path) -> None:
@@ -80,11 +80,11 @@ class SessionManager:
         """Start a session.
 
         Returns when a server listens, when a client's first handshake has succeeded, or when a
-        client without a count waits to try again (``last_error`` says why). Of one that fails
-        until then nothing is left.
+        client without a count waits to try again (``last_error`` says why). If it fails before
+        that, its folder is removed.
 
         Raises:
-            ConsoleError: why it did not start.
+            ConsoleError: it did not start; says why.
         """
         spec.check()
         engine = choose(spec.engine, credentials.key, connection, auth)
@@ -106,34 +106,34 @@ class SessionManager:
         return self.show(folder.name, usage=True)
 
     def list(self, *, usage: bool = False) -> list[SessionStatus]:
-        """All sessions, the oldest first, the ended ones that are still kept among them.
+        """Return all sessions, the oldest first, with the ended ones that are still kept.
 
         Args:
-            usage: say what those that run use of processor and memory, which looks at every
-                process of the machine; else that is None.
+            usage: include the processor time and memory of those that run, which reads every
+                process of the machine; otherwise those fields stay None.
         """
         found = [facts_now(self._folder / name, self._log) for name in names(self._folder)]
         found.sort(key=lambda facts: (facts.started, facts.id))
         return with_usage(found) if usage else found
 
     def show(self, session: str, *, usage: bool = False) -> SessionStatus:
-        """One session as it is now.
+        """Return the status of one session.
 
         Args:
             usage: as for ``list``.
 
         Raises:
-            ConsoleError: there is none of that name.
+            ConsoleError: no session has that name.
         """
         found = facts_now(self._known(session), self._log)
         return with_usage([found])[0] if usage else found
 
     def stop(self, session: str) -> SessionStatus:
-        """End a session; one that has ended stays as it is.
+        """End a session; one that has already ended is left alone.
 
         Raises:
-            ConsoleError: there is none of that name, it does not end, or what it says it is, is
-                another one's process.
+            ConsoleError: no session has that name, it does not end, or the process that it names
+                is not its own.
         """
         folder = self._known(session)
         facts = _seen(self._begun(folder))
@@ -149,7 +149,7 @@ class SessionManager:
             raise ConsoleError(
                 "Session does not end",
                 f"process {process.pid} hangs in the kernel, probably in the TPM's driver",
-                "try again later; restarting the board ends it for good",
+                "try again later; restarting the board ends it",
                 ExitCode.UNEXPECTED,
             )
         try:
@@ -157,17 +157,17 @@ class SessionManager:
         except ConsoleError:
             if facts.state != State.STARTING:
                 raise
-            # Whoever was starting it has seen it end, and cleans up after it.
+            # The console that was starting it has seen it end, and removes its folder.
             return facts.ended(State.STOPPED, now())
 
     def reload(self, session: str) -> SessionStatus:
-        """Have a session read its certificate, trust anchors and revocation lists again.
+        """Make a session read its certificate, trust anchors and revocation lists again.
 
-        Connections that are open go on with what they began with.
+        Open connections keep what they began with.
 
         Raises:
-            ConsoleError: there is none of that name, it does not run, or systemd runs it; or what
-                the files hold now cannot be used: then it goes on as it was.
+            ConsoleError: no session has that name, it does not run, or systemd runs it; or the
+                files cannot be used now: then the session continues with the previous ones.
         """
         folder = self._known(session)
         facts = _seen(facts_now(folder, self._log))
@@ -177,7 +177,7 @@ class SessionManager:
             raise ConsoleError(
                 "Not reloaded",
                 f"{session} is not running ({facts.state})",
-                "start it: it reads its files then",
+                "start it: it then reads its files",
             )
         places = find_places(folder)
         check_is_its_own(process, places.state, session)
@@ -185,18 +185,18 @@ class SessionManager:
         return self.show(session, usage=True)
 
     def unit(self, session: str, passwords: PasswordFiles) -> UnitFiles:
-        """The systemd unit that runs a session at every boot.
+        """Return the systemd unit that runs a session at every boot.
 
         Raises:
-            ConsoleError: there is none of that name, it cannot be a service, or another user could
-                have written its order, which may name any file for root to hand over.
+            ConsoleError: no session has that name, it cannot be a service, or another user could
+                have written its order, which may name any file for root to pass to the session.
         """
         folder = self._known(session)
-        check_for_root(folder / ORDER_FILE, "what the session was told")
+        check_for_root(folder / ORDER_FILE, "the session's order")
         return unit_of(folder, read_order(folder), passwords)
 
     def check_ended(self, session: str) -> None:
-        """Refuse a session that runs, which systemd could not start beside itself.
+        """Refuse a running session: systemd could not start it a second time.
 
         Raises:
             ConsoleError: it runs.
@@ -204,29 +204,29 @@ class SessionManager:
         if not _seen(self.show(session)).state.ended:
             raise ConsoleError(
                 "Session runs",
-                f"{session} is running; systemd could not start it beside itself",
+                f"{session} is running; systemd could not start it a second time",
                 NextStep(Action.STOP, session, "end it ({}), then install it again"),
             )
 
     def hand_over(self, session: str) -> None:
-        """From now on systemd runs a session, which has ended."""
+        """Make an ended session one that systemd runs."""
         hand_over(self._known(session))
 
     def of_identity(self, name: str) -> str:
-        """A session by its id, or the last one of an identity by the identity's name."""
+        """Return a session's id, given that id or the name of an identity (its last session)."""
         if ID.fullmatch(name):
             return name
         last = [facts.id for facts in self.list() if facts.identity == name]
         return last[-1] if last else name
 
     def events(self, session: str, *, follow: bool = False) -> Iterator[dict[str, Any]]:
-        """What happened in a session, the oldest first.
+        """Yield the events of a session, the oldest first.
 
         Args:
             follow: wait for more until the session ends.
 
         Raises:
-            ConsoleError: there is none of that name.
+            ConsoleError: no session has that name.
         """
         folder = self._known(session)
         state, memory = find_places(folder)
@@ -235,23 +235,23 @@ class SessionManager:
         return follow_events(state, lambda: facts_now(folder, self._log).state.ended, memory)
 
     def reader(self, session: str) -> EventReader:
-        """Reads a session's events as they come; whoever asks for it closes it.
+        """Return a reader of a session's events as they come; the caller closes it.
 
         Raises:
-            ConsoleError: there is none of that name.
+            ConsoleError: no session has that name.
         """
         return EventReader(*find_places(self._known(session)))
 
     def spec(self, session: str) -> SessionSpec:
-        """What a session was told to do.
+        """Return what a session was asked to do.
 
         Raises:
-            ConsoleError: there is none of that name, or its file is damaged.
+            ConsoleError: no session has that name, or its file is damaged.
         """
         return read_order(self._known(session), with_key=False).spec
 
     def running(self, spec: SessionSpec) -> SessionStatus | None:
-        """A session at work that does what ``spec`` asks for, if there is one."""
+        """Return a running session that does what ``spec`` asks for; None if there is none."""
         for facts in self.list():
             if facts.state.ended or facts.role != spec.role or facts.identity != spec.identity:
                 continue
@@ -260,17 +260,17 @@ class SessionManager:
         return None
 
     def pids(self) -> Iterator[int]:
-        """The process numbers of the sessions that have not ended."""
+        """Yield the process numbers of the sessions that have not ended."""
         for facts in self.list():
             if facts.pid is not None and not facts.state.ended:
                 yield facts.pid
 
     def any_running(self) -> bool:
-        """Whether any session is at work."""
+        """Whether any session is running."""
         return any(not facts.state.ended for facts in self.list())
 
     def _wait_until_started(self, folder: Path, process: Process) -> None:
-        # Asked before reading: what is written before a process ends is read after.
+        # Checked before reading, so that all a process wrote before it ended is read.
         deadline = time.monotonic() + START_S
         with EventReader(*find_places(folder)) as reader:
             while True:
@@ -282,7 +282,7 @@ class SessionManager:
                 if time.monotonic() > deadline:
                     raise ConsoleError(
                         "Session does not start",
-                        f"it has said nothing for {START_S:.0f} seconds; the TPM may hang",
+                        f"it has written nothing for {START_S:.0f} seconds; the TPM may hang",
                         NextStep(
                             Action.SHOW_STATUS,
                             text=f"check the TPM ({{}}), and the log {self._log}",
@@ -292,7 +292,7 @@ class SessionManager:
                 time.sleep(POLL_S)
 
     def _begun(self, folder: Path) -> SessionStatus:
-        """A session that has told its process number or has ended; it may be starting just now."""
+        """A session that has written its process number or ended; waits while it starts."""
         deadline = time.monotonic() + SILENT_S
         while True:
             facts = facts_now(folder, self._log)
@@ -305,21 +305,21 @@ class SessionManager:
     def _after_stop(self, folder: Path) -> SessionStatus:
         try:
             order = read_order(folder, with_key=False)
-        except ConsoleError:  # then nobody can start it again either
+        except ConsoleError:  # then it cannot be started again either
             return facts_now(folder, self._log)
         try:
             facts, boot = read_facts(folder, order)
         except ConsoleError:
             facts, boot = first_facts(folder.name, order), order.boot
-        if not facts.state.ended:  # it had to be killed, or had not begun to listen to us
+        if not facts.state.ended:  # it had to be killed, or could not yet handle signals
             facts = facts.ended(State.STOPPED, now())
             state = state_of(folder, order.unit)
-            if owner_of(state) == os.geteuid():  # nothing is written where another one is at home
+            if owner_of(state) == os.geteuid():  # write nothing into another user's folder
                 EventLog(state).write("stopped", why="it was told to, and then killed")
                 memory = memory_of(folder, order)
                 try:
                     write_facts(state, boot, facts, durable=True)
-                except ConsoleError as error:  # it has ended all the same
+                except ConsoleError as error:  # it has ended anyway
                     LOG.warning("%s has ended; %s", folder.name, error)
                 clear_memory_folder(memory, state)
         return facts
@@ -349,10 +349,10 @@ def _remove(folder: Path) -> None:
 
 
 def _seen(facts: SessionStatus) -> SessionStatus:
-    """A session of which we know how it is.
+    """Return a session whose status we could read.
 
     Raises:
-        ConsoleError: we may not look.
+        ConsoleError: we are not allowed to read it.
     """
     why = facts.last_error
     if facts.unseen and why is not None:
@@ -361,10 +361,10 @@ def _seen(facts: SessionStatus) -> SessionStatus:
 
 
 def _has_started(folder: Path, event: dict[str, Any]) -> bool:
-    """Whether an event says that a session is at work.
+    """Whether an event says that a session is running.
 
     Raises:
-        ConsoleError: it says that the session will not be.
+        ConsoleError: it says that the session has failed or was stopped.
     """
     if event["event"] == "error" and event.get("final"):
         raise ConsoleError.from_json(event)

@@ -1,7 +1,8 @@
 """A session's folder in memory: for what it writes every second, which would wear out a flash disk.
 
-Its own folder on the disk gets a sample of that, and all of what matters. Where there is no such
-folder, or it goes while the session runs (as a user's does after the last log-out), that is all.
+Its folder on the disk gets a sample of that, and everything important. If there is no folder in
+memory, or it is removed while the session runs (as a user's is after the last log-out), only the
+folder on the disk is left.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from tpmconsole.system.mounts import is_in_memory
 from tpmconsole.system.untrusted import read
 
 RUN = Path("/run")
-SHARED = Path("/dev/shm")  # noqa: S108 - nothing there is believed: see make_memory_folder
+SHARED = Path("/dev/shm")  # noqa: S108 - what is found there is checked: see make_memory_folder
 _DIGITS = 12
 
 
 def choose_memory_folder(
     sessions: Path, session: str, environment: Mapping[str, str] = os.environ
 ) -> Path | None:
-    """Where a session may write in memory; None where this system has no place for it.
+    """Return the folder in memory for a session; None if this system has no place for it.
 
     Args:
-        sessions: the folder of all sessions, of which there may be several.
+        sessions: the folder of all sessions; a system may have several such folders.
         session: its id.
     """
     digest = hashlib.sha256(os.fsencode(sessions.absolute())).hexdigest()[:_DIGITS]
@@ -51,9 +52,10 @@ def _places(environment: Mapping[str, str]) -> Iterator[Path]:
 
 
 def make_memory_folder(folder: Path) -> bool:
-    """Make a session's folder in memory; whether it is there and nobody else's.
+    """Make a session's folder in memory, and return whether it exists and is only ours.
 
-    In a place of everybody's, somebody else may have made a folder or a link of this name.
+    In a place that all users can write to, another user may have made a folder or link of this
+    name.
     """
     try:
         return all(_make(one) for one in (folder.parent, folder))
@@ -68,15 +70,15 @@ def _make(folder: Path) -> bool:
 
 
 def clear_memory_folder(folder: Path | None, state: Path | None = None) -> None:
-    """Remove what a session has in memory, and its folder there, as far as they are ours.
+    """Remove a session's files and folder in memory, if they are ours.
 
     Args:
         folder: its folder in memory; None for none.
-        state: where its newest events are kept, on the disk; None to lose them.
+        state: the folder on the disk to copy its newest events to; None to lose them.
     """
     if folder is None or not _is_ours(folder):
         return
-    # By their names: a damaged order may name any folder.
+    # Only files of these names: a damaged order may name any folder.
     for name in (FILE, *names_of(RECENT_FILE)):
         with suppress(OSError, ConsoleError):
             if state is not None and name != FILE:

@@ -1,8 +1,8 @@
-"""Which process is a session's: the only one that may be signalled in its name.
+"""Which process is a session's: only that one may be signalled on its behalf.
 
-A session says its own process number, and one that was taken over may say another one's, or
-nothing at all. So the kernel is asked first: a session's process holds a lock on a file of its
-folder as long as it lives, and was started with that folder on its command line.
+A session writes its own process number, and one that was taken over may write another number or
+none. So the kernel is asked first: a session's process holds a lock on a file in its folder as
+long as it runs, and was started with that folder on its command line.
 """
 
 from __future__ import annotations
@@ -19,35 +19,35 @@ from tpmconsole.system.untrusted import open_to_append, open_to_read, owner_of
 LOCK_FILE = "lock"
 PROGRAM = "tpmconsole.session.process"
 _LOCKS = Path("/proc/locks")
-# Since systemd 257 the state folder of a dynamic user is mapped: to everybody outside the service
-# it is nobody's, whoever that user is. These are the ids that systemd gives out (systemd.exec(5)).
+# Since systemd 257 the state folder of a dynamic user is mapped: outside the service its owner is
+# always `nobody`. These are the ids that systemd assigns (systemd.exec(5)).
 _NOBODY = 65534
 _DYNAMIC_USERS = range(61184, 65520)
-# Others hold it for the moment in which they look whether it is held.
+# Other processes hold it briefly while they check whether it is held.
 _LOCK_S = 5.0
 
 
 def hold_lock(folder: Path) -> FileLock:
-    """Say that we are this session's process, until we end.
+    """Declare this process to be the session's, until it ends.
 
     Args:
-        folder: where the session says how it is.
+        folder: the session's state folder.
 
     Raises:
-        ConsoleError: another process is it.
+        ConsoleError: another process is the session's.
         OSError: the lock file cannot be made.
     """
     lock = FileLock(open_to_append(folder / LOCK_FILE))
     busy = ConsoleError(
         "Session runs already",
         f"another process is the session of {folder}",
-        "end that one first",
+        "end that process first",
         ExitCode.UNEXPECTED,
     )
     try:
         lock.take(busy, _LOCK_S)
     except OSError:
-        return lock  # a file system without locks: then nobody can ask for it either
+        return lock  # a file system without locks: then no process can check it either
     except ConsoleError:
         lock.close()
         raise
@@ -55,7 +55,7 @@ def hold_lock(folder: Path) -> FileLock:
 
 
 def is_lock_held(folder: Path) -> bool:
-    """Whether some process says that it is this session's."""
+    """Whether a process has declared itself to be this session's."""
     try:
         file = open_to_read(folder / LOCK_FILE)
     except OSError:
@@ -64,28 +64,28 @@ def is_lock_held(folder: Path) -> bool:
         try:
             return not FileLock(file.fileno()).try_take(shared=True)
         except OSError:
-            return True  # a file system without locks: all else has to do
+            return True  # a file system without locks: the other checks must suffice
 
 
 def process_of(facts: SessionStatus) -> Process | None:
-    """The process that a session last said it was; None before it said so."""
+    """Return the process that a session last said it was; None before it said so."""
     if facts.pid is None or facts.start_time is None:
         return None
     return Process(facts.pid, facts.start_time)
 
 
 def find_process(folder: Path, state: Path) -> Process | None:
-    """A session's process, whatever it says of itself; None where there is none to be seen.
+    """Return a session's process, whatever its status says; None if none can be found.
 
     Args:
         folder: the session's, with its order.
-        state: where it says how it is.
+        state: its state folder.
     """
     return holder_of(state) or _started_with(folder, state)
 
 
 def holder_of(state: Path) -> Process | None:
-    """The process of the state's owner that says that it is this session's, by its lock."""
+    """Return the process of the state folder's owner that holds the session's lock."""
     try:
         pid = _holder(state / LOCK_FILE)
         process = None if pid is None else Process(pid, start_time(pid))
@@ -95,14 +95,14 @@ def holder_of(state: Path) -> Process | None:
 
 
 def _started_with(folder: Path, state: Path) -> Process | None:
-    """The process that was started for a session, where its lock is gone; no service has it so."""
+    """The process that was started for a session, if its lock is gone; not for a service."""
     argument = os.fsencode(folder)
     found = (one for one in with_arguments(PROGRAM.encode(), argument) if is_theirs(one, state))
     return next(found, None)
 
 
 def is_theirs(process: Process, folder: Path) -> bool:
-    """Whether a process is alive, and of the user who owns a session's folder."""
+    """Whether a process is alive and belongs to the user who owns a session's folder."""
     try:
         owner = owner_of(folder)
         if owner == _NOBODY:
@@ -113,7 +113,7 @@ def is_theirs(process: Process, folder: Path) -> bool:
 
 
 def _holder(file: Path) -> int | None:
-    """The process that has a lock on a file, by the kernel's own list; None for nobody.
+    """The process that has a lock on a file, by the kernel's own list; None for none.
 
     Raises:
         OSError: the file or the list cannot be read.
@@ -122,7 +122,7 @@ def _holder(file: Path) -> int | None:
     device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
     for line in _LOCKS.read_text(encoding="ascii", errors="replace").splitlines():
         words = line.split()  # proc_locks(5)
-        # WRITE: those who look whether it is held take it shared.
+        # WRITE: a process that only checks whether it is held takes it shared.
         if len(words) > 5 and words[1::2][:3] == ["FLOCK", "WRITE", device]:
             return int(words[4])
     return None
@@ -138,7 +138,7 @@ def check_is_its_own(process: Process, folder: Path, session: str) -> None:
         return
     raise ConsoleError(
         "Not this session's process",
-        f"{session} says it is process {process.pid}, which is another one's",
-        f"leave that alone; look for the session's own: fuser {folder / LOCK_FILE}",
+        f"{session} says it is process {process.pid}, which is not its own",
+        f"leave that alone; find the session's own: fuser {folder / LOCK_FILE}",
         ExitCode.UNEXPECTED,
     )

@@ -1,4 +1,4 @@
-"""A session told to read its files again, and what came of it."""
+"""Make a session read its files again, and wait for the result."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ POLL_S = 0.01
 
 
 def wait_until_reloaded(places: Places, session: str, process: Process) -> None:
-    """Send SIGHUP, and wait for the session's word.
+    """Send SIGHUP, and wait for the session's answer.
 
     Raises:
-        ConsoleError: what the files hold now cannot be used, or it says nothing.
+        ConsoleError: the files cannot be used now, or there is no answer.
     """
     with EventReader(*places) as reader:
         for _ in reader.read():
-            pass  # what was said before is no answer
+            pass  # earlier events are not the answer
         process.signal(signal.SIGHUP)
         deadline = time.monotonic() + PATIENCE_S
         while process.alive and time.monotonic() < deadline:
@@ -34,7 +34,7 @@ def wait_until_reloaded(places: Places, session: str, process: Process) -> None:
             time.sleep(POLL_S)
     raise ConsoleError(
         "Not reloaded",
-        f"{session} has said nothing about it for {PATIENCE_S:.0f} seconds; the TPM may hang",
+        f"no answer from {session} for {PATIENCE_S:.0f} seconds; the TPM may hang",
         NextStep(Action.SHOW_STATUS, text="check the TPM ({}), then reload it again"),
         ExitCode.NO_TPM,
     )

@@ -1,4 +1,4 @@
-"""How long a session's lists of revoked certificates (CRL) still hold."""
+"""How long a session's lists of revoked certificates (CRLs) are still valid."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from tpmconsole.errors import Action, ConsoleError, NextStep, Remedy
 from tpmconsole.finding import Finding, fail, ok, warn
 from tpmconsole.session.status import CrlInfo, SessionStatus
 
-# Many lists live for a week: one is only warned of in the second half of its life, or its last day.
+# Many lists are valid for a week: warn only in the second half of that time, or on the last day.
 _LAST_DAY = timedelta(days=1)
 
 
 def crl_finding(session: SessionStatus, now: datetime, warn_days: int) -> Finding | None:
-    """What there is to say of a session's list that ends first; None where it judges by none.
+    """Judge the list of a session that expires first; None if it uses no lists.
 
     Args:
-        warn_days: how long before its end it draws a warning.
+        warn_days: warn this many days before it expires.
     """
     crl = session.crl
     if crl is None or session.state.ended:
@@ -30,20 +30,20 @@ def crl_finding(session: SessionStatus, now: datetime, warn_days: int) -> Findin
         return fail(crl_ended(crl).cause, _fetch(session), issuer)
     half = _LAST_DAY if made is None else max((end - made) / 2, _LAST_DAY)
     if end - now < min(timedelta(days=warn_days), half) or end - now < _LAST_DAY:
-        return warn(f"ends {when}; then every peer is refused", _fetch(session), issuer)
+        return warn(f"expires {when}; then every peer is refused", _fetch(session), issuer)
     return ok(f"until {when}", issuer)
 
 
 def crl_ended(crl: CrlInfo, session: SessionStatus | None = None) -> ConsoleError:
-    """Why a session refuses every peer.
+    """Return the error of a session that refuses every peer.
 
     Args:
-        session: which one; None where only its kind is known.
+        session: the session; None if only its kind is known.
     """
     when = crl.next_update[:19].replace("T", " ")
     return ConsoleError(
         "Revocation list expired",
-        f"the CRL of {crl.issuer} ended {when} UTC: every peer is refused",
+        f"the CRL of {crl.issuer} expired {when} UTC: every peer is refused",
         _fetch(session),
     )
 

@@ -1,8 +1,8 @@
-"""What a session says of itself, as others read it: data, bounded and of the types we know.
+"""Read what a session wrote itself: as data, bounded and of known types.
 
-A session may run as another user than whoever reads this, and may have been taken over by its peer.
-So nothing that it says is believed as it stands: what is wrong is dropped, and that is told. All
-that is read of a session's own files comes through here.
+A session may run as a different user from the reader, and its peer may have taken it over. So
+nothing that it writes is trusted without a check: bad values are dropped, and that is reported. All
+reading of a session's own files comes through here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_FIELDS = 40
 _MOST_ITEMS = 256
 _INTEGERS = 1 << 63
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
-# What a next step may be about: it becomes part of a command that somebody may type.
+# What a next step may be about: it becomes part of a command that a user may type.
 _SUBJECT = re.compile(r"[\w.:-]{0,253}", re.ASCII)
 _ERROR_TEXTS = ("title", "cause", "remedy")
 
@@ -33,31 +33,31 @@ Text = Callable[[str], str]
 
 
 def shown(text: str) -> str:
-    """A text that a session chose: on one line, printable, and not endless."""
+    """Return a text that a session chose: on one line, printable, of limited length."""
     return printable(text, TEXT_LENGTH)
 
 
 def unchanged(text: str) -> str:
-    """A text of our own user's, which is taken as it is."""
+    """Return a text of our own user as it is."""
     return text
 
 
 def object_of(data: bytes) -> dict[str, Any]:
-    """A JSON object.
+    """Parse a JSON object.
 
     Raises:
-        ValueError: it is none.
+        ValueError: the data is not a JSON object.
     """
     found = parse_json(data)
     if not isinstance(found, dict):
-        raise ValueError("no JSON object")  # noqa: TRY004 - one error for all that is damaged
+        raise ValueError("not a JSON object")  # noqa: TRY004 - one error for all damage
     return found
 
 
 def values_of(
     kind: type, data: Mapping[str, Any], text: Text = shown
 ) -> tuple[dict[str, Any], list[str]]:
-    """The fields of a dataclass that ``data`` has good values for, and the names of the bad ones.
+    """Return the fields of a dataclass with valid values in ``data``, and the names of bad ones.
 
     Fields that the class does not have are left out: another release may know them.
     """
@@ -74,13 +74,13 @@ def values_of(
 
 
 def whole(kind: type[Data], data: object, text: Text = shown) -> Data:
-    """A dataclass of which every field has to be good, and those without a default there.
+    """Make a dataclass; every field must be valid, and one without a default must be present.
 
     Raises:
-        ValueError: which field is not.
+        ValueError: names the fields that are not.
     """
     if not isinstance(data, Mapping):
-        raise ValueError(f"no {kind.__name__}")  # noqa: TRY004 - as above
+        raise ValueError(f"not a {kind.__name__}")  # noqa: TRY004 - as above
     good, bad = values_of(kind, data, text)
     needed = {
         one.name
@@ -89,7 +89,7 @@ def whole(kind: type[Data], data: object, text: Text = shown) -> Data:
     }
     wrong = [*bad, *(needed - good.keys() - set(bad))]
     if wrong:
-        raise ValueError(f"{kind.__name__} without a good {', '.join(wrong)}")
+        raise ValueError(f"{kind.__name__} without a valid {', '.join(wrong)}")
     return kind(**good)
 
 
@@ -100,7 +100,7 @@ def _hints(kind: type) -> Mapping[str, Any]:
 
 
 def _value(hint: Any, value: Any, text: Text) -> Any:
-    """A value of the type that a field has; raises ValueError where it is none."""
+    """A value of a field's type; raises ValueError if it has another."""
     kind = get_origin(hint) or hint
     if kind in (Union, UnionType):
         return _one_of(get_args(hint), value, text)
@@ -118,7 +118,7 @@ def _value(hint: Any, value: Any, text: Text) -> Any:
 
 def _one_of(kinds: tuple[Any, ...], value: Any, text: Text) -> Any:
     if NextStep in kinds:
-        raise ValueError("what to do next comes with its sentence")
+        raise ValueError("a next step is read together with its sentence")
     if value is None and NoneType in kinds:
         return None
     return _value(next(one for one in kinds if one is not NoneType), value, text)
@@ -129,15 +129,15 @@ def _plain(kind: type, value: Any, text: Text) -> Any:
         return text(value)
     numbers: tuple[type, ...] = {int: (int,), float: (int, float)}.get(kind, ())
     is_number = isinstance(value, numbers) and not isinstance(value, bool)
-    if is_number and abs(value) < _INTEGERS:  # which no NaN and no infinity is
+    if is_number and abs(value) < _INTEGERS:  # false for NaN and infinity
         return value
     if kind is bool and isinstance(value, bool):
         return value
-    raise ValueError(f"no {kind.__name__}")
+    raise ValueError(f"not a {kind.__name__}")
 
 
 def remedy_of(data: Mapping[str, Any]) -> Remedy:
-    """What to do next; its sentence alone where the rest is not as we write it."""
+    """Return the remedy; only its sentence if the rest is not in our format."""
     sentence = data.get("remedy")
     plain = shown(sentence) if isinstance(sentence, str) else ""
     found = remedy_from_json({"next": data.get("next"), "remedy": plain})
@@ -149,9 +149,9 @@ def remedy_of(data: Mapping[str, Any]) -> Remedy:
 
 
 def event_of(line: bytes) -> dict[str, Any] | None:
-    """A line of a session's events; None where it is no event.
+    """Read a line of a session's events; None if it is not an event.
 
-    What we do not know the type of is left out, and ``dropped`` says how much that was.
+    Fields of an unknown type are left out, and ``dropped`` counts them.
     """
     try:
         data = object_of(line)
@@ -174,7 +174,7 @@ def event_of(line: bytes) -> dict[str, Any] | None:
 
 
 def _of_event(name: str, value: Any) -> Any:
-    """A value as an event may have it; None for any other."""
+    """A value that an event may have; None for any other."""
     if name in ("time", "event", *_ERROR_TEXTS) and not isinstance(value, str):
         return None
     if name in ("peer", "next"):
@@ -190,7 +190,7 @@ def _of_event(name: str, value: Any) -> Any:
 
 
 def _error_in(event: Mapping[str, Any]) -> dict[str, Any]:
-    """What every error has (``ConsoleError.from_json``)."""
+    """The fields of every error (``ConsoleError.from_json``)."""
     texts = {name: event.get(name, "") for name in _ERROR_TEXTS}
     code = event.get("code")
     known = isinstance(code, int) and code in set(ExitCode)

@@ -1,9 +1,9 @@
-"""A session as a service of systemd: the same order, address and key, at every boot.
+"""A session as a systemd service: the same order, address and key, at every boot.
 
-It runs as a user that systemd makes for it alone, and writes into its StateDirectory= alone. Its
-order and key file come as credentials. Its certificates root copies into a folder of root's below
-/run, each time it starts and each time it is reloaded: a credential would stay as it was at the
-start. Nothing of root's ever reads or writes where the session may write.
+It runs as a user that systemd makes only for it, and writes only to its StateDirectory=. Its order
+and key file come as credentials. Root copies its certificates into a folder of root below /run,
+each time it starts and each time it is reloaded: a credential would stay as it was at the start. No
+process of root ever reads or writes where the session may write.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ from tpmconsole.system.systemd import (
     reachable_by_others,
 )
 
-# Names of credentials of systemd's, and of the fields of Auth that they are for.
+# Names of systemd credentials, and of the fields of Auth that they are for.
 CREDENTIALS = ("owner", "parent")
 GIVEN = Path("/run/tpmconsole")  # a service's certificates are in a folder of its name there
-# What it may take of the board once it was taken over. Files in memory count as memory. How many
-# files it makes on the disk, only a quota of the file system bounds.
+# How much of the board it can use if it is taken over. Files in memory count as memory. Only a
+# quota of the file system limits how many files it makes on the disk.
 _BOUNDS = (
     ("LimitFSIZE", "64M"),  # the largest is a list of revoked certificates, in memory (crl.py)
     ("LimitNOFILE", "1024"),  # 256 clients, and the listeners
@@ -59,10 +59,10 @@ _PACKAGE = Path(__file__).resolve().parents[2]
 
 
 def check_no_service(facts: SessionStatus, verb: str) -> None:
-    """Refuse what systemd alone can do to a session that it runs.
+    """Refuse what only systemd can do to a session that it runs.
 
     Args:
-        verb: ``reload`` or ``restart``, as systemctl has them.
+        verb: ``reload`` or ``restart``, as for systemctl.
 
     Raises:
         ConsoleError: systemd runs it.
@@ -76,19 +76,19 @@ def check_no_service(facts: SessionStatus, verb: str) -> None:
 
 
 def unit_of(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> UnitFiles:
-    """The unit that runs a session from its folder.
+    """Return the unit that runs a session from its folder.
 
     Args:
         folder: the session's, with its order.
-        passwords: what using the key takes.
+        passwords: the files of the passwords that the key needs.
 
     Raises:
-        ConsoleError: its TPM is a simulated one, or a path cannot stand in a unit.
+        ConsoleError: its TPM is a simulated one, or a unit cannot contain a path.
     """
     if order.connection.simulated:
         raise ConsoleError(
             "Not as a service",
-            f"{folder.name} uses the simulated TPM, which ends with who uses it",
+            f"{folder.name} uses the simulated TPM, which ends with its user",
             "start the session with the board's TPM, then install that one",
         )
     unit = Unit(
@@ -102,7 +102,7 @@ def unit_of(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> Uni
             ("Wants", "network-online.target"),
             ("After", "network-online.target tpm2-abrmd.service"),
             *after_device(order.connection.tcti),
-            # However often it has to, it comes back; see RestartPreventExitStatus.
+            # No limit on restarts; see RestartPreventExitStatus.
             ("StartLimitIntervalSec", "0"),
         ),
         (
@@ -115,9 +115,9 @@ def unit_of(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> Uni
 
 
 def _commands(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
-    """What is run; ``+``: by root, which may read the identity's files. The session may not."""
+    """The commands; ``+``: run by root, which can read the identity's files. The session cannot."""
     given = GIVEN / folder.name
-    # -D makes the folder, for root alone to write into; -T would not follow a folder of that name.
+    # -D makes the folder, which only root can write to; -T does not follow a folder of that name.
     options = ("-D", "-T", "-m", "0444", "-o", "root", "-g", "root")
     copies = [
         "+" + command_line(["/usr/bin/install", *options, source, given / name])
@@ -128,14 +128,14 @@ def _commands(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
         *(("ExecStartPre", line) for line in copies),
         ("ExecStart", command_line([*program, "--service", given])),
         *(("ExecReload", line) for line in copies),
-        # The shell's own kill: the program is procps', which a small system lacks.
+        # The shell's own kill: the program comes with procps, which a small system lacks.
         ("ExecReload", command_line(["/bin/sh", "-c", "kill -HUP $MAINPID"])),
         ("ExecStopPost", "+" + command_line(["/bin/rm", "-rf", given])),
     ]
 
 
 def _given(order: SessionConfig) -> list[tuple[Path, str]]:
-    """The identity's files, and what the session finds them as."""
+    """The identity's files, and their names in the session's folder."""
     files = [
         (order.credentials.certificate, CERTIFICATE_FILE),
         (order.credentials.trust, TRUST_FILE),
@@ -146,7 +146,7 @@ def _given(order: SessionConfig) -> list[tuple[Path, str]]:
 
 
 def _told(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> list[tuple[str, str]]:
-    """What systemd hands the session as credentials: copies that it alone may read, on no disk."""
+    """The credentials from systemd: copies that only the session can read, on no disk."""
     files = [(ORDER_FILE, folder / ORDER_FILE)]
     if order.credentials.key.pem is not None:
         files.append((KEY_FILE, folder / KEY_FILE))
@@ -165,7 +165,7 @@ def _process(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> li
         variables["TPM2OPENSSL_TCTI"] = order.connection.tcti
         provider = [("Environment", f"OPENSSL_CONF=%d/{CONFIGURATION_FILE}")]  # %d: credentials
     return [
-        # A user for as long as it runs: no other service is one, or can send it a signal.
+        # A user that exists only while it runs: no other service has it, or can send it a signal.
         ("DynamicUser", "yes"),
         ("SupplementaryGroups", TSS_GROUP),
         ("StateDirectory", state_name(folder.name)),
@@ -179,7 +179,7 @@ def _process(folder: Path, order: SessionConfig, passwords: PasswordFiles) -> li
         *_told(folder, order, passwords),
         ("Restart", "on-failure"),
         ("RestartSec", "5"),
-        # Not with a password that the TPM has refused: each time would cost a try.
+        # Not with a password that the TPM has refused: each start would cost an attempt.
         ("RestartPreventExitStatus", str(int(ExitCode.REFUSED))),
         ("TimeoutStartSec", "60"),
         ("TimeoutStopSec", "10"),
@@ -196,9 +196,9 @@ def _limits(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
         *HARDENED,
         *_BOUNDS,
         ("PrivateMounts", "yes"),
-        # A Python in somebody's home could not even be started where homes are hidden.
+        # A Python in a user's home could not be started if homes were hidden.
         ("ProtectHome", "read-only" if in_home else "yes"),
-        # The state directory is root's: the session does not even see it ("+" does).
+        # The state directory belongs to root: only the "+" commands can see it.
         ("InaccessiblePaths", quoted(f"-{folder.parents[1]}")),
         ("CapabilityBoundingSet", capability),
         *([("AmbientCapabilities", capability)] if capability else []),
@@ -210,10 +210,10 @@ def _limits(folder: Path, order: SessionConfig) -> list[tuple[str, str]]:
 def _notes(folder: Path) -> tuple[Remedy, ...]:
     log = f"journalctl -u {unit_name(folder.name)}"
     notes: list[Remedy] = [
-        NextStep(Action.SHOW_SESSION, folder.name, f"what it says: {{}}; its log: {log}"),
+        NextStep(Action.SHOW_SESSION, folder.name, f"its status: {{}}; its log: {log}"),
         f"after a new certificate: systemctl reload {unit_name(folder.name)}",
     ]
     hidden = [one for one in (Path(sys.executable), _PACKAGE) if not reachable_by_others(one)]
     if hidden:
-        notes.append(f"other users may not read {hidden[0]}: install tpmconsole below /opt first")
+        notes.append(f"other users cannot read {hidden[0]}: install tpmconsole below /opt first")
     return tuple(notes)

@@ -1,4 +1,4 @@
-"""What a session is told to do, and what it proves itself with: plain immutable data."""
+"""What a session is asked to do, and with which credentials: plain immutable data."""
 
 from __future__ import annotations
 
@@ -26,19 +26,19 @@ class SessionSpec:
     Attributes:
         role: ``client`` or ``server``.
         identity: the name of the identity whose key and certificate are used.
-        host: whom to connect to, or which address to listen on.
-        port: 1 to 65535; a server may also say 0 and gets a free one.
-        protocol: what a client says inside TLS: nothing (``tls``), ``line`` or ``https``.
+        host: the host to connect to, or the address to listen on.
+        port: 1 to 65535; a server may also use 0 to get a free one.
+        protocol: what a client sends inside TLS: nothing (``tls``), ``line`` or ``https``.
         interval_s: seconds between a client's messages.
         count: how many messages a client sends before it ends; None for no end.
         engine: ``auto``, ``provider`` or ``bridge``.
         path: what an ``https`` client fetches.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for 1.3.
-        retries: how often in a row a client tries again before it gives up; None for the usual:
-            for ever, and a few times with a count.
-        last_try: send the key's password also where a wrong one would lock the TPM.
-        crl: full path of a file with lists of revoked certificates; None for none.
+        retries: how often in a row a client tries again before it gives up; None for the default:
+            without end, or a few times with a count.
+        last_try: send the key's password even if a wrong one would lock the TPM.
+        crl: full path of a file with lists of revoked certificates; None for no lists.
     """
 
     role: str
@@ -67,10 +67,10 @@ class SessionSpec:
         return self.role == "client" and self.protocol == "https"
 
     def check(self) -> None:
-        """Refuse what cannot be right, whatever the board and the network are like.
+        """Refuse values that cannot be right on any board and any network.
 
         Raises:
-            ConsoleError: which value is wrong, and what it may be.
+            ConsoleError: names the wrong value, and what it may be.
         """
         _one_of("role", self.role, ROLES)
         _one_of("protocol", self.protocol, PROTOCOLS)
@@ -90,16 +90,16 @@ class SessionSpec:
         if not self.path.startswith("/") or len(self.path) > LONGEST_PATH or _odd(self.path):
             raise _wrong(
                 "the path cannot be part of a request",
-                f"give one that starts with /, has no spaces and at most {LONGEST_PATH} letters",
+                f"give one that starts with /, without spaces, of at most {LONGEST_PATH} letters",
             )
 
     def _check_address(self) -> None:
         lowest = 0 if self.role == "server" else 1
         if not lowest <= self.port <= 65535:
-            raise _wrong(f"there is no port {self.port}", f"give a port from {lowest} to 65535")
+            raise _wrong(f"{self.port} is not a port", f"give a port from {lowest} to 65535")
         if not self.host or len(self.host) > LONGEST_HOST or _odd(self.host):
             raise _wrong(
-                f"'{self.host[:40]}' is no host name or address",
+                f"'{self.host[:40]}' is not a host name or address",
                 "give a name such as broker.local or an address such as 192.0.2.7",
             )
 
@@ -110,7 +110,7 @@ def _odd(text: str) -> bool:
 
 def _one_of(what: str, value: str, known: tuple[str, ...]) -> None:
     if value not in known:
-        raise _wrong(f"'{value}' is no {what}", f"use one of {', '.join(known)}")
+        raise _wrong(f"unknown {what} '{value}'", f"use one of {', '.join(known)}")
 
 
 def _wrong(cause: str, remedy: str) -> ConsoleError:
@@ -119,13 +119,13 @@ def _wrong(cause: str, remedy: str) -> ConsoleError:
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a session proves itself with, and what it believes of others.
+    """The credentials of a session, and the CAs that it trusts.
 
     Attributes:
         identity: the identity's name.
         key: its TSS2 key file's content, or its persistent handle.
         certificate: PEM file: the certificate, then its intermediates.
-        trust: PEM file: the trust anchors for the peer.
+        trust: PEM file: the trust anchors that the peer's certificate is checked against.
     """
 
     identity: str
@@ -136,12 +136,12 @@ class Credentials:
 
 @dataclass(frozen=True, slots=True)
 class PasswordFiles:
-    """Files of root's whose first line is a password; a unit's session gets them from systemd.
+    """Files of root whose first line is a password; a unit's session gets them from systemd.
 
     Attributes:
-        key: the key's.
+        key: the key's password.
         owner: the owner hierarchy's.
-        parent: that of the key's persistent parent.
+        parent: the password of the key's persistent parent.
     """
 
     key: Path | None = None

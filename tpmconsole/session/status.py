@@ -1,4 +1,4 @@
-"""What a session says of itself: plain immutable data."""
+"""The status of a session, as it writes it: plain immutable data."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tpmconsole.session.said import remedy_of, shown, values_of
 
 FILE = "status.json"
 RECENT = 24
-# What a session was told to be; from its own mouth it counts for nothing.
+# These fields come from a session's order; in its own status they are ignored.
 _OF_THE_ORDER = ("id", "role", "identity", "protocol", "simulated", "unit", "unseen")
 UNKNOWN = "unknown"
 
@@ -23,7 +23,7 @@ _DAMAGED = "Session file damaged"
 
 
 class State(StrEnum):
-    """Where a session is in its life; ``session show`` has these words."""
+    """The state of a session, in the words of ``session show``."""
 
     STARTING = "starting"
     RUNNING = "running"
@@ -37,7 +37,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """Whom we talk to, by its certificate.
+    """A peer, as its certificate names it.
 
     Attributes:
         not_after: ISO 8601 UTC.
@@ -52,11 +52,11 @@ class PeerInfo:
 
 @dataclass(frozen=True, slots=True)
 class CrlInfo:
-    """A list of revoked certificates (CRL) that a session judges its peers by.
+    """A list of revoked certificates (CRL) that a session checks its peers against.
 
     Attributes:
         this_update: when it was made, ISO 8601 UTC.
-        next_update: its end: from then on every peer is refused.
+        next_update: when it expires; after that every peer is refused.
     """
 
     issuer: str
@@ -70,7 +70,7 @@ class HandshakeTimes:
 
     Attributes:
         median: of the last 256.
-        p95: 95 % of those took no longer.
+        p95: 95 % of the same handshakes took no longer.
         recent: the last few, the oldest first.
     """
 
@@ -81,8 +81,8 @@ class HandshakeTimes:
 
     @classmethod
     def of(cls, times: Sequence[float]) -> HandshakeTimes:
-        """The figures of some handshakes, the oldest first; at least one."""
-        # The nearest rank, so that the figure is one that was measured.
+        """Compute the figures of at least one handshake time, the oldest first."""
+        # The nearest rank, so that the figure is a measured one.
         rank = math.ceil(len(times) * 0.95) - 1
         return cls(
             last=round(times[-1], 2),
@@ -94,7 +94,7 @@ class HandshakeTimes:
 
 @dataclass(frozen=True, slots=True)
 class LastError:
-    """An error that a session met and when: ISO 8601 UTC."""
+    """An error in a session, and its time: ISO 8601 UTC."""
 
     title: str
     cause: str
@@ -103,52 +103,52 @@ class LastError:
 
     @classmethod
     def of(cls, error: ConsoleError, time: str = "") -> LastError:
-        """A session's error from what was raised."""
+        """Make a session's error from an exception."""
         return cls(error.title, error.cause, error.remedy, time)
 
     def to_json(self) -> dict[str, Any]:
-        """The error as a session's file holds it."""
+        """Return the error in the form of a session's file."""
         words = {"title": self.title, "cause": self.cause}
         return words | remedy_to_json(self.remedy) | {"time": self.time}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> LastError:
-        """The error that ``to_json`` made.
+        """Return the error that ``to_json`` made.
 
         Raises:
-            ValueError, KeyError: it is something else.
+            ValueError, KeyError: the data is not such an error.
         """
         texts = [data["title"], data["cause"], data.get("time", "")]
         if not all(isinstance(text, str) for text in texts):
-            raise ValueError("no error of a session")
+            raise ValueError("not a session's error")
         title, cause, time = map(shown, texts)
         return cls(title, cause, remedy_of(data), time)
 
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """What ``session show`` answers (contract).
+    """What ``session show`` prints (contract).
 
     Attributes:
         engine: ``provider`` or ``bridge``.
         why_engine: why this one.
         state: starting, running, stopped or failed.
         since: when this state began, ISO 8601 UTC.
-        start_time: the process's start, clock ticks since boot; with the pid it names a process.
-        signer_pid: the process that holds its key in the TPM; None where the provider does.
-        address: whom a client connects to, where a server listens.
-        protocol_version: this and what follows until ``peer``: of the last handshake.
-        group: of the key exchange; None where this Python cannot tell.
-        connections: open ones now.
+        start_time: the process's start, clock ticks since boot; identifies it together with pid.
+        signer_pid: the process that holds its key in the TPM; None if the provider holds it.
+        address: what a client connects to, or a server listens on.
+        protocol_version: of the last handshake, like the fields after it up to ``peer``.
+        group: of the key exchange; None if this Python cannot report it.
+        connections: the number of open ones.
         probes: connections that were closed before a byte came, as health checks do.
-        cpu_percent: of one processor, since it was asked for last; None where it does not run.
-        waiting_for: ``peer`` or ``tpm`` where it cannot go on without one of them; else None.
-        retry_at: when a client tries to connect again, ISO 8601 UTC; None where it does not wait.
-        last_error: title, cause, remedy and time of the last thing that went wrong.
+        cpu_percent: of one processor, since the last query; None if the session does not run.
+        waiting_for: ``peer`` or ``tpm`` if it cannot continue without one of them; else None.
+        retry_at: when a client tries to connect again, ISO 8601 UTC; None if it does not wait.
+        last_error: title, cause, remedy and time of the last error.
         unit: the systemd unit that runs it; None for none.
-        crl: of its lists of revoked certificates the one that ends first; None for none.
-        unseen: we may not look how it is, and ``last_error`` says why; for others the state is then
-            ``unknown``. No session says that of itself.
+        crl: the one of its lists of revoked certificates that expires first; None for none.
+        unseen: we are not allowed to read its status, and ``last_error`` says why; the state is
+            then shown as ``unknown``. A session never writes this itself.
     """
 
     id: str
@@ -189,13 +189,13 @@ class SessionStatus:
 
     @property
     def word(self) -> str:
-        """The state in one word: ``waiting`` for one that runs and cannot go on just now."""
+        """The state in one word: ``waiting`` if it runs and cannot continue at present."""
         if self.unseen:
             return UNKNOWN
         return "waiting" if self.waiting_for and not self.state.ended else self.state.value
 
     def to_json(self) -> dict[str, Any]:
-        """The answer of ``session show --json``."""
+        """Return what ``session show --json`` prints."""
         data = asdict(self)
         if data.pop("unseen"):
             data["state"] = UNKNOWN
@@ -204,30 +204,30 @@ class SessionStatus:
         return data
 
     def as_said(self, data: Mapping[str, Any]) -> SessionStatus:
-        """The same session as it says it is: what ``to_json`` made, from its file.
+        """Return this session with the status from its file, which ``to_json`` made.
 
-        Who it is, it does not say itself. What is wrong is left out, and is then the last error.
+        Its identity never comes from that file. Bad fields are left out and become the last error.
 
         Raises:
-            ValueError: it does not even say in what state it is.
+            ValueError: the file has no valid state.
         """
         good, bad = values_of(SessionStatus, data)
         good["last_error"], wrong = _error_of(data.get("last_error"))
         bad = [name for name in bad if name != "last_error"] + wrong
         if "state" not in good:
-            raise ValueError("no state of a session")
+            raise ValueError("not a session's state")
         said = {name: value for name, value in good.items() if name not in _OF_THE_ORDER}
         facts = replace(self, **said)
         return replace(facts, last_error=_damage(bad)) if bad else facts
 
     @property
     def damage(self) -> str:
-        """What is wrong with its file, in words; empty where nothing is."""
+        """What is wrong with its file; empty if nothing is."""
         damaged = self.last_error is not None and self.last_error.title == _DAMAGED
         return self.last_error.cause if damaged and self.last_error else ""
 
     def begun(self, pid: int, start_time: int, address: str) -> SessionStatus:
-        """The same session as its process begins, for the first time or again."""
+        """Return this session as its process starts, for the first time or again."""
         return SessionStatus(
             id=self.id,
             role=self.role,
@@ -245,7 +245,7 @@ class SessionStatus:
         )
 
     def ended(self, state: State, since: str, trouble: LastError | None = None) -> SessionStatus:
-        """The same session after its process has gone."""
+        """Return this session after its process has ended."""
         return replace(
             self,
             state=state,
@@ -261,7 +261,7 @@ class SessionStatus:
 
 
 def _error_of(data: Any) -> tuple[LastError | None, list[str]]:
-    """The last error, and the name of its field where it is none."""
+    """The last error, and the name of its field if it is not valid."""
     if data is None:
         return None, []
     try:
@@ -273,6 +273,6 @@ def _error_of(data: Any) -> tuple[LastError | None, list[str]]:
 def _damage(bad: Sequence[str]) -> LastError:
     return LastError(
         _DAMAGED,
-        f"what the session says of itself has no good {', '.join(bad)}",
-        "start the session again; where it comes again, the session may have been taken over",
+        f"the session's status has no valid {', '.join(bad)}",
+        "start the session again; if this comes back, the session may have been taken over",
     )

@@ -1,4 +1,4 @@
-"""What sessions cost: processor time and memory."""
+"""The processor time and memory that sessions use."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from tpmconsole.session.ownership import process_of
 from tpmconsole.session.status import SessionStatus
 from tpmconsole.system.processes import Process, children_of_all, family
 
-# By process: CPU seconds and the clock when they were read.
+# By process: CPU seconds, and when they were read.
 _samples: dict[Process, tuple[float, float]] = {}
 
 
 def with_usage(sessions: Sequence[SessionStatus]) -> list[SessionStatus]:
-    """The same sessions, those that run with the processor time and memory that they use.
+    """Return the sessions, with the processor time and memory of those that run.
 
-    It reads the entry in /proc of every process of the machine, once for all sessions: ask only
-    where the figures are shown.
+    This reads the /proc entry of every process of the machine, once for all sessions: call it only
+    if the figures are shown.
     """
     at_work = {
         index: process
@@ -38,15 +38,15 @@ def with_usage(sessions: Sequence[SessionStatus]) -> list[SessionStatus]:
 def usage(
     pid: int, start_time: int, children: Mapping[int, Sequence[int]] | None = None
 ) -> tuple[float | None, int | None]:
-    """What a process costs, and those that it has started.
+    """Return what a process and those that it started use.
 
     Args:
-        start_time: with the pid it names the process: clock ticks since boot.
+        start_time: clock ticks since boot; identifies the process together with the pid.
         children: as for ``family``.
 
     Returns:
-        Per cent of one processor since this was asked last (the first time, since it began), and
-        memory in bytes; None where it has gone.
+        Per cent of one processor since the last call (the first time: since the process began),
+        and memory in bytes; None if the process has ended.
     """
     import psutil
 
@@ -67,7 +67,7 @@ def usage(
         return None, None
     _samples[process] = (seconds, clock)
     elapsed = max(clock - before, 1e-3)
-    # A child that ended since has taken its seconds with it.
+    # The seconds of a child that has ended since are missing.
     return round(max(0.0, seconds - before_s) / elapsed * 100, 1), rss
 
 

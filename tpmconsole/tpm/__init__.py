@@ -1,4 +1,4 @@
-"""The chip: which TPM is used, what it says, and the keys it holds.
+"""The chip: which TPM is used, its state, and the keys it holds.
 
 **Why the TPM has a process of its own.** A hung TPM blocks ESAPI forever: no signal, no TCTI
 time-out and no thread gets out of the call, and a blocked thread would keep the screen from

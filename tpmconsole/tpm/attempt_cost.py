@@ -10,23 +10,23 @@ from tpmconsole.tpm.model import KeyRef, PersistentKey
 def counts(
     needs: str, ref: KeyRef | None, persistent: Callable[[], Iterable[PersistentKey]]
 ) -> bool | None:
-    """Whether a wrong password would count; None where the TPM does not tell.
+    """Whether a wrong password would count; None if the TPM does not say.
 
     The passwords of hierarchies are not subject to the lockout (TPM 2.0 Part 1, 19.8.3); the
-    lockout authorisation has a rule of its own; and of a source file's passphrase the TPM
-    learns nothing.
+    lockout authorisation has a rule of its own; and the TPM never sees the passphrase of a
+    source file.
 
     Args:
-        needs: whose password, as in ``ConsoleError``.
-        ref: the key that is to be used; None for one that is still to be made.
-        persistent: lists what is at the TPM's handles; asked only where it matters.
+        needs: which password, as in ``ConsoleError``.
+        ref: the key to use; None for a key that has not been created yet.
+        persistent: lists the keys at the TPM's handles; called only if the answer depends on it.
 
     Raises:
         ConsoleError: the key file is damaged, or the TPM cannot be reached.
     """
     from tpmconsole.tpm import keyfile
 
-    if ref is None or needs in ("source", "hierarchy", "lockout"):
+    if ref is None or needs in ("source", "hierarchy", "endorsement", "lockout"):
         return False
     handle = ref.handle
     if ref.pem is not None:

@@ -1,6 +1,6 @@
-"""The TPM for the rest of the console: typed questions, answered by the worker process.
+"""The TPM for the rest of the console: typed methods, carried out by the worker process.
 
-Only the standard library is imported here at first: the console's first paint waits for it.
+This module imports only the standard library at first: the console's first paint waits for it.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from tpmconsole.tpm.auth import NO_AUTH, AttemptCost, Auth, secret
 from tpmconsole.tpm.model import (
     Algorithm,
     Connection,
+    Endorsement,
+    EndorsementCertificate,
     KeyCheck,
     KeyRef,
     PersistentKey,
@@ -34,19 +36,19 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
-# Seconds a job may take, by its kind. Chips are slow: an RSA key takes minutes on some.
+# Seconds a job may take, by its kind. Chips are slow: some need minutes for an RSA key.
 DEADLINES: Mapping[str, float] = {"read": 5, "sign": 15, "ec": 60, "self-test": 120, "rsa": 180}
 
 
 class Tpm:
-    """The one lane to the TPM; any thread may call any method, jobs run one after the other.
+    """The only access to the TPM; any thread may call any method, jobs run one at a time.
 
     Args:
-        connect: finds out which TPM, starting the simulator where that is asked for; called again
-            when the connection was lost.
+        connect: chooses the TPM, and starts the simulator if requested; called again after the
+            connection was lost.
         log: the log file; the worker's standard error goes there.
-        deadlines: seconds by kind of job where they shall differ from ``DEADLINES``.
-        learned: as ``Dispatcher``'s.
+        deadlines: seconds by kind of job, to override ``DEADLINES``.
+        learned: as in ``Dispatcher``.
     """
 
     def __init__(
@@ -67,29 +69,29 @@ class Tpm:
 
     @property
     def worker_pid(self) -> int | None:
-        """The process that does the jobs; None while there is none."""
+        """The process that runs the jobs; None while no process runs."""
         return self._dispatcher.worker_pid
 
     @property
     def activity(self) -> Activity | None:
-        """What runs now; None when idle."""
+        """The running job; None when idle."""
         return self._dispatcher.activity
 
     def start(self) -> None:
-        """Connect and open the TPM in the background, so that the first question is quick."""
+        """Connect and open the TPM in the background, so that the first job is quick."""
         threading.Thread(target=self._warm_up, name="tpm-start", daemon=True).start()
 
     def _warm_up(self) -> None:
         try:
             self._ask("ping", "read", "opening the TPM")
-        except ConsoleError as error:  # the first question meets and reports it again
+        except ConsoleError as error:  # the first job will report it
             LOG.info("%s", error)
 
     def health(self, *, brief: bool = False) -> TpmHealth:
-        """How the TPM is; also for one in failure mode, as far as that tells.
+        """Read the TPM's state; in failure mode, as much of it as the TPM reports.
 
         Args:
-            brief: without its PCRs, and in a quarter of the commands: to look at again and again.
+            brief: for polling: omit the PCRs, and send a quarter of the commands.
 
         Raises:
             ConsoleError: the TPM cannot be reached or does not answer.
@@ -98,7 +100,7 @@ class Tpm:
         return self._with_connection(protocol.health(answer))
 
     def _with_connection(self, health: TpmHealth) -> TpmHealth:
-        """The TPM's state, and how it was reached."""
+        """The TPM's state with its connection filled in."""
         connection = self._dispatcher.connection
         if connection is None:
             return health
@@ -110,17 +112,17 @@ class Tpm:
         )
 
     def self_test(self, *, full: bool) -> tuple[SelfTest, TpmHealth]:
-        """Let the TPM test itself and read its own result back.
+        """Let the TPM test itself and read the result that it reports.
 
         Args:
-            full: everything; else what has not been tested yet.
+            full: test everything; otherwise only what has not been tested yet.
 
         Returns:
-            the result, and the TPM's state after the test as ``health(brief=True)`` tells it.
+            the result, and the TPM's state after the test as from ``health(brief=True)``.
 
         Raises:
-            ConsoleError: the TPM cannot be reached or does not answer; a test that fails is an
-                answer, not an error.
+            ConsoleError: the TPM cannot be reached or does not answer; a failed test is a
+                result, not an error.
         """
         label = f"running the {'full' if full else 'incremental'} self-test"
         answer = self._ask("self_test", "self-test", label, full=full)
@@ -128,7 +130,7 @@ class Tpm:
         return protocol.self_test(answer["self_test"]), health
 
     def persistent_keys(self) -> tuple[PersistentKey, ...]:
-        """The keys kept inside the TPM.
+        """List the keys kept inside the TPM.
 
         Raises:
             ConsoleError: the TPM cannot be reached or refuses.
@@ -137,7 +139,7 @@ class Tpm:
         return tuple(protocol.persistent_key(key) for key in keys)
 
     def room(self) -> Room:
-        """The room for persistent keys: a small part of ``health``, where a chip is slow.
+        """Read the room for persistent keys: the part of ``health`` that a slow chip gives fast.
 
         Raises:
             ConsoleError: the TPM cannot be reached or refuses.
@@ -145,12 +147,12 @@ class Tpm:
         return Room(**self._ask("room", "read", "asking for room"))
 
     def check_key(self, key: KeyRef, auth: Auth = NO_AUTH) -> KeyCheck:
-        """Try a key: load it, sign a nonce, verify that in software.
+        """Check a key: load it, sign a nonce, verify the signature in software.
 
         Raises:
-            ConsoleError: the TPM cannot be reached; what makes a key unusable is an answer.
+            ConsoleError: the TPM cannot be reached; an unusable key is a result, not an error.
         """
-        answer = self._ask("usable", "sign", "trying a key", key=_access(key, auth))
+        answer = self._ask("usable", "sign", "checking a key", key=_access(key, auth))
         return KeyCheck(**answer)
 
     def create(
@@ -163,14 +165,14 @@ class Tpm:
         """Make a key in the TPM, below the owner hierarchy's primary key.
 
         Args:
-            auth: with what the key will ask for, and the owner hierarchy's where it has one.
+            auth: the new key's password, and the owner hierarchy's if it has one.
             noda: wrong passwords do not count towards the lock-out.
 
         Returns:
             a TSS2 key file, PEM.
 
         Raises:
-            ConsoleError: the TPM cannot be reached or refuses; nothing was made.
+            ConsoleError: the TPM cannot be reached or refuses; no key was made.
         """
         pem: bytes = self._ask(
             "create",
@@ -190,18 +192,18 @@ class Tpm:
         *,
         noda: bool = False,
     ) -> bytes:
-        """Wrap a key that was made elsewhere for this TPM, and let the TPM prove that it has it.
+        """Wrap a key that was made elsewhere for this TPM, and check that the TPM can use it.
 
         Args:
-            pkcs8: the private key, DER without encryption; it travels to the TPM encrypted.
+            pkcs8: the private key, DER, unencrypted; it is sent to the TPM encrypted.
             algorithm: its kind.
-            auth, noda: as ``create``'s.
+            auth, noda: as in ``create``.
 
         Returns:
             a TSS2 key file, PEM.
 
         Raises:
-            ConsoleError: the TPM cannot be reached or refuses; nothing was made.
+            ConsoleError: the TPM cannot be reached or refuses; no key file was made.
         """
         try:
             pem: bytes = self._ask(
@@ -214,24 +216,24 @@ class Tpm:
                 noda=noda,
             )
         finally:
-            self._dispatcher.renew()  # its memory has copies that nobody can wipe
+            self._dispatcher.renew()  # its memory has copies of the key that cannot be wiped
         return pem
 
     def persist(self, pem: bytes, handle: int, auth: Auth = NO_AUTH) -> None:
-        """Put a copy of a key file's key at a persistent handle; one that is there stays.
+        """Copy a key file's key to a persistent handle, without replacing an existing key.
 
         Raises:
-            ConsoleError: the handle is no good or in use, the TPM is full or refuses; nothing
+            ConsoleError: the handle is not valid or in use, the TPM is full or refuses; nothing
                 was changed.
         """
         arguments = {"pem": pem, "handle": handle, "auth": auth.to_wire()}
         self._ask("persist", "sign", f"persisting a key at 0x{handle:08x}", **arguments)
 
     def evict(self, handle: int, auth: Auth = NO_AUTH) -> None:
-        """Remove a key from a persistent handle, for good.
+        """Remove a key from a persistent handle permanently.
 
         Raises:
-            ConsoleError: there is none, or the TPM refuses.
+            ConsoleError: there is no key at the handle, or the TPM refuses.
         """
         arguments = {"handle": handle, "auth": auth.to_wire()}
         self._change("evict", f"evicting 0x{handle:08x}", arguments)
@@ -242,11 +244,11 @@ class Tpm:
         TPM2_DictionaryAttackLockReset (Part 3, 25.2).
 
         Args:
-            password: the lockout authorisation, where it is set. A wrong one is not forgiven for
-                ``Lockout.recovery_s``: until then the right one is refused, too.
+            password: the lockout authorisation, if set. After a wrong one the TPM refuses even
+                the right one for ``Lockout.recovery_s``.
 
         Raises:
-            ConsoleError: it is needed and was not given (nothing was tried), or the TPM refuses.
+            ConsoleError: it is needed and was not given (nothing was sent), or the TPM refuses.
         """
         self._change("reset_lockout", "resetting the lock-out", {"password": secret(password)})
 
@@ -257,18 +259,20 @@ class Tpm:
             ConsoleError: there is no such key, or its file is damaged.
         """
         if key.pem is not None:
-            return _public_of_file(key.pem)
+            from tpmconsole.tpm import keyfile
+
+            return keyfile.parse(key.pem).public_pem()
         pem: bytes = self._ask("public_pem", "read", "reading a public key", handle=key.handle)
         return pem
 
     def read_public(self, key: KeyRef, auth: Auth = NO_AUTH) -> PublicArea:
-        """A key's public area as the TPM has it now; a key file's is loaded for that.
+        """Read a key's public area from the TPM; a key file's key is loaded to do so.
 
         Args:
             auth: the parent's or the hierarchy's; the key's own is not used.
 
         Raises:
-            ConsoleError: there is no such key or the TPM refuses it, or its kind is unknown here.
+            ConsoleError: there is no such key, the TPM refuses it, or its kind is unknown here.
         """
         from tpmconsole.tpm.keyfile import public_area
 
@@ -277,9 +281,9 @@ class Tpm:
         return public_area.named(answer["area"], answer["name"])
 
     def find_parents(self, pems: Sequence[bytes], auth: Auth = NO_AUTH) -> list[Parent | None]:
-        """What key files are below; spends no attempt.
+        """Find the parents of key files without using up an attempt.
 
-        Only loading is tried, and that below keys whose wrong passwords do not count. It may take
+        It only loads keys, and only below parents whose wrong passwords do not count. It may take
         a minute: some primary keys are RSA keys.
 
         Args:
@@ -287,8 +291,8 @@ class Tpm:
             auth: the owner hierarchy's.
 
         Returns:
-            for each what it is below, ``AS_SAID`` where its file says so; None for none of the
-            usual.
+            the parent of each; ``AS_SAID`` if its file names the right one, None if it is not
+            one of ``USUAL``.
 
         Raises:
             ConsoleError: the TPM cannot be reached, or a file is damaged.
@@ -299,7 +303,7 @@ class Tpm:
         found: dict[int, Parent] = {}
 
         def ask(job: str, kind: str, label: str, **arguments: Any) -> list[tuple[int, int]]:
-            """The keys that are not found yet; their numbers with the answers that say yes."""
+            """Run a job for the keys not found yet; their numbers with each true answer."""
             left = [number for number in range(len(pems)) if number not in found]
             keys = [pems[number] for number in left]
             answers = self._ask(job, kind, label, keys=keys, **arguments) if keys else []
@@ -327,7 +331,7 @@ class Tpm:
         """Sign a digest.
 
         Args:
-            hash_name: ``sha256``, ``sha384`` or ``sha512``; what the digest was made with.
+            hash_name: the hash that made the digest: ``sha256``, ``sha384`` or ``sha512``.
             scheme: ``ecdsa``, ``rsassa`` (PKCS#1 v1.5) or ``rsapss``.
 
         Returns:
@@ -347,12 +351,59 @@ class Tpm:
         )
         return signature
 
-    def attempt_cost(self, needs: str, key: KeyRef | None = None) -> AttemptCost:
-        """What a wrong password would cost; spends no try.
+    def endorsement(self, auth: Auth = NO_AUTH, *, prove: bool) -> Endorsement:
+        """The certificates that the TPM's maker left in it.
 
         Args:
-            needs: whose password, as in ``ConsoleError``.
-            key: the key that is to be used, for ``key`` and ``parent``.
+            auth: the endorsement hierarchy's, where it has a password.
+            prove: make each endorsement key, and see whether it is the certificate's; that takes
+                long on a slow chip. Otherwise they are only read.
+
+        Raises:
+            ConsoleError: the TPM cannot be reached or refuses.
+        """
+        answer = self._ask(
+            "endorsement",
+            "rsa" if prove else "read",
+            "making the endorsement key" if prove else "reading the maker's certificates",
+            auth=auth.to_wire(),
+            prove=prove,
+        )
+        found = tuple(EndorsementCertificate(**one) for one in answer["certificates"])
+        return Endorsement(found, tuple(answer["chain"]))
+
+    def activate(
+        self, key: KeyRef, index: int, credential: bytes, secret: bytes, auth: Auth = NO_AUTH
+    ) -> bytes:
+        """Open what was sealed for a key and this TPM (TPM2_ActivateCredential).
+
+        Args:
+            key: the key itself, whose Name it was sealed for.
+            index: the NV index of the certificate of the endorsement key that it was sealed for.
+            credential: TPM2B_ID_OBJECT.
+            secret: TPM2B_ENCRYPTED_SECRET.
+            auth: the key's, its parent's, and the endorsement hierarchy's.
+
+        Raises:
+            ConsoleError: it was sealed for another key or TPM, or the TPM refuses.
+        """
+        opened: bytes = self._ask(
+            "activate",
+            "rsa",
+            "opening what was sealed for this TPM",
+            key=_access(key, auth),
+            index=index,
+            credential=credential,
+            secret=secret,
+        )
+        return opened
+
+    def attempt_cost(self, needs: str, key: KeyRef | None = None) -> AttemptCost:
+        """What a wrong password would cost, found without using up an attempt.
+
+        Args:
+            needs: which password, as in ``ConsoleError``.
+            key: the key to use, for ``key`` and ``parent``.
 
         Raises:
             ConsoleError: the TPM cannot be reached.
@@ -375,12 +426,3 @@ class Tpm:
 
 def _access(key: KeyRef, auth: Auth) -> dict[str, Any]:
     return {"source": asdict(key), "auth": auth.to_wire()}
-
-
-def _public_of_file(pem: bytes) -> bytes:
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    from tpmconsole.tpm import keyfile
-
-    key = keyfile.parse(pem).public_key()
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)

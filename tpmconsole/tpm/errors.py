@@ -1,41 +1,41 @@
-"""Why a key cannot be used, where we know it before or better than the TPM says it."""
+"""Why a key cannot be used, for the cases where we know it earlier or better than the TPM."""
 
 from __future__ import annotations
 
 from tpmconsole.errors import ConsoleError, ExitCode, Remedy
 
-# Of the storage key of each TPM: who has the state directory keeps them.
+# Holds the Name of each TPM's storage key, in the state directory.
 STORAGE_NAMES = "storage-names.json"
 
 _TITLES = {
     "cannot-sign": "Key cannot sign",
     "needs-password": "Password needed",
-    "last-try": "One try left",
+    "last-try": "One attempt left",
     "locked-out": "TPM locked out",
     "wrong-password": "Wrong password",
     "parent-missing": "Parent missing",
-    "policy": "Key under a policy",
+    "policy": "Key needs its policy",
     "not-this-tpm": "Key refused",
     "unsupported": "Not supported",
 }
 
 
-_NAME_DIGITS = 16  # of a Name, to tell one from another
+_NAME_DIGITS = 16  # of a Name; enough to distinguish two of them
 
 
 def tpm_changed(was: str, now: str) -> ConsoleError:
-    """What answers has another storage key than the TPM that was used before.
+    """The error for a TPM whose storage key differs from the one seen before.
 
     Args:
         was, now: the keys' Names, hexadecimal.
     """
-    # The first two bytes say which hash it is (Part 1, 16).
+    # The first two bytes name the hash algorithm (Part 1, 16).
     old, new = (name[4:][:_NAME_DIGITS] for name in (was, now))
     return ConsoleError(
         "TPM changed",
         f"its storage key was {old}… and is {new}…: the TPM was replaced or cleared, or something"
-        " between answers in its place; nothing was given to it",
-        f"find out which; if it is right so, delete {STORAGE_NAMES} in the state directory",
+        " else answers in its place; nothing was sent to it",
+        f"find out which; if this is expected, delete {STORAGE_NAMES} in the state directory",
         ExitCode.REFUSED,
     )
 
@@ -44,11 +44,11 @@ class KeyUnusableError(ConsoleError):
     """A key that cannot be used.
 
     Args:
-        answer: which of the answers of ``model.KeyCheck`` this is.
-        cause: why, one sentence.
+        answer: the matching answer of ``model.KeyCheck``.
+        cause: why, in one sentence.
         remedy: what the user can do.
-        response_code: the TPM's, where one is behind it.
-        needs: whose password would help, as in ``ConsoleError``.
+        response_code: the TPM's response code, if one caused this.
+        needs: which password would help, as in ``ConsoleError``.
     """
 
     def __init__(

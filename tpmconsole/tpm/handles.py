@@ -1,4 +1,4 @@
-"""Which persistent handles are the owner's to give, known before the TPM is asked.
+"""Which persistent handles the owner may assign, checked before the TPM is asked.
 
 TPM 2.0 Library Part 2, section 7.4, and the TCG Registry of Reserved TPM 2.0 Handles and
 Localities, section 2.3.
@@ -9,13 +9,13 @@ from __future__ import annotations
 from tpmconsole.errors import ConsoleError, usage_error
 
 PERSISTENT_FIRST, PERSISTENT_LAST = 0x81000000, 0x81FFFFFF
-OWNER_LAST = 0x817FFFFF  # from here on the platform's own (Part 1, 37.8 and Part 3, 28.5)
+OWNER_LAST = 0x817FFFFF  # higher ones belong to the platform (Part 1, 37.8 and Part 3, 28.5)
 SRK = 0x81000001
 ENDORSEMENT_FIRST, ENDORSEMENT_LAST = 0x81010000, 0x8101FFFF
 
 
 def parse_handle(text: str) -> int:
-    """A persistent handle as people write it.
+    """Parse a persistent handle as people write it.
 
     Raises:
         ConsoleError: it is not a number, or outside 0x81000000 to 0x81ffffff (Part 2, 7.4).
@@ -48,10 +48,10 @@ def _not_persistent(what: str) -> ConsoleError:
 
 
 def check_owners(handle: int) -> None:
-    """Refuse a handle that is not the owner's to fill and to empty.
+    """Refuse a handle that the owner cannot assign or evict.
 
     Raises:
-        ConsoleError: it is the platform's, or none at all.
+        ConsoleError: it belongs to the platform, or is not a persistent handle.
     """
     check_persistent(handle)
     if handle > OWNER_LAST:
@@ -63,10 +63,10 @@ def check_owners(handle: int) -> None:
 
 
 def check_for_new_key(handle: int) -> None:
-    """Refuse a handle that a key for a purpose of our own does not belong at.
+    """Refuse a handle that an application's key must not occupy.
 
     Raises:
-        ConsoleError: every program expects another key there, or it is not the owner's.
+        ConsoleError: every program expects a different key there, or it is not the owner's.
     """
     check_owners(handle)
     if handle == SRK or ENDORSEMENT_FIRST <= handle <= ENDORSEMENT_LAST:

@@ -1,6 +1,6 @@
-"""A key in the TPM as cryptography knows private keys: each signature is one job.
+"""A key in the TPM as a private key of the ``cryptography`` package: each signature is one job.
 
-So the code that makes a certificate signing request does not know where its key is.
+Code that makes a certificate signing request therefore does not need to know where the key is.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def private_key(
     """A proxy for the key; each of its signatures is one job of the worker.
 
     Args:
-        public: its public half where that is known already; else it is read.
+        public: its public half, if already known; otherwise it is read.
 
     Raises:
         ConsoleError: there is no such key, or it is neither EC nor RSA.
@@ -46,7 +46,7 @@ def private_key(
 
 
 class _Signer:
-    """What asks the TPM for one key's signatures."""
+    """Asks the TPM for signatures with one key."""
 
     def __init__(self, tpm: Tpm, source: KeyRef, auth: Auth) -> None:
         self._tpm = tpm
@@ -55,7 +55,7 @@ class _Signer:
 
     def sign(self, data: bytes, algorithm: hashes.HashAlgorithm | Prehashed, scheme: str) -> bytes:
         if isinstance(algorithm, Prehashed):
-            # It keeps its hash to itself; of those with this length a TPM has only this one.
+            # Prehashed does not expose its hash; SHA-2 is the one of this length that TPMs have.
             digest, name = data, f"sha{algorithm.digest_size * 8}"
         else:
             hasher = hashes.Hash(algorithm)
@@ -94,7 +94,7 @@ class TpmEcKey(_InTpm, ec.EllipticCurvePrivateKey):
         data: bytes | bytearray | memoryview[int],
         signature_algorithm: ec.EllipticCurveSignatureAlgorithm,
     ) -> bytes:
-        """Sign with ECDSA; the answer is DER.
+        """Sign with ECDSA; the result is DER.
 
         Raises:
             ConsoleError: the TPM cannot be reached or refuses.
@@ -116,7 +116,7 @@ class TpmEcKey(_InTpm, ec.EllipticCurvePrivateKey):
         return self._public.key_size
 
     def exchange(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: the key signs only."""
+        """Refused: the key only signs."""
         raise _impossible("key agreement")
 
 
@@ -135,11 +135,11 @@ class TpmRsaKey(_InTpm, rsa.RSAPrivateKey):
     ) -> bytes:
         """Sign with PKCS#1 v1.5 or PSS.
 
-        The TPM chooses the length of PSS' salt by itself; where that is not what was asked for,
-        nothing is given out.
+        The TPM chooses the length of the PSS salt; a signature whose salt does not have the
+        requested length is discarded.
 
         Raises:
-            ConsoleError: the TPM cannot be reached or refuses, or its salt is of another length.
+            ConsoleError: the TPM cannot be reached or refuses, or its salt has another length.
         """
         scheme = {"EMSA-PKCS1-v1_5": "rsassa", "EMSA-PSS": "rsapss"}.get(padding.name)
         if scheme is None:
@@ -149,8 +149,8 @@ class TpmRsaKey(_InTpm, rsa.RSAPrivateKey):
             self._public.verify(signature, bytes(data), padding, algorithm)
         except InvalidSignature as error:
             raise ConsoleError(
-                "Signature not as asked",
-                "the TPM made it with a PSS salt of another length, or it is not good",
+                "Signature discarded",
+                "it is not valid, or the TPM used a PSS salt of another length",
                 "use PKCS#1 v1.5, or an EC key",
                 ExitCode.REFUSED,
             ) from error
@@ -165,7 +165,7 @@ class TpmRsaKey(_InTpm, rsa.RSAPrivateKey):
         return self._public.key_size
 
     def decrypt(self, *_: Any, **__: Any) -> NoReturn:
-        """Refused: the key signs only."""
+        """Refused: the key only signs."""
         raise _impossible("decryption")
 
 
@@ -178,7 +178,7 @@ def _impossible(what: str) -> ConsoleError:
 def _never_leaves() -> ConsoleError:
     return ConsoleError(
         "Key stays in the TPM",
-        "its private half cannot be read, by anybody",
+        "no one can read its private half",
         "use its key file or handle with this TPM",
         ExitCode.REFUSED,
     )

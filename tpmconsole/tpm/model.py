@@ -1,7 +1,7 @@
-"""What the chip and its key files tell us, as plain immutable data.
+"""The data read from the chip and its key files, as plain immutable values.
 
-Nothing here needs a TPM or imports the TSS. Every class has ``to_json``; its field names are those
-of the command line's ``--json`` answers.
+Nothing here needs a TPM or imports the TSS. ``to_json`` returns the fields of the command line's
+``--json`` answers.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Algorithm(StrEnum):
 
     @property
     def words(self) -> str:
-        """As the field writes it: ``EC P-256``, ``RSA 2048``."""
+        """The usual notation: ``EC P-256``, ``RSA 2048``."""
         kind, size = self.value.upper().replace("P", "P-").split("-", 1)
         return f"{kind} {size}"
 
@@ -34,20 +34,20 @@ class Algorithm(StrEnum):
 
 
 def algorithm_words(name: str) -> str:
-    """An identity's algorithm for people; one that we do not make stays as it is."""
+    """An identity's algorithm for people; one that we do not create is returned unchanged."""
     return Algorithm(name).words if name in set(Algorithm) else name
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """Which TPM, and why this one.
+    """Which TPM is used, and why.
 
     Attributes:
-        tcti: what the TSS is given.
-        why: what made us choose it, in words ("--tcti", "/dev/tpmrm0 is there").
-        simulated: whether the TCTI alone says that it is no real chip.
-        environment: what a process that opens it needs besides, such as the private bus's address.
-        storage_name: the Name of its storage key where that is known, hexadecimal.
+        tcti: the TCTI for the TSS.
+        why: the reason for choosing it, for people ("--tcti", "/dev/tpmrm0 is there").
+        simulated: whether the TCTI alone shows that it is not a real chip.
+        environment: variables that a process needs to open it, such as the private bus's address.
+        storage_name: the Name of its storage key, hexadecimal; empty if unknown.
     """
 
     tcti: str
@@ -61,18 +61,18 @@ class SelfTestResult(StrEnum):
     PASSED = "passed"
     FAILED = "failed"
     NOT_RUN = "not-run"
-    UNKNOWN = "unknown"  # the TPM does not tell
+    UNKNOWN = "unknown"  # the TPM does not say
 
 
 @dataclass(frozen=True, slots=True)
 class SelfTest:
-    """The TPM's own word about its self-test.
+    """The self-test result as the TPM reports it.
 
     Attributes:
-        kind: ``full`` or ``incremental`` where we ran it; ``power-on`` where the TPM did by itself.
-        code: the response code that TPM2_GetTestResult answers; 0 is passed.
-        data: the manufacturer's test result bytes in hex, empty where there are none.
-        untested: algorithms that an incremental test has left to be tested.
+        kind: ``full`` or ``incremental`` if we ran it; ``power-on`` for the TPM's own test.
+        code: the response code that TPM2_GetTestResult returns; 0 means passed.
+        data: the manufacturer's test result in hex; may be empty.
+        untested: algorithms that an incremental test has not tested yet.
         time: when we ran it, ISO 8601 UTC.
     """
 
@@ -89,12 +89,12 @@ class Lockout:
     """Dictionary-attack protection.
 
     Attributes:
-        locked: passwords of protected keys are refused, right ones too.
-        failed_tries: tries that count now: wrong passwords, and each time that the power was lost
-            after a key that counts had been used (Part 1, 19.8.5).
-        max_tries: so many lead to the lock-out; 0 allows none.
-        interval_s: seconds until one failed try is forgiven; 0 switches the protection off.
-        recovery_s: seconds after a wrong lockout authorisation until it may be tried again.
+        locked: whether the TPM refuses all passwords of protected keys, even right ones.
+        failed_tries: attempts that count now: wrong passwords, and each loss of power after a
+            protected key was used (Part 1, 19.8.5).
+        max_tries: the number of attempts that leads to the lock-out; 0 allows no attempt.
+        interval_s: seconds until one attempt is forgiven; 0 switches the protection off.
+        recovery_s: seconds to wait after a wrong lockout authorisation.
     """
 
     locked: bool
@@ -105,7 +105,7 @@ class Lockout:
 
     @property
     def off(self) -> bool:
-        """Whether no wrong password is counted (TPM2_DictionaryAttackParameters, Part 3, 25.3)."""
+        """Whether wrong passwords do not count (TPM2_DictionaryAttackParameters, Part 3, 25.3)."""
         return self.interval_s == 0 and self.max_tries > 0
 
     @property
@@ -123,7 +123,7 @@ class Hierarchy:
     """One hierarchy.
 
     Attributes:
-        auth_set: whether it has a password; None where the TPM does not tell (platform).
+        auth_set: whether it has a password; None if the TPM does not say (platform).
     """
 
     auth_set: bool | None
@@ -138,7 +138,7 @@ class Room:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """TPM2_ReadClock: milliseconds powered, and how often it was reset or restarted."""
+    """The result of TPM2_ReadClock: milliseconds powered, and counts of resets and restarts."""
 
     clock_ms: int
     time_ms: int
@@ -149,17 +149,17 @@ class Clock:
 
 @dataclass(frozen=True, slots=True)
 class TpmHealth:
-    """Everything the Overview and ``status`` show; a TPM in failure mode fills what it can.
+    """Everything that the Overview and ``status`` show; in failure mode, as far as available.
 
     Attributes:
         mode: ``operational`` or ``failure`` (the TPM answers 0x101 to nearly everything).
-        simulated: the connection or the chip itself says that it is a simulator; never of a
-            device of the kernel's, which is the board's own.
+        simulated: whether the connection or the chip says that it is a simulator; always False
+            for a kernel device, even on an emulated board.
         hierarchies: by name: owner, endorsement, lockout, platform.
         pcrs: bank to index to digest in hex.
-        persistent_handles: those in use, as ``0x81000001``; None where the TPM did not tell.
-        encrypted_sessions: whether it has what passwords are hidden with on their way to it; None
-            where it did not tell.
+        persistent_handles: those in use, as ``0x81000001``; None if the TPM did not list them.
+        encrypted_sessions: whether it has the algorithms that encrypt passwords sent to it; None
+            if unknown.
     """
 
     tcti: str
@@ -192,7 +192,7 @@ class TpmHealth:
 
 
 class KeyKind(StrEnum):
-    """What a file in a key folder turned out to be."""
+    """The kind of a file in a key folder."""
 
     LOADABLE = "loadable"
     IMPORTABLE = "importable"
@@ -203,7 +203,7 @@ class KeyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class KeyRef:
-    """A key to use: a TSS2 key file's content or a persistent handle; exactly one of the two."""
+    """A key to use: either the content of a TSS2 key file or a persistent handle."""
 
     pem: bytes | None = None
     handle: int | None = None
@@ -219,18 +219,18 @@ class KeyFile:
 
     Attributes:
         parent: handle of the parent key, as ``0x40000001`` (the owner hierarchy's primary key).
-        auth: ``none``, ``password`` or ``policy``; None where the file does not tell.
-        identity: the identity it belongs to, where it does.
-        usable: whether this TPM can use it; None until somebody asked.
-        reason: why not usable, or why the file could not be read.
-        attributes: TPMA_OBJECT in words.
-        counts_towards_lockout: a wrong password spends one of the TPM's tries.
+        auth: ``none``, ``password`` or ``policy``; None if the file does not say.
+        identity: the identity that the key belongs to, if any.
+        usable: whether this TPM can use it; None until it was checked.
+        reason: why it is not usable, or why the file could not be read.
+        attributes: TPMA_OBJECT as text.
+        counts_towards_lockout: whether a wrong password uses up one of the TPM's attempts.
         public_pem: the public key, SubjectPublicKeyInfo PEM.
         mode: the file's permissions, as ``0600``.
-        policy: what its policy asks for, in words.
-        remarks: what is odd in the file though it can be read.
-        origin: ``tpm`` where the key was made in one, ``imported`` where it existed outside; the
-            TPM that took it in vouches for that.
+        policy: what its policy requires, as text.
+        remarks: oddities in a file that can be read.
+        origin: ``tpm`` if the key was made in a TPM, ``imported`` if it existed outside; the TPM
+            that accepted it vouches for that.
     """
 
     path: str
@@ -259,10 +259,10 @@ class PersistentKey:
     """A key kept inside the TPM.
 
     Attributes:
-        handle: ``0x81000001``. One that cannot be read has this and ``reason`` alone.
+        handle: ``0x81000001``. A key that cannot be read has only this and ``reason``.
         name: the TPM's Name of the object, hex.
-        purpose: what it is for, in words: storage root key, endorsement key, signing key …
-        auth: ``none``, ``password``, ``policy`` or None where the TPM does not tell.
+        purpose: its purpose as text: storage root key, endorsement key, signing key …
+        auth: ``none``, ``password``, ``policy`` or None if the TPM does not say.
         usable, reason, origin: as in ``KeyFile``.
     """
 
@@ -281,7 +281,7 @@ class PersistentKey:
 
     @property
     def readable(self) -> bool:
-        """Whether it is known what it is."""
+        """Whether its public area could be read."""
         return self.algorithm is not None
 
     def to_json(self) -> dict[str, Any]:
@@ -290,16 +290,16 @@ class PersistentKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyCheck:
-    """Whether this TPM can use a key: the answer of one signature made and verified.
+    """Whether this TPM can use a key, found by making and verifying one signature.
 
     Attributes:
         answer: one of ``yes``, ``not-this-tpm`` (or damaged: the TPM cannot tell them apart),
             ``parent-missing``, ``needs-password``, ``wrong-password``, ``last-try`` (not sent: a
             wrong password would lock the TPM), ``locked-out``, ``policy``, ``unsupported``,
-            ``no-room``, ``cannot-sign``, ``other-parent`` (this TPM made it, below another parent
-            than its file says).
-        reason: the same in a sentence, with the remedy where there is one.
-        needs: whose password would help, as in ``ConsoleError``.
+            ``no-room``, ``cannot-sign``, ``other-parent`` (this TPM made it, but its file names
+            a different parent).
+        reason: the same in a sentence, followed by the remedy.
+        needs: which password would help, as in ``ConsoleError``.
     """
 
     answer: str
@@ -312,12 +312,41 @@ class KeyCheck:
 
 
 @dataclass(frozen=True, slots=True)
+class EndorsementCertificate:
+    """A certificate by which a TPM's maker vouches for one of its endorsement keys.
+
+    Attributes:
+        index: the NV index that it is kept at.
+        der: the certificate.
+        problem: why it proves nothing for this TPM, a sentence; empty where it does, or where that
+            was not asked.
+    """
+
+    index: int
+    der: bytes
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsement:
+    """What the TPM's maker left in it.
+
+    Attributes:
+        certificates: of its endorsement keys; in the order of their indices.
+        chain: the maker's CAs, DER; empty where it left none.
+    """
+
+    certificates: tuple[EndorsementCertificate, ...]
+    chain: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SoftwareKey:
     """A private key that exists outside any TPM.
 
     Attributes:
         path: the file, absolute.
-        pkcs8: the key, DER without encryption.
+        pkcs8: the key, DER, unencrypted.
     """
 
     path: Path

@@ -1,9 +1,9 @@
-"""The keys that other tools put keys below, and how a key file of ours names them.
+"""The parent keys that other tools use, and how our key files name them.
 
-The TSS2 format names a parent by its handle. A hierarchy's handle stands for one primary key alone
-(draft-bottomley-tpm2-keys, section 3.1: P-256, or RSA with ``rsaParent``), though tools make more:
-tpm2_createprimary without noDA, go-tpm and Windows with a unique field of zeros, as the TCG's
-Provisioning Guidance, section 7.5.1, has it. Each template gives another key.
+The TSS2 format names a parent by its handle. A hierarchy's handle stands for a single primary key
+(draft-bottomley-tpm2-keys, section 3.1: P-256, or RSA with ``rsaParent``), but tools make others:
+tpm2_createprimary without noDA; go-tpm and Windows with a unique field of zeros, as the TCG's
+Provisioning Guidance, section 7.5.1, prescribes. Each template gives a different key.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ OWNER, ENDORSEMENT = 0x40000001, 0x4000000B  # Part 2, 7.4
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """A key that others are below: a primary key, or one at a persistent handle.
+    """A parent of other keys: a primary key, or a key at a persistent handle.
 
     Attributes:
-        words: for people.
-        handle: the persistent handle; or a hierarchy's, from whose seed the TPM makes the primary
-            key again after the template that the others describe.
-        rsa: RSA 2048; else EC P-256.
-        zeros: its unique field has as many zeros as the public key has bytes; else it is empty.
-        noda: it has the noDA attribute.
+        words: its name for people.
+        handle: the persistent handle; or a hierarchy's, from whose seed the TPM recreates the
+            primary key with the template that the other attributes describe.
+        rsa: True for RSA 2048, False for EC P-256.
+        zeros: whether its unique field holds as many zeros as the public key has bytes; otherwise
+            the field is empty.
+        noda: whether it has the noDA attribute.
     """
 
     words: str
@@ -34,13 +35,13 @@ class Parent:
 
     @property
     def mark(self) -> str:
-        """What names it in a key file of ours; empty where the format itself can."""
+        """What names it in our key files; empty if the format itself has a name for it."""
         if self.noda and not self.zeros:
             return ""
         return f"{'rsa' if self.rsa else 'ec'}-{'zeros' if self.zeros else 'counting'}"
 
 
-# Those of elliptic curves first: a chip may take a minute to make an RSA key.
+# EC keys first: a chip may need a minute to make an RSA key.
 USUAL = (
     Parent("the EC storage root key"),
     Parent("the EC storage root key with a unique field of zeros (go-tpm)", zeros=True),
@@ -66,17 +67,17 @@ USUAL = (
         noda=False,
     ),
 )
-AS_SAID = Parent("what its file says")
+AS_SAID = Parent("the parent that its file names")
 MARKS = frozenset(one.mark for one in USUAL if one.mark)
 
 
 def primary_of(hierarchy: int, *, rsa: bool, mark: str) -> Parent:
-    """The primary key that a key file means.
+    """The primary key that a key file refers to.
 
     Args:
-        hierarchy: the parent's handle in it.
-        rsa: its field ``rsaParent``.
-        mark: one of ``MARKS``; empty where it has none.
+        hierarchy: the parent's handle in the file.
+        rsa: the file's ``rsaParent`` field.
+        mark: one of ``MARKS``; empty if the file does not have one.
     """
     kind, _, variant = mark.partition("-")
     return Parent(
@@ -89,5 +90,5 @@ def primary_of(hierarchy: int, *, rsa: bool, mark: str) -> Parent:
 
 
 def at_handle(handle: int) -> Parent:
-    """A key at a persistent handle that others are below."""
+    """The parent at a persistent handle."""
     return Parent(f"the key at 0x{handle:08x}", handle)

@@ -1,4 +1,4 @@
-"""Response codes of the TPM and the TSS: the numbers we act on, and words for all we know.
+"""Response codes of the TPM and the TSS: the numbers we act on, and texts for all we know.
 
 The codes are those of the TPM 2.0 Library, Part 2, section 6.6 (TPM_RC).
 """
@@ -11,7 +11,7 @@ from tpmconsole.errors import Action, NextStep, Remedy
 
 
 class Code(IntEnum):
-    """Response codes we act on; the rest only have words."""
+    """Response codes that we act on; the others only have texts."""
 
     INITIALIZE = 0x100
     FAILURE = 0x101
@@ -83,7 +83,7 @@ UNSUPPORTED = frozenset(
 )
 
 _NO_ROOM_REMEDY = (
-    "end the programs that use the TPM, or, where tpm2-abrmd serves it: "
+    "end the programs that use the TPM, or, if tpm2-abrmd serves it: "
     "sudo systemctl restart tpm2-abrmd; /dev/tpmrm0 has room for many programs"
 )
 
@@ -95,7 +95,7 @@ def _no_room(what: str, who: str) -> tuple[str, str, Remedy]:
 
 _BUSY_WORDS = (
     "TPM busy",
-    "it asked us to come back later, again and again",
+    "it asked us again and again to retry later",
     "try again in a minute",
 )
 _UNSUPPORTED_REMEDY = NextStep(
@@ -107,7 +107,7 @@ _OTHER_TPM_REMEDY = "use it on the TPM that made it, or create a new key here"
 TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     Code.INITIALIZE: (
         "TPM not started",
-        "it has had no TPM2_Startup since its power came on",
+        "it received no TPM2_Startup since power-on",
         "check the firmware's TPM settings; tpm2_startup -c starts it by hand",
     ),
     Code.FAILURE: (
@@ -122,17 +122,17 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     ),
     0x121: (
         "TPM busy",
-        "another program holds it in an exclusive audit session",
+        "another program uses it in an exclusive audit session",
         "end that program and try again",
     ),
     Code.AUTH_TYPE: (
-        "Key under a policy",
-        "this key takes no password, only its policy",
+        "Key needs its policy",
+        "this key accepts no password, only its policy",
         "use the program that knows the policy, or create a key with a password",
     ),
     0x125: (
         "Password needed",
-        "the TPM wants an authorisation that was not given",
+        "the TPM needs an authorisation that was not given",
         "give the password",
     ),
     0x12D: (
@@ -141,13 +141,13 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
         "finish the upgrade with the vendor's tool",
     ),
     Code.AUTH_UNAVAILABLE: (
-        "Key under a policy",
-        "this key takes no password for what was asked, only its policy",
+        "Key needs its policy",
+        "this key accepts no password for this use, only its policy",
         "use the program that knows the policy, or create a key with a password",
     ),
     0x130: (
-        "TPM wants a restart",
-        "it must be reset before it goes on",
+        "TPM needs a restart",
+        "it must be reset before it can continue",
         "restart the board",
     ),
     Code.COMMAND_CODE: (
@@ -192,7 +192,7 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     ),
     Code.SENSITIVE: (
         "Key refused",
-        "its private part does not decode: the key file is damaged",
+        "its private part cannot be decoded: the key file is damaged",
         _OTHER_TPM_REMEDY,
     ),
     Code.ASYMMETRIC: (
@@ -202,7 +202,7 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     ),
     Code.ATTRIBUTES: (
         "Key refused",
-        "its attributes do not allow what was asked, or contradict each other",
+        "its attributes do not allow this use, or contradict each other",
         "use a key made for signing",
     ),
     Code.HASH: ("Not supported", "this TPM does not have this hash", _UNSUPPORTED_REMEDY),
@@ -217,7 +217,7 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
         "check the firmware's TPM settings and the key's parent",
     ),
     Code.KEY_SIZE: ("Not supported", "this TPM does not have this key size", _UNSUPPORTED_REMEDY),
-    Code.TYPE: ("Key refused", "it is of a kind that does not fit here", _UNSUPPORTED_REMEDY),
+    Code.TYPE: ("Key refused", "a key of this kind cannot be used here", _UNSUPPORTED_REMEDY),
     Code.HANDLE: (
         "No such key",
         "there is nothing at this handle",
@@ -225,12 +225,12 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     ),
     Code.AUTH_FAIL: (
         "Wrong password",
-        "the TPM refused the password, and counted the try towards the lock-out",
-        "check the password before the next try; status shows how many tries are left",
+        "the TPM refused the password, and counted this towards the lock-out",
+        "check the password before you try again; status shows the attempts left",
     ),
     Code.SCHEME: (
         "Not supported",
-        "this key or this TPM does not sign in the way that was asked",
+        "this key or this TPM cannot sign in the requested way",
         _UNSUPPORTED_REMEDY,
     ),
     Code.SIZE: ("TPM refused", "a value has a wrong size", "check the key file and the password"),
@@ -243,26 +243,26 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     ),
     Code.INTEGRITY: (
         "Key refused",
-        "it was made by another TPM, below another primary key of this one, or its file is "
+        "another TPM made it, or this one below a different primary key, or its file is "
         "damaged: the TPM cannot tell these apart",
-        # tpm2_createprimary has many templates, and a file names the hierarchy alone.
-        f"{_OTHER_TPM_REMEDY}; where tpm2-tools made it here, put its primary key at a handle "
+        # tpm2_createprimary has many templates, and a file names only the hierarchy.
+        f"{_OTHER_TPM_REMEDY}; if tpm2-tools made it here, put its primary key at a handle "
         "(tpm2_evictcontrol) and write its file again with that as the parent (tpm2_encodeobject)",
     ),
     Code.TICKET: (
         "Key refused",
-        "it signs only what the TPM itself has made (an attestation key)",
+        "it signs only what the TPM itself made (an attestation key)",
         "use a key made for signing",
     ),
     Code.BAD_AUTH: (
         "Wrong password",
-        "the TPM refused the password; this try does not count towards the lock-out",
+        "the TPM refused the password; this does not count towards the lock-out",
         "check the password and try again",
     ),
     Code.CURVE: ("Not supported", "this TPM does not have this curve", _UNSUPPORTED_REMEDY),
     Code.MEMORY: _no_room("all places in its working memory", "keys or sessions loaded"),
     Code.OBJECT_MEMORY: _no_room(
-        # tpm2-abrmd 3.0 goes on counting what a TPM that was away has lost.
+        # tpm2-abrmd 3.0 still counts the objects that the TPM lost in a reset.
         "all its places for loaded keys",
         "keys loaded, or the TPM was reset behind tpm2-abrmd",
     ),
@@ -271,17 +271,17 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
     Code.SESSION_HANDLES: _no_room("all its handles for sessions", "authorisation sessions open"),
     Code.CONTEXT_GAP: (
         "No room in the TPM",
-        "a program has an authorisation session open that is too old beside the new ones",
+        "a program has kept an authorisation session open for too long",
         _NO_ROOM_REMEDY,
     ),
     0x907: (
         "TPM refused",
-        "this interface (locality) is not allowed to do that",
+        "this interface (locality) must not do that",
         "use /dev/tpmrm0",
     ),
     Code.REFERENCE_H0: (
         "No such key",
-        "the handle stands for a key that is no longer loaded",
+        "the key at this handle is no longer loaded",
         "try again",
     ),
     **dict.fromkeys(BUSY, _BUSY_WORDS),
@@ -294,36 +294,36 @@ TPM_WORDS: dict[int, tuple[str, str, Remedy]] = {
         "TPM locked out",
         "too many wrong passwords, or the power was lost while a key that counts was in use: it "
         "refuses protected keys, with the right password too",
-        "wait until tries are forgiven (status shows how long), or reset the lock-out",
+        "wait until attempts are forgiven (status shows when), or reset the lock-out",
     ),
 }
 
-# An answer that the TSS cannot take apart.
+# An answer that the TSS cannot decode.
 NONSENSE_WORDS = (
-    "what it answered does not decode: bytes get lost or changed on the way",
-    "try again; if it stays so, check the wiring or its resource manager, or replace the chip",
+    "its answer cannot be decoded: bytes are lost or changed on the way",
+    "try again; if it fails again, check its wiring and resource manager, or replace the chip",
 )
 
 RSP_AUTH_FAILED = 0x7001B  # TSS2_ESYS_RC_RSP_AUTH_FAILED: an answer's HMAC is wrong
 
-# Layers above the TPM: which wire is broken. Keyed by the whole code.
+# Failures of the layers above the TPM, keyed by the whole code.
 TSS_WORDS: dict[int, tuple[str, str]] = {
-    0xA0006: NONSENSE_WORDS,  # more than was asked for
+    0xA0006: NONSENSE_WORDS,  # more bytes than requested
     0xA0007: (
-        "the resource manager or driver that was reached has lost its TPM",
+        "the resource manager or driver has lost its TPM",
         "check that the chip's driver is there, then: sudo systemctl restart tpm2-abrmd",
     ),
     0xA000A: (
         "its device or socket cannot be opened, or the connection broke",
-        "check that the TPM is there and that you may open it; doctor finds out why",
+        "check that the TPM is there and that you may open it; doctor shows why",
     ),
     0xA0008: (
         "tpm2-abrmd or its D-Bus is not there, or has too many connections",
         "start tpm2-abrmd, or end programs that use it",
     ),
-    0xA0009: ("it did not answer in time", "try again; restart the board if it stays so"),
+    0xA0009: ("it did not answer in time", "try again; if it fails again, restart the board"),
     0xA000B: (
-        "the TCTI's configuration is not understood",
+        "the TCTI's configuration is not valid",
         "write it as device:/dev/tpmrm0 or swtpm:host=127.0.0.1,port=2321",
     ),
     0xA0015: (
@@ -340,7 +340,7 @@ TSS_WORDS: dict[int, tuple[str, str]] = {
     ),
     RSP_AUTH_FAILED: (
         "the answer was changed on the way, or something else answered for the TPM",
-        "try again; if it stays so, find out what is between the board and its TPM",
+        "try again; if it happens again, check what is between the board and its TPM",
     ),
-    0x70007: ("the connection broke before", "try again: a new one is opened"),
+    0x70007: ("the connection broke earlier", "try again to open a new one"),
 }

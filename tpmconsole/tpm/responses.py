@@ -1,4 +1,4 @@
-"""What the TPM's and the TSS's response codes mean, in words.
+"""Explain the response codes of the TPM and the TSS.
 
 The codes are those of the TPM 2.0 Library, Part 2, section 6.6 (TPM_RC), and of the TCG TSS 2.0
 Overview and Common Structures, section 3 (which layer answered). Nothing here needs the TSS.
@@ -30,25 +30,25 @@ __all__ = [
     "refuses_password",
 ]
 
-_TPM_LAYERS = (0, 12)  # the TPM itself; a resource manager that answers in its place
-_RESOURCE_MANAGER = 11  # Linux' resource manager uses this one with the TPM's own codes
+_TPM_LAYERS = (0, 12)  # the TPM itself; a resource manager that answers on its behalf
+_RESOURCE_MANAGER = 11  # Linux's resource manager uses this layer with the TPM's own codes
 _SYS, _MU, _TCTI = 8, 9, 10
 
 
 def base(rc: int) -> int:
-    """A TPM response code without the number of the handle, parameter or session it is about."""
+    """A TPM response code without the number of the handle, parameter or session at fault."""
     code = rc & 0xFFFF
     return code & 0xBF if code & 0x80 else code
 
 
 def is_from_tpm(rc: int) -> bool:
-    """Whether the TPM itself answered so, not a layer on the way to it."""
+    """Whether the code comes from the TPM itself, not from a layer in between."""
     layer = (rc >> 16) & 0xFF
     return layer in _TPM_LAYERS or (layer == _RESOURCE_MANAGER and rc & 0xFFFF >= 0x80)
 
 
 def is_transport(rc: int | None) -> bool:
-    """Whether the way to the TPM is broken, so that the TSS context is of no more use."""
+    """Whether the connection to the TPM broke, which makes the TSS context useless."""
     if not rc or is_from_tpm(rc):
         return False
     layer = (rc >> 16) & 0xFF
@@ -65,7 +65,7 @@ def refuses_password(rc: int) -> bool:
 
 
 def subject(rc: int) -> str:
-    """What a format-one code complains about: ``handle 1``, ``parameter 2``, ``session 1``."""
+    """What a format-one code is about: ``handle 1``, ``parameter 2``, ``session 1``."""
     if not rc & 0x80:
         return ""
     number = (rc >> 8) & 0xF
@@ -77,15 +77,15 @@ def subject(rc: int) -> str:
 
 
 def explain(rc: int, text: str = "") -> ConsoleError:
-    """A response code as an error for the user.
+    """Turn a response code into an error for the user.
 
     Args:
-        rc: the code, as the TSS gives it.
-        text: the TSS's own words for it, used where we have none.
+        rc: the code, as the TSS reports it.
+        text: the TSS's description, used for codes that we have no text for.
     """
     if is_transport(rc) or rc in TSS_WORDS:
-        cause, remedy = TSS_WORDS.get(rc, (f"{text or 'no words'} (0x{rc:x})", "try again"))
-        if (rc >> 16) & 0xFF == _MU:  # unmarshalling; what we marshal ourselves is checked before
+        cause, remedy = TSS_WORDS.get(rc, (f"{text or 'unknown'} (0x{rc:x})", "try again"))
+        if (rc >> 16) & 0xFF == _MU:  # unmarshalling; what we marshal was checked before
             cause, remedy = NONSENSE_WORDS
         return ConsoleError("No TPM reached", cause, remedy, ExitCode.NO_TPM, response_code=rc)
     if is_from_tpm(rc):
@@ -99,7 +99,7 @@ def explain(rc: int, text: str = "") -> ConsoleError:
     return ConsoleError(
         "TPM refused",
         f"{said}: {text}" if text else said,
-        "try again; if it stays so, report it with the log",
+        "try again; if it happens again, report it with the log",
         ExitCode.REFUSED,
         response_code=rc,
     )

@@ -1,7 +1,7 @@
-"""One key kept in the TPM to sign with, by a worker process of its own: for a session.
+"""A session's key, kept loaded in the TPM by a worker process of its own.
 
-The key's process can be killed where the TPM hangs, is replaced where the way to it broke, and
-takes the key out of the TPM when whoever started it is gone, however that came.
+The key's process can be killed if the TPM hangs, is replaced if the connection breaks, and flushes
+the key from the TPM when the process that started it has ended, for whatever reason.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from tpmconsole.tpm.worker.dispatcher import Dispatcher
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
-# Seconds for one signature; an RSA-3072 one takes a slow chip several.
+# Seconds for one signature; a slow chip needs several for RSA 3072.
 DEADLINE_S = 15.0
 
 
 class Signer:
-    """A key kept loaded for many signatures. Any thread may use it; one at a time is served.
+    """A key kept loaded for many signatures. Any thread may use it; calls run one at a time.
 
     Args:
-        connect: which TPM; asked again where the connection was lost.
+        connect: chooses the TPM; called again after the connection was lost.
         source: which key.
-        auth: what using the key takes.
-        log: where the process writes what it and the TSS have to say.
-        deadline_s: for each signature.
+        auth: the authorisations for using the key.
+        log: the file for messages of the process and the TSS.
+        deadline_s: seconds allowed for each signature.
 
     Raises:
         ConsoleError: the TPM cannot be reached, or refuses the key.
@@ -67,7 +67,7 @@ class Signer:
 
         Args:
             hash_name: ``sha256``, ``sha384`` or ``sha512``.
-            scheme: ``ecdsa`` (the answer is DER), ``rsassa`` or ``rsapss``.
+            scheme: ``ecdsa`` (the result is DER), ``rsassa`` or ``rsapss``.
 
         Raises:
             ConsoleError: the TPM cannot be reached, does not answer in time, or refuses.
@@ -75,22 +75,22 @@ class Signer:
         return self._ask("held_sign", "signing", digest=digest, hash_name=hash_name, scheme=scheme)
 
     def raw_rsa(self, data: bytes) -> bytes:
-        """RSA's private operation on padded data as long as the modulus; raises as ``sign``."""
+        """Apply the RSA private operation to padded data of modulus length; raises as ``sign``."""
         return self._ask("held_raw_rsa", "signing", data=data)
 
     def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
-        """The key's public half; the TPM is not asked."""
+        """The public half of the key, without asking the TPM."""
         from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
         return load_pem_public_key(self._public)  # type: ignore[return-value]
 
     @property
     def pid(self) -> int | None:
-        """The process that holds the key; None where it has ended and none was needed since."""
+        """The process that holds the key; None if it ended and has not been needed since."""
         return self._dispatcher.worker_pid
 
     def close(self) -> None:
-        """Take the key out of the TPM, and end its process."""
+        """Flush the key from the TPM and end its process."""
         self._dispatcher.close()
 
     def _ask(self, job: str, label: str, **arguments: Any) -> bytes:

@@ -1,4 +1,4 @@
-"""Numbers of the TPM's world as people write them."""
+"""The names that people use for the TCG's numbers."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ class Curve(NamedTuple):
     """An elliptic curve.
 
     Attributes:
-        name: as the registry has it.
+        name: as in the registry.
         size: bytes of a coordinate.
-        openssl: cryptography's class; empty where it has none.
+        openssl: the class in ``cryptography``; empty if there is no such class.
     """
 
     name: str
@@ -123,27 +123,27 @@ MANUFACTURERS = {
 
 
 def algorithm(number: int) -> str:
-    """An algorithm's name, or its number where it is new to us."""
+    """An algorithm's name, or its number if it is unknown here."""
     return ALGORITHMS.get(number, f"0x{number:04x}")
 
 
 def curve(number: int) -> str:
-    """A curve's name, or its number where it is new to us."""
+    """A curve's name, or its number if it is unknown here."""
     known = CURVES.get(number)
     return known.name if known else f"0x{number:04x}"
 
 
 def bank(number: int) -> str:
-    """A PCR bank's name, or its number where it is new to us."""
+    """A PCR bank's name, or its number if it is unknown here."""
     return HASHES.get(number, f"0x{number:04x}")
 
 
 def manufacturer(code: str, vendor: str) -> str:
-    """Who made the chip, in plain words.
+    """The name of the chip's manufacturer.
 
     Args:
         code: the four letters of TPM_PT_MANUFACTURER without padding.
-        vendor: the vendor strings, put together.
+        vendor: the vendor strings, joined.
     """
     if code == "IBM" and vendor == "SW TPM":
         return "IBM software TPM (swtpm)"
@@ -151,7 +151,7 @@ def manufacturer(code: str, vendor: str) -> str:
 
 
 def firmware(code: str, high: int, low: int) -> str:
-    """The firmware version as its vendor writes it.
+    """The firmware version in its vendor's notation.
 
     Args:
         code: the manufacturer's letters.

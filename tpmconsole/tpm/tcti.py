@@ -1,7 +1,7 @@
-"""Which TPM: the one that was asked for, or the first of the usual places that can be opened.
+"""Choose the TPM: the one that was requested, or the first of the usual ones that can be opened.
 
-The TSS is never left to choose: with no TCTI it goes on to any emulator on localhost and calls it a
-TPM, and a device that is absent gives the same code as one that may not be opened.
+The TSS is never left to choose: without a TCTI it falls back to any emulator on localhost, and it
+reports the same code for a device that is absent and one that this user cannot open.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from tpmconsole.settings import Settings
 from tpmconsole.system.environment import BUSES
 from tpmconsole.tpm.model import Connection
 
-# Those that can only lead to a simulated TPM.
+# These can only reach a simulated TPM.
 _SIMULATOR_TCTIS = ("swtpm", "mssim", "libtpms")
-# The TSS's own and those of its vendors; any other name would make its loader look for a library.
+# The TSS's own and its vendors'; for any other name its loader would search for a library.
 KNOWN_TCTIS = (
     "device",
     "tabrmd",
@@ -44,13 +44,13 @@ _BUS_ANSWER_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where a TPM is looked for.
+    """Where to look for a TPM.
 
     Attributes:
         managed: the device behind the kernel's resource manager.
         raw: the device itself, for one program at a time.
-        system_bus: socket of the message bus that tpm2-abrmd is on.
-        devices: sysfs folder that tells which driver a device number belongs to.
+        system_bus: the socket of the message bus that tpm2-abrmd uses.
+        devices: the sysfs folder that maps device numbers to drivers.
     """
 
     managed: Path = Path("/dev/tpmrm0")
@@ -59,10 +59,10 @@ class Places:
     devices: Path = Path("/sys/dev/char")
 
     def device(self, path: Path) -> Path:
-        """``managed`` or ``raw``, or where it is not there the first of its kind with any number.
+        """``managed`` or ``raw``; if absent, the first device of the same kind with any number.
 
-        A chip whose driver was bound again has the next number for as long as a program keeps the
-        device that went.
+        After its driver was rebound, a chip has the next number for as long as a program keeps
+        the previous device open.
         """
         if path.exists():
             return path
@@ -75,21 +75,21 @@ class Places:
 
 @dataclass(frozen=True, slots=True)
 class Unusable:
-    """Why a place is no good, and what would make it good where we know."""
+    """Why a TPM cannot be used, and how to correct that, if known."""
 
     cause: str
     remedy: str | None = None
 
 
 def choose(settings: Settings, places: Places | None = None) -> Connection:
-    """Choose the TPM: the simulator where it was asked for, the TCTI that was, or the first found.
+    """Choose the simulator or the TCTI, if the settings name one; otherwise the first TPM found.
 
     Args:
         places: where to look; the board's usual places by default.
 
     Raises:
-        ConsoleError: there is none (the cause lists each place and its reason), the device that was
-            asked for cannot be used, the TCTI is none, or the simulator cannot start.
+        ConsoleError: no TPM was found (the cause lists each place and its reason), the requested
+            device cannot be used, the TCTI is unknown, or the simulator cannot start.
     """
     if settings.simulate:
         from tpmconsole.tpm.simulator import Simulator
@@ -102,7 +102,7 @@ def choose(settings: Settings, places: Places | None = None) -> Connection:
 
 
 def still_there(connection: Connection, places: Places | None = None) -> Connection:
-    """A connection that was chosen before, to a device that may have another number by now."""
+    """Update an earlier connection: its device may have another number by now."""
     name, _, path = connection.tcti.partition(":")
     if name != "device" or not path:
         return connection
@@ -111,13 +111,13 @@ def still_there(connection: Connection, places: Places | None = None) -> Connect
 
 
 def is_simulator_tcti(tcti: str) -> bool:
-    """Whether a TCTI can only lead to a simulated TPM."""
+    """Whether a TCTI can only reach a simulated TPM."""
     name, _, rest = tcti.partition(":")
     return is_simulator_tcti(rest) if name == "pcap" else name in _SIMULATOR_TCTIS
 
 
 def is_managed(tcti: str) -> bool:
-    """Whether a resource manager takes out of the TPM what a process that ends has left there."""
+    """Whether a resource manager flushes what a process leaves in the TPM when it ends."""
     return "tabrmd" in tcti.split(":")[:2] or "/dev/tpmrm" in tcti
 
 
@@ -134,17 +134,17 @@ def _asked(tcti: str, source: str, places: Places) -> Connection:
 
 
 def _completed(tcti: str, source: str, places: Places) -> str:
-    """The TCTI with nothing left for the TSS to choose.
+    """Complete a TCTI so that the TSS has nothing left to choose.
 
     Raises:
-        ConsoleError: it names no TCTI, or records (``pcap:``) no named one.
+        ConsoleError: it does not name a TCTI, or ``pcap:`` is not followed by one.
     """
     name, _, rest = tcti.partition(":")
     if name not in KNOWN_TCTIS or not tcti.isprintable():
         raise usage_error(
             "Unknown TCTI",
-            f"{tcti!r} from {source} does not begin with a TCTI we know",
-            f"use one such as {_EXAMPLES}; known are {', '.join(KNOWN_TCTIS)}",
+            f"{tcti!r} from {source} does not begin with a known TCTI",
+            f"use one such as {_EXAMPLES}; known TCTIs: {', '.join(KNOWN_TCTIS)}",
         )
     if name == "pcap":
         return f"pcap:{_completed(rest, source, places)}"
@@ -163,7 +163,7 @@ def _check_named_device(tcti: str, source: str, places: Places) -> None:
         return
     trouble = device_trouble(Path(rest), places)
     if trouble:
-        remedy = trouble.remedy or f"name another device, leave out {source} to look for one"
+        remedy = trouble.remedy or f"name another device, omit {source} to search for one"
         raise no_tpm(f"{trouble.cause} (from {source})", _or_simulate(remedy))
 
 
@@ -194,7 +194,7 @@ def _nothing(tried: list[Unusable]) -> ConsoleError:
 
 
 def device_trouble(path: Path, places: Places) -> Unusable | None:
-    """Why a device cannot be used; None where it can."""
+    """Why a device cannot be used; None if it can."""
     try:
         status = path.stat()
     except FileNotFoundError:
@@ -205,9 +205,9 @@ def device_trouble(path: Path, places: Places) -> Unusable | None:
         return Unusable(f"{path}: it is {_kind(status.st_mode)}, not a device")
     number = f"{os.major(status.st_rdev)}:{os.minor(status.st_rdev)}"
     driver = (places.devices / number / "subsystem").resolve().name
-    # A TPM is of class tpm or tpmrm; where sysfs does not tell, the path's word is taken.
+    # A TPM has the class tpm or tpmrm; if sysfs does not name a class, the path decides.
     if (places.devices / number).exists() and driver not in ("tpm", "tpmrm"):
-        return Unusable(f"{path}: it is a device, but no TPM")
+        return Unusable(f"{path}: it is a device, but not a TPM")
     if not os.access(path, os.R_OK | os.W_OK, effective_ids=True):
         return _not_allowed(path, status)
     return None
@@ -224,24 +224,24 @@ def _kind(mode: int) -> str:
 
 
 def _not_allowed(path: Path, status: os.stat_result) -> Unusable:
-    """A device that this user may not open, and who may."""
+    """A device that this user cannot open, and which users can."""
     import grp
 
     try:
         group = grp.getgrgid(status.st_gid).gr_name
     except KeyError:
         group = str(status.st_gid)
-    # Nobody is told to join the group root.
+    # Never advise a user to join the group root.
     if status.st_gid != 0 and status.st_mode & 0o060 == 0o060:
         return Unusable(f"{path}: no permission, only its group {group} may open it", _join(group))
     return Unusable(
         f"{path}: no permission, only its owner may open it",
-        f"run as root, or have a udev rule give {path} to the group tss, with mode 0660",
+        f"run as root, or add a udev rule that gives {path} to group tss with mode 0660",
     )
 
 
 def abrmd_trouble(address: Path) -> Unusable | None:
-    """Why the system's tpm2-abrmd cannot be used; None where it is on the bus and answers us."""
+    """Why the system's tpm2-abrmd cannot be used; None if it answers us on the bus."""
     if not address.is_socket():
         return Unusable("tpm2-abrmd: there is no system bus")
     from tpmconsole.system.dbus import TABRMD_NAME, Presence, ask

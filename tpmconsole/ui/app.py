@@ -1,4 +1,4 @@
-"""The application: one board, its jobs and its screen."""
+"""The application: one board, its jobs and its screens."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Sixteen colours, by the names that every terminal gives its own shades.
+# Sixteen colours by name; each terminal chooses its own shades for them.
 SERIAL = replace(
     BUILTIN_THEMES["ansi-dark"], name="console-serial", accent="ansi_cyan", primary="ansi_cyan"
 )
-# Shades in the middle, which can be read on dark and on light.
+# Medium shades, which are readable on dark and on light.
 FAST = replace(
     SERIAL,
     name="console-fast",
@@ -55,7 +55,7 @@ FAST = replace(
 )
 
 FEW_COLOURS = 16
-# Between two silent refreshes the TPM rests so many times as long as the last one took, at most.
+# After a silent refresh the TPM rests for at most this many times the refresh's duration.
 REST, LONGEST_REST_S = 4, 30.0
 REST_OF_WORD_S = 1.5
 
@@ -65,15 +65,16 @@ class ConsoleApp(QuietCrash):
 
     Args:
         board: what it works on.
-        profile: the line; None, in tests and for pictures, is a serial one on Textual's own driver.
-        tour: a kiosk's, which plays on the board itself; else one is made when it is wanted.
+        profile: the terminal line; None (in tests and for pictures) means a serial line with
+            Textual's own driver.
+        tour: a kiosk's tour, which plays on the board itself; otherwise made when first needed.
     """
 
     CSS_PATH = "app.tcss"
     ENABLE_COMMAND_PALETTE = False
 
     async def action_quit(self) -> None:
-        """Not by Textual's own key: ^Q is what a serial line sends to go on."""
+        """Disabled: Textual's own key for this is ^Q, which serial flow control uses (XON)."""
 
     def action_help_quit(self) -> None:
         """Disabled as well: Textual's message names Ctrl+Q, which this console does not use."""
@@ -110,7 +111,7 @@ class ConsoleApp(QuietCrash):
         return self._tour
 
     def end_tour(self) -> None:
-        """Leave nothing of the tour behind, once the screen is gone."""
+        """Remove everything that the tour made, after the screen is gone."""
         if self._tour is not None:
             self._tour.close()
 
@@ -119,7 +120,7 @@ class ConsoleApp(QuietCrash):
             self._keeper.start()
 
     async def on_event(self, event: events.Event) -> None:
-        """Every event passes here first."""
+        """See every event before anything else handles it."""
         typed = isinstance(event, events.InputEvent | events.Paste)
         if self._keeper is not None and typed and not event.is_forwarded:
             self._keeper.pressed(event)
@@ -138,7 +139,7 @@ class ConsoleApp(QuietCrash):
         return screen
 
     def in_front(self, page: DOMNode) -> bool:
-        """Whether a page is the one that is open, below dialogs or not."""
+        """Whether a page is the open one, even if dialogs cover it."""
         return self.main.page is page
 
     def uncovered(self) -> bool:
@@ -146,19 +147,19 @@ class ConsoleApp(QuietCrash):
         return self.screen is self.main
 
     def say(self, message: str, *, bad: bool = False) -> None:
-        """Put a message into the status line."""
+        """Show a message in the status line."""
         self.main.say(message, bad=bad)
 
     def show_keys(self) -> None:
-        """Show the keys that do something now."""
+        """Show the keys that can be used now."""
         self.main.show_keys()
 
     def jobs_changed(self) -> None:
-        """A job has started, ended or changed its label."""
+        """Update the screen after a job has started, ended or changed its label."""
         self.main.jobs_changed()
 
     def let_pass(self, rest: str) -> None:
-        """Ignore these letters if they come at once: the rest of a word such as ``yes``."""
+        """Ignore these letters if they follow immediately: the rest of a word such as ``yes``."""
         self._rest, self._rest_until = rest, time.monotonic() + REST_OF_WORD_S
 
     def _passes(self, event: events.Event) -> bool:
@@ -169,7 +170,7 @@ class ConsoleApp(QuietCrash):
         return expected
 
     def obey(self, key: str) -> bool:
-        """Do what a key means now; returns whether it means anything."""
+        """Run the command that a key has now; returns whether it has one."""
         return self.main.obey(key)
 
     def start_job(self, job: Job) -> None:
@@ -185,7 +186,7 @@ class ConsoleApp(QuietCrash):
         job = message.job
         self.jobs.finish(job)
         if not self.screen_stack or not self.main.whole:
-            return  # the console is closing: its parts are going already
+            return  # the console is closing: its parts are being removed
         self.main.jobs_changed()
         if message.error is None:
             if job.done:
@@ -194,45 +195,45 @@ class ConsoleApp(QuietCrash):
             job.failed(message.error)
         elif job.label:
             self.show_error(message.error)
-        else:  # nobody asked for a silent refresh: no dialog for it
+        else:  # the user did not ask for a silent refresh, so no dialog
             self.main.say(str(message.error), bad=True)
         self.main.show_keys()
 
     def show_error(self, error: ConsoleError, then: Callable[[], None] | None = None) -> None:
-        """A failure that the user has to know: in a dialog, and its title in the status line.
+        """Show an error that the user must know in a dialog, and its title in the status line.
 
         Args:
-            then: called when it has been read.
+            then: called when the user has closed the dialog.
         """
         self.main.say(error.title, bad=True)
         self.push_screen(ErrorDialog(error), lambda _: then() if then else None)
 
     def show_text(self, title: str, text: str, facts: Sequence[Fact | Heading] = ()) -> None:
-        """A longer text, below facts where there are any, in a dialog."""
+        """Show a longer text in a dialog, below facts if there are any."""
         self.push_screen(TextDialog(title, text, facts))
 
     def refresh_health(self, *, silent: bool = False) -> None:
-        """Ask the TPM how it is; the pages hear of it when the answer has come.
+        """Ask the TPM for its state; the pages are updated when it has answered.
 
         Args:
-            silent: nobody is waiting for it; not shown in the status line, and not asked where an
-                answer is still awaited.
+            silent: no user waits for it: not shown in the status line, and not asked if an answer
+                is still pending.
         """
         if silent and (self._asking or time.monotonic() < self._not_before):
             return
-        if self._asking > 1:  # one waits for its turn already, and will tell the newest
+        if self._asking > 1:  # another refresh is already queued, and will get the newest state
             return
         self._asking += 1
         self._asked = time.monotonic()
-        # Only the first time, and after a failure, does anybody wait for it.
+        # The user waits for it only the first time, and after a failure.
         label = "" if silent or self.health else "asking the TPM"
-        # Nothing on the screen tells of PCRs.
+        # No screen shows the PCRs.
         ask = partial(self.board.status, brief=True)
         self.start_job(Job(label, ask, self._healthy, self._unreachable))
 
     def _healthy(self, health: Any) -> None:
         self._asking -= 1
-        # A slow chip is left free for what the user wants of it.
+        # Keep a slow chip free for what the user wants from it.
         now = time.monotonic()
         self._not_before = now + min(REST * (now - self._asked), LONGEST_REST_S)
         if self.no_tpm:
@@ -242,7 +243,7 @@ class ConsoleApp(QuietCrash):
         self.take_health(health)
 
     def take_health(self, health: TpmHealth) -> None:
-        """Show the TPM's state, which another job may have read on its way."""
+        """Show the TPM's state, which another job may have read as well."""
         self.health, self.no_tpm = health, None
         self.main.health_changed()
 
@@ -257,12 +258,12 @@ class ConsoleApp(QuietCrash):
         self.main.health_changed()
 
     def on_resize(self, event: events.Resize) -> None:
-        """Cover the screen while the terminal is too small for it; a low one has no blank rows."""
+        """Cover the screen while the terminal is too small; omit empty rows if it is low."""
         self.set_class(event.size.height < USUAL[1], "low")
         self.cover_if_small(event.size)
 
     def cover_if_small(self, size: Size | None = None) -> None:
-        """Cover the screen, where the terminal is too small for it."""
+        """Cover the screen if the terminal is too small for it."""
         size = size or self.size
         small = is_too_small(size.width, size.height)
         if small and not any(isinstance(one, TooSmall) for one in self.screen_stack):

@@ -1,4 +1,4 @@
-"""Actions that may need a password: it is asked for when the TPM wants it, then they go on."""
+"""Run actions that may need a password: ask for it when the TPM needs it, then continue."""
 
 from __future__ import annotations
 
@@ -20,10 +20,11 @@ TITLES = {
     "key": "Password of {name}",
     "parent": "Password of the parent of {name}",
     "hierarchy": "Password of the TPM's hierarchy",
+    "endorsement": "Password of the TPM's endorsement hierarchy",
     "lockout": "Lockout password of the TPM",
     "source": "Passphrase of {name}",
 }
-# Nothing is spent before somebody has said so.
+# No last attempt is spent until the user has confirmed it.
 NOTHING_KNOWN = Auth(spend_last_attempt=False)
 
 
@@ -33,12 +34,12 @@ class Action:
 
     Attributes:
         label: for the status line while it runs.
-        name: the key, or the file, as the user knows it.
-        work: runs in a thread with the passwords known so far. Where it needs another one it
-            raises a ConsoleError, or returns a KeyCheck, whose ``needs`` says whose.
-        done: called in the event loop with what ``work`` returned at last.
-        source: the key, for telling what a wrong password would cost; runs in a thread.
-        again: called when the user has read why it failed, to ask for what it needs once more.
+        name: the key or the file, as the user knows it.
+        work: runs in a thread with the passwords known so far. If it needs another one, it raises
+            a ConsoleError or returns a KeyCheck whose ``needs`` names it.
+        done: called in the event loop with the final result of ``work``.
+        source: the key, to show what a wrong password would cost; runs in a thread.
+        again: called when the user has read why it failed, to show the form again.
     """
 
     label: str
@@ -55,12 +56,12 @@ def do(
     ask_first: str | None = None,
     known: Auth = NOTHING_KNOWN,
 ) -> None:
-    """Do it, asking for every password that is missing or wrong; Esc in a dialog gives it up.
+    """Run an action, asking for every missing or wrong password; Esc in a dialog cancels it.
 
     Args:
-        ask_first: whose password is known to be needed; else nothing is asked before the TPM has
-            said so.
-        known: what was given before, for the same.
+        ask_first: the kind of password that is known to be needed; otherwise no password is asked
+            for until the TPM needs one.
+        known: the passwords that were already given for this action.
     """
     doing = _Doing(page, action, known)
     if ask_first is None:
@@ -70,7 +71,7 @@ def do(
 
 
 class _Doing:
-    """One action under way, and the passwords it has been given."""
+    """A running action, and the passwords given for it."""
 
     def __init__(self, page: Page, action: Action, known: Auth) -> None:
         self._page = page
@@ -79,7 +80,7 @@ class _Doing:
         self._answer: KeyCheck | None = None
 
     def run(self) -> None:
-        """Do it with what is known."""
+        """Run the action with the known passwords."""
         known = self._known
         self._page.job(
             self._action.label, lambda: self._action.work(known), self._done, self._failed
@@ -105,7 +106,7 @@ class _Doing:
             self._page.console.show_error(error, self._action.again)
 
     def _asks(self, needs: str | None, why: str) -> bool:
-        """Ask for what is needed; False where it is no password that would help."""
+        """Ask for what is needed; False if a password would not help."""
         if needs == "consent":
             self._ask_consent(why)
         elif needs in TITLES:
@@ -117,7 +118,7 @@ class _Doing:
     def _show(self, found: AttemptCost, why: str) -> None:
         refused = self._known.given(found.needs) is not None
         if refused:
-            self._page.console.refresh_health(silent=True)  # it may have cost a try
+            self._page.console.refresh_health(silent=True)  # it may have used up an attempt
         if found.locked:
             self._page.console.show_error(
                 ConsoleError("TPM locked out", *locked_words(found.lockout), ExitCode.REFUSED)
@@ -138,7 +139,7 @@ class _Doing:
         if typed is None:
             self._give_up()
             return
-        # The dialog has asked again where it was the last try.
+        # If it was the last attempt, the dialog has asked for confirmation.
         self._known = self._known.completed(found.needs, typed, spend_last_attempt=found.last)
         self.run()
 
@@ -150,11 +151,11 @@ class _Doing:
             else:
                 self._give_up()
 
-        self._page.app.push_screen(ConfirmDialog("One try left", why, "Send it now?"), answered)
+        self._page.app.push_screen(ConfirmDialog("One attempt left", why, "Send it now?"), answered)
 
     def _give_up(self) -> None:
         answer = self._answer
-        if answer is not None:  # which is then all that is known of the key
+        if answer is not None:  # which is then the only known password of the key
             self._action.done(answer)
         if answer is None or answer.answer == "needs-password":
             self._page.console.say("not done: no password was given")

@@ -35,9 +35,9 @@ class Job:
     Attributes:
         label: what it does, for the status line ("making a key"); empty for silent refreshes.
         work: runs in the thread; must not touch a widget.
-        done: called in the event loop with what ``work`` returned.
-        failed: the same for its error; None leaves it to the console, which shows a dialog.
-        alone: it takes away what others use: it waits for those under way, and others wait for it.
+        done: called in the event loop with the result of ``work``.
+        failed: called with its error; None leaves it to the console, which shows a dialog.
+        alone: it removes what other jobs use: it waits for running jobs, and others wait for it.
     """
 
     label: str
@@ -49,7 +49,7 @@ class Job:
 
 
 class JobFinished(Message):
-    """Posted from the job's thread; exactly one of ``result`` and ``error`` counts."""
+    """Posted by the job's thread; exactly one of ``result`` and ``error`` counts."""
 
     def __init__(self, job: Job, result: Any, error: ConsoleError | None) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class JobFinished(Message):
 
 
 class JobNews(Message):
-    """Posted from a job's thread: what it has so far."""
+    """Posted by the job's thread with what it has so far."""
 
     def __init__(self, progress: Progress, news: Any) -> None:
         super().__init__()
@@ -68,12 +68,12 @@ class JobNews(Message):
 
 
 class Progress:
-    """How a long job tells what it has so far, and is told to stop.
+    """Lets a long job report what it has so far, and lets the user stop it.
 
     Args:
-        target: who passes ``JobNews`` on.
+        target: receives ``JobNews``.
         heard: called in the event loop with each piece of news, before the job's ``done``; not
-            once it was stopped.
+            called after the job was stopped.
     """
 
     def __init__(self, target: MessagePump, heard: Callable[[Any], None]) -> None:
@@ -82,11 +82,11 @@ class Progress:
         self.heard = heard
 
     def tell(self, news: Any) -> None:
-        """Give news; for the job's thread."""
+        """Report news; for the job's thread."""
         self._target.post_message(JobNews(self, news))
 
     def stop(self) -> None:
-        """Let the job end early."""
+        """Make the job end early."""
         self._stop.set()
 
     @property
@@ -95,7 +95,7 @@ class Progress:
 
 
 class _Gate:
-    """Many pass side by side, or one alone."""
+    """A gate that many jobs pass together, or one alone."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -104,7 +104,7 @@ class _Gate:
 
     @contextmanager
     def passed(self, *, alone: bool) -> Iterator[None]:
-        """Wait for the turn. Nobody alone waits longer than ``PATIENCE_S`` for a TPM that hangs."""
+        """Wait for the turn. A job that runs alone waits at most ``PATIENCE_S`` for a hung TPM."""
         with self._changed:
             self._changed.wait_for(lambda: not self._closed)
             if alone:
@@ -124,11 +124,11 @@ class _Gate:
 
 
 class Jobs:
-    """The jobs under way.
+    """The running jobs.
 
     Args:
-        target: who gets ``JobFinished``.
-        log_file: named where something unexpected went into it.
+        target: receives ``JobFinished``.
+        log_file: named in the error if something unexpected was logged.
     """
 
     def __init__(self, target: MessagePump, log_file: Path) -> None:
@@ -143,12 +143,12 @@ class Jobs:
         return next((job for job in self.running if job.label), None)
 
     def start(self, job: Job) -> None:
-        """Run a job; its outcome comes as a message."""
+        """Run a job; its result arrives as a message."""
         self.running.append(job)
         thread = threading.Thread(target=self._run, args=(job,), name=job.label, daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # no memory, or the user's limit of processes is reached
+        except RuntimeError:  # out of memory, or the user's limit of processes is reached
             trouble = OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))
             error = refused(trouble, job.label or "refreshing")
             self._target.post_message(JobFinished(job, None, error))
@@ -167,12 +167,12 @@ class Jobs:
         except OSError as trouble:
             log.exception("job failed: %s", job.label)
             error = refused(trouble, job.label or "refreshing")
-        except Exception as unknown:  # the edge of the thread: nobody else would see it
+        except Exception as unknown:  # nothing above this thread would catch it
             log.exception("job failed: %s", job.label)
             error = ConsoleError(
                 "Sorry, something unexpected happened",
                 f"{type(unknown).__name__} while {job.label or 'refreshing'}",
-                f"try again; where it stays, send us {self._log_file}",
+                f"try again; if it happens again, send us {self._log_file}",
                 ExitCode.UNEXPECTED,
             )
         self._target.post_message(JobFinished(job, result, error))

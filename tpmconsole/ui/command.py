@@ -1,11 +1,11 @@
-"""A command is one object: the key line, the help and what a key press does all come from it."""
+"""Define a command as one object, which serves the key line, the help and key presses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-# How keys are written where a person reads them.
+# The names of keys for people to read.
 KEY_NAMES = {
     "escape": "Esc",
     "enter": "Enter",
@@ -26,12 +26,12 @@ class Command:
 
     Attributes:
         key: Textual's name of the key.
-        label: one or two words for the key line; empty where only the help shows it.
+        label: one or two words for the key line; empty if only the help shows it.
         help: a sentence for the help.
-        run: what it does.
-        allowed: whether it can be done now; the key line shows only what can.
+        run: performs it.
+        allowed: whether it can be done now; the key line shows only commands that can.
         aliases: further keys, for keyboards that lack the first.
-        kiosk: whether a visitor may do it too; nothing is, that nobody has thought of.
+        kiosk: whether a visitor may do it too; by default not.
     """
 
     key: str

@@ -1,4 +1,4 @@
-"""Asking for a yes to a plan, with what would be lost, and doing it."""
+"""Ask for confirmation of a plan, with what would be lost, and carry it out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tpmconsole.ui.pages.page import Page
 
 Result = TypeVar("Result")
 
-MOST_NAMED = 8  # lines: a dialog has to fit a screen of 24
+MOST_NAMED = 8  # lines: a dialog must fit on a screen with 24
 
 
 def plan_and_confirm(
@@ -23,12 +23,12 @@ def plan_and_confirm(
     done: Callable[[Result], None],
     nothing: Callable[[], None] = lambda: None,
 ) -> None:
-    """Make a plan in a thread, then ask for a yes and do it.
+    """Make a plan in a thread, then ask for confirmation and carry it out.
 
     Args:
-        make: the plan; None where there is nothing to be done.
+        make: returns the plan; None if there is nothing to do.
         done: called in the event loop with the plan's result.
-        nothing: called where there is nothing to be done.
+        nothing: called if there is nothing to do.
     """
 
     def ask(plan: Plan[Any] | None) -> None:
@@ -41,7 +41,7 @@ def plan_and_confirm(
 
 
 def confirm(page: Page, plan: Plan[Result], done: Callable[[Result], None]) -> None:
-    """Ask for a yes to a plan and, after it, do it; a plan without losses needs no yes."""
+    """Ask for confirmation of a plan and carry it out; without losses, do not ask."""
     if not plan.losses:
         apply(page, plan, done)
         return
@@ -57,7 +57,7 @@ def confirm(page: Page, plan: Plan[Result], done: Callable[[Result], None]) -> N
 
 
 def apply(page: Page, plan: Plan[Result], done: Callable[[Result], None]) -> None:
-    """Do what is planned, asking for every password that it takes."""
+    """Carry out a plan, asking for every password that it needs."""
     action = Action(plan.doing, plan.subject, plan.apply, partial(_done, done), plan.key)
     do(page, action, plan.needs, NOTHING_KNOWN)
 

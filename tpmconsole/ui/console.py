@@ -1,4 +1,4 @@
-"""What a page, a dialog and the main screen may do with the application: no more than this."""
+"""The interface of the application for pages, dialogs and the main screen: only this."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class Console(Protocol):
-    """The application, as its parts know it.
+    """The application, as its parts see it.
 
     Attributes:
         board: what it works on.
         jobs: what runs in the background.
-        health: what the TPM said last; None where it has not, or does not answer any more.
-        no_tpm: why it does not answer.
-        last_folder: where the last file was that somebody chose; None before the first.
+        health: the TPM's last answer; None before the first, or if it no longer answers.
+        no_tpm: why the TPM does not answer.
+        last_folder: the folder of the last file that was chosen; None before the first.
     """
 
     board: Board
@@ -40,48 +40,48 @@ class Console(Protocol):
         """The guided tour."""
 
     def in_front(self, page: DOMNode) -> bool:
-        """Whether a page is the one that is open, below dialogs or not."""
+        """Whether a page is the open one, even if dialogs cover it."""
 
     def uncovered(self) -> bool:
         """Whether no dialog is open."""
 
     def say(self, message: str, *, bad: bool = False) -> None:
-        """Put a message into the status line."""
+        """Show a message in the status line."""
 
     def show_keys(self) -> None:
-        """Show the keys that do something now."""
+        """Show the keys that can be used now."""
 
     def jobs_changed(self) -> None:
-        """A job has started, ended or changed its label."""
+        """Update the screen after a job has started, ended or changed its label."""
 
     def let_pass(self, rest: str) -> None:
-        """Ignore these letters if they come at once: the rest of a word such as ``yes``."""
+        """Ignore these letters if they follow immediately: the rest of a word such as ``yes``."""
 
     def obey(self, key: str) -> bool:
-        """Do what a key means now; returns whether it means anything."""
+        """Run the command that a key has now; returns whether it has one."""
 
     def start_job(self, job: Job) -> None:
         """Run a job in a thread and show it in the status line."""
 
     def show_error(self, error: ConsoleError, then: Callable[[], None] | None = None) -> None:
-        """A failure that the user has to know, in a dialog.
+        """Show an error that the user must know in a dialog.
 
         Args:
-            then: called when it has been read.
+            then: called when the user has closed the dialog.
         """
 
     def show_text(self, title: str, text: str, facts: Sequence[Fact | Heading] = ()) -> None:
-        """A longer text, below facts where there are any, in a dialog."""
+        """Show a longer text in a dialog, below facts if there are any."""
 
     def refresh_health(self, *, silent: bool = False) -> None:
-        """Ask the TPM how it is; the pages hear of it when the answer has come.
+        """Ask the TPM for its state; the pages are updated when it has answered.
 
         Args:
-            silent: nobody is waiting for it.
+            silent: no user waits for it.
         """
 
     def take_health(self, health: TpmHealth) -> None:
-        """Show the TPM's state, which another job may have read on its way."""
+        """Show the TPM's state, which another job may have read as well."""
 
     def start_session(self, identity: str, roles: Sequence[str]) -> None:
         """Go to page 4, with its form for a session of an identity.
@@ -95,5 +95,5 @@ class Console(Protocol):
 
 
 def console_of(node: DOMNode) -> Console:
-    """The application that a widget or a screen is part of; there is one."""
+    """The application that a widget or a screen belongs to."""
     return cast(Console, node.app)

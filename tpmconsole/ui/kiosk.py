@@ -1,4 +1,4 @@
-"""Who looks after a kiosk: begins anew when it is quiet, plays the tour, knows who may end it."""
+"""Run a kiosk: start over when it is idle, play the tour, and watch for the secret keys."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUSY_S = 2.0
 
 
 class KioskConsole(Protocol):
-    """The application, as the keeper of a kiosk knows it."""
+    """The application, as the kiosk sees it."""
 
     @property
     def main(self) -> MainScreen:
@@ -28,23 +28,23 @@ class KioskConsole(Protocol):
 
     @property
     def screen_stack(self) -> list[Screen[Any]]:
-        """The screens, the one in front last."""
+        """The screens, the current one last."""
 
     def set_timer(self, delay: float, callback: Callable[[], None]) -> Timer:
-        """Call back once, after so many seconds."""
+        """Call back once, after a delay in seconds."""
 
     def pop_screen(self) -> object:
-        """Close the dialog in front."""
+        """Close the current dialog."""
 
     def cover_if_small(self) -> None:
-        """Cover the screen, where the terminal is too small for it."""
+        """Cover the screen if the terminal is too small for it."""
 
     def leave(self) -> None:
         """End the console."""
 
 
 class KeySequence:
-    """Watches the keys that are pressed for a sequence of them.
+    """Watches for a sequence of key presses.
 
     Args:
         keys: the sequence; empty for none.
@@ -63,15 +63,15 @@ class KeySequence:
 
 
 class Keeper:
-    """Looks after a kiosk.
+    """Runs a kiosk.
 
-    A visitor has the console until nothing was pressed for a while. Then everything is thrown away,
-    and the tour plays by itself, round by round, with a rest on its cover in between. A page that
-    stays costs the line no byte.
+    A visitor can use the console until no key was pressed for a while. Then everything is thrown
+    away, and the tour plays automatically, round by round, with a pause on its cover in between. A
+    page that does not change sends no bytes over the line.
 
     Args:
         app: the kiosk's console.
-        rules: how long a while is.
+        rules: the times to wait.
     """
 
     def __init__(self, app: KioskConsole, rules: KioskRules) -> None:
@@ -84,11 +84,11 @@ class Keeper:
         self._timer: Timer | None = None
 
     def start(self) -> None:
-        """Begin to look after it."""
+        """Start to run the kiosk."""
         self._wait(self._rules.quiet_s)
 
     def pressed(self, event: events.Event) -> None:
-        """Somebody is there."""
+        """Note that a visitor has pressed a key."""
         self._touched = time.monotonic()
         self._used = True
         if self._playing:
@@ -110,7 +110,7 @@ class Keeper:
         if left > 0:
             self._wait(left)
             return
-        if self._used and self._page.busy:  # a TPM that hangs: its deadline comes
+        if self._used and self._page.busy:  # a TPM that hangs: its deadline ends the wait
             self._wait(BUSY_S)
             return
         if self._used:
@@ -130,7 +130,7 @@ class Keeper:
             self._wait(self._rules.quiet_s)
             return
         self._used = True
-        self._uncover()  # what another page's job had to say, too late for whoever asked for it
+        self._uncover()  # the result of another page's job, too late for the visitor who started it
         page.skip()
         self._wait(self._rules.page_s)
 

@@ -1,4 +1,4 @@
-"""The one screen: bars around five pages, and where every key press is looked up."""
+"""The main screen: bars around the pages, and the lookup of every key press."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from tpmconsole.ui.widgets.bars import KeyBar, PageBar, StatusBar, TitleBar
 
 
 class PageName(NamedTuple):
-    """A page before it is needed: its module is imported when it is first opened.
+    """A page that is not loaded yet: its module is imported when it is first opened.
 
     Attributes:
         title: its name in the page bar.
-        module: where it is, below ``ui.pages``.
-        about: what it is for, the first sentence of its help.
+        module: its module, below ``ui.pages``.
+        about: its purpose, the first sentence of its help.
     """
 
     title: str
@@ -41,14 +41,14 @@ class PageName(NamedTuple):
     about: str
 
     def make(self, index: int) -> Page:
-        """The page itself."""
+        """The page itself, imported now."""
         module = import_module(f"tpmconsole.ui.pages.{self.module}")
         page: Page = getattr(module, f"{self.title}Page")(id=f"page-{index}")
         return page
 
 
 PAGES = (
-    PageName("Overview", "overview", "the TPM's health in one glance"),
+    PageName("Overview", "overview", "the TPM's health at a glance"),
     PageName(
         "Keys",
         "keys.page",
@@ -61,7 +61,7 @@ PAGES = (
     ),
     PageName("Sessions", "sessions.page", "mutual TLS with a key that stays in the TPM"),
     PageName("Doctor", "doctor", "what is wrong, and what to do about it"),
-    PageName("Tour", "tour", "why a key belongs into a TPM, told by doing it"),
+    PageName("Tour", "tour", "why a key belongs in a TPM, shown step by step"),
 )
 TOUR = len(PAGES) - 1
 
@@ -83,12 +83,12 @@ class MainScreen(Screen[None]):
 
     @property
     def whole(self) -> bool:
-        """Whether it has all its bars: not yet before it is mounted, no more when it closes."""
+        """Whether it has all its bars: only after it is mounted and until it closes."""
         return all(self.query(bar) for bar in (TitleBar, PageBar, StatusBar, KeyBar))
 
     @property
     def page(self) -> Page:
-        """The page in front."""
+        """The current page."""
         return self.query_one(f"#page-{self._current}", Page)
 
     def compose(self) -> ComposeResult:
@@ -109,7 +109,7 @@ class MainScreen(Screen[None]):
         self.show_keys()
         self.console.start_job(Job("", partial(tidy, self.console.board.settings)))
         self.set_timer(AFTER_S, lambda: self.console.start_job(Job("", import_ahead)))
-        self.call_after_refresh(gc.enable)  # off since the start: see tpmconsole.__main__
+        self.call_after_refresh(gc.enable)  # it was off since the start: see tpmconsole.__main__
 
     def on_resize(self) -> None:
         self._show_title()
@@ -118,17 +118,17 @@ class MainScreen(Screen[None]):
     # Pages
 
     async def open_page(self, index: int) -> None:
-        """Bring a page to the front; it is made when it is first wanted."""
+        """Show a page; it is created when it is first opened."""
         pages = self.query_one("#pages", ContentSwitcher)
         if not self.query(f"#page-{index}"):
             try:
                 page = PAGES[index].make(index)
-            except OSError as error:  # no file descriptor left for its module
+            except OSError as error:  # no file descriptor is left to load its module
                 self.console.show_error(refused(error, f"opening {PAGES[index].title}"))
                 return
             await pages.mount(page)
         if index != self._current:
-            self.say("")  # what was said of another page, and of its keys, is not about this one
+            self.say("")  # the message was about another page and its keys
         self._current = index
         pages.current = f"page-{index}"
         self._show_pages()
@@ -167,7 +167,7 @@ class MainScreen(Screen[None]):
     def jobs_changed(self) -> None:
         """A job has started or ended."""
         if self._ticker is not None:
-            # Only a running job may cost bytes while nobody types.
+            # Without input, only a running job may send bytes.
             if self.console.jobs.visible:
                 self._ticker.resume()
             else:
@@ -175,14 +175,14 @@ class MainScreen(Screen[None]):
         self._show_status()
 
     def health_changed(self) -> None:
-        """The TPM has answered, or has not."""
+        """Update after the TPM has answered, or has failed to."""
         self._show_title()
         for page in self.query(Page):
             page.health_changed()
         self.show_keys()
 
     def show_keys(self) -> None:
-        """Show the keys that do something now."""
+        """Show the keys that can be used now."""
         self.query_one(KeyBar).present(self._of_page(), self.commands())
 
     def _show_status(self) -> None:
@@ -208,7 +208,7 @@ class MainScreen(Screen[None]):
     # Keys
 
     def commands(self) -> tuple[Command, ...]:
-        """What every page has."""
+        """The commands of every page."""
         return self._for_whom(self._everywhere())
 
     def _everywhere(self) -> tuple[Command, ...]:
@@ -226,13 +226,13 @@ class MainScreen(Screen[None]):
         return (
             *pages,
             Command("question_mark", "Help", "what the keys do", self.show_help, kiosk=True),
-            Command("space", "", "the rest of the pane below a list", self._turn, kiosk=True),
-            Command("ctrl+l", "", "paint the screen again", self.repaint, kiosk=True),
+            Command("space", "", "scroll the pane below a list", self._turn, kiosk=True),
+            Command("ctrl+l", "", "redraw the screen", self.repaint, kiosk=True),
             Command("f10", "", "leave the console", self.ask_to_leave),
             Command(
                 "q",
                 "Quit",
-                "leave the console; sessions go on",
+                "leave the console; sessions keep running",
                 self.ask_to_leave,
                 aliases=("ctrl+c",),
             ),
@@ -242,7 +242,7 @@ class MainScreen(Screen[None]):
         return self._for_whom(self.page.commands())
 
     def _for_whom(self, commands: tuple[Command, ...]) -> tuple[Command, ...]:
-        """All of them; for a visitor only those meant for one."""
+        """All commands; for a visitor only those meant for visitors."""
         kiosk = self.console.board.settings.kiosk
         return tuple(one for one in commands if one.kiosk or not kiosk)
 
@@ -252,16 +252,16 @@ class MainScreen(Screen[None]):
             event.prevent_default()
 
     def obey(self, key: str) -> bool:
-        """Do what a key means now; returns whether it means anything."""
+        """Run the command that a key has now; returns whether it has one."""
         own = self._of_page()
         command = find((*own, *self.commands()), key)
         if command is None:
             return False
         if command in own:
-            self.say("")  # what was said is about the command before
+            self.say("")  # the message was about the previous command
         try:
             command.run()
-        except OSError as error:  # no file descriptor left for a dialog's module
+        except OSError as error:  # no file descriptor is left to load a dialog's module
             self.console.show_error(refused(error, f"trying to {command.help}"))
         return True
 
@@ -269,11 +269,11 @@ class MainScreen(Screen[None]):
         self.page.turn()
 
     def repaint(self) -> None:
-        """Paint everything again: somebody else wrote on the line."""
+        """Redraw everything: another program wrote to the terminal."""
         repaint(self.app)
 
     def ask_to_leave(self) -> None:
-        """Leave; where a job is running, only after a yes."""
+        """Leave the console; if a job is running, only after a confirmation."""
         job = self.console.jobs.visible
         if job is None:
             self.console.leave()
@@ -284,7 +284,7 @@ class MainScreen(Screen[None]):
         )
 
     def show_help(self) -> None:
-        """The keys of this page and of every page; from there, the manual."""
+        """Show the keys of this page and of every page; from there, the manual."""
         name = PAGES[self._current]
         facts: list[Fact | Heading] = [
             Heading(f"{name.title}: {name.about}"),

@@ -1,14 +1,15 @@
-"""What to do next, in the words of the screen: a key and its page."""
+"""Describe the next step on the screen: a key and its page."""
 
 from __future__ import annotations
 
 from tpmconsole.errors import Action, NextStep, Remedy
 
-# What stands in brackets is said where no subject is known.
+# The text in brackets is used if no subject is known.
 _KEYS = {
     Action.ADD_TRUST: "t on page 3",
     Action.ADOPT: "d on page 2",
     Action.ALLOW_TLS: "the session's oldest TLS [1.2]",
+    Action.ATTEST: "h on page 3, then a",
     Action.ASK_FOR_NAMES: "dns:NAME or ip:ADDRESS among its names",
     Action.CHECK_CERTIFICATE: "i on page 3",
     Action.CHECK_KEY: "u on page 2",
@@ -23,6 +24,7 @@ _KEYS = {
     Action.GIVE_STATE: "start the console with --state [DIR]",
     Action.GIVE_TCTI: "start the console with --tcti TCTI",
     Action.GIVE_TRUST: "key t",
+    Action.HAND_OVER: "h on page 3",
     Action.IMPORT: "i on page 3",
     Action.IMPORT_KEY: "i on page 2",
     Action.INSTALL_SERVICE: "the command line's session install [ID]",
@@ -50,12 +52,12 @@ _KEYS = {
 
 
 def keys(step: NextStep) -> str:
-    """The key that does it, and its page."""
+    """The key for a step, and its page."""
     if step.action is Action.USE_ROLE and step.subject:
         return f"for the role {step.subject}"
     return step.fill(_KEYS[step.action])
 
 
 def say(remedy: Remedy) -> str:
-    """A remedy for somebody at the screen."""
+    """A remedy for a user of the screen."""
     return remedy if isinstance(remedy, str) else remedy.worded(keys(remedy))

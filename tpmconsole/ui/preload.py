@@ -1,8 +1,8 @@
-"""Importing ahead what the screen may need later: then nothing has to be opened for it.
+"""Import in advance what the screens may need later, so that no file must be opened then.
 
-Pages and dialogs are imported when they are first wanted, so that the first paint comes soon. Once
-it is there the rest follows in the background: a page then opens at once, also where no file
-descriptor is left, the disk is gone or the program was upgraded meanwhile.
+Pages and dialogs are imported when they are first needed, so that the first paint comes early.
+After it, the rest is imported in the background: then a page opens at once, even if no file
+descriptor is left, the disk is gone or the program was upgraded in the meantime.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import tpmconsole
 
 log = logging.getLogger(__name__)
 
-# What a page's handlers import, of the rooms below; never what loads the TSS.
+# What the handlers of pages import from other packages; never what loads the TSS.
 _BELOW = (
     "identity",
     "x509",
@@ -27,7 +27,7 @@ _BELOW = (
     "board.doctor",
     "board.report",
 )
-AFTER_S = 5.0  # seconds after the first paint: until then the user has to be waited for
+AFTER_S = 5.0  # seconds after the first paint: until then the processor is left to the user
 
 
 def import_ahead() -> None:
@@ -35,9 +35,9 @@ def import_ahead() -> None:
     for name in _names():
         try:
             import_module(name)
-        except (ImportError, OSError) as error:  # it is tried again when it is wanted
-            log.warning("not imported ahead: %s: %s", name, error)
-    # Rich loads its tables when it first meets a character outside ASCII.
+        except (ImportError, OSError) as error:  # it is imported again when it is needed
+            log.warning("not imported in advance: %s: %s", name, error)
+    # Rich loads its tables for the first character outside ASCII.
     from rich.cells import split_graphemes
 
     split_graphemes("\N{BULLET}")

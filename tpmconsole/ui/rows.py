@@ -1,4 +1,4 @@
-"""Rows of styled text. Colour only repeats what a word or a mark already says."""
+"""Rows of styled text. Colour only repeats what a word or a mark already shows."""
 
 from __future__ import annotations
 
@@ -76,10 +76,10 @@ def same(content: Content, other: object) -> bool:
 
 
 def lay_out(items: Iterable[Fact | Heading], width: int, state_width: int = STATE_WIDTH) -> Content:
-    """The rows, each detail wrapped below itself to the width in cells. No markup is read.
+    """Render the rows, each detail wrapped below itself to the width in cells; ignores markup.
 
     Args:
-        state_width: of the column of state words; 0 where no row has one.
+        state_width: the width of the column of state words; 0 if no row has one.
     """
     rows = list(items)
     labels = max((len(row.label) for row in rows if isinstance(row, Fact)), default=0)
@@ -96,10 +96,10 @@ def lay_out(items: Iterable[Fact | Heading], width: int, state_width: int = STAT
 
 def _fact_lines(fact: Fact, label_width: int, width: int, state_width: int) -> Sequence[Content]:
     indent = 1 + label_width + state_width
-    # Line breaks become blanks; everything else that steers a terminal is shown.
+    # Line breaks become spaces; other control characters are made visible.
     text = harmless(fact.text, LONGEST_TEXT)
     text = text.replace("\n", " ").replace("\t", " ")
-    if width - indent < _DIGEST_DIGITS:  # else it would be broken anywhere
+    if width - indent < _DIGEST_DIGITS:  # otherwise it would be broken anywhere
         text = _DIGEST.sub(lambda found: " ".join(_EIGHT.findall(found[0])), text)
     first, *more = Content(text).wrap(max(20, width - indent))
     return [

@@ -41,7 +41,7 @@ def ask_replace(page: Page, path: Path, write: Callable[[], None]) -> None:
             write()
             return
         page.app.push_screen(
-            ConfirmDialog("File is there", f"{path} would be replaced", "Replace it?"),
+            ConfirmDialog("File exists", f"{path} would be replaced", "Replace it?"),
             lambda yes: write() if yes else None,
         )
 

@@ -1,4 +1,4 @@
-"""Opening the console: the TPM first, because it starts while Textual is still importing."""
+"""Open the console: the TPM first, so that it starts while Textual is still being imported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from tpmconsole.board.tour import Tour
     from tpmconsole.ui.app import ConsoleApp
 
-_SIGNALLED = 128  # and the signal's number: how a shell tells what ended a program
+_SIGNALLED = 128  # plus the signal's number: how a shell reports what ended a program
 
 
 def open_console(settings: Settings) -> int:
@@ -30,7 +30,7 @@ def open_console(settings: Settings) -> int:
         settings: this run's settings.
 
     Returns:
-        The exit code: 128 plus the number of the signal where one ended it.
+        The exit code: 128 plus the signal's number if a signal ended it.
 
     Raises:
         ConsoleError: there is no terminal that can show it, or it crashed.
@@ -39,7 +39,7 @@ def open_console(settings: Settings) -> int:
     prepare_environment(profile)
     if profile.ascii:
         escape_non_ascii()
-    leave_no_core()  # after the line was judged by what /proc/self tells
+    leave_no_core()  # after the line was judged by what /proc/self shows
     with building(settings, profile) as app:
         app.run(mouse=profile.mouse)
         if app.failure is not None:
@@ -48,8 +48,8 @@ def open_console(settings: Settings) -> int:
         if code == 0 and not settings.kiosk:
             _tell_running(app.board)
     if code > _SIGNALLED:
-        # Taking the interpreter down gives signals their old meaning back while the deadline to end
-        # still runs: on a slow board that, and not our code, would be how we ended.
+        # While the interpreter shuts down, signals have their default action again and the deadline
+        # to end still runs: on a slow board the signal, and not our exit code, would end us.
         logging.shutdown()
         os._exit(code)
     return code
@@ -73,16 +73,16 @@ def _tell_running(board: Board) -> None:
 
 @contextmanager
 def building(settings: Settings, profile: LineProfile | None = None) -> Iterator[ConsoleApp]:
-    """The one factory of the app: for the command line, the tests and the screenshots.
+    """Create the app, for the command line, the tests and the screenshots alike.
 
-    At the end, after the screen is gone, everything that was started for it is stopped.
+    At the end, after the screen is gone, everything started for it is stopped.
 
     Args:
         settings: this run's settings.
-        profile: the line; None for none, as in tests.
+        profile: the terminal line; None in tests.
 
     Raises:
-        ConsoleError: another kiosk has the state directory, or a setting is no good.
+        ConsoleError: another kiosk uses the state directory, or a setting is not valid.
     """
     board = Board(settings)
     with ExitStack() as stack:
@@ -98,17 +98,17 @@ def building(settings: Settings, profile: LineProfile | None = None) -> Iterator
 
 
 def _kiosk_tour(board: Board, stack: ExitStack) -> Tour:
-    """A kiosk's tour plays on its board: visitors find on the pages what it has made."""
+    """A kiosk's tour plays on its own board: visitors find its results on the pages."""
     from tpmconsole.board.tour import Tour
 
     tour = Tour(board, keep=True)
     stack.callback(tour.close)
-    tour.enter()  # before the board's TPM is started: what was left is thrown away first
+    tour.enter()  # before the board's TPM is started: leftovers are thrown away first
     return tour
 
 
 def _clear_leftovers(settings: Settings) -> None:
-    """Take away what a tour left that was killed, while nobody waits for it."""
+    """Remove what a killed tour left, while the user does not wait for it."""
     from tpmconsole.board.tour.story import FOLDER
 
     if settings.below(FOLDER).state.exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -78,6 +78,10 @@ class Judgement:
     anchors: tuple[x509.Certificate, ...] = ()
     added: tuple[x509.Certificate, ...] = ()
     unknown_ca: str = ""
+
+    def also(self, finding: Finding) -> Judgement:
+        """The same with one more verdict before the others."""
+        return replace(self, verdicts=(finding, *self.verdicts))
 
     @property
     def acceptable(self) -> bool:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 
 from tpmconsole.x509 import der
+from tpmconsole.x509.as_signed import signed_bytes
 from tpmconsole.x509.names import extension
 
 _UNSUPPORTED = (ValueError, TypeError, UnsupportedAlgorithm)
@@ -114,7 +115,7 @@ def _verify(child: x509.Certificate, issuer: x509.Certificate) -> None:
     if der.algorithms_differ(child):
         raise InvalidSignature
     key, how = issuer.public_key(), child.signature_algorithm_parameters
-    signature, signed = child.signature, child.tbs_certificate_bytes
+    signature, signed = child.signature, signed_bytes(child)
     algorithm = child.signature_hash_algorithm
     if isinstance(key, rsa.RSAPublicKey) and algorithm is not None:
         if not isinstance(how, (padding.PKCS1v15, padding.PSS)):

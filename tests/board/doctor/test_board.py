@@ -51,7 +51,7 @@ def root(state: Path) -> Path:
 
 @pytest.fixture
 def look(settings: Callable[..., Settings], root: Path) -> Look:
-    """Ask one probe about a board that stands in a folder."""
+    """Run one probe on a board whose files are in a folder."""
 
     def ask(name: str, environment: Mapping[str, str] | None = None, **options: object) -> Finding:
         (probe,) = (replace(one, needs=()) for one in PROBES if one.name == name)
@@ -137,7 +137,7 @@ def test_a_kernel_without_a_resource_manager(look: Look, root: Path) -> None:
     ("mode", "group", "text"),
     [
         (0o660, 1, "only its group daemon may open it | run `sudo usermod -aG daemon nobody`"),
-        (0o600, 0, "only its owner may open it | run as root, or have a udev rule give"),
+        (0o600, 0, "only its owner may open it | run as root, or add a udev rule that"),
         (0o666, 0, "every user of this board may use"),
     ],
 )

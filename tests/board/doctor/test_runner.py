@@ -78,7 +78,7 @@ def test_a_probe_that_hangs_is_told_as_such_and_left_behind(ask: Ask) -> None:
 
 def test_skipping_is_passed_on(ask: Ask) -> None:
     def fails(_: Examination) -> Finding:
-        raise ConsoleError("Broken", "it is", "mend it")
+        raise ConsoleError("Broken", "it is", "repair it")
 
     found = list(
         ask(Probe("a", fails), Probe("b", well, needs=("a",)), Probe("c", well, needs=("b",)))

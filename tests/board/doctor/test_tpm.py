@@ -259,7 +259,7 @@ def test_an_included_configuration_counts(tmp_path: Path) -> None:
 
 
 def test_the_module_is_absent(board: Board, tmp_path: Path) -> None:
-    """Made for real: OpenSSL is told to look for its modules where there are none."""
+    """A real failure: OpenSSL is told to look for its modules in an empty folder."""
     before = os.environ.get("OPENSSL_MODULES")
     os.environ["OPENSSL_MODULES"] = str(tmp_path)
     try:
@@ -275,7 +275,7 @@ def test_the_module_is_absent(board: Board, tmp_path: Path) -> None:
 
 
 def test_a_configuration_for_every_program_is_not_for_ours(board: Board, tmp_path: Path) -> None:
-    """With it each of ours would open the TPM once more, and write about it on the screen."""
+    """Otherwise each of our processes would open the TPM, and write about it on the screen."""
     configuration = tmp_path / "openssl.cnf"
     configuration.write_text(ACTIVE.format(query="", default="", properties=""))
     shell = Shell(board.settings.state)
@@ -310,7 +310,7 @@ def test_variables_that_are_left_over(board: Board, tmp_path: Path) -> None:
 
 def test_another_program_that_uses_the_tpm_is_named(tmp_path: Path) -> None:
     code = "import ctypes; ctypes.CDLL('libtss2-esys.so.0'); print(flush=True); input()"
-    # Its parent ends, so that it is none of ours: those are no other users.
+    # Its parent ends, so that it does not count as one of our own processes.
     script = f'"{sys.executable}" -c "{code}" <&3 & echo $!'
     with subprocess.Popen(
         ["/bin/sh", "-c", f"exec 3<&0; {script}"], stdin=subprocess.PIPE, stdout=subprocess.PIPE

@@ -60,8 +60,8 @@ WELCOME = (
     "Most devices keep the key in a file. A file can be copied by anyone who breaks in over the "
     "network, unsolders the memory or finds an old backup. An encrypted disk helps while the "
     "device is off; while it runs, the key is in its memory.",
-    "A TPM changes that. In ten steps you see a key made in a TPM, used, and then stolen. Nothing "
-    "is staged: every step is done here and now, and you read its real results.",
+    "A TPM changes that. In eleven steps you see a key made in a TPM, used, and then stolen. "
+    "Nothing is staged: every step is done here and now, and you read its real results.",
 )
 
 STEPS = (
@@ -134,6 +134,14 @@ STEPS = (
         "Its certificate is from the same CA. The thief copies both files, goes home and connects "
         "to the server.",
         "the thief connects to the server",
+    ),
+    Step(
+        "lies.claim",
+        "A key that only claims to be in a chip",
+        "How does the CA know that a key is in a chip? The maker certifies each chip. The CA "
+        "encrypts the certificate so that only this chip, and only for this key, can decrypt it. A "
+        "liar, whose key is in a file, now tries the same.",
+        "a liar asks the CA for a certificate",
     ),
     Step(
         "thefts.deliver",

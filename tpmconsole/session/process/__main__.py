@@ -1,9 +1,9 @@
 """The process of a session: ``python -m tpmconsole.session.process FOLDER``.
 
-It reads what using the key takes from its standard input once, does what the folder's order.json
-says, and writes facts and events into ``state`` there until it is told to end (SIGTERM) or has done
-what it was to do. In a unit it is ``--service GIVEN``: systemd has put the order and the key file
-where its credentials are, and the state into the unit's own folder; GIVEN has the certificates.
+It reads the passwords that the key needs from its standard input once, does what the folder's
+order.json says, and writes its status and events to ``state`` there until it is stopped (SIGTERM)
+or has finished. In a unit it is ``--service GIVEN``: the order and the key file are among the
+credentials from systemd, the state is in the unit's own folder, and GIVEN has the certificates.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ PASSWORD_BYTES = 4096
 
 
 def _read_auth() -> Auth:
-    """What using the key takes: all of it through a pipe, which whoever starts a session writes.
+    """Read the passwords that the key needs from the pipe of the program that starts the session.
 
-    A unit's file (StandardInput=file:) has a line, the key's password; no file, nothing. Its other
-    passwords are systemd's credentials.
+    In a unit, standard input is a file (StandardInput=file:) with one line, the key's password, or
+    is empty. The other passwords are credentials from systemd.
     """
     if stat.S_ISFIFO(os.fstat(0).st_mode):
-        with open(0, "rb", buffering=0, closefd=False) as pipe:  # a buffer would keep it
+        with open(0, "rb", buffering=0, closefd=False) as pipe:  # a buffer would keep a copy
             auth = Auth.of(protocol.read_job(pipe).message)
     else:
         auth = Auth(_read_line(0), parent=_credential("parent"), owner=_credential("owner"))
@@ -58,7 +58,7 @@ def _read_auth() -> Auth:
 
 
 def _credential(name: str) -> Secret | None:
-    """A password that ``LoadCredential=`` of a unit has put into a file of its own."""
+    """Read a password that ``LoadCredential=`` of a unit has put into a file of its own."""
     folder = os.environ.get("CREDENTIALS_DIRECTORY")
     if folder is None:
         return None
@@ -83,7 +83,7 @@ def _read_line(file: int) -> Secret | None:
 
 
 def _settle_openssl(engine: str) -> None:
-    """Have OpenSSL read its configuration now, and nobody else after it.
+    """Make OpenSSL read its configuration now, and keep every other library from reading it.
 
     Raises:
         ConsoleError: the provider does not start.
@@ -96,23 +96,23 @@ def _settle_openssl(engine: str) -> None:
         raise ConsoleError(
             "Provider does not start",
             "OpenSSL's tpm2 provider could not be loaded with the session's configuration",
-            NextStep(Action.USE_ENGINE, "bridge", "look into the session's log, or use {}"),
+            NextStep(Action.USE_ENGINE, "bridge", "look at the session's log, or use {}"),
         ) from error
     finally:
-        # cryptography carries an OpenSSL of its own, which must not load the provider too.
+        # cryptography contains another OpenSSL, which must not load the provider too.
         os.environ.pop("OPENSSL_CONF", None)
 
 
 async def _run(session: Session) -> None:
     code = await session.run()
     logging.shutdown()
-    # Not by way of the interpreter's end: a thread may wait for the TPM or a name server for ever,
-    # and OpenSSL and the TSS may have their own opinion on the order of things.
+    # Skip the interpreter's shutdown: a thread may wait for the TPM or a name server forever, and
+    # OpenSSL and the TSS may clean up in an order that crashes.
     os._exit(code)
 
 
 def _places(arguments: list[str]) -> tuple[str, Path, Path, SessionConfig]:
-    """Which session this is, where its key file is, where it says how it is, and its order.
+    """Return the session's id, the folder of its key file, its state folder, and its order.
 
     Raises:
         ConsoleError: its order is missing or damaged.
@@ -135,7 +135,7 @@ def main(arguments: list[str]) -> int:
         arguments: the folder, or ``--service`` and the folder of the certificates.
 
     Returns:
-        The process's exit code, where the session could not begin; else it ends by itself.
+        The exit code if the session could not start; otherwise the process ends in ``_run``.
     """
     leave_no_core()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload
@@ -148,10 +148,10 @@ def main(arguments: list[str]) -> int:
     try:
         hold_lock(state)  # until this process ends
     except ConsoleError as error:
-        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - words, and no traceback
+        logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 - a message, no traceback
         return error.exit_code
     auth = _read_auth()
-    # Of this boot and a process of its own, also where systemd starts it again and again.
+    # Boot and process are always the present ones, even if systemd starts the session repeatedly.
     order = replace(order, boot=boot_id())
     facts = first_facts(name, order).begun(os.getpid(), start_time(os.getpid()), order.spec.address)
     auth = replace(auth, spend_last_attempt=order.spec.last_try)

@@ -1,17 +1,17 @@
-"""The client: connects, says its messages, if any, and comes back when the connection is lost.
+"""The client: connects, sends its messages, if any, and reconnects when the connection is lost.
 
-What ends a session before the first message was answered, and what does not:
+These errors end a session before its first message is answered:
 
 - an unknown host name, a server that is not trusted, one that refuses our certificate or request or
-  answers something else, and a problem with our own key end it: trying again changes nothing;
-- no answer, also of the name servers, a refused or broken connection, or a server error (HTTP 5xx)
-  ends a session with a count, because its user waits for the messages; a session without a count
-  tries again without end.
+  gives an unexpected answer, and a problem with our own key: trying again changes nothing;
+- no answer from the server or the name servers, a refused or broken connection, or a server error
+  (HTTP 5xx), if the session has a count, because its user waits for the messages; a session without
+  a count tries again without end.
 
 After a message was answered, everything is tried again: without end, or at most ``TRIES`` times in
 a row with a count. A number of retries, if given, replaces both rules. The waits double from 1 s to
-60 s, each shortened by up to a quarter at random so that a server that comes back does not meet all
-its clients at once.
+60 s, each shortened by up to a quarter at random so that not all clients reach a restarted server
+at the same moment.
 """
 
 from __future__ import annotations
@@ -38,21 +38,22 @@ from tpmconsole.session.tls.peer import Peer
 CONNECT_S = 10.0
 ANSWER_S = 15.0
 # With TLS 1.3 a server refuses our certificate only after our side is done (RFC 8446, E.1.6 and
-# 4.4.2.4): until it has said something, or nothing for so long, the handshake is not proved.
+# 4.4.2.4): the handshake counts as successful once the server has answered, or sent no alert for
+# this long.
 PROOF_S = 1.0
 SHORTEST_WAIT_S = 1.0
 LONGEST_WAIT_S = 60.0
 SPREAD = 0.25
 TRIES = 5
-# A server may drop who is silent for longer; then each message gets a connection of its own.
+# A server may drop clients that are silent for longer; then each message gets its own connection.
 KEEP_S = 240.0
 LINE_BYTES = 8192
 
 
 def backoff_s(failures: int) -> float:
-    """How long to wait before the next try, after so many failures in a row; at least one."""
+    """Return the seconds to wait before the next try, after ``failures`` (1 or more) in a row."""
     longest = SHORTEST_WAIT_S / (1 - SPREAD) * 2 ** min(failures - 1, 16)
-    # Not a secret: spreading only.
+    # Not a secret: it only spreads the clients.
     spread = random.uniform(1 - SPREAD, 1)  # noqa: S311
     return float(min(longest, LONGEST_WAIT_S) * spread)
 
@@ -65,23 +66,23 @@ def _is_hopeless(error: BaseException) -> bool:
 
 
 def _is_answerless(error: BaseException) -> bool:
-    """Whether no name server answers (EAI_AGAIN), as while the network starts."""
+    """Whether no name server answers (EAI_AGAIN), for example while the network starts."""
     return isinstance(error, socket.gaierror) and error.errno == socket.EAI_AGAIN
 
 
 class UnansweredError(ConsoleError):
-    """TLS works, and the server did not answer what was sent; it may do so later."""
+    """TLS works, but the server did not answer what was sent; it may answer later."""
 
 
 async def _drained(stream: TlsStream) -> None:
-    """Read until the peer ends the connection, and keep nothing."""
+    """Read until the peer ends the connection, and discard the data."""
     with suppress(EOFError):
         while True:
             await stream.read_some()
 
 
 class Client:
-    """Talks until its count is reached or it is cancelled.
+    """Sends messages until its count is reached or it is cancelled.
 
     Args:
         running: the session.
@@ -97,10 +98,10 @@ class Client:
         self._short = 0  # connections in a row that the server ended soon
 
     async def run(self) -> None:
-        """Connect and talk.
+        """Connect and send messages.
 
         Raises:
-            ConsoleError: what ended the session.
+            ConsoleError: the error that ended the session.
         """
         while True:
             try:
@@ -147,7 +148,7 @@ class Client:
         await asyncio.sleep(max(self._spec.interval_s, shortest))
 
     async def _connection(self) -> bool:
-        """Connect and talk; whether it has paused already since the last message."""
+        """Connect and send messages; return whether it has paused since the last message."""
         spec, running = self._spec, self._running
         self._live.event("connecting", address=spec.address)
         self._proved = False
@@ -184,17 +185,17 @@ class Client:
     def _unanswered(self) -> ConsoleError:
         return UnansweredError(
             "No answer inside TLS",
-            f"TLS with {self._peer()} works, but nothing was answered in {ANSWER_S:.0f} s",
-            NextStep(Action.USE_PROTOCOL, "tls", "check what it speaks; {} sends nothing"),
+            f"TLS with {self._peer()} works, but no answer came in {ANSWER_S:.0f} s",
+            NextStep(Action.USE_PROTOCOL, "tls", "check its protocol; {} sends nothing"),
         )
 
     async def _hold(self, stream: TlsStream) -> str:
-        """Keep a connection on which nothing is said: the handshake proves both sides.
+        """Keep a connection without messages: the handshake authenticates both sides.
 
-        With a count, each handshake is one, and its connection ends when it is proved.
+        With a count, each handshake counts as a message, and its connection ends after it.
 
         Returns:
-            Who ended it.
+            The side that ended it.
         """
         start, peer = time.monotonic(), peer_facts(stream)  # before it may be closed
         ended = asyncio.ensure_future(_drained(stream))
@@ -236,7 +237,7 @@ class Client:
             await self._pause()
 
     async def _fetch(self, stream: TlsStream) -> bool:
-        """Fetch the path again and again; whether it has paused already since the last time."""
+        """Fetch the path repeatedly; return whether it has paused since the last time."""
         from tpmconsole.session.process.http_client import HttpClient
 
         spec, request = self._spec, f"GET {self._spec.path}"
@@ -245,7 +246,7 @@ class Client:
         http = HttpClient(stream, host, self._peer())
         while True:
             start = time.perf_counter()
-            # For all of it: each field in time makes no end of a header that has none.
+            # A limit for the whole answer: a limit per field would never end an endless header.
             async with asyncio.timeout(ANSWER_S):
                 status = await http.get(
                     spec.path, lambda: self._proving(stream, stream.read_some())

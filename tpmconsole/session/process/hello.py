@@ -1,7 +1,7 @@
-"""A client's first message, told from its bytes alone: no step of TLS is spent on half of one.
+"""Recognise a client's whole first message by its bytes, so that TLS never handles a part of one.
 
-A server signs in the step that reads a ClientHello (RFC 8446, 4.4.3; RFC 5246, 7.4.3). What is no
-ClientHello is left to OpenSSL, which has the words for it.
+A server signs in the step that reads a ClientHello (RFC 8446, 4.4.3; RFC 5246, 7.4.3). Anything
+else is left to OpenSSL, which reports the error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _MAJOR_VERSION = 3
 _LONGEST_RECORD = (1 << 14) + 256
 _MESSAGE_HEADER = 4
 _CLIENT_HELLO = 1
-# Real ones have some hundred bytes, and two thousand where they offer post-quantum groups.
+# Real ones have a few hundred bytes, or two thousand if they offer post-quantum groups.
 _LONGEST_HELLO = 32 * 1024
 # RFC 8446, 4.1.3: a ServerHello with this random asks for another ClientHello.
 _RETRY_RANDOM = bytes.fromhex("cf21ad74e59a6111be1d8c021e65b891c2a211167abb8c5e079e09e2c8a8339c")
@@ -24,7 +24,7 @@ class Hello:
     """A ClientHello that arrives piece by piece.
 
     Args:
-        due: when all of it must be there, by the event loop's clock; None for whenever it comes.
+        due: when all of it must have arrived, by the event loop's clock; None for no limit.
     """
 
     def __init__(self, due: float | None = None) -> None:
@@ -34,7 +34,7 @@ class Hello:
         self._skipped = False
 
     def feed(self, data: bytes) -> bool:
-        """Take what has arrived; whether OpenSSL is to look: it is whole, or becomes none."""
+        """Take what has arrived; return whether it is complete or invalid, so OpenSSL's turn."""
         self._record += data
         while len(self._record) >= _HEADER:
             kind, major = self._record[:2]
@@ -50,7 +50,7 @@ class Hello:
         return False
 
     def _take(self, kind: int, body: bytes) -> bool:
-        # One before the second hello is allowed (RFC 8446, D.4); more of them would never end.
+        # One before the second hello is allowed (RFC 8446, D.4); more could continue without end.
         if kind == _CHANGE_CIPHER_SPEC and not self._skipped:
             self._skipped = True
             return False

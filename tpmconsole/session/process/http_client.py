@@ -47,7 +47,7 @@ class HttpClient:
         """Fetch a path, and read the answer to its end or to ``PAGE_BYTES``.
 
         Args:
-            read: what reads from the stream.
+            read: reads from the stream.
 
         Returns:
             The status.
@@ -87,7 +87,7 @@ class HttpClient:
                 size += len(event.data)
                 continue
             if not _has_end(response) and not self._stream.is_farewell:
-                # The body ends with the connection, which anyone on the way could have cut.
+                # The body ends with the connection, which anyone on the path could have cut.
                 raise self._cut_off()
             return
 
@@ -123,9 +123,9 @@ class HttpClient:
             return self._cut_off()
         if error.error_status_hint == _TOO_LARGE:
             return self._unexpected(
-                f"answers with a header of more than {HEADER_BYTES // 1024} KB", "look into its log"
+                f"answers with a header of more than {HEADER_BYTES // 1024} KB", "look at its log"
             )
-        return self._unexpected("answers against the rules of HTTP/1.1", "look into its log")
+        return self._unexpected("breaks the rules of HTTP/1.1", "look at its log")
 
     def _unexpected(self, what: str, remedy: Remedy) -> ConsoleError:
         return ConsoleError("Unexpected answer", f"{self._peer} {what}", remedy)
@@ -134,7 +134,7 @@ class HttpClient:
         return ConsoleError(
             "Answer cut off",
             f"{self._peer} ended the connection before the end of its answer",
-            "look into its log",
+            "look at its log",
         )
 
 

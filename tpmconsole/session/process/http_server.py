@@ -1,6 +1,6 @@
 """A server's answers in HTTP/1.1, read and framed by h11 (RFC 9110, RFC 9112).
 
-Enough for a browser, for curl and for a load balancer's check: a page of text at ``/``.
+Enough for a browser, curl and the health check of a load balancer: a page of text at ``/``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ALLOWED = ("GET", "HEAD")
 # Methods that we know and do not allow (RFC 9110, 9.1; RFC 5789); others are unknown (15.6.2).
 _KNOWN = (*_ALLOWED, "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 _PATHS = ("/", "/status")
-# What follows such a request cannot be trusted to be one.
+# Bytes after such a request are perhaps not a request at all.
 _LAST = (HTTPStatus.BAD_REQUEST, HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
 # RFC 9112, 3.2: the value of the Host field, and a URL as the target (3.2.2).
 _HOST = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]*)(?::\d{0,5})?", re.ASCII)
@@ -45,7 +45,7 @@ class HttpServer:
 
     Args:
         stream: the connection.
-        begun: what has been read of it.
+        begun: the bytes already read from it.
         page: makes the page.
         tell: called with each request and the status of its answer.
         timeout_s: for a request's header, and between two requests.
@@ -84,7 +84,7 @@ class HttpServer:
         await self._send(_refusal(status), None, ends=True)
 
     async def _answer_next(self) -> bool:
-        """Answer one request; whether there was one."""
+        """Answer one request; return whether there was one."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 event = await self._event()
@@ -98,7 +98,7 @@ class HttpServer:
         if not isinstance(event, h11.Request):
             return False
         try:
-            # A body is not waited for: no page takes one.
+            # Do not wait for a body: no page needs one.
             ends = not isinstance(self._http.next_event(), h11.EndOfMessage)
         except h11.RemoteProtocolError:
             ends = True
@@ -121,7 +121,7 @@ class HttpServer:
             return _refusal(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED)
         hosts = [value.decode("latin-1") for name, value in request.headers if name == b"host"]
         url = _URL.fullmatch(target)
-        if url is not None:  # which takes precedence over the Host field
+        if url is not None:  # the URL takes precedence over the Host field
             hosts, target = [url[1]], url[2]
         if not all(map(_HOST.fullmatch, hosts)):
             return _refusal(HTTPStatus.BAD_REQUEST)

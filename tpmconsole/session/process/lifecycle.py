@@ -1,4 +1,4 @@
-"""A session from its order to its end, inside its own process."""
+"""A session from start to end, inside its own process."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LOG = logging.getLogger(__name__)
 
 PREFLIGHT_S = 18.0
-# A signature takes a slow chip a second or two; after this long the TPM hangs.
+# A signature takes a slow chip a second or two; after this time the TPM is considered to hang.
 HANGS_S = 5.0
 KEEP_EVERY_S = 1.0
 LOG_BYTES = 1024 * 1024
@@ -38,14 +38,14 @@ CLOSE_S = 2.0
 
 
 class Session:
-    """A session from its order to its end.
+    """A session from start to end.
 
     Args:
-        told: where its key file is.
-        state: where it says how it is.
-        order: what to do.
-        facts: what it begins with.
-        auth: what using the key takes.
+        told: the folder of its key file.
+        state: the folder for its status and events.
+        order: its configuration.
+        facts: its first status.
+        auth: the passwords that the key needs.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Session:
         self.live = Recorder(state, order.boot, facts, order.memory)
 
     async def run(self) -> ExitCode:
-        """Do the work until it is done, fails, or SIGTERM or SIGINT come."""
+        """Run until the work is done, fails, or SIGTERM or SIGINT arrives."""
         self._loop = loop = asyncio.get_running_loop()
         work = loop.create_task(self._work())
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,7 +92,7 @@ class Session:
 
     async def _work(self) -> None:
         ready = await self._preflight()
-        # Imported here, so that a signal that comes meanwhile finds its handler.
+        # Imported here, so that the signal handlers are set before the imports take time.
         from tpmconsole.session.process.client import Client
         from tpmconsole.session.process.running import Running
         from tpmconsole.session.process.server import Server
@@ -137,7 +137,7 @@ class Session:
         )
 
     def _take(self, ready: Ready) -> None:
-        assert self._running is not None  # noqa: S101 - it is at work
+        assert self._running is not None  # noqa: S101 - it is running
         self._running.ready = ready
         choice = ready.choice
         self.live.change(engine=choice.name, why_engine=choice.why, crl=ready.crl)
@@ -155,21 +155,21 @@ class Session:
             self._reload = asyncio.get_running_loop().create_task(self._take_new_files())
 
     async def _take_new_files(self) -> None:
-        """Make new connections with what the files say now; a mistake in them changes nothing."""
-        assert self._preparation is not None  # noqa: S101 - it is at work
+        """Use the files' present content for new connections; if it is bad, change nothing."""
+        assert self._preparation is not None  # noqa: S101 - it is running
         try:
             ready = await self._thread.run(self._preparation.make)
         except ConsoleError as error:
             kept = ConsoleError(
                 error.title,
-                f"{error.cause}; the session goes on with what it had before",
+                f"{error.cause}; the session keeps using the previous files",
                 error.remedy + ", then reload the session again",
                 error.exit_code,
             )
             self.live.trouble(kept, reload=False)
             return
         self._take(ready)
-        self.live.keep(at_once=True)  # before the event: who waits for that reads the facts next
+        self.live.keep(at_once=True)  # before the event: its reader reads the status next
         self.live.event(
             "reloaded",
             subject=ready.leaf.subject.rfc4514_string(),
@@ -177,8 +177,8 @@ class Session:
         )
 
     def _examine(self) -> BaseException | None:
-        """Why the provider does not sign any more, and another way to sign; in the thread."""
-        assert self._preparation is not None  # noqa: S101 - it is at work
+        """Find out why the provider no longer signs, and another way to sign; in the thread."""
+        assert self._preparation is not None  # noqa: S101 - it is running
         assert self._running is not None  # noqa: S101
         assert self._loop is not None  # noqa: S101
         if self._preparation.still_signs(self._running.ready):
@@ -190,7 +190,7 @@ class Session:
         except EngineFailedError:
             return ConsoleError(
                 "Provider lost the TPM",
-                "the TPM answers, but OpenSSL's tpm2 provider does not find back to it",
+                "the TPM answers, but OpenSSL's tpm2 provider does not reconnect to it",
                 NextStep(Action.RESTART, text="start the session again ({}), best with any engine"),
                 ExitCode.NO_TPM,
             )
@@ -200,7 +200,7 @@ class Session:
         return ConsoleError(
             "Provider lost the key",
             f"new connections are signed again, by the {ready.choice.name}",
-            "do nothing: it has been mended",
+            "nothing to do: the session has recovered",
         )
 
     async def _changed(self, ready: Ready) -> None:
@@ -215,18 +215,18 @@ class Session:
             self._watch_crl()
             self._tell_signer()
             self.live.keep()
-            bound_log(2, LOG_BYTES)  # which the TSS writes to, as long as a session lasts
+            bound_log(2, LOG_BYTES)  # the TSS writes to it for as long as the session runs
 
     def _watch_tpm(self) -> None:
         hangs = self._thread.busy_s > HANGS_S
         if hangs and not self._hangs:
             self.live.trouble(
                 no_tpm(
-                    f"it has not answered for {HANGS_S:.0f} seconds; connections that are open "
-                    "go on, new ones wait for it",
+                    f"it has not answered for {HANGS_S:.0f} seconds; open connections keep "
+                    "working, new ones wait for it",
                     NextStep(
                         Action.SHOW_STATUS,
-                        text="check the TPM ({}); the session goes on when it answers",
+                        text="check the TPM ({}); the session continues when it answers",
                     ),
                 )
             )
@@ -250,9 +250,9 @@ class Session:
 
 
 def _exit_code(error: ConsoleError) -> ExitCode:
-    """How the process ends: refused where somebody has to give another password first.
+    """The exit code of the process: REFUSED if a user must first give another password.
 
-    Where the last try was not sent (``consent``) nothing was spent, and tries are forgiven: that
-    one may begin again by itself, as after any other failure.
+    If the last attempt was not sent (``consent``), no attempt was used up, and used ones are
+    restored with time: such a session may be restarted automatically, as after any other failure.
     """
     return ExitCode.NO if error.needs in (None, "consent") else ExitCode.REFUSED

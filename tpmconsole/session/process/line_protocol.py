@@ -1,4 +1,4 @@
-"""What is said over a session's connections: commands of a line."""
+"""The protocol inside a session's connections: one command per line."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _HTTP_START = re.compile(rb"[A-Z]{3,10} (?:/|\*|https?://)")
 
 
 def answer(line: bytes, status: str) -> str:
-    """The server's answer to one line: ``PING n``, ``TIME`` or ``STATUS``.
+    """Return the server's answer to one line: ``PING n``, ``TIME`` or ``STATUS``.
 
     Args:
         line: without its end.
-        status: what ``STATUS`` is answered.
+        status: the answer to ``STATUS``.
     """
     text = line.decode("ascii", "replace").strip()
     ping = _PING.fullmatch(text)
@@ -36,5 +36,5 @@ def begins_http(line: bytes) -> bool:
 
 
 def may_be_http(start: bytes) -> bool:
-    """Whether a first line that is too long to be read begins as a request of HTTP does."""
+    """Whether a first line that is too long to be read begins like an HTTP request."""
     return _HTTP_START.match(start) is not None

@@ -1,4 +1,4 @@
-"""A server's places, shared out so that no single address can take them all."""
+"""A server's places for clients, divided so that no single address can take them all."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections import Counter
 from ipaddress import IPv4Address, IPv6Network, ip_address
 from typing import Any
 
-# One address gets one of so many parts of the places.
+# One address can take at most 1/PARTS of the places.
 PARTS = 4
 _NETWORK_BITS = 64
 
 
 class Places:
-    """Who is connected, by address.
+    """Counts the connected clients by address.
 
     Args:
         count: how many may be connected at once.
@@ -24,11 +24,11 @@ class Places:
         self._taken: Counter[str] = Counter()
 
     def take(self, source: str) -> str | None:
-        """Give a peer a place; why it gets none, where there is none for it."""
+        """Give a peer a place; return why not if there is no place for it."""
         if self._taken.total() >= self._count:
-            return f"{self._count} clients are connected already"
+            return f"{self._count} clients are already connected"
         if self._taken[source] >= self._each:
-            return f"{self._taken[source]} of its address are connected already"
+            return f"{self._taken[source]} from its address are already connected"
         self._taken[source] += 1
         return None
 
@@ -40,10 +40,10 @@ class Places:
 
 
 def source_of(name: tuple[Any, ...]) -> str:
-    """Which peers are taken for one, from a socket's name for a peer.
+    """Return the source that a peer counts for, from the socket's name of the peer.
 
-    A host picks its IPv6 addresses from a /64 as it likes (RFC 4291, 2.5.1): the network counts as
-    one address. Not so on a link, where all neighbours have the same one.
+    A host can choose any IPv6 address of a /64 (RFC 4291, 2.5.1), so the network counts as one
+    address. A link-local address counts alone: all neighbours on a link share the same network.
     """
     address = ip_address(name[0])
     if isinstance(address, IPv4Address):

@@ -1,8 +1,8 @@
-"""The proof, before a session starts, that key, certificate and engine work together.
+"""Check, before a session starts, that key, certificate and engine work together.
 
-First the key signs and the certificate's public key verifies: what goes wrong there has a name.
-Then a whole handshake in memory, with a throw-away certificate on the other side: what goes wrong
-only there is the engine's, the certificate's dates or its usages.
+First the key signs and the certificate's public key verifies: an error there names its cause.
+Then a whole handshake in memory, with a throw-away certificate on the other side: an error that
+occurs only there comes from the engine, the certificate's dates or its usages.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _SHA256_INFO = bytes.fromhex("3031300d060960864801650304020105000420")  # RFC 80
 
 
 def read_chain(path: Path) -> list[x509.Certificate]:
-    """An identity's certificate and its intermediates.
+    """Read an identity's certificate and its intermediates.
 
     Raises:
         ConsoleError: the file cannot be read, or holds no certificate.
@@ -54,23 +54,23 @@ def read_chain(path: Path) -> list[x509.Certificate]:
     except ValueError as error:
         raise ConsoleError(
             "Certificate not loaded",
-            f"{path} holds no certificate that can be read",
+            f"{path} holds no readable certificate",
             "import the certificate again",
         ) from error
 
 
 def prove_key(signer: Signer, leaf: x509.Certificate, *, raw: bool) -> PublicKey:
-    """Sign with the TPM's key, verify with the certificate's.
+    """Sign with the TPM's key, and verify with the certificate's.
 
     Args:
-        raw: prove an RSA key's raw operation, which the bridge needs.
+        raw: check an RSA key's raw operation, which the bridge needs.
 
     Returns:
         The public key.
 
     Raises:
         ConsoleError: they do not belong together; or, from the signer, why the TPM does not sign.
-        EngineFailedError: the TPM's signatures are none that TLS accepts.
+        EngineFailedError: TLS does not accept the TPM's signatures.
     """
     public_key = signer.public_key()
     digest = hashlib.sha256(b"tpmconsole pre-flight").digest()
@@ -93,7 +93,7 @@ def prove_key(signer: Signer, leaf: x509.Certificate, *, raw: bool) -> PublicKey
             public_key.verify(signature, digest, padding.PKCS1v15(), Prehashed(hashes.SHA256()))
     except InvalidSignature as error:
         raise ConsoleError(
-            "Key does not sign right",
+            "Key signs incorrectly",
             "the TPM's signature does not verify with the key's own public half",
             NextStep(Action.SELF_TEST, text="run the TPM's self-test ({})"),
         ) from error
@@ -101,7 +101,7 @@ def prove_key(signer: Signer, leaf: x509.Certificate, *, raw: bool) -> PublicKey
 
 
 def _prove_salt(public_key: rsa.RSAPublicKey, signature: bytes, digest: bytes) -> None:
-    """RSA-PSS in TLS has a salt as long as the hash (RFC 8446, 4.2.3); some chips take a longer."""
+    """In TLS, RSA-PSS has a salt as long as the hash (RFC 8446, 4.2.3); some chips differ."""
     sha256 = Prehashed(hashes.SHA256())
     mask = padding.MGF1(hashes.SHA256())
     public_key.verify(signature, digest, padding.PSS(mask, padding.PSS.AUTO), sha256)
@@ -109,19 +109,18 @@ def _prove_salt(public_key: rsa.RSAPublicKey, signature: bytes, digest: bytes) -
         public_key.verify(signature, digest, padding.PSS(mask, padding.PSS.DIGEST_LENGTH), sha256)
     except InvalidSignature as error:
         raise EngineFailedError(
-            "Provider not for this key",
-            "this TPM signs RSA-PSS with a salt of another length than the hash's, "
-            "which TLS refuses",
+            "Provider cannot use this key",
+            "this TPM signs RSA-PSS with a salt that is not as long as the hash, which TLS refuses",
             NextStep(Action.USE_ENGINE, "bridge", "use {}, which pads in software, or an EC key"),
             ExitCode.REFUSED,
         ) from error
 
 
 def prove_handshake(spec: SessionSpec, engine: Engine, chain: list[x509.Certificate]) -> None:
-    """Shake hands in memory, in the session's role and with its TLS versions.
+    """Do a handshake in memory, in the session's role and with its TLS versions.
 
     Raises:
-        ConsoleError: it failed, and why.
+        ConsoleError: it failed; says why.
     """
     server = spec.role == "server"
     ours = bare_context(server=server, min_tls=spec.min_tls, max_tls=spec.max_tls)
@@ -131,7 +130,7 @@ def prove_handshake(spec: SessionSpec, engine: Engine, chain: list[x509.Certific
     theirs = bare_context(server=not server, min_tls=spec.min_tls, max_tls=spec.max_tls)
     theirs.check_hostname = False
     theirs.verify_mode = ssl.CERT_REQUIRED
-    # Our own certificate is trusted as it is: who trusts its CA is the real peer's affair.
+    # Our own certificate is trusted directly: whether to trust its CA is up to the real peer.
     theirs.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     trusted = "".join(one.public_bytes(Encoding.PEM).decode("ascii") for one in chain)
     theirs.load_verify_locations(cadata=trusted)
@@ -150,13 +149,13 @@ def _failure(error: OSError, engine: Engine, role: str) -> ConsoleError:
         return explain(kept, Peer("the", "key"))
     if isinstance(error, ssl.SSLCertVerificationError):
         if no_clock := clock.fault(clock.now()):
-            return ConsoleError("Certificate not judged", no_clock, clock.SET_IT)
+            return ConsoleError("Certificate not checked", no_clock, clock.SET_IT)
         return own_certificate_refused(error, role)
     reason = getattr(error, "reason", None) or str(error)
     return EngineFailedError(
         "Pre-flight failed",
         f"a handshake in memory failed: OpenSSL says {reason.replace('_', ' ').lower()}",
-        "look into the session's log, or try the other engine",
+        "look at the session's log, or try the other engine",
     )
 
 
@@ -189,14 +188,14 @@ def _give_throw_away_identity(context: ssl.SSLContext) -> None:
     def sign(digest: bytes, hash_name: str, _scheme: str) -> bytes:
         return key.sign(digest, ec.ECDSA(Prehashed(SHA2[hash_name]())))
 
-    # A file that is only in memory: OpenSSL wants a path.
+    # A file that is only in memory: OpenSSL needs a path.
     descriptor = os.memfd_create("pre-flight")
     path = f"/proc/self/fd/{descriptor}"
     try:
         os.write(descriptor, certificate.public_bytes(Encoding.PEM))
         if unavailable() is None:
-            # An OpenSSL whose configuration prefers the TPM's signatures (tpm2-openssl before 1.2)
-            # would try to make this one there too, if it saw the key.
+            # An OpenSSL whose configuration prefers signatures of the TPM (tpm2-openssl before
+            # 1.2) would try to sign this there too, if it saw the key.
             Bridge(key.public_key(), sign, None).install(context, path)
         else:
             os.write(descriptor, _pem(key))

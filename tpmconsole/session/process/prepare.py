@@ -1,7 +1,7 @@
-"""Key, certificate and engine made ready and proved, in a session's own process.
+"""Prepare and check key, certificate and engine, in a session's own process.
 
-It happens at the start, again when the certificate has changed, and again when OpenSSL's provider
-has lost the key. All of it may wait for the TPM: it runs in the signing thread.
+This happens at the start, when the certificate has changed, and when OpenSSL's provider has lost
+the key. All of it may wait for the TPM, so it runs in the signing thread.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What new connections are made with.
+    """What new connections use.
 
     Attributes:
-        context: ours, with certificate and key.
-        engine: what signs for it.
-        choice: which engine that is, and why.
+        context: the TLS context with our certificate and key.
+        engine: signs for it.
+        choice: the name of that engine, and the reason for it.
         chain: our certificate, then its intermediates.
-        crl: the list of revoked certificates that ends first; None for none.
+        crl: the list of revoked certificates that expires first; None for none.
     """
 
     context: ssl.SSLContext
@@ -70,10 +70,10 @@ class Preparation:
 
     Args:
         folder: the session's.
-        order: what it was told to do.
+        order: its configuration.
         password: the key's.
         open_signer: opens the key in a process of its own.
-        examine: what the provider's engine asks, where signing failed, for the real cause.
+        examine: finds the real cause for the provider's engine if signing failed.
 
     Attributes:
         signer: the open key; None while it is closed.
@@ -96,7 +96,7 @@ class Preparation:
         self.choice = order.engine
 
     def open_key(self) -> Signer:
-        """The key, held open until ``close``.
+        """Open the key, until ``close``.
 
         Raises:
             ConsoleError: the TPM cannot be reached, or refuses the key.
@@ -106,10 +106,10 @@ class Preparation:
         return self.signer
 
     def make(self) -> Ready:
-        """Prove that key, certificate and engine work together, and make a context of them.
+        """Check that key, certificate and engine work together, and make a context of them.
 
         Raises:
-            ConsoleError: which of them does not, and why.
+            ConsoleError: names the one that does not work, and says why.
         """
         chain = read_chain(self._order.credentials.certificate)
         if self.choice.name == BRIDGE:
@@ -123,21 +123,21 @@ class Preparation:
             LOG.warning("%s; the bridge is tried instead", trouble)
             why = f"{other} ({trouble.cause})"
             self.choice = replace(self.choice, name=BRIDGE, why=why)
-            # Older ones were told to verify in the TPM too.
+            # The configuration for older providers makes them verify in the TPM too.
             avoid_provider("tpm2")
             return self._ready(self._bridge(chain), chain)
 
     def still_signs(self, ready: Ready) -> bool:
-        """Whether what new connections are made with signs now."""
+        """Whether the engine and key for new connections can sign now."""
         try:
             prove_handshake(self._order.spec, ready.engine, [ready.leaf])
         except ConsoleError as trouble:
-            LOG.info("it does not sign any more: %s", trouble)
+            LOG.info("the engine no longer signs: %s", trouble)
             return False
         return True
 
     def close(self) -> None:
-        """Take the key out of the TPM."""
+        """Remove the key from the TPM's memory."""
         signer, self.signer = self.signer, None
         if signer is not None:
             signer.close()
@@ -155,7 +155,7 @@ class Preparation:
         try:
             prove_key(self.open_key(), chain[0], raw=False)
         finally:
-            # The provider loads the key itself, and some TPMs have room for few.
+            # The provider loads the key itself, and some TPMs hold only a few.
             self.close()
         handle = self._order.credentials.key.handle
         return ProviderEngine(

@@ -1,4 +1,4 @@
-"""What a session knows of itself, kept fresh in its folder without wearing out the disk."""
+"""Keep a session's status and events up to date in its folder without wearing out the disk."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 TIMES_KEPT = 256
-# How often the facts go to the disk: where they are in memory too, and where they are not.
+# How often the status goes to the disk: if it is also kept in memory, and if it is not.
 DISK_EVERY_S = 600.0
 DISK_ALONE_EVERY_S = 120.0
 
 
 class Recorder:
-    """A session's facts and events; used from one thread.
+    """Records a session's status and events; used from one thread.
 
     Args:
-        folder: where the session says how it is.
-        boot: the kernel's name for this boot.
-        facts: what it begins with.
+        folder: the session's state folder.
+        boot: the kernel's id of this boot.
+        facts: its first status.
         memory: its folder in memory; None for none.
     """
 
@@ -58,45 +58,45 @@ class Recorder:
         self.facts = facts
 
     def change(self, **facts: Any) -> None:
-        """Change facts; they are written at the next ``keep``."""
+        """Change fields of the status; the next ``keep`` writes them."""
         self.facts = replace(self.facts, **facts)
 
     def add(self, **amounts: int) -> None:
-        """Add to facts that count."""
+        """Add to counters of the status."""
         self.change(**{name: getattr(self.facts, name) + more for name, more in amounts.items()})
 
     def enter(self, state: State) -> None:
-        """Begin a new state, and write it at once; the last one outlasts a power cut."""
+        """Enter a new state and write it at once; an end state is made to survive a power cut."""
         if self.facts.state != state:
             self.change(state=state, since=now())
         self.keep(durable=state.ended, at_once=True)
 
     def fail(self, error: ConsoleError) -> None:
-        """Come to a bad end."""
+        """End with an error."""
         self.trouble(error, final=True)
         self.change(connections=0, waiting_for=None, retry_at=None)
         self.enter(State.FAILED)
 
     def stop(self, why: str) -> None:
-        """Come to a good end."""
-        # The event first: who follows them stops reading when the state says that it is over.
+        """End without an error."""
+        # The event first: a reader of the events stops when the state says that it has ended.
         self.event("stopped", why=why)
         self.change(connections=0, waiting_for=None, retry_at=None)
         self.enter(State.STOPPED)
 
     def keep(self, *, durable: bool = False, at_once: bool = False) -> None:
-        """Write the facts where they have changed; a full disk does not end the session.
+        """Write the status if it has changed; a full disk does not end the session.
 
-        They go into memory, and to the disk now and then.
+        It goes to memory each time, and to the disk only now and then.
 
         Args:
-            durable: they are to outlast a power cut.
-            at_once: somebody waits for them.
+            durable: it must survive a power cut.
+            at_once: another program waits for it.
         """
         if self.facts == self._written and not durable:
             return
         if self.facts.state.ended:
-            # First: whoever finds nothing in memory any more finds the end on the disk.
+            # The disk first: a reader that finds no file in memory then finds the end there.
             self._write_to_disk(durable=True)
             clear_memory_folder(self._memory, self._folder)
             self._memory = None
@@ -112,7 +112,7 @@ class Recorder:
         try:
             write_facts(self._folder, self._boot, self.facts, durable=durable)
         except ConsoleError as error:
-            LOG.warning("facts not written: %s", error)
+            LOG.warning("status not written: %s", error)
             return
         self._written = self.facts
         self._kept_at = time.monotonic()
@@ -123,7 +123,7 @@ class Recorder:
         try:
             write_facts(self._memory, self._boot, self.facts)
         except ConsoleError:
-            # No room, or the place is gone: what is there must not be taken for the newest.
+            # No space, or no folder: an old file there must not be read as the newest.
             with suppress(OSError):
                 (self._memory / FILE).unlink()
             return False
@@ -134,17 +134,17 @@ class Recorder:
         self._events.write(event, **facts)
 
     def trouble(self, error: ConsoleError, **facts: Any) -> None:
-        """Tell about an error, as an event and as the last one in the facts."""
+        """Record an error, as an event and as the last error of the status."""
         LOG.warning("%s (try: %s)", error, error.remedy)
         self.change(last_error=LastError.of(error, now()))
         if error.exit_code == ExitCode.NO_TPM:
             self.change(waiting_for="tpm")
         if "final" in facts or "retry_in_s" in facts:
-            self.keep(at_once=True)  # before the event: who waits for that reads these next
+            self.keep(at_once=True)  # before the event: its reader reads the status next
         self.event("error", **error.to_json(), **facts)
 
     def handshake(self, stream: TlsStream, peer: PeerInfo, **facts: Any) -> None:
-        """Tell about a handshake."""
+        """Record a handshake."""
         self._times.append(stream.handshake_ms)
         cipher = stream.tls.cipher()
         self.change(
@@ -158,7 +158,7 @@ class Recorder:
             retry_at=None,
             handshake_ms=HandshakeTimes.of(tuple(self._times)),
         )
-        # Whoever waits for this session to start finds the facts when it sees the event.
+        # Before the event: the console that waits for it reads the status next.
         if self.facts.handshakes == 1:
             self.enter(State.RUNNING)
         self.event(
@@ -175,7 +175,7 @@ class Recorder:
 
 
 def peer_facts(stream: TlsStream) -> PeerInfo:
-    """Whom a connection's certificate names."""
+    """Return what the certificate of a connection's peer says."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes
 

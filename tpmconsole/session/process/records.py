@@ -10,7 +10,7 @@ class Records:
     """Detects that a peer asks to renegotiate, which OpenSSL refuses without reporting it.
 
     Up to TLS 1.2 the type of a record is not encrypted. After a peer's ChangeCipherSpec there is
-    one record of the handshake, its Finished; each further one asks for a handshake within the
+    one handshake record, its Finished; any further one asks for another handshake within the
     connection. TLS 1.3 hides the type.
     """
 
@@ -22,7 +22,7 @@ class Records:
 
     @property
     def ask_anew(self) -> bool:
-        """Whether the peer has asked to shake hands again."""
+        """Whether the peer has asked for another handshake."""
         return self._handshake_records > 1
 
     def feed(self, data: bytes) -> None:

@@ -20,15 +20,15 @@ from tpmconsole.session.tls.verification import BAD_SIGNATURE
 if TYPE_CHECKING:
     from tpmconsole.session.process.tls_stream import TlsStream
 
-HANDSHAKE_S = 30.0  # a slow chip needs a second or two for an RSA signature, and others may wait
+HANDSHAKE_S = 30.0  # a slow chip needs a second or two for an RSA signature, and others may queue
 
 
 @dataclass(slots=True)
 class Running:
-    """A session at work.
+    """A running session.
 
     Attributes:
-        ready: what new connections are made with; those that are open keep what they began with.
+        ready: what new connections use; open ones keep what they began with.
     """
 
     spec: SessionSpec
@@ -37,14 +37,14 @@ class Running:
     live: Recorder
 
     def peer(self, address: str) -> Peer:
-        """Whoever is at the other end of a connection."""
+        """Return the peer at an address."""
         who = "client" if self.spec.role == "server" else "server"
         return Peer(who, address, self.ready.chain)
 
     def explain(
         self, error: BaseException, peer: Peer, stream: TlsStream | None = None
     ) -> ConsoleError:
-        """What went wrong with a peer, for people.
+        """Return the error that explains to a user what went wrong with a peer.
 
         Args:
             stream: the connection, after its handshake.
@@ -61,7 +61,7 @@ class Running:
             return ConsoleError(
                 "Peer not verified",
                 f"{peer}: tpm2-openssl {choice.module_version} verifies its certificates in the "
-                "TPM, which lacks their algorithm or has no room",
+                "TPM, which lacks their algorithm or is full",
                 NextStep(Action.USE_ENGINE, "bridge", "use {}, which verifies in software"),
             )
         return explain(error, peer)

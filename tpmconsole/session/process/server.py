@@ -1,4 +1,4 @@
-"""The server: answers many clients at once, and none of them can harm the others."""
+"""The server: answers many clients at once, and keeps each from harming the others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 CLIENTS = 256
 IDLE_S = 600.0
-# Until a whole ClientHello has come: a client sends it at once.
+# The time for a whole ClientHello: a client sends it at once.
 HELLO_TIMEOUT_S = 5.0
 HEADER_S = 10.0
 BACKLOG = 128
@@ -44,9 +44,9 @@ class Server:
 
     Args:
         running: the session.
-        idle_s: seconds a client may say nothing.
-        clients: how many may be connected at once; a quarter of them from one address.
-        hello_timeout_s: until a client has said what it wants.
+        idle_s: seconds that a client may be silent.
+        clients: how many may be connected at once; at most a quarter of them from one address.
+        hello_timeout_s: seconds until a client's whole ClientHello must have arrived.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Server:
         """Listen and serve.
 
         Raises:
-            ConsoleError: the address cannot be listened on.
+            ConsoleError: it cannot listen on the address.
         """
         spec = self._running.spec
         try:
@@ -93,7 +93,7 @@ class Server:
             try:
                 connection, name = await asyncio.get_running_loop().sock_accept(listener)
             except OSError as error:
-                # No more descriptors, for example: existing clients are served on.
+                # For example, it has run out of file descriptors: keep serving the clients it has.
                 self._live.trouble(
                     self._running.explain(error, Peer("address", self._live.facts.address))
                 )
@@ -131,7 +131,7 @@ class Server:
             await self._talk(stream, client)
         except (EOFError, ssl.SSLEOFError, ConnectionError) as error:
             if stream.is_silent:
-                # A load balancer's or a monitor's look whether somebody listens.
+                # A load balancer or a monitor checks whether the port is open.
                 self._live.add(probes=1)
             elif not greeted or not isinstance(error, EOFError):
                 why = "by an error"
@@ -149,7 +149,7 @@ class Server:
             try:
                 await stream.close()
             finally:
-                # Not before: until it is closed it takes a client's place.
+                # Not earlier: until it is closed it takes a client's place.
                 self._live.add(connections=-1)
         if greeted:
             self._live.event("closed", client=client.address, why=why)
@@ -191,7 +191,7 @@ class Server:
                 "message", client=client.address, text=request, answer=f"HTTP {int(status)}"
             )
 
-        # In a thread, since it reads the library from the disk, once.
+        # In a thread, since the first call reads the library from the disk.
         http_server = await asyncio.to_thread(_load_http)
         talk = http_server(stream, begun, partial(self._page, stream), tell, HEADER_S)
         await (talk.run() if refusal is None else talk.refuse(refusal))
@@ -226,14 +226,14 @@ def _load_http() -> type[HttpServer]:
 
 
 def _refuse_resumed(stream: TlsStream, client: Peer) -> None:
-    """Turn a client away that proved no key: where OpenSSL could not be kept from remembering it.
+    """Refuse a client that resumed a session and so proved no key, if OpenSSL remembered it.
 
     Raises:
-        ConsoleError: it took up an earlier session.
+        ConsoleError: it resumed an earlier session.
     """
     if stream.tls.session_reused:
         raise ConsoleError(
             "Client turned away",
-            f"{client} took up an earlier session, and so proved no key",
-            "switch session resumption off in the client, or let it speak TLS 1.3",
+            f"{client} resumed an earlier session, and so proved no key",
+            "switch session resumption off in the client, or let it use TLS 1.3",
         )

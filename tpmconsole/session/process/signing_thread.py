@@ -1,4 +1,4 @@
-"""The one thread of a session in which everything that may wait for the TPM runs."""
+"""The thread of a session that runs everything that may wait for the TPM."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ _Job = tuple[Callable[[], object], "Future[object]"]
 
 
 class _Turns:
-    """Jobs that wait, each of somebody; everybody's first one comes before anybody's second."""
+    """A queue of jobs, each with an owner; every owner's first job comes before any second one."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: dict[str | None, deque[_Job]] = {}
-        # In the order in which they get their turn; whose job is running is not among them.
+        # Owners in the order of their turns, without the owner whose job is running.
         self._order: deque[str | None] = deque()
 
     def put(self, owner: str | None, job: _Job) -> None:
-        """Let a job wait."""
+        """Add a job to the queue."""
         with self._changed:
             jobs = self._waiting.get(owner)
             if jobs is None:
                 jobs = self._waiting[owner] = deque()
                 self._order.append(owner)
                 self._changed.notify()
-            # While the TPM hangs nothing is taken out, and peers come and give up.
+            # While the TPM hangs nothing is taken out, and peers connect and give up.
             while jobs and jobs[0][1].cancelled():
                 jobs.popleft()
             jobs.append(job)
 
     def take(self) -> tuple[str | None, _Job]:
-        """Wait for the next job; its owner gets no other turn before ``give_back``."""
+        """Wait for the next job and take it; its owner gets no turn until ``give_back``."""
         with self._changed:
             while not self._order:
                 self._changed.wait()
@@ -45,7 +45,7 @@ class _Turns:
             return owner, self._waiting[owner].popleft()
 
     def give_back(self, owner: str | None) -> None:
-        """The job has ended: its owner's next one comes after those who wait by now."""
+        """Report a job's end: its owner's next one comes after all owners that now wait."""
         with self._changed:
             if self._waiting[owner]:
                 self._order.append(owner)
@@ -56,7 +56,7 @@ class _Turns:
 class SigningThread:
     """One thread for handshakes, so that a TPM that hangs stops nothing else.
 
-    tpm2-openssl before 1.3 breaks where two threads use it; there is never more than this one.
+    tpm2-openssl before 1.3 breaks if two threads use it; there is never more than this one.
     It is a daemon: a job that never returns does not keep the process from ending.
     """
 
@@ -66,10 +66,11 @@ class SigningThread:
         threading.Thread(target=self._work, name="signing", daemon=True).start()
 
     async def run(self, job: Callable[[], T], owner: str | None = None) -> T:
-        """Do a job there; giving up waiting for it does not stop it.
+        """Run a job in the thread; cancelling the wait does not stop it.
 
         Args:
-            owner: for whom; one who has many jobs waiting delays another one's by a single one.
+            owner: the peer it is for; however many jobs an owner has queued, they delay the next
+                job of another owner by only one.
         """
         future: Future[T] = Future()
         self._turns.put(owner, (job, future))  # type: ignore[arg-type]
@@ -77,7 +78,7 @@ class SigningThread:
 
     @property
     def busy_s(self) -> float:
-        """For how many seconds the running job has run; 0 where none runs."""
+        """The seconds since the running job began; 0 if no job runs."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -92,7 +93,7 @@ class SigningThread:
         self._busy_since = time.monotonic()
         try:
             answer = job()
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
+        except BaseException as error:  # noqa: BLE001 - it is for the caller that waits
             self._busy_since = None
             future.set_exception(error)
         else:

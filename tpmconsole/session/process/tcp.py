@@ -1,8 +1,8 @@
-"""A plain connection on asyncio that loses nothing of what the peer has sent.
+"""A plain connection on asyncio that loses nothing that the peer has sent.
 
-asyncio's transports and streams give a connection up at the first thing that cannot be sent, unread
-bytes and all. A TLS alert is just that: the last thing a peer says before it goes, often while we
-are sending, and the only thing that tells why.
+asyncio's transports and streams drop a connection at the first failed send, with all unread bytes.
+A TLS alert is often among those: it is the last thing that a peer sends before it closes, often
+while we are sending, and the only thing that says why.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from tpmconsole.system.zones import check_zone
 CHUNK_BYTES = 32 * 1024
 SEND_S = 30.0
 KEEPALIVE_S = 120
-SHORTEST_CONNECT_S = 2.0  # time for a first packet that was lost: the kernel sends it again after 1
+SHORTEST_CONNECT_S = 2.0  # enough for one lost packet: the kernel sends it again after 1 s
 _ESTABLISHED = 1  # TCP_ESTABLISHED of netinet/tcp.h: neither end has closed
-_LAST_WORDS = 1 << 20  # bytes that a peer may still send when we have closed
+_LAST_WORDS = 1 << 20  # bytes that a peer may still send after we have closed
 
 
 class Wire:
@@ -32,36 +32,36 @@ class Wire:
 
     def __init__(self, connection: socket.socket) -> None:
         connection.setblocking(False)
-        with suppress(OSError):  # a peer that has gone already; reading tells
+        with suppress(OSError):  # the peer has already gone; reading will report it
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            # Where nothing is said for long, only this tells that the peer is no longer there.
+            # On a silent connection only this detects that the peer has disappeared.
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_S)
         self._socket = connection
         self._lost: OSError | None = None
 
     async def receive(self) -> bytes:
-        """What has come; empty at the end.
+        """Return what has arrived; empty at the end.
 
         Raises:
-            OSError: the connection broke off, and all that came before has been received.
+            OSError: the connection broke, and all that came before has been received.
         """
         data = await asyncio.get_running_loop().sock_recv(self._socket, CHUNK_BYTES)
-        # What is there already comes without a wait: a peer that never stops would be the only one
-        # served, and its time would never be over.
+        # Bytes that have already arrived are returned without a wait: a peer that never stops
+        # sending would be the only one served, and its time-out would never fire.
         await asyncio.sleep(0)
         if not data and self._lost is not None:
             raise self._lost
         return data
 
     def check_peer(self) -> None:
-        """Ask the kernel whether the peer may still answer, whatever of it is unread.
+        """Ask the kernel whether the peer may still answer, even if its bytes are unread.
 
-        Any thread may ask.
+        Any thread may call this.
 
         Raises:
             EOFError: it has closed its end.
-            OSError: the connection broke off, or we have closed it.
+            OSError: the connection broke, or we have closed it.
         """
         # The first byte of struct tcp_info is the connection's state (tcp(7)).
         state = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]
@@ -83,10 +83,10 @@ class Wire:
         return False
 
     async def send(self, data: bytes) -> None:
-        """Send; where the connection is broken nothing happens, and ``receive`` tells.
+        """Send; if the connection is broken this does nothing, and ``receive`` reports it.
 
         Raises:
-            TimeoutError: the peer does not take it.
+            TimeoutError: the peer does not accept the bytes.
         """
         if self._lost is not None:
             return
@@ -99,9 +99,9 @@ class Wire:
             self._lost = error
 
     async def close(self, patience_s: float) -> None:
-        """Close when all is sent and the peer has closed too, or has had its time and its say.
+        """Close when all is sent and the peer has closed too, or its limit of time or bytes is up.
 
-        Closing with bytes unread makes the kernel break the connection off, and the peer may lose
+        If bytes are unread at the close, the kernel resets the connection, and the peer may lose
         what it has not read yet.
         """
         left = _LAST_WORDS
@@ -121,11 +121,11 @@ async def connect(host: str, port: int, patience_s: float) -> Wire:
     """Connect to the first of a host's addresses that answers.
 
     Args:
-        patience_s: for the name servers, and again for the addresses: each has its part of it, so
-            that one that is silent keeps nobody from the next.
+        patience_s: for the name servers, and again for the addresses: each gets an equal part of
+            it, so that a silent one does not use up the time of the next.
 
     Raises:
-        OSError: none does; what the last of them said.
+        OSError: none does; the error of the last one.
     """
     loop = asyncio.get_running_loop()
     trouble: OSError = socket.gaierror(socket.EAI_NONAME, "no address")
@@ -153,7 +153,7 @@ async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
     """Listen on those of a host's addresses that this board has; for port 0 on one of them.
 
     Raises:
-        OSError: there is none, or another program has the port on one of them.
+        OSError: none is an address of this board, or another program uses the port on one.
     """
     check_zone(host)
     found = await asyncio.get_running_loop().getaddrinfo(
@@ -170,7 +170,7 @@ async def listen(host: str, port: int, backlog: int) -> list[socket.socket]:
             )
         except OSError as error:
             trouble = error
-            # "localhost" has an IPv6 address by its file on boards that have no IPv6.
+            # /etc/hosts gives "localhost" an IPv6 address even on boards without IPv6.
             if error.errno in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
                 continue
             for one in listeners:

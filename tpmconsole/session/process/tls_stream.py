@@ -1,7 +1,7 @@
-"""One TLS connection on asyncio, its handshake in the signing thread.
+"""One TLS connection on asyncio, with its handshake in the signing thread.
 
-asyncio's own TLS would sign in the event loop, where a TPM that hangs stops every connection, and
-keeps a server's failed handshakes to itself.
+asyncio's own TLS would sign in the event loop, so a TPM that hangs would stop every connection; and
+it does not report a server's failed handshakes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _Answer = TypeVar("_Answer")
 
 
 class LineTooLongError(Exception):
-    """A peer sent more than a line may have without ending it."""
+    """A peer sent a line that is longer than allowed."""
 
 
 class TlsStream:
@@ -38,15 +38,15 @@ class TlsStream:
 
     Args:
         wire: the plain connection; closed with this.
-        ready: our context, and whom to ask for the real cause where a handshake fails.
-        thread: where the handshake runs.
-        host: whom a client verifies; None for a server.
-        owner: whose turn the handshake takes in the thread.
+        ready: our context, and the engine that knows the real cause if a handshake fails.
+        thread: runs the handshake.
+        host: the name that a client verifies; None for a server.
+        owner: the owner of the handshake's job in the thread.
 
     Attributes:
         handshake_ms: how long it took.
         is_farewell: the peer itself has ended the connection: its close_notify has arrived.
-        is_silent: nothing has come from the peer, not even a byte that is no TLS.
+        is_silent: the peer has sent no byte at all, TLS or not.
     """
 
     def __init__(
@@ -59,7 +59,7 @@ class TlsStream:
     ) -> None:
         self._wire = wire
         self._owner = owner
-        # What a server waits for before it signs; a client speaks first.
+        # A server waits for this before it signs; a client sends first.
         self._hello = Hello() if host is None else None
         self._hello_timeout_s: float | None = None
         self._engine, self._thread = ready.engine, thread
@@ -78,23 +78,23 @@ class TlsStream:
 
     @property
     def is_asked_anew(self) -> bool:
-        """Whether the peer wanted to renegotiate (TLS 1.2), which OpenSSL has refused for us."""
+        """Whether the peer asked to renegotiate (TLS 1.2), which OpenSSL has refused for us."""
         return self._records.ask_anew
 
     async def handshake(self, timeout_s: float, hello_timeout_s: float | None = None) -> None:
-        """Shake hands.
+        """Do the handshake.
 
-        A server takes no step for half a ClientHello, and none with a signature for a peer that has
-        gone while it waited for its turn.
+        A server does nothing for an incomplete ClientHello, and signs nothing for a peer that has
+        gone while its job was queued.
 
         Args:
-            timeout_s: for all of it.
-            hello_timeout_s: for a server, until a whole ClientHello has come.
+            timeout_s: for the whole handshake.
+            hello_timeout_s: for a server, until a whole ClientHello has arrived.
 
         Raises:
-            TimeoutError: not in time.
+            TimeoutError: it was not done in time.
             ConsoleError: our key could not sign.
-            OSError, EOFError: the network or TLS (ssl.SSLError) failed; the peer has been told.
+            OSError, EOFError: the network or TLS (ssl.SSLError) failed; the peer has been notified.
         """
         start = time.perf_counter()
         async with asyncio.timeout(timeout_s):
@@ -114,7 +114,7 @@ class TlsStream:
         self._hello = Hello(due)
 
     def _take_note(self, flight: bytes) -> None:
-        # As long as we have nothing to say to it, what has come was no whole hello.
+        # Without an answer from us, what has arrived was not yet a whole hello.
         if self._hello is not None and flight:
             self._hello = None
             if asks_again(flight):
@@ -130,7 +130,7 @@ class TlsStream:
 
     async def _lend(self, job: Callable[[], _Answer]) -> _Answer:
         """Run a job that may sign in the signing thread."""
-        # Given up while it waits, the thread goes on: then nobody else may touch the connection.
+        # If the wait is cancelled, the thread continues: only it may then use the connection.
         self._is_lent = True
         try:
             done = await self._thread.run(job, self._owner)
@@ -169,16 +169,16 @@ class TlsStream:
             raise _ended() from None
 
     async def read_line(self, limit: int, timeout_s: float) -> bytes:
-        """The next line without its end; empty bytes and the end of the stream are told apart.
+        """Return the next line without its end; an empty line differs from the end of the stream.
 
         Args:
             limit: bytes of the longest line.
-            timeout_s: until the line is there.
+            timeout_s: until the whole line has arrived.
 
         Raises:
-            TimeoutError: not in time.
+            TimeoutError: it did not arrive in time.
             EOFError: the peer has ended the connection.
-            LineTooLongError: it is longer; what was received of it stays.
+            LineTooLongError: it is longer; the part received so far is kept.
             OSError: the network or TLS failed.
         """
         async with asyncio.timeout(timeout_s):
@@ -193,7 +193,7 @@ class TlsStream:
         return bytes(line).removesuffix(b"\r")
 
     async def read_some(self) -> bytes:
-        """What has arrived and was not read yet; waits for it if necessary.
+        """Return what has arrived and was not read yet; wait for it if necessary.
 
         Raises:
             EOFError: the peer has ended the connection.
@@ -219,7 +219,7 @@ class TlsStream:
         await self._flush()
 
     async def close(self) -> None:
-        """Say goodbye as far as the peer listens, and close."""
+        """Send a close_notify, if the peer still reads, and close."""
         if self._is_lent:
             self.drop()
             return
@@ -238,7 +238,7 @@ class TlsStream:
         # A client may be asked for its certificate here (RFC 8446, 4.6.2), and then signs.
         signs = self.tls.context.post_handshake_auth
         data = await self._lend(self._read_and_sign) if signs else self._read()
-        # Reading can make TLS answer, also a key update (4.6.3).
+        # Reading can make TLS answer, for example to a key update (4.6.3).
         await self._flush()
         if data is None:
             await self._receive()
@@ -247,7 +247,7 @@ class TlsStream:
         self._buffer += data
 
     def _read(self) -> bytes | None:
-        """What has arrived; None if there is nothing yet."""
+        """Return what has arrived; None if there is nothing yet."""
         try:
             data = self.tls.read(_CHUNK)
         except ssl.SSLWantReadError:
@@ -284,5 +284,5 @@ class TlsStream:
 
 
 def _ended() -> ssl.SSLEOFError:
-    """What OpenSSL would say where the peer goes in mid-handshake."""
-    return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer has gone in mid-handshake")
+    """The error that OpenSSL would raise if the peer closes in the middle of the handshake."""
+    return ssl.SSLEOFError(ssl.SSL_ERROR_EOF, "the peer closed in the middle of the handshake")

@@ -1,1 +1,1 @@
-"""OpenSSL: contexts, engines, and its errors in plain words."""
+"""OpenSSL: contexts, engines, and its errors in plain English."""

@@ -1,4 +1,4 @@
-"""Alerts that a peer sent (RFC 8446, 6.2), compared with what we know before they are explained."""
+"""Explain alerts from a peer (RFC 8446, 6.2), after comparing them with what we know."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _Words = tuple[str, Remedy]
 # What the peer means, what to do
 WORDS: dict[str, _Words] = {
     "UNKNOWN_CA": (
-        "our certificate is unknown to it: its trust anchors lack the CA, which issued it, "
+        "our certificate is unknown to it: its trust anchors lack the CA that issued it, "
         "or hold another certificate or key of that name",
         "give it that CA's certificate, or import one from a CA that it trusts",
     ),
-    "BAD_CERTIFICATE": ("our certificate is damaged or badly signed", "look into its log"),
+    "BAD_CERTIFICATE": ("our certificate is damaged or badly signed", "look at its log"),
     "UNSUPPORTED_CERTIFICATE": (
         "our certificate is of a kind it does not accept",
         "ask which keys and usages it wants",
@@ -35,38 +35,38 @@ WORDS: dict[str, _Words] = {
     ),
     "CERTIFICATE_EXPIRED": ("our certificate has expired", "request a new one"),
     "CERTIFICATE_UNKNOWN": (
-        "it does not accept our certificate, and does not say why",
-        "look into its log",
+        "it does not accept our certificate and gives no reason",
+        "look at its log",
     ),
-    "CERTIFICATE_REQUIRED": ("it wants a certificate, and got none", "give one"),
+    "CERTIFICATE_REQUIRED": ("it wants a certificate and got none", "give one"),
     "HANDSHAKE_FAILURE": (
         "we have no TLS version, cipher or kind of key in common, or it wants a certificate",
         "compare both sides' TLS settings",
     ),
     "PROTOCOL_VERSION": (
-        "it does not speak the TLS versions that we allow",
+        "it does not support the TLS versions that we allow",
         NextStep(Action.ALLOW_TLS, "1.2", "allow TLS 1.2 ({}), or update it"),
     ),
     "INSUFFICIENT_SECURITY": ("our ciphers are too weak for it", "allow TLS 1.3"),
-    "INTERNAL_ERROR": ("it has an internal problem", "look into its log"),
+    "INTERNAL_ERROR": ("it has an internal problem", "look at its log"),
     "DECRYPT_ERROR": (
         "it could not verify our signature",
         NextStep(
             Action.CHECK_CERTIFICATE, text="check that our certificate belongs to our key ({})"
         ),
     ),
-    "ACCESS_DENIED": ("our certificate is fine, but not allowed there", "ask who runs it"),
+    "ACCESS_DENIED": ("our certificate is fine, but not allowed there", "ask its operator"),
     "UNRECOGNIZED_NAME": ("it does not serve the host name that we asked for", "check the name"),
-    "NO_APPLICATION_PROTOCOL": ("it speaks another protocol", "check host and port"),
+    "NO_APPLICATION_PROTOCOL": ("it uses another protocol", "check host and port"),
 }
 _ABOUT_OURS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED")
 
 
 def refused_us(alert: str, peer: Peer) -> ConsoleError:
-    """What a peer means by an alert.
+    """Return the error that explains an alert.
 
     Args:
-        alert: its name, as ``CERTIFICATE_EXPIRED``.
+        alert: its name, such as ``CERTIFICATE_EXPIRED``.
     """
     cause, remedy = WORDS.get(
         alert, (f"it ended the handshake ({alert.replace('_', ' ').lower()})", "look at its log")
@@ -105,14 +105,13 @@ def _expired(peer: Peer) -> _Words:
     if not ended:
         last = min(peer.ours, key=_end)
         return (
-            f"{says}, but by our clock it is good for {_days(last.not_valid_after_utc - when)}",
-            "check its clock, and whether its CA's certificate or revocation list has ended",
+            f"{says}, but by our clock it is valid for {_days(last.not_valid_after_utc - when)}",
+            "check its clock, and whether its CA's certificate or revocation list has expired",
         )
     if ended[0] is peer.ours[0]:
         return f"{says}, and it has", NextStep(Action.RENEW, text="renew it ({})")
     return (
-        f"{says}: it is not ours, but that of an intermediate CA that we send: "
-        f"{identified(ended[0])}",
+        f"{says}: not our own, but that of an intermediate CA that we send: {identified(ended[0])}",
         NextStep(Action.IMPORT, text="import our certificate again with its CA's new chain: {}"),
     )
 
@@ -127,10 +126,10 @@ def _bad(peer: Peer) -> _Words:
             f"our certificate is bad: it is not valid before {clock.moment(begins)}",
             "wait until then, or check the board's clock (date)",
         )
-    name = ", the name by which it knows us is not in it" if peer.our_role == "server" else ""
+    name = ", the name it knows us by is not in it" if peer.our_role == "server" else ""
     return (
         "our certificate is bad, but it verifies here with its key",
-        f"look into its log: its clock may be behind{name}, or our key is too weak for it "
+        f"look at its log: its clock may be behind{name}, or our key is too weak for it "
         f"({key_kind(peer.ours[0])})",
     )
 

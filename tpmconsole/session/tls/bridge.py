@@ -1,17 +1,17 @@
 """A signing bridge: Python's ``ssl`` with a private key that OpenSSL never sees.
 
 OpenSSL 3 still takes keys whose signing function is supplied from outside: an ``EC_KEY`` with an
-``EC_KEY_METHOD``, an ``RSA`` with an ``RSA_METHOD``. Both get the public half only; when a
-handshake needs a signature, OpenSSL calls us, and we call whoever holds the key: a TPM, a card,
+``EC_KEY_METHOD``, an ``RSA`` with an ``RSA_METHOD``. Both get only the public half; when a
+handshake needs a signature, OpenSSL calls us, and we call the holder of the key: a TPM, a card,
 a service. No OpenSSL provider and no OpenSSL configuration is involved.
 
     bridge = Bridge(public_key, sign, raw_rsa)
     bridge.install(context, "chain.pem")      # instead of context.load_cert_chain
     ...
     except ssl.SSLError:
-        failure = bridge.take_failure()       # what really went wrong, where signing did
+        failure = bridge.take_failure()       # the real error, if signing failed
 
-This module and ``openssl`` stand alone: copied into any package, they work there.
+This module and ``openssl`` need no other module: copied into any package, they work there.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-# Relative, unlike elsewhere: these two files shall work in another package as they are.
+# Relative, unlike elsewhere: these two files must work unchanged in another package.
 from .openssl import (
     BridgeError,
     BridgeUnavailable,
@@ -44,9 +44,9 @@ PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 Sign = Callable[[bytes, str, str], bytes]
 RawRsa = Callable[[bytes], bytes]
 
-# cryptography's name of a curve: OpenSSL's name, the digest that fits its order in bytes
+# cryptography's name of a curve: OpenSSL's name, the bytes of the digest that fits its order
 _CURVES = {"secp256r1": (b"prime256v1", 32), "secp384r1": (b"secp384r1", 48)}
-# By length, and not system/sha2's: this file stands alone.
+# By length. Not from system/sha2: this file imports nothing of the package.
 _HASHES = {32: "sha256", 48: "sha384", 64: "sha512"}
 
 _RSA_PKCS1_PADDING = 1
@@ -61,7 +61,7 @@ _installed: weakref.WeakKeyDictionary[ssl.SSLContext, Bridge] = weakref.WeakKeyD
 
 
 def unavailable() -> str | None:
-    """Why there can be no bridge in this interpreter, or None where there can."""
+    """Return why there can be no bridge in this interpreter; None if there can be one."""
     try:
         functions()
     except BridgeUnavailable as error:
@@ -75,12 +75,13 @@ class Bridge:
     Args:
         public_key: EC P-256, EC P-384 or RSA, from cryptography.
         sign: called with a digest, the name of its hash (``sha256`` …) and ``ecdsa``; returns the
-            DER signature. May raise anything: the handshake fails and ``take_failure`` has it.
-        raw_rsa: the RSA private operation without padding on as many bytes as the modulus has;
-            None for a key that may only sign.
+            DER signature. It may raise anything: the handshake then fails, and ``take_failure``
+            returns the exception.
+        raw_rsa: the RSA private operation without padding, on as many bytes as the modulus has;
+            None for a key that can only sign.
 
     Raises:
-        BridgeUnavailable: the interpreter or its OpenSSL lacks what is needed.
+        BridgeUnavailable: the interpreter or its OpenSSL lacks what the bridge needs.
         BridgeError: a key that the bridge cannot serve.
     """
 
@@ -100,29 +101,29 @@ class Bridge:
         else:
             raise _unsupported(type(public_key).__name__)
         _bridges[address] = self
-        # Contexts hold a count of their own on the EVP_PKEY; this gives back ours.
+        # Contexts hold their own references to the EVP_PKEY; this releases ours.
         weakref.finalize(self, self._library.EVP_PKEY_free, self._pkey)
 
     def install(self, context: ssl.SSLContext, chain: str | os.PathLike[str]) -> None:
         """Give a context its certificate chain (PEM, leaf first) and this key.
 
         Raises:
-            BridgeUnavailable: the context's inside is not as CPython's is known to be.
+            BridgeUnavailable: the layout of CPython's context is not the known one.
             BridgeError: the chain cannot be used, or does not belong to the key.
         """
         install_key(context, chain, self._pkey)
         _installed[context] = self
 
     def take_failure(self) -> BaseException | None:
-        """Why the last signature failed, once; None where signing did not fail."""
+        """Return why the last signature failed, and forget it; None if signing did not fail."""
         failure, self._failure = self._failure, None
         return failure
 
     def sign_ecdsa(self, digest: bytes) -> bytes:
-        """A DER signature over a digest of any length (FIPS 186-5, 6.4.1)."""
-        # ECDSA takes the digest's leftmost bits, as many as the curve's order has, as a number:
-        # cutting it and filling it up with leading zeros here gives the same signature, and the
-        # key's holder is asked only for hashes that every chip with this curve has.
+        """Return a DER signature over a digest of any length (FIPS 186-5, 6.4.1)."""
+        # ECDSA uses the digest's leftmost bits, as many as the curve's order has, as a number. So
+        # a digest that is cut or padded with leading zeros gives the same signature, and the key's
+        # holder only needs the hashes that every chip with this curve supports.
         digest = digest[: self._digest_size]
         if len(digest) not in _HASHES:
             digest = digest.rjust(self._digest_size, b"\0")
@@ -130,14 +131,14 @@ class Bridge:
         return self._sign(digest, _HASHES[len(digest)], "ecdsa")
 
     def private_rsa(self, padded: bytes) -> bytes:
-        """The private operation on a padded message as long as the modulus."""
+        """Do the private operation on a padded message that is as long as the modulus."""
         if self._raw_rsa is None:
             raise sign_only()
         self.signatures += 1
         return self._raw_rsa(padded)
 
     def keep_failure(self, failure: BaseException) -> None:
-        """Remember why a signature failed, for ``take_failure``."""
+        """Keep the reason of a failed signature for ``take_failure``."""
         self._failure = failure
 
     def _wrap_ec(self, public_key: ec.EllipticCurvePublicKey) -> tuple[c_void_p, int]:
@@ -178,7 +179,7 @@ class Bridge:
         pkey = library.EVP_PKEY_new()
         if not (done and pkey and set1(pkey, key) == 1):
             library.EVP_PKEY_free(pkey)
-            raise BridgeUnavailable(f"OpenSSL does not take the key: {reasons(library)}")
+            raise BridgeUnavailable(f"OpenSSL refuses the key: {reasons(library)}")
         return c_void_p(pkey)
 
     def _number(self, value: int) -> int | None:
@@ -193,7 +194,7 @@ def install_key(
     """Give a context its certificate chain (PEM, leaf first) and an ``EVP_PKEY *``.
 
     Raises:
-        BridgeUnavailable: the context's inside is not as CPython's is known to be.
+        BridgeUnavailable: the layout of CPython's context is not the known one.
         BridgeError: the chain cannot be used, or does not belong to the key.
     """
     library, pointer = functions(), context_pointer(context)
@@ -217,10 +218,10 @@ def install_key(
 
 
 def sign_only() -> BridgeError:
-    """The refusal of an RSA key that lacks the raw private operation."""
+    """Return the error for an RSA key that lacks the raw private operation."""
     return BridgeError(
         "Key cannot be bridged",
-        "the RSA key may only sign; TLS pads by itself and needs the raw private operation, "
+        "the RSA key can only sign; TLS does the padding and needs the raw private operation, "
         "which the TPM allows only for keys with the decrypt attribute",
         "use tpm2-openssl 1.2 or newer with the key as a file (the provider engine), or an EC key",
     )
@@ -234,7 +235,7 @@ def _unsupported(kind: str) -> BridgeError:
     )
 
 
-# What OpenSSL calls. An exception must not leave these functions: there is C on the other side.
+# OpenSSL calls these functions. No exception must leave them: the caller is C code.
 
 
 def _ec_sign(
@@ -283,9 +284,9 @@ def _rsa_private_encrypt(length: int, data: Any, out: Any, key: int, padding: in
 
 @cache
 def _methods() -> SimpleNamespace:
-    # One table of each kind for the process, never freed: a key may be freed by OpenSSL after
-    # everything of ours is gone, and freeing a key looks into its table. The callbacks are kept
-    # alive beside them.
+    # One table of each kind for the process, never freed: OpenSSL may free a key after all Python
+    # objects are gone, and reads the key's table to free it. The callbacks are kept alive with
+    # the tables.
     library = functions()
     ec_sign, private_encrypt = EcSign(_ec_sign), RsaPrivateEncrypt(_rsa_private_encrypt)
     ec_table = library.EC_KEY_METHOD_new(library.EC_KEY_OpenSSL())

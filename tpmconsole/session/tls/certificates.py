@@ -1,4 +1,4 @@
-"""A certificate described in a sentence; text that a peer chose is bounded and made printable."""
+"""Describe a certificate in a sentence; text that a peer chose is cut and made printable."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_NAMES = 6
 
 
 def identified(certificate: x509.Certificate) -> str:
-    """Subject, issuer, serial number, dates and the start of the SHA-256."""
+    """Return subject, issuer, serial number, dates and the start of the SHA-256."""
     digest = certificate.fingerprint(hashes.SHA256())[:_FINGERPRINT_BYTES].hex()
     begin, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     serial = printable(f"{certificate.serial_number:x}", _SERIAL_DIGITS)
@@ -27,17 +27,17 @@ def identified(certificate: x509.Certificate) -> str:
 
 
 def subject(certificate: x509.Certificate) -> str:
-    """The subject's name."""
+    """Return the subject's name."""
     return _name(certificate, "subject")
 
 
 def issuer(certificate: x509.Certificate) -> str:
-    """The issuer's name."""
+    """Return the issuer's name."""
     return _name(certificate, "issuer")
 
 
 def is_self_issued(certificate: x509.Certificate) -> bool:
-    """Whether it is a root's, by its names."""
+    """Whether its subject and issuer are the same, as in a root's certificate."""
     try:
         return certificate.subject == certificate.issuer
     except (ValueError, TypeError):
@@ -45,7 +45,7 @@ def is_self_issued(certificate: x509.Certificate) -> bool:
 
 
 def alternative_names(certificate: x509.Certificate) -> str:
-    """The alternative names, the first few of many; empty if there are none."""
+    """Return the first few alternative names; empty if there are none."""
     try:
         found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (ValueError, TypeError, x509.ExtensionNotFound):
@@ -56,7 +56,7 @@ def alternative_names(certificate: x509.Certificate) -> str:
 
 
 def serves(certificate: x509.Certificate, role: str) -> bool:
-    """Whether its extended key usages allow a role, ``client`` or ``server``, or it has none."""
+    """Whether its extended key usages, if it has any, allow a role: ``client`` or ``server``."""
     wanted = {
         "client": ExtendedKeyUsageOID.CLIENT_AUTH,
         "server": ExtendedKeyUsageOID.SERVER_AUTH,
@@ -69,7 +69,7 @@ def serves(certificate: x509.Certificate, role: str) -> bool:
 
 
 def key_kind(certificate: x509.Certificate) -> str:
-    """The kind of its key, such as ``EC secp256r1`` or ``RSA 2048``."""
+    """Return the kind of its key, such as ``EC secp256r1`` or ``RSA 2048``."""
     key = certificate.public_key()
     if isinstance(key, ec.EllipticCurvePublicKey):
         return f"EC {key.curve.name}"
@@ -77,7 +77,7 @@ def key_kind(certificate: x509.Certificate) -> str:
 
 
 def _name(certificate: x509.Certificate, which: str) -> str:
-    try:  # it is read only here
+    try:  # the name is decoded only here
         name: x509.Name = getattr(certificate, which)
     except (ValueError, TypeError):
         return "a name that cannot be read"

@@ -1,4 +1,4 @@
-"""TLS contexts of a session: what is demanded of the peer, and whose key is ours."""
+"""TLS contexts of a session: what the peer must prove, and which key is ours."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class Engine(Protocol):
     """Gives a context its certificate and the key in the TPM."""
 
     def install(self, context: ssl.SSLContext) -> None:
-        """Raises ConsoleError where certificate and key cannot be used."""
+        """Install them; raises ConsoleError if certificate or key cannot be used."""
 
     def take_failure(self) -> BaseException | None:
-        """Why the last signature failed, once, where the engine knows that by itself."""
+        """Return why the last signature failed, and forget it; None if the engine does not know."""
 
     def cause_of(self, error: ssl.SSLError) -> BaseException | None:
-        """What really went wrong, where a handshake failed because of the key; else None."""
+        """Return the real error if a handshake failed because of the key; else None."""
 
 
 class EngineFailedError(ConsoleError):
@@ -44,7 +44,7 @@ class EngineFailedError(ConsoleError):
 
 
 class BridgeEngine:
-    """Our own signing bridge.
+    """The signing bridge of this package.
 
     Args:
         bridge: holds the key.
@@ -67,11 +67,11 @@ class BridgeEngine:
             raise explain(error, Peer("the", "key")) from error
 
     def take_failure(self) -> BaseException | None:
-        """Why the last signature failed, once."""
+        """Return why the last signature failed, and forget it."""
         return self._bridge.take_failure()
 
     def cause_of(self, error: ssl.SSLError) -> BaseException | None:  # noqa: ARG002 - it is kept
-        """Why the last signature failed, once."""
+        """Return why the last signature failed, and forget it."""
         return self.take_failure()
 
 
@@ -82,7 +82,7 @@ class ProviderEngine:
         key: the TSS2 key file, or a persistent handle.
         chain: PEM file: the certificate, then its intermediates.
         password: the key's.
-        examine: finds out what is wrong with the key, which the provider tells nobody.
+        examine: finds out what is wrong with the key, which the provider does not report.
     """
 
     def __init__(
@@ -101,21 +101,22 @@ class ProviderEngine:
         """Give a context certificate and key.
 
         Raises:
-            ConsoleError: OpenSSL takes one of them not, or they do not belong together.
+            ConsoleError: OpenSSL rejects the certificate or the key, or they do not belong
+                together.
         """
         if isinstance(self._key, int):
             self._install_handle(context, self._key)
             return
         try:
-            # Always a callback: without one OpenSSL would ask on the terminal.
+            # Always a callback: without one OpenSSL would prompt on the terminal.
             context.load_cert_chain(self._chain, self._key, password=lambda: self._password)
         except ssl.SSLError as error:
             if error.reason in ("KEY_VALUES_MISMATCH", "NO_CERTIFICATE_ASSIGNED"):
                 raise mismatch() from error
             raise EngineFailedError(
-                "Provider does not take the key",
+                "Provider refuses the key",
                 f"OpenSSL says {error.reason or error}; the TPM itself could use the key",
-                NextStep(Action.USE_ENGINE, "bridge", "look into the session's log, or use {}"),
+                NextStep(Action.USE_ENGINE, "bridge", "look at the session's log, or use {}"),
                 ExitCode.REFUSED,
             ) from error
         except OSError as error:
@@ -130,7 +131,7 @@ class ProviderEngine:
 
         if self._password:
             raise EngineFailedError(
-                "Provider not for this key",
+                "Provider cannot use this key",
                 "the tpm2 provider does not pass on the password of a key at a handle",
                 NextStep(Action.USE_ENGINE, "bridge", "use {}"),
                 ExitCode.REFUSED,
@@ -143,16 +144,16 @@ class ProviderEngine:
             ) from error
 
     def take_failure(self) -> BaseException | None:
-        """The provider tells nobody why it failed."""
+        """Return None: the provider does not report why it failed."""
         return None
 
     def cause_of(self, error: ssl.SSLError) -> BaseException | None:
-        """What the key's own proof says now, where the peer did not cause the error."""
+        """Examine the key now, unless the peer caused the error; return what is wrong with it."""
         return None if is_peers_doing(error) else self._examine()
 
 
 def mismatch() -> ConsoleError:
-    """The certificate was issued for another key."""
+    """Return the error for a certificate that was issued for another key."""
     return ConsoleError(
         "Certificate and key do not belong together",
         "the certificate's public key is not that of the key",
@@ -170,15 +171,15 @@ def make_context(
     max_tls: str | None,
     signs_late: bool = False,
 ) -> ssl.SSLContext:
-    """A context that always demands the peer's certificate.
+    """Make a context that always requires the peer's certificate.
 
     Args:
         trust: PEM file: trust anchors for the peer; an intermediate CA may be one of them.
         crl: lists of revoked certificates; None for none.
         min_tls: ``1.2`` or ``1.3``; None for 1.2.
         max_tls: ``1.2`` or ``1.3``; None for no limit.
-        signs_late: a client also shows its certificate if a server asks for it in the middle of a
-            connection (TLS 1.3): then reading signs.
+        signs_late: a client also sends its certificate if a server asks for it in the middle of a
+            connection (TLS 1.3): reading can then sign.
 
     Raises:
         ConsoleError: trust anchors, revocation lists, certificate or key cannot be used.
@@ -190,11 +191,11 @@ def make_context(
     except (ssl.SSLError, OSError) as error:
         raise ConsoleError(
             "Trust anchors not loaded",
-            f"{trust} holds no certificate that OpenSSL can read ({_reason(error)})",
+            f"{trust} has no certificate that OpenSSL can read ({_reason(error)})",
             NextStep(Action.ADD_TRUST, text="add them again: {}"),
         ) from error
     if server:
-        with suppress(BridgeUnavailable):  # then clients choose by themselves
+        with suppress(BridgeUnavailable):  # then clients choose without these names
             name_accepted_cas(context, trust)
     if crl is not None:
         crl.demand(context)
@@ -206,23 +207,23 @@ def make_context(
 
 
 def bare_context(*, server: bool, min_tls: str | None, max_tls: str | None) -> ssl.SSLContext:
-    """A context with our rules for the protocol, and nothing in it yet.
+    """Make a context with our rules for the protocol, without certificates, keys or anchors.
 
-    Renegotiation is off; the server neither gives out tickets nor keeps sessions: every connection
-    proves its keys anew. A client resumes nothing that it is not told to.
+    Renegotiation is off; the server neither issues tickets nor keeps sessions: every connection
+    proves its keys again. A client resumes a session only if the caller asks for it.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = _VERSIONS[min_tls or "1.2"]
     if max_tls:
         context.maximum_version = _VERSIONS[max_tls]
-    # The common name counts for nothing, also beside names of other kinds (RFC 9525, 6.3).
+    # The common name never counts, not even beside names of other kinds (RFC 9525, 6.3).
     context.hostname_checks_common_name = False
     context.options |= ssl.OP_NO_RENEGOTIATION | ssl.OP_NO_TICKET
     with suppress(BridgeUnavailable):  # then a refusal does not name the certificate
         notice_refusals(context)
     if server:
         context.num_tickets = 0
-        with suppress(BridgeUnavailable):  # the server itself refuses whoever resumes
+        with suppress(BridgeUnavailable):  # the server itself refuses resumed sessions
             remember_no_sessions(context)
     return context
 

@@ -1,4 +1,4 @@
-"""Lists of revoked certificates (CRLs, RFC 5280, 5): peers that stand on one are refused."""
+"""Lists of revoked certificates (CRLs, RFC 5280, 5): peers on such a list are refused."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ FETCH = NextStep(Action.RELOAD, text="fetch a new one from its CA, then reload t
 
 @dataclass(frozen=True, slots=True)
 class RevocationLists:
-    """The lists of a file."""
+    """The lists in a file."""
 
     path: Path
     lists: tuple[x509.CertificateRevocationList, ...]
 
     @classmethod
     def read(cls, path: Path) -> RevocationLists:
-        """The lists in a file, PEM or DER.
+        """Read the lists in a file, PEM or DER.
 
         Raises:
-            ConsoleError: it cannot be read, or holds none.
+            ConsoleError: it cannot be read, or contains no list.
         """
         data = read_bounded(path, CRL_BYTES)
         try:
@@ -48,12 +48,12 @@ class RevocationLists:
         except ValueError as error:
             raise ConsoleError(
                 "Revocation list not loaded",
-                f"{path} holds no certificate revocation list (CRL) that can be read",
+                f"{path} has no readable certificate revocation list (CRL)",
                 "give the CA's CRL, PEM or DER",
             ) from error
 
     def first_to_end(self) -> CrlInfo | None:
-        """The list that ends first; None where none of them ever does."""
+        """Return the list that expires first; None if none of them ever expires."""
         ending = [(one.next_update_utc, one) for one in self.lists if one.next_update_utc]
         if not ending:
             return None
@@ -62,31 +62,31 @@ class RevocationLists:
         return CrlInfo(issuer, one.last_update_utc.isoformat(), end.isoformat())
 
     def demand(self, context: ssl.SSLContext) -> None:
-        """Refuse every peer whose certificate a list revokes.
+        """Make a context refuse every peer whose certificate a list revokes.
 
-        So is one whose issuer has no list here, or one that has expired: nobody knows of it whether
-        it is revoked. Where there is a list of every root among the trust anchors, and they are all
-        roots, this holds for the intermediates between a peer and its root as well; else only the
-        peer's own certificate is looked up. OpenSSL would look for a list about an intermediate
-        that is itself an anchor, too, and could never verify it.
+        It also refuses a peer whose issuer has no list here, or an expired one: the peer may have
+        been revoked. If all trust anchors are roots and each of them has a list, the intermediates
+        between a peer and its root are checked as well; otherwise only the peer's own certificate.
+        OpenSSL would also look for a list about an intermediate that is itself an anchor, and could
+        never verify it.
 
         Args:
-            context: has its trust anchors already.
+            context: must already have its trust anchors.
 
         Raises:
-            ConsoleError: a list has expired already, or OpenSSL refuses one.
+            ConsoleError: a list has already expired, or OpenSSL refuses one.
         """
         for one in self.lists:
             end = one.next_update_utc
             if end is not None and end < datetime.now(UTC):
                 raise ConsoleError(
                     "Revocation list expired",
-                    f"{self.path}: the list of {one.issuer.rfc4514_string()} ended "
+                    f"{self.path}: the list of {one.issuer.rfc4514_string()} expired "
                     f"{end:%Y-%m-%d}; with it every peer would be refused",
                     FETCH,
                 )
         whole = _whole_chain(context, self.lists)
-        # A file that is only in memory: OpenSSL reads PEM, and wants a path.
+        # A file that is only in memory: OpenSSL reads PEM, and needs a path.
         descriptor = os.memfd_create("revoked")
         try:
             with os.fdopen(os.dup(descriptor), "wb") as file:
@@ -101,12 +101,12 @@ class RevocationLists:
             os.close(descriptor)
         context.verify_flags |= ssl.VERIFY_CRL_CHECK_CHAIN if whole else ssl.VERIFY_CRL_CHECK_LEAF
         log.info(
-            "revoked are looked for %s", "in the whole chain" if whole else "among peers alone"
+            "revocation is checked for %s", "whole chains" if whole else "peers' certificates only"
         )
 
 
 def _whole_chain(context: ssl.SSLContext, lists: Sequence[x509.CertificateRevocationList]) -> bool:
-    """Whether there is a list for every place at which a chain can end."""
+    """Whether every trust anchor is a root and has a list."""
     issuers = {one.issuer.public_bytes() for one in lists}
     anchors = [x509.load_der_x509_certificate(der) for der in context.get_ca_certs(True)]
     roots = [one.subject.public_bytes() for one in anchors if one.subject == one.issuer]

@@ -18,9 +18,9 @@ class EngineChoice:
 
     Attributes:
         name: ``provider`` or ``bridge``.
-        why: why this one, in words.
+        why: the reason for this one, as text.
         openssl_conf: the OpenSSL configuration the session's process needs; None for none.
-        module_version: of tpm2-openssl, where it was looked at.
+        module_version: of tpm2-openssl, if it was looked up.
     """
 
     name: str
@@ -34,16 +34,16 @@ def choose(
 ) -> EngineChoice:
     """Choose the engine.
 
-    By itself: the provider where it is 1.2 or newer and the key is a file; else the bridge; else
-    the provider all the same, an older one where tpm2-abrmd makes it work.
+    ``auto`` chooses the provider if it is 1.2 or newer and the key is a file; else the bridge; else
+    the provider anyway: an older one works through tpm2-abrmd.
 
     Args:
-        spec_engine: ``auto``, or the one that is asked for.
-        auth: where it has more than the key's password, the provider is no choice: it would load
-            the key with that one alone, and a wrong one of a parent counts towards the lock-out.
+        spec_engine: ``auto``, or the engine that is asked for.
+        auth: if it has more than the key's password, the provider cannot be used: it would load the
+            key with that password only, and a parent's wrong password counts towards the lock-out.
 
     Raises:
-        ConsoleError: neither can serve this key here, or not the one that was asked for.
+        ConsoleError: neither engine can use this key here, or the one asked for cannot.
     """
     if spec_engine == BRIDGE:
         reason = _why_no_bridge(key)
@@ -80,10 +80,10 @@ def _by_itself(key: KeyRef, connection: Connection, auth: Auth) -> EngineChoice:
 
 
 def instead_of_provider(spec_engine: str, key: KeyRef) -> str | None:
-    """Why the bridge takes over where the provider fails; None where it cannot, or may not."""
+    """Return why the bridge takes over if the provider fails; None if it cannot or must not."""
     if spec_engine != "auto" or _why_no_bridge(key):
         return None
-    return "the provider failed where it was to prove itself"
+    return "the provider failed its test"
 
 
 def _with_provider(module: Module, why: str) -> EngineChoice:
@@ -93,7 +93,7 @@ def _with_provider(module: Module, why: str) -> EngineChoice:
 
 
 def _provider(key: KeyRef, connection: Connection, auth: Auth) -> tuple[Module, str]:
-    """The module, and why it cannot serve; the reason is empty where it can."""
+    """The module, and why it cannot be used; the reason is empty if it can."""
     module = find_module(connection)
     if module.version is None:
         return module, module.reason
@@ -101,17 +101,17 @@ def _provider(key: KeyRef, connection: Connection, auth: Auth) -> tuple[Module, 
     if unread:
         return module, unread
     if auth.owner is not None or auth.parent is not None:
-        return module, "the provider passes on no other password than the key's"
+        return module, "the provider passes on only the key's password"
     if not module.good and not connection.tcti.startswith("tabrmd"):
         return module, (
-            f"tpm2-openssl {module.version} is older than 1.2 and does TLS only through "
+            f"tpm2-openssl {module.version} is older than 1.2 and works for TLS only through "
             f"tpm2-abrmd, not through {connection.tcti.partition(':')[0]}"
         )
     return module, ""
 
 
 def _unread(key: KeyRef) -> str:
-    """What the provider does not read of a key file, and so would load the key wrongly."""
+    """What the provider does not read in a key file, so that it would load the key wrongly."""
     if key.pem is None:
         return ""
     from tpmconsole.tpm import keyfile
@@ -119,7 +119,7 @@ def _unread(key: KeyRef) -> str:
     found = keyfile.parse(key.pem)
     if found.mark:
         return (
-            "the provider knows a hierarchy's usual primary key alone, and the key is below another"
+            "the provider knows only a hierarchy's usual primary key, and the key is below another"
         )
     if found.extra_fields:
         return f"the provider does not read the key file's {', '.join(found.extra_fields)}"
@@ -136,7 +136,7 @@ def _why_no_bridge(key: KeyRef) -> str:
 
 
 def _is_sign_only_rsa(key: KeyRef) -> bool:
-    # A handle's attributes are in the TPM; there the session's pre-flight finds out.
+    # A handle's attributes are in the TPM; the session's pre-flight reads them.
     if key.pem is None:
         return False
     from tpmconsole.tpm import keyfile

@@ -1,4 +1,4 @@
-"""Explains what TLS and the network report: OpenSSL's reasons are written for programmers."""
+"""Explain what TLS and the network report: OpenSSL's reasons are written for programmers."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ WORDS: dict[str, tuple[str, Remedy]] = {
         "use a key of another kind (EC P-256 is accepted nearly everywhere)",
     ),
     "PEER_DID_NOT_RETURN_A_CERTIFICATE": (
-        "it showed no certificate, and we demand one",
+        "it sent no certificate, and we require one",
         "give the client a certificate that our trust anchors accept",
     ),
     "UNEXPECTED_EOF_WHILE_READING": (
-        "it closed the connection without a word",
-        "look into its log; it may not accept our certificate",
+        "it closed the connection without a reason",
+        "look at its log; perhaps it does not accept our certificate",
     ),
-    "LENGTH_MISMATCH": ("what it sent is no TLS", "check the port"),
-    "UNEXPECTED_MESSAGE": ("what it sent is out of order", "look into its log"),
+    "LENGTH_MISMATCH": ("what it sent is not TLS", "check the port"),
+    "UNEXPECTED_MESSAGE": ("what it sent is out of order", "look at its log"),
 }
 
 
 def explain(error: BaseException, peer: Peer) -> ConsoleError:
-    """What went wrong with a peer, for people."""
+    """Return the error that explains to a user what went wrong with a peer."""
     if isinstance(error, ConsoleError):
         return error
     if isinstance(error, BridgeError):
@@ -52,7 +52,7 @@ def explain(error: BaseException, peer: Peer) -> ConsoleError:
     return ConsoleError(
         "Something unexpected",
         f"{type(error).__name__} while talking to {peer}",
-        "look into the session's log, and report it",
+        "look at the session's log, and report it",
         ExitCode.UNEXPECTED,
     )
 
@@ -65,9 +65,9 @@ def is_about_trust(error: BaseException) -> bool:
 
 
 def is_peers_doing(error: ssl.SSLError) -> bool:
-    """Whether a handshake failed by what the peer sent, or did not send, and not by our key.
+    """Whether a handshake failed because of what the peer did or did not send, not our key.
 
-    A bad signature is open: tpm2-openssl before 1.2 verifies in the TPM, which may be gone.
+    False for a bad signature: tpm2-openssl before 1.2 verifies in the TPM, which may be gone.
     """
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_code != BAD_SIGNATURE
@@ -77,7 +77,10 @@ def is_peers_doing(error: ssl.SSLError) -> bool:
 
 
 def renegotiation_refused(peer: Peer) -> ConsoleError:
-    """The peer asked for another handshake; servers do that to protect a single path."""
+    """Return the error for a peer that asked for another handshake.
+
+    Servers do that to protect a single path.
+    """
     why = ", as for a path that needs a certificate," if peer.our_role == "client" else ""
     remedy = "allow TLS 1.3 there"
     if why:
@@ -91,7 +94,7 @@ def renegotiation_refused(peer: Peer) -> ConsoleError:
 
 
 def _tls(error: ssl.SSLError, peer: Peer) -> ConsoleError:
-    # Where Python itself makes the error there is no such attribute at all.
+    # If Python itself made the error, the attribute is missing.
     reason = getattr(error, "reason", None) or ""
     if isinstance(error, ssl.SSLEOFError):
         reason = reason or "UNEXPECTED_EOF_WHILE_READING"
@@ -101,4 +104,4 @@ def _tls(error: ssl.SSLError, peer: Peer) -> ConsoleError:
         cause, remedy = WORDS[reason]
         return ConsoleError("TLS failed", f"{peer}: {cause}", remedy)
     words = reason.replace("_", " ").lower() or str(error)
-    return ConsoleError("TLS failed", f"{peer}: OpenSSL says {words}", "look into both sides' logs")
+    return ConsoleError("TLS failed", f"{peer}: OpenSSL says {words}", "look at both sides' logs")

@@ -1,4 +1,4 @@
-"""The key-exchange group of a TLS connection, which Python before 3.15 does not tell."""
+"""The key-exchange group of a TLS connection, which Python before 3.15 does not report."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tpmconsole.session.tls.openssl import (
 _GET_NEGOTIATED_GROUP = 134  # SSL_CTRL_GET_NEGOTIATED_GROUP (openssl/ssl.h)
 _WORD = ctypes.sizeof(c_void_p)
 
-# Types of connections in which the SSL * was found where CPython is known to keep it.
+# Types of connections whose SSL * was found at the known place of CPython.
 _proved: set[type] = set()
 
 
 def negotiated_group(tls: ssl.SSLObject | ssl.SSLSocket) -> str | None:
-    """The group's name by IANA, such as ``x25519`` or ``secp256r1``; None where nobody tells.
+    """Return the group's IANA name, such as ``x25519`` or ``secp256r1``; None if unknown.
 
     Args:
         tls: a connection after its handshake.
@@ -47,8 +47,8 @@ def negotiated_group(tls: ssl.SSLObject | ssl.SSLSocket) -> str | None:
 def _connection_pointer(tls: ssl.SSLObject | ssl.SSLSocket) -> c_void_p | None:
     """The ``SSL *`` of a connection: after the object's header and a weak reference.
 
-    Behind it stands the Python context, which we know: only where it does is the word before it
-    taken for the pointer; and the first time OpenSSL must say that it belongs to that context.
+    After it comes the Python context, which we know: the word before it is used as the pointer only
+    if it is there. The first time, OpenSSL must also confirm that it belongs to that context.
     """
     inner = getattr(tls, "_sslobj", None)
     header, kind = object.__basicsize__, type(inner)
@@ -69,7 +69,7 @@ def _connection_pointer(tls: ssl.SSLObject | ssl.SSLSocket) -> c_void_p | None:
 
 @cache
 def _library() -> SimpleNamespace:
-    functions()  # refuses an interpreter or an OpenSSL that is not as this module knows it
+    functions()  # refuses an interpreter or an OpenSSL that this module does not know
     import _ssl
 
     library = ctypes.CDLL(getattr(_ssl, "__file__", None))

@@ -1,4 +1,4 @@
-"""Explains errors of the network, which the kernel reports as numbers."""
+"""Explain network errors, which the kernel reports as numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tpmconsole.session.tls.peer import Peer
 _CLOSED = (
     "Connection closed",
     "it closed the connection before it was asked to",
-    "look into its log",
+    "look at its log",
 )
 _NOT_FOUND = (
     "Host not found",
@@ -24,10 +24,10 @@ WORDS: dict[int, tuple[str, str, str]] = {
         "nothing listens there",
         "check the port, and that the server runs",
     ),
-    errno.ECONNRESET: ("Connection lost", "it broke the connection off", "look into its log"),
-    errno.EPIPE: ("Connection lost", "it broke the connection off", "look into its log"),
-    errno.EHOSTUNREACH: ("Host not reached", "no way leads there", "check cable and routes"),
-    errno.ENETUNREACH: ("Host not reached", "no way leads there", "check cable and routes"),
+    errno.ECONNRESET: ("Connection lost", "it broke the connection off", "look at its log"),
+    errno.EPIPE: ("Connection lost", "it broke the connection off", "look at its log"),
+    errno.EHOSTUNREACH: ("Host not reached", "there is no route to it", "check cable and routes"),
+    errno.ENETUNREACH: ("Host not reached", "there is no route to it", "check cable and routes"),
     errno.ETIMEDOUT: (
         "No answer",
         "it does not answer in time",
@@ -35,29 +35,29 @@ WORDS: dict[int, tuple[str, str, str]] = {
     ),
     errno.EADDRINUSE: (
         "Port in use",
-        "another program listens there already",
+        "another program already listens there",
         "choose another port, or end that program (ss -ltnp names it)",
     ),
     errno.EADDRNOTAVAIL: (
         "No such address",
-        "this board has no such address",
+        "this board does not have this address",
         "use one of its own (ip address), or 0.0.0.0 for all of them",
     ),
     errno.ENODEV: (
         "No such interface",
-        "this board has no network interface of the name behind the %",
+        "this board has no network interface with the name after the %",
         "list them (ip link), and write one as in [fe80::1%eth0]:8443",
     ),
     errno.EACCES: (
         "Not permitted",
-        "ports below 1024 are kept for the administrator",
+        "ports below 1024 are reserved for root",
         "choose a port from 1024 up",
     ),
 }
 
 
 def not_reached(error: OSError | EOFError, peer: Peer) -> ConsoleError:
-    """Why there is no connection to a peer, or why it ended."""
+    """Return the error that says why there is no connection to a peer, or why it ended."""
     if isinstance(error, EOFError):
         title, cause, remedy = _CLOSED
     elif isinstance(error, socket.gaierror):

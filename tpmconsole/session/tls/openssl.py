@@ -1,7 +1,7 @@
 """The OpenSSL that Python's ``ssl`` has really loaded, called through ctypes.
 
-Every foreign function used by the bridge stands in one table with its types. Nothing is called
-before all of them were found, and no ``SSL_CTX *`` is used before it was proved to be the right
+One table lists every foreign function that the bridge uses, with its types. Nothing is called
+before all of them were found, and no ``SSL_CTX *`` is used before it was shown to be the right
 one.
 """
 
@@ -30,7 +30,7 @@ RsaPrivateEncrypt = ctypes.CFUNCTYPE(c_int, c_int, _Bytes, _Bytes, c_void_p, c_i
 # int verify_callback(int accepted, X509_STORE_CTX *store)
 VerifyCallback = ctypes.CFUNCTYPE(c_int, c_int, c_void_p)
 
-# name: (what it returns, what it takes); OpenSSL 3.0 to 3.5
+# name: (return type, argument types); OpenSSL 3.0 to 3.5
 _FUNCTIONS: dict[str, tuple[type | None, tuple[type, ...]]] = {
     "OpenSSL_version_num": (ctypes.c_ulong, ()),
     "ERR_clear_error": (None, ()),
@@ -93,17 +93,17 @@ _SSL_SESS_CACHE_OFF = 0
 _MOST_CA_NAMES_BYTES = (1 << 16) - 1 - 64
 _NAME_LENGTH_BYTES = 2
 
-# What Python's verify_mode is to SSL_CTX_set_verify.
+# Python's verify_mode: the mode for SSL_CTX_set_verify
 _VERIFY_FLAGS = {ssl.CERT_NONE: 0, ssl.CERT_OPTIONAL: 1, ssl.CERT_REQUIRED: 3}
 
 
 class BridgeError(Exception):
-    """What the bridge cannot do.
+    """The bridge cannot do what was asked.
 
     Args:
-        title: what failed, a few words.
-        cause: why, one sentence.
-        remedy: what can be done, one sentence.
+        title: what failed, in a few words.
+        cause: why, in one sentence.
+        remedy: what to do, in one sentence.
     """
 
     def __init__(self, title: str, cause: str, remedy: str) -> None:
@@ -130,7 +130,7 @@ class BridgeUnavailable(BridgeError):
 
 @cache
 def functions() -> SimpleNamespace:
-    """Every function of the table, typed and ready to call.
+    """Load every function of the table, with its types.
 
     Raises:
         BridgeUnavailable: not CPython, not OpenSSL 3, or one of the functions is missing.
@@ -157,8 +157,8 @@ def functions() -> SimpleNamespace:
 
 def _library_behind_ssl() -> ctypes.CDLL:
     # Symbols looked up through the extension module come from the libraries that it was linked
-    # with, and from itself where OpenSSL was linked in; never from another copy in this process
-    # (cryptography carries one). A built-in _ssl has no file: then the program itself is searched.
+    # with, or from itself if OpenSSL was linked in; never from another copy in this process
+    # (cryptography contains one). A built-in _ssl has no file: then the program itself is searched.
     import _ssl
 
     try:
@@ -168,7 +168,7 @@ def _library_behind_ssl() -> ctypes.CDLL:
 
 
 def reasons(library: SimpleNamespace) -> str:
-    """OpenSSL's own words for what just failed; empties its error queue."""
+    """Return OpenSSL's own description of what just failed; empties its error queue."""
     words: list[str] = []
     while code := library.ERR_get_error():
         text = library.ERR_reason_error_string(code)
@@ -177,23 +177,23 @@ def reasons(library: SimpleNamespace) -> str:
 
 
 def avoid_provider(name: str) -> None:
-    """From now on OpenSSL takes no algorithm from a provider; keys that it holds stay as they are.
+    """Make OpenSSL use no algorithms of a provider; keys that the provider holds still work.
 
     Raises:
         BridgeUnavailable: OpenSSL refuses.
     """
     library = functions()
     if library.EVP_set_default_properties(None, f"provider!={name}".encode()) != 1:
-        raise BridgeUnavailable(f"OpenSSL keeps to the provider {name}: {reasons(library)}")
+        raise BridgeUnavailable(f"OpenSSL keeps using provider {name}: {reasons(library)}")
 
 
 def remember_no_sessions(context: ssl.SSLContext) -> None:
-    """Let a server keep no sessions for its clients to take up again by their number (TLS 1.2).
+    """Make a server keep no sessions that its clients could resume by their id (TLS 1.2).
 
     Python has no switch for that: OP_NO_TICKET is about sessions that the clients keep.
 
     Raises:
-        BridgeUnavailable: the context's inside is not as CPython's is known to be.
+        BridgeUnavailable: the layout of CPython's context is not the known one.
     """
     functions().SSL_CTX_ctrl(
         context_pointer(context), _SSL_CTRL_SET_SESS_CACHE_MODE, _SSL_SESS_CACHE_OFF, None
@@ -201,23 +201,23 @@ def remember_no_sessions(context: ssl.SSLContext) -> None:
 
 
 def name_accepted_cas(context: ssl.SSLContext, trust: str | os.PathLike[str]) -> None:
-    """Let a server tell its clients which CAs it accepts (RFC 8446, 4.2.4; RFC 5246, 7.4.4).
+    """Make a server tell its clients which CAs it accepts (RFC 8446, 4.2.4; RFC 5246, 7.4.4).
 
-    A client with several certificates chooses by these names. If there are more than fit into the
-    list, it stays empty, which means any CA.
+    A client with several certificates chooses by these names. If there are too many for the list,
+    it is left empty, which means any CA.
 
     Args:
         trust: PEM file with the certificates of those CAs.
 
     Raises:
-        BridgeUnavailable: the context's inside is not as CPython's is known to be.
+        BridgeUnavailable: the layout of CPython's context is not the known one.
     """
     library, pointer = functions(), context_pointer(context)
     names = library.SSL_load_client_CA_file(os.fsencode(trust))
     if not names:
-        library.ERR_clear_error()  # who loads the anchors themselves has the words for it
+        library.ERR_clear_error()  # loading the anchors themselves reports it
         return
-    library.SSL_CTX_set_client_CA_list(pointer, names)  # which owns the list now
+    library.SSL_CTX_set_client_CA_list(pointer, names)  # the context owns the list now
     size = sum(
         library.i2d_X509_NAME(library.OPENSSL_sk_value(names, number), None) + _NAME_LENGTH_BYTES
         for number in range(library.OPENSSL_sk_num(names))
@@ -227,14 +227,14 @@ def name_accepted_cas(context: ssl.SSLContext, trust: str | os.PathLike[str]) ->
 
 
 def context_pointer(context: ssl.SSLContext) -> c_void_p:
-    """The ``SSL_CTX *`` inside a Python context, proved to be it.
+    """Return the ``SSL_CTX *`` inside a Python context, after a check that it is the right one.
 
     It follows the object header in CPython. Before anything relies on that, the value must point
-    into memory of this process that can be written, and what OpenSSL says of it must equal what
-    Python says of the context, before and after an option is changed on Python's side.
+    to writable memory of this process, and OpenSSL and Python must report the same settings of the
+    context, before and after an option is changed on Python's side.
 
     Raises:
-        BridgeUnavailable: it is not where it should be.
+        BridgeUnavailable: it is not at the expected place.
     """
     library = functions()
     header = object.__basicsize__
@@ -244,7 +244,7 @@ def context_pointer(context: ssl.SSLContext) -> c_void_p:
     if not value or not points_to_data(value):
         raise BridgeUnavailable("this Python keeps its TLS contexts in another way")
     pointer = c_void_p(value)
-    # Changing this option has no effect before a handshake, and it is put back at once.
+    # Changing this option has no effect before a handshake, and it is restored at once.
     harmless = ssl.OP_CIPHER_SERVER_PREFERENCE
     before = context.options
     try:
@@ -265,7 +265,7 @@ def _agrees(library: SimpleNamespace, pointer: c_void_p, context: ssl.SSLContext
 
 
 def points_to_data(address: int) -> bool:
-    """Whether a word may be a pointer to an object: aligned, to memory that can be written."""
+    """Whether a word may be a pointer to an object: aligned, and to writable memory."""
     if address % ctypes.alignment(c_void_p):
         return False
     with Path("/proc/self/maps").open(encoding="utf-8", errors="replace") as maps:

@@ -1,4 +1,4 @@
-"""OpenSSL's tpm2 provider (tpm2-openssl): is it there, which version, and how it is switched on."""
+"""OpenSSL's tpm2 provider (tpm2-openssl): is it installed, which version, how to enable it."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tpmconsole.system.processes import ask
 from tpmconsole.tpm.model import Connection
 
 DEADLINE_S = 5.0
-# From here on the provider refuses to hand out keys without their private half, and OpenSSL signs
-# with the key's own provider and verifies in software. Before, it must be told by a property query.
+# Since this version the provider does not export keys without their private half, so OpenSSL signs
+# with the key's own provider and verifies in software. Older ones need a property query.
 GOOD_SINCE = (1, 2)
 QUERY_BEFORE = "?tpm2.signature=yes"
 
@@ -28,7 +28,7 @@ class Module:
     """The provider's module.
 
     Attributes:
-        version: as it says itself, such as ``1.3.0``; None where it cannot be used.
+        version: as it reports it, such as ``1.3.0``; None if it cannot be used.
         reason: why it cannot be used.
     """
 
@@ -42,7 +42,7 @@ class Module:
 
 
 def version_numbers(version: str) -> tuple[int, ...]:
-    """``1.3.1-rc1`` as (1, 3, 1)."""
+    """Return the numbers of a version: (1, 3, 1) for ``1.3.1-rc1``."""
     numbers = re.match(r"\d+(?:\.\d+)*", version)
     return tuple(int(part) for part in numbers.group().split(".")) if numbers else ()
 
@@ -58,7 +58,7 @@ def find_module(connection: Connection) -> Module:
     except subprocess.TimeoutExpired:
         return Module(reason="the TPM does not answer it")
     except (OSError, ValueError) as error:
-        return Module(reason=f"it could not be asked: {error}")
+        return Module(reason=f"it could not be run: {error}")
     if "version" in facts:
         return Module(version=str(facts["version"]))
     return Module(reason=_why_not(str(facts.get("error", "")), answer.stderr))
@@ -68,7 +68,7 @@ def _why_not(error: str, chatter: bytes) -> str:
     if "could not load" in error or "no such file" in error.lower():
         return "tpm2-openssl is not installed for this Python's OpenSSL"
     lines = [line for line in chatter.decode("utf-8", "replace").splitlines() if line.strip()]
-    # The TSS says more than OpenSSL does, in its last line.
+    # The last line of the TSS says more than OpenSSL does.
     return f"it does not start: {error or 'no reason given'}" + (
         f" ({lines[-1].strip()[:160]})" if lines else ""
     )
@@ -77,15 +77,15 @@ def _why_not(error: str, chatter: bytes) -> str:
 def child_environment(
     connection: Connection, inherited: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """A child's environment: little of ours, and what the connection to the TPM needs."""
+    """Return a child's environment: a few of our variables, and those of the TPM connection."""
     plain = plain_environment("OPENSSL_MODULES", *BUSES, inherited=inherited)
     return plain | dict(connection.environment)
 
 
 def configuration(module: Module) -> str:
-    """The OpenSSL configuration (config(5ossl)) that makes Python's ``ssl`` sign with TPM keys."""
+    """Return the OpenSSL configuration (config(5ossl)) that lets Python's ``ssl`` use TPM keys."""
     lines = [
-        # Section names of our own: one called "default" would mean something else.
+        # Section names that only we use: "default" would mean something else.
         "openssl_conf = tpmconsole",
         "[tpmconsole]",
         "providers = tpmconsole_providers",

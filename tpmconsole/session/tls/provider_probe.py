@@ -1,9 +1,9 @@
-"""Load OpenSSL's tpm2 provider as a session would, and print what it says of itself.
+"""Load OpenSSL's tpm2 provider as a session would, and print its version.
 
-Run as a script in a process of its own, with nothing but the standard library: loading the
-provider opens the TPM, may hang with it, and leaves its mark on the whole process. The answer is
-one JSON object: ``{"version": …}`` or ``{"error": …}``. It asks the OpenSSL of this very Python;
-the ``openssl`` command, where there is one, may belong to another.
+Runs as a script in a process of its own, with only the standard library: loading the provider opens
+the TPM, may hang with it, and changes the whole process. The answer is one JSON object:
+``{"version": …}`` or ``{"error": …}``. It uses the OpenSSL of this Python; the ``openssl`` command,
+if it is installed, may use another one.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _version() -> dict[str, str]:
         b"version", _UTF8_POINTER, ctypes.cast(ctypes.byref(version), ctypes.c_void_p), 0, 0
     )
     if get(provider, wanted) != 1 or not version.value:
-        return {"error": "it does not tell its version"}
+        return {"error": "it does not report its version"}
     return {"version": version.value.decode("ascii", "replace")}
 
 

@@ -1,7 +1,7 @@
-"""Finds out which certificate OpenSSL refused; Python's ``ssl`` only reports the reason.
+"""Find out which certificate OpenSSL refused; Python's ``ssl`` only reports the reason.
 
-OpenSSL calls a callback of ours for each certificate of a chain (SSL_CTX_set_verify(3ossl)). The
-callback returns OpenSSL's own verdict unchanged, and records a refused certificate for its thread.
+OpenSSL calls our callback for each certificate of a chain (SSL_CTX_set_verify(3ossl)). The callback
+returns OpenSSL's own verdict unchanged, and records a refused certificate for its thread.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Link:
 
 
 class RefusedCertificateError(ssl.SSLCertVerificationError):
-    """OpenSSL's refusal with the certificate that it is about.
+    """OpenSSL's refusal, with the refused certificate.
 
     Args:
         error: what Python's ``ssl`` raised.
-        link: the certificate; None if OpenSSL could not be asked.
-        context: its trust anchors were used.
+        link: the certificate; None if OpenSSL did not report it.
+        context: the context whose trust anchors were used.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class RefusedCertificateError(ssl.SSLCertVerificationError):
         self._context = context
 
     def is_issuer_trusted(self) -> bool:
-        """Whether a CA of the issuer's name is among the trust anchors."""
+        """Whether a CA with the issuer's name is among the trust anchors."""
         name = None if self.link is None else issuer_name(self.link.certificate)
         if name is None:
             return False
@@ -67,7 +67,7 @@ class RefusedCertificateError(ssl.SSLCertVerificationError):
 
 
 def issuer_name(certificate: x509.Certificate) -> x509.Name | None:
-    """The issuer's name; None if it cannot be read."""
+    """Return the issuer's name; None if it cannot be read."""
     try:
         return certificate.issuer
     except (ValueError, TypeError):
@@ -85,7 +85,7 @@ def notice_refusals(context: ssl.SSLContext) -> None:
     """Record the certificate at which a verification in this context ends.
 
     Raises:
-        BridgeUnavailable: the context's inside is not as CPython's is known to be.
+        BridgeUnavailable: the layout of CPython's context is not the known one.
     """
     library, pointer = functions(), context_pointer(context)
     library.SSL_CTX_set_verify(pointer, library.SSL_CTX_get_verify_mode(pointer), _CALLBACK)
@@ -94,7 +94,7 @@ def notice_refusals(context: ssl.SSLContext) -> None:
 def with_certificate(
     error: ssl.SSLCertVerificationError, context: ssl.SSLContext
 ) -> RefusedCertificateError:
-    """An error with the certificate that it is about; in the thread in which it was raised."""
+    """Add the refused certificate to an error; call it in the thread that raised the error."""
     link, _noticed.link = _noticed.link, None
     return RefusedCertificateError(error, link, context)
 
@@ -103,13 +103,13 @@ def _notice(accepted: int, store: int) -> int:
     if not accepted:
         try:
             _noticed.link = _link(store)
-        except Exception as error:  # noqa: BLE001 - there is C on the other side
+        except Exception as error:  # noqa: BLE001 - the caller is C code
             _noticed.link = None
             LOG.warning("the refused certificate cannot be read: %s", error)
     return accepted
 
 
-_CALLBACK = VerifyCallback(_notice)  # for as long as the process lives
+_CALLBACK = VerifyCallback(_notice)  # kept as long as the process runs
 
 
 def _link(store: int) -> Link | None:
@@ -128,7 +128,7 @@ def _link(store: int) -> Link | None:
 def _der(certificate: int) -> bytes:
     library = functions()
     data = ctypes.create_string_buffer(library.i2d_X509(certificate, None))
-    # It writes where the pointer points to, and moves the pointer (i2d_X509(3ossl)).
+    # It writes to where the pointer points, and moves the pointer (i2d_X509(3ossl)).
     place = c_void_p(ctypes.addressof(data))
     size: c_int = library.i2d_X509(certificate, ctypes.byref(place))
     return data.raw[: int(size)]

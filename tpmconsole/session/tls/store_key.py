@@ -1,7 +1,7 @@
-"""A key at a persistent handle, opened for OpenSSL by its tpm2 provider.
+"""Open a key at a persistent handle for OpenSSL with its tpm2 provider.
 
-Python's ``ssl`` takes only key files; OpenSSL itself also opens what a provider's store names
-(ossl_store(7)), ``handle:0x81000001`` for tpm2-openssl.
+Python's ``ssl`` takes only key files; OpenSSL itself also opens names in a provider's store
+(ossl_store(7)): ``handle:0x81000001`` for tpm2-openssl.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ def install_handle(context: ssl.SSLContext, chain: str | os.PathLike[str], handl
     """Give a context its certificate chain and the key at a handle, which has no password.
 
     Raises:
-        BridgeUnavailable: this interpreter or its OpenSSL is not as it is known to be.
-        BridgeError: the provider does not open the key, or it is another than the certificate's.
+        BridgeUnavailable: the layout of this interpreter or its OpenSSL is unknown.
+        BridgeError: the provider does not open the key, or it is not the certificate's.
     """
     library = functions()
     pkey = _opened(library, f"handle:0x{handle:08x}")
     try:
         install_key(context, chain, pkey)
     finally:
-        library.EVP_PKEY_free(pkey)  # the context has counted its own
+        library.EVP_PKEY_free(pkey)  # the context has its own reference
 
 
 def _opened(library: SimpleNamespace, name: str) -> int:
@@ -49,7 +49,7 @@ def _opened(library: SimpleNamespace, name: str) -> int:
         if store:
             library.OSSL_STORE_close(store)
     raise BridgeError(
-        "Provider does not take the key",
+        "Provider refuses the key",
         f"OpenSSL's store does not open {name}: {reasons(library)}",
-        "look into the session's log, or use the bridge engine",
+        "look at the session's log, or use the bridge engine",
     )

@@ -1,4 +1,4 @@
-"""Explains which certificate of a chain OpenSSL refused, and why."""
+"""Explain which certificate of a chain OpenSSL refused, and why."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _EXPIRED, _WRONG_USE = 10, 26
 _ADD_ITS_CA = NextStep(Action.ADD_TRUST, text="if you trust it, add its CA: {}")
 _CLOCK = "check the board's clock (date); if it is right, the certificate's owner must renew it"
 _ASK_CA = "ask its CA for another certificate"
-_ASK_OWNER = "ask who runs it for another certificate"
+_ASK_OWNER = "ask its operator for another certificate"
 
-# X509_V_ERR_* (openssl/x509_vfy.h): what about the certificate, what to do
+# X509_V_ERR_* (openssl/x509_vfy.h): what is wrong with the certificate, what to do
 WORDS: dict[int, tuple[str, Remedy]] = {
     3: (
         "there is no revocation list (CRL) of the CA that issued {}",
@@ -39,7 +39,7 @@ WORDS: dict[int, tuple[str, Remedy]] = {
     9: ("{} is not valid yet", _CLOCK),
     10: ("{} has expired", _CLOCK),
     12: (
-        "the revocation list (CRL) about {} has expired, so nobody knows whether it is revoked",
+        "the revocation list (CRL) for {} has expired, so it may have been revoked",
         NextStep(Action.RELOAD, text="fetch a new one from its CA, then reload the session ({})"),
     ),
     18: ("{} is self-signed and is not among our trust anchors", _ADD_ITS_CA),
@@ -47,18 +47,18 @@ WORDS: dict[int, tuple[str, Remedy]] = {
     22: ("its chain is too long", _ASK_OWNER),
     23: ("{} has been revoked", _ASK_OWNER),
     24: ("{} is not allowed to sign others", _ASK_CA),
-    25: ("{} allows fewer CAs below it than there are", _ASK_CA),
+    25: ("{} allows fewer CAs below it than its chain has", _ASK_CA),
     26: ("{} was not issued for this use", "ask its CA for the right usages"),
     32: ("{} is not allowed to sign others", _ASK_CA),
-    34: ("{} holds a critical extension that OpenSSL does not know", _ASK_CA),
+    34: ("{} has a critical extension that OpenSSL does not know", _ASK_CA),
     47: ("the names in {} are not among those that its CA may certify", _ASK_CA),
     48: ("the names in {} are among those that its CA must not certify", _ASK_CA),
     66: ("the key of {} is too weak", "ask its CA for a stronger one"),
     67: ("the key of {} is too weak", "ask its CA for a stronger one"),
-    68: ("the signature of {} uses a hash that is broken", "ask its CA for a new chain"),
+    68: ("the signature of {} uses a broken hash", "ask its CA for a new chain"),
 }
 
-# The same codes for our own certificate, which a peer would check.
+# The same codes for our own certificate, as a peer would check it.
 OURS: dict[int, tuple[str, Remedy]] = {
     9: ("{} is not valid yet", "check the board's clock (date), or wait until it is"),
     10: (
@@ -72,7 +72,7 @@ OURS: dict[int, tuple[str, Remedy]] = {
         ),
     ),
     66: ("the key of {} is too weak", "make a new identity with a stronger key"),
-    68: ("{} was signed with a hash that is broken", "ask the CA for a new one"),
+    68: ("{} was signed with a broken hash", "ask the CA for a new one"),
 }
 _NEW_CHAIN = NextStep(
     Action.IMPORT, text="import our certificate again with its CA's new chain: {}"
@@ -80,7 +80,7 @@ _NEW_CHAIN = NextStep(
 
 
 def not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleError:
-    """Why a peer's certificate was refused."""
+    """Return the error that says why a peer's certificate was refused."""
     link = error.link if isinstance(error, RefusedCertificateError) else None
     told = f": {identified(link.certificate)}" if link else ""
     code = error.verify_code
@@ -97,10 +97,10 @@ def not_trusted(error: ssl.SSLCertVerificationError, peer: Peer) -> ConsoleError
 
 
 def own_certificate_refused(error: ssl.SSLCertVerificationError, role: str) -> ConsoleError:
-    """Why every peer would refuse our own certificate.
+    """Return the error that says why every peer would refuse our own certificate.
 
     Args:
-        role: what the session is: ``client`` or ``server``.
+        role: the session's: ``client`` or ``server``.
     """
     link = error.link if isinstance(error, RefusedCertificateError) else None
     above = link is not None and link.depth > 0
@@ -139,9 +139,9 @@ def _which(link: Link | None) -> str:
 
 def _names(link: Link | None) -> str:
     if link is None:
-        return "is for another host name, or for none"
+        return "does not name this host"
     names = alternative_names(link.certificate)
-    return f"is for {names} alone" if names else "is for no host name"
+    return f"is only for {names}" if names else "names no host"
 
 
 def _words(error: ssl.SSLCertVerificationError, link: Link | None) -> tuple[str, Remedy]:
@@ -159,7 +159,7 @@ def _no_issuer(
     if link is None or not isinstance(error, RefusedCertificateError):
         return (
             "its certificate was issued by an authority that is not among our trust anchors, "
-            "or names another key of it in its authority key identifier",
+            "or its authority key identifier names another key of that authority",
             _ADD_ITS_CA,
         )
     which, above = _which(link), issuer(link.certificate)

@@ -132,9 +132,7 @@ class TssKey:
 
     def public_pem(self) -> bytes:
         """The public key as PEM, SubjectPublicKeyInfo; errors as ``public_key``."""
-        from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-        return self.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        return pem.public_key_pem(self.public_key())
 
     def to_der(self) -> bytes:
         """Encode the key in strict DER.

@@ -9,12 +9,15 @@ import base64
 import re
 from collections.abc import Iterator
 from itertools import zip_longest
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from tpmconsole.system.encodings import as_utf8
 from tpmconsole.text import short
 from tpmconsole.tpm.keyfile.errors import KeyFileError, damaged
 from tpmconsole.tpm.primaries import MARKS
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 LABEL = "TSS2 PRIVATE KEY"
 _GUARD = re.compile(r"^-----(BEGIN|END) ([^\n]{0,64}?)-----[ \t]*$", re.MULTILINE)
@@ -107,6 +110,13 @@ def armour(der: bytes, mark: str = "") -> bytes:
     before = [f"{_MARK}{mark}"] if mark else []
     block = [f"-----BEGIN {LABEL}-----", *lines, f"-----END {LABEL}-----", ""]
     return "\n".join([*before, *block]).encode()
+
+
+def public_key_pem(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
+    """A public key as PEM, SubjectPublicKeyInfo (RFC 7468, section 13)."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
 
 
 def find_mark(text: str) -> str:

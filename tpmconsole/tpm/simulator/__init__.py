@@ -21,6 +21,7 @@ from tpmconsole.system.files import PRIVATE_FOLDER, make_private_folder, remedy
 from tpmconsole.system.locks import FileLock
 from tpmconsole.system.processes import Process, end, launch, wait_for, with_variable
 from tpmconsole.tpm.model import Connection
+from tpmconsole.tpm.simulator.maker import ENDORSEMENT_HANDLES, Maker
 from tpmconsole.tpm.simulator.programs import (
     abrmd_arguments,
     advice,
@@ -87,6 +88,11 @@ class Simulator:
     def state(self) -> Path:
         """Where swtpm keeps the TPM."""
         return self.folder / "tpm"
+
+    @property
+    def maker(self) -> Maker:
+        """Who makes its TPM: stays where a TPM is thrown away."""
+        return Maker(self.folder / "maker", self._search_path)
 
     def lease(self) -> FileLock:
         """A shared lock for a process that uses it; the holder of an exclusive lock may stop it.
@@ -221,10 +227,14 @@ class Simulator:
             self._launch(runtime, BUS, [programs[BUS], *bus_arguments(configuration)])
         if not swtpm:
             _end(runtime, SWTPM)
+            # One that is there already is what it is, with a maker or without.
+            made = not self.state.exists() and self.maker.make_chip(self.state)
             make_private_folder(self.state)
             arguments = swtpm_arguments(runtime.tpm, runtime.control)
             self._launch(runtime, SWTPM, [programs[SWTPM], *arguments])
             self._wait(runtime, SWTPM, runtime.swtpm_is_ready)
+            if made:
+                runtime.evict(ENDORSEMENT_HANDLES)
         if not bus:
             self._wait(runtime, BUS, runtime.bus_answers)
         self._launch(runtime, ABRMD, [programs[ABRMD], *abrmd_arguments(runtime.tpm)])

@@ -9,6 +9,7 @@ import re
 import socket
 import stat
 import tempfile
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,6 +36,9 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9/_.+-]+")
 _SHUTDOWN = bytes.fromhex("80010000000c000001450000")
 # TPM2_GetTestResult, section 10.4: answered in failure mode too.
 _GET_TEST_RESULT = bytes.fromhex("80010000000a0000017c")
+# TPM2_EvictControl, section 28.5, by the owner, who has no password yet; then the handle, twice.
+_EVICT_BEGIN = bytes.fromhex("8002000000230000012040000001")
+_EVICT_MIDDLE = bytes.fromhex("00000009400000090000000000")
 
 
 @dataclass(slots=True)
@@ -112,6 +116,12 @@ class Runtime:
     def shut_down_tpm(self, patience_s: float) -> None:
         """Tell the TPM that it is about to lose power."""
         self._command(_SHUTDOWN, patience_s)  # its answer does not matter
+
+    def evict(self, handles: Iterable[int]) -> None:
+        """Take keys out of a new TPM's persistent handles; one that is not there is no fault."""
+        for handle in handles:
+            number = handle.to_bytes(4, "big")
+            self._command(_EVICT_BEGIN + number + _EVICT_MIDDLE + number, ANSWER_S)
 
     def remove_sockets(self, folder: Path) -> None:
         """Remove the sockets, and their folder unless it is ``folder`` itself."""

@@ -6,5 +6,5 @@ that still reports progress is slow, not hung. After a transport error the conte
 answers 0x70007 forever), so the next job gets a new worker.
 
 A killed worker can leave objects loaded in a TPM without a resource manager. The dispatcher
-remembers which ones it could have been, and the next worker flushes those and no others.
+remembers which ones those could be, and the next worker flushes only those.
 """

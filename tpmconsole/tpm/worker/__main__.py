@@ -1,10 +1,10 @@
 """The child process that owns the ESAPI context: ``python -m tpmconsole.tpm.worker``.
 
-It reads jobs from standard input; each gets two lines back: that it has begun, so that
-one that never did can be given to another worker, and its answer. Between them it says now and then
-that the TPM goes on answering: a slow chip is no hung one. A hung TPM blocks it for ever, so the
-console kills it when a deadline is missed. It ends by itself when standard input closes: the
-console is gone. (PR_SET_PDEATHSIG would not do: it fires when the *thread* ends that started us.)
+It reads jobs from standard input and writes two lines for each: that the job has begun, so that one
+that never began can be given to another worker, and its answer. Between the two it reports
+that the TPM still answers: a slow chip is not a hung one. A hung TPM blocks the worker forever, so
+the console kills it when a deadline is missed. It exits when standard input closes, because the
+console has ended. (PR_SET_PDEATHSIG would not do: it fires when the *thread* that started us ends.)
 """
 
 from __future__ import annotations
@@ -29,21 +29,21 @@ from tpmconsole.tpm.worker import protocol
 if TYPE_CHECKING:
     from tpmconsole.tpm.worker.jobs.context import Context
 
-ALIVE_S = 0.25  # at most so often we say that the TPM goes on answering
-REST_S = 300.0  # without a job, until what was only kept to be quick is put away
-GRACE_S = 2.0  # for a job to finish and flush what it loaded, after we were told to end
+ALIVE_S = 0.25  # least time between two reports that the TPM still answers
+REST_S = 300.0  # without a job, until what was kept only for speed is released
+GRACE_S = 2.0  # for a job to finish and flush what it loaded, after a request to end
 _ENDINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 LOG = logging.getLogger("tpmconsole.tpm.worker")
 
 
 class _Inbox:
-    """Jobs from the console until there are no more; then the end, within ``GRACE_S``."""
+    """Jobs from the console until the last; then the process ends within ``GRACE_S``."""
 
     def __init__(self, source: protocol.Source) -> None:
         self._source = source
         self._jobs: queue.SimpleQueue[protocol.Job | None] = queue.SimpleQueue()
-        # Blocked everywhere and waited for: a handler would not run while C code is stuck.
+        # Blocked in every thread and taken by sigwait: no handler runs while C code is stuck.
         signal.pthread_sigmask(signal.SIG_BLOCK, _ENDINGS)
         for target in (self._read, self._await_signal):
             threading.Thread(target=target, daemon=True).start()
@@ -52,7 +52,7 @@ class _Inbox:
         """The next job, or None at the end.
 
         Args:
-            resting: called each time there was none for a while.
+            resting: called each time that no job came for ``REST_S``.
         """
         while True:
             try:
@@ -67,7 +67,7 @@ class _Inbox:
         except (EOFError, OSError):
             self._end()
         except ValueError:
-            LOG.error("what the console sends makes no sense")  # noqa: TRY400 - no values
+            LOG.error("a job from the console cannot be decoded")  # noqa: TRY400 - no values
             self._end()
 
     def _await_signal(self) -> None:
@@ -82,10 +82,10 @@ class _Inbox:
 
 
 class _Output:
-    """Lines to the console.
+    """Writes lines to the console.
 
     Args:
-        target: the pipe to it.
+        target: the pipe to the console.
     """
 
     def __init__(self, target: IO[bytes]) -> None:
@@ -99,20 +99,20 @@ class _Output:
         self._last = time.monotonic()
 
     def alive(self, held: Mapping[int, str]) -> None:
-        """Say that the TPM goes on answering, and what is loaded in it where we would leave that.
+        """Report that the TPM still answers, and which objects would remain in it after a kill.
 
         Args:
-            held: as ``Context.held``; empty where a resource manager takes out what we leave.
+            held: as ``Context.held``; empty if a resource manager flushes what we leave.
         """
         if held != self._held or time.monotonic() > self._last + ALIVE_S:
             self._held = dict(held)
-            # Where nobody listens any more, the key is still to be taken out of the TPM.
+            # If the console has ended, the key must still be flushed from the TPM.
             with suppress(BrokenPipeError):
                 self.send({"alive": sorted(held.items())})
 
 
 class Worker:
-    """Answers jobs about the TPM that ``connect`` named.
+    """Runs jobs on the TPM that the ``connect`` job named.
 
     Args:
         output: for signs of life.
@@ -123,7 +123,7 @@ class Worker:
         self._context: Context | None = None
 
     def answer(self, job: protocol.Job) -> dict[str, Any]:
-        """Do one job; every failure is an answer too. Its secrets are wiped then."""
+        """Run one job and wipe its secrets; every failure is an answer too."""
         try:
             answer = self._answer(job)
             if self._context is not None and self._context.storage.name:
@@ -137,8 +137,8 @@ class Worker:
             return {"result": self._run(**job.message)}
         except ConsoleError as error:
             return {"error": error.to_json()}
-        except Exception as error:  # noqa: BLE001 - the log gets it, the user gets words
-            # Names and places only: the values could hold a password.
+        except Exception as error:  # noqa: BLE001 - the log gets it, the user gets a text
+            # Only names and line numbers: the values could hold a password.
             LOG.error("%s", redact(_places(error)))  # noqa: TRY400 - no values
             return {"error": _unexpected(error).to_json()}
 
@@ -172,7 +172,7 @@ class Worker:
         self._context = context = Context(tcti, answered, dict(held), storage_name)
 
     def close(self) -> None:
-        """Give the connection up, and take the key out that is held for a session."""
+        """Close the connection, and flush the key that is held for a session."""
         if self._context is not None:
             from tpmconsole.tpm.worker.jobs import held_key
 
@@ -181,7 +181,7 @@ class Worker:
             self._context.close()
 
     def rest(self) -> None:
-        """There was no job for a while."""
+        """Release what is not needed after a while without a job."""
         if self._context is not None:
             from tpmconsole.tpm.worker.jobs import held_key
 
@@ -201,24 +201,24 @@ def _places(error: BaseException) -> str:
 def _unexpected(error: Exception) -> ConsoleError:
     return ConsoleError(
         "Unexpected",
-        f"the TPM worker met a {type(error).__name__}",
+        f"the TPM worker raised {type(error).__name__}",
         "report this with the log (doctor, report)",
         ExitCode.UNEXPECTED,
     )
 
 
 def _private_output() -> IO[bytes]:
-    """Keep standard output for answers alone: what C code prints goes to the log."""
+    """Reserve standard output for answers: what C code prints goes to the log."""
     private = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
     return private
 
 
 def _load_libraries() -> None:
-    """Load the TSS while the console finds out which TPM.
+    """Load the TSS while the console chooses the TPM.
 
     Raises:
-        ConsoleError: it is not installed.
+        ConsoleError: the TSS is not installed.
     """
     try:
         import tpmconsole.tpm.worker.jobs  # noqa: F401 - loads tpm2_pytss
@@ -232,14 +232,14 @@ def _load_libraries() -> None:
 
 
 def main() -> int:
-    """Serve until there are no more jobs."""
+    """Run jobs until the last one."""
     output = _Output(_private_output())
     leave_no_core()
     faulthandler.enable()
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s %(process)d %(name)s %(levelname)s %(message)s"
     )
-    inbox = _Inbox(open(0, "rb", buffering=0, closefd=False))  # noqa: SIM115 - for good
+    inbox = _Inbox(open(0, "rb", buffering=0, closefd=False))  # noqa: SIM115 - never closed
     worker = Worker(output)
     try:
         _load_libraries()
@@ -250,13 +250,13 @@ def main() -> int:
     except ConsoleError as error:
         output.send({"error": error.to_json()})
     except BrokenPipeError:
-        LOG.info("nobody listens any more")
+        LOG.info("the console has ended")
     worker.close()
     return 0
 
 
 def run() -> None:
-    """``main`` as a whole process."""
+    """Run ``main`` and end the process."""
     status = main()
     sys.stderr.flush()
     # Not sys.exit: it would wait for the thread that reads standard input.

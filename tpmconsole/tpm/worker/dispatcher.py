@@ -1,6 +1,6 @@
-"""The one lane to the TPM: one job at a time, each with its deadline; a broken worker is replaced.
+"""Runs one job at a time on the TPM, each with a deadline, and replaces a broken worker.
 
-Only the standard library is imported here: the console's first paint waits for this module.
+This module imports only the standard library: the console's first paint waits for it.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from tpmconsole.tpm.worker.process import (
 LOG = logging.getLogger(__name__)
 
 START_S = 30.0  # imports from a slow flash disk
-# How long a TPM that only says "later" is asked again: this part of the deadline, and at most.
+# How long to retry a TPM that only says "later": a share of the deadline, and the maximum.
 PATIENCE, LONGEST_PATIENCE_S = 0.4, 20.0
-CLOSE_S = 0.5  # for a running call to notice that everything ends
+CLOSE_S = 0.5  # for a running call to notice that the console is closing
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Activity:
     """What the TPM is doing now.
 
     Attributes:
-        label: in words ("making an RSA key").
+        label: for people ("making an RSA key").
         since: ``time.monotonic()`` when it began.
     """
 
@@ -48,12 +48,12 @@ class Activity:
 
 
 class Dispatcher:
-    """The one lane to the TPM: one job at a time, each with its deadline.
+    """The only access to the TPM: one job at a time, each with a deadline.
 
     Args:
-        connect: finds out which TPM; called again whenever the connection was lost.
+        connect: chooses the TPM; called again whenever the connection was lost.
         log: the log file; the worker's standard error goes there.
-        learned: called when a TPM's storage key is seen that ``connect`` did not know.
+        learned: called when a storage key is seen that ``connect`` did not know.
     """
 
     def __init__(
@@ -71,14 +71,15 @@ class Dispatcher:
         self._closed = False
         self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC)
         self._lost = True
-        # What killed workers have left in a TPM without a resource manager, by its TCTI.
+        # Objects that killed workers left loaded, by TCTI. Only a TPM without a resource manager
+        # keeps them; the next worker flushes them.
         self._left: dict[str, list[tuple[int, str]]] = {}
         self.connection: Connection | None = None
         self.activity: Activity | None = None
 
     @property
     def worker_pid(self) -> int | None:
-        """The process that does the jobs; None while there is none."""
+        """The process that runs the jobs; None while no process runs."""
         worker = self._worker
         return None if worker is None else worker.process.pid
 
@@ -95,11 +96,11 @@ class Dispatcher:
 
         Args:
             job: its name in the worker.
-            label: what it does, in words, for the screen.
-            deadline_s: seconds it may take; more where the TPM goes on answering its commands.
-            arguments: what the job gets.
-            repeatable: whether it may run again where the connection broke under it. A job that
-                is not is preceded by a question that finds a broken connection first.
+            label: what it does, for the screen.
+            deadline_s: seconds it may take; more while the TPM still answers its commands.
+            arguments: the job's arguments.
+            repeatable: whether it may run again if the connection breaks while it runs. If not,
+                a ping runs first to detect a broken connection.
 
         Raises:
             ConsoleError: the TPM cannot be reached, does not answer in time, or refuses.
@@ -119,7 +120,7 @@ class Dispatcher:
             self.activity = None
 
     def _repaired(self, job: str, label: str, deadline_s: float, arguments: Any) -> Any:
-        """Run a job; once more where a connection that had been good broke (a restarted daemon)."""
+        """Run a job; retry once if a connection broke that had worked (a restarted daemon)."""
         worker = self._worker
         proven = worker is not None and worker.proven
         try:
@@ -133,7 +134,7 @@ class Dispatcher:
     def _once(
         self, job: str, label: str, deadline_s: float, arguments: Any, *, again: bool = True
     ) -> Any:
-        """Run a job on the worker there is, or on a new one."""
+        """Run a job on the existing worker, or on a new one."""
         worker = self._chosen()
         try:
             patience_s = min(PATIENCE * deadline_s, LONGEST_PATIENCE_S)
@@ -166,7 +167,7 @@ class Dispatcher:
         return result
 
     def _remember(self, worker: WorkerProcess, connection: Connection) -> None:
-        """Keep a storage key's Name that the worker was the first to see."""
+        """Store the Name of a storage key that the worker saw for the first time."""
         if worker.storage_name and not connection.storage_name:
             self.connection = replace(connection, storage_name=worker.storage_name)
             self._learned(self.connection)
@@ -177,7 +178,7 @@ class Dispatcher:
         return ConsoleError(
             "TPM does not answer",
             f"no answer within {seconds:g} s while {label}",
-            "try again; if it stays silent, restart its resource manager or the board",
+            "try again; if it fails again, restart its resource manager or the board",
             ExitCode.NO_TPM,
         )
 
@@ -186,11 +187,11 @@ class Dispatcher:
         self._discard(worker)
         if self._closed:
             return closing()
-        LOG.warning("the TPM worker is gone while %s: %s", label, how)
+        LOG.warning("the TPM worker ended while %s: %s", label, how)
         return ConsoleError(
-            "TPM worker gone",
+            "TPM worker ended",
             f"{how} while {label}",
-            f"try again: a new one is started; {self._log} may say why",
+            f"try again to start a new one; {self._log} may say why",
             ExitCode.UNEXPECTED,
         )
 
@@ -200,7 +201,7 @@ class Dispatcher:
                 raise closing()
             worker = self._worker
             if worker is not None and not worker.alive:
-                LOG.warning("the TPM worker is gone: %s", worker.how_it_ended())
+                LOG.warning("the TPM worker ended: %s", worker.how_it_ended())
                 worker = None
                 self._lost = True
             if worker is None:
@@ -208,19 +209,19 @@ class Dispatcher:
             return worker
 
     def _chosen(self) -> WorkerProcess:
-        """A worker for the TPM that is to be used; it loads the TSS while we find out which."""
+        """A worker for the chosen TPM; it loads the TSS while we choose."""
         worker = self._running()
         if self._lost or self.connection is None:
             self.connection = self._connect()
             self._lost = False
         if worker.connection not in (None, self.connection):
-            # GLib has one bus for each process: asked for another TPM, it would take the old one.
+            # GLib keeps one bus per process: for another TPM it would still use the old bus.
             self._drop(worker)
             worker = self._running()
         return worker
 
     def _introduce(self, worker: WorkerProcess, connection: Connection) -> None:
-        """Tell a worker which TPM it is to use."""
+        """Tell a worker which TPM to use."""
         worker.wait_ready(START_S)
         if worker.connection is None:
             where = {
@@ -245,7 +246,7 @@ class Dispatcher:
                 self._worker = None
 
     def renew(self) -> None:
-        """End the worker, and with it its memory; the next job gets another one."""
+        """End the worker, and its memory with it; the next job gets a new worker."""
         with self._turn:
             worker = self._worker
             if worker is not None:
@@ -260,7 +261,7 @@ class Dispatcher:
             self._closed = True
             worker, self._worker = self._worker, None
             os.write(self._wake_in, b"x")
-        # The running call leaves its pipes before they are closed; unless it sits in connect().
+        # The running call stops using its pipes before they are closed, unless it is in connect().
         idle = self._turn.acquire(timeout=CLOSE_S)
         if worker is not None:
             worker.leave()

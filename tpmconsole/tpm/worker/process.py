@@ -1,6 +1,6 @@
-"""One worker process as the console sees it: started, asked with a deadline, ended.
+"""One worker process as seen from the console: start it, send it jobs with deadlines, end it.
 
-Only the standard library is imported here: the console's first paint waits for this module.
+This module imports only the standard library: the console's first paint waits for it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from tpmconsole.system.files import PRIVATE_FILE, make_private_folder, refused, 
 from tpmconsole.tpm.model import Connection
 from tpmconsole.tpm.worker import protocol
 
-LEAVE_S = 0.4  # for a worker that was told to end, before it is killed
-LONGEST = 20  # times its deadline a job may take where the TPM goes on answering its commands
-GONE_S = 0.3  # for a killed one; in a driver's uninterruptible wait it takes longer
+LEAVE_S = 0.4  # for a worker to end when asked to, before it is killed
+LONGEST = 20  # times its deadline a job may take while the TPM still answers its commands
+GONE_S = 0.3  # for a killed worker to end; in a driver's uninterruptible wait it takes longer
 
-# -I leaves PYTHON* variables and the current folder out; what we import from is given instead.
+# -I ignores PYTHON* variables and the current folder; our own search path is passed instead.
 _BOOT = (
     "import sys; sys.path[:] = sys.argv[2:]; from tpmconsole.tpm.worker.__main__ import run; run()"
 )
 
 
 class DeadlineMissedError(Exception):
-    """The worker did not answer within so many seconds."""
+    """The worker did not answer within the given number of seconds."""
 
     def __init__(self, seconds: float) -> None:
         super().__init__(seconds)
@@ -41,7 +41,7 @@ class DeadlineMissedError(Exception):
 
 
 class _Deadline:
-    """So many seconds from now on, or from the last sign of life on."""
+    """A number of seconds from now, or from the last sign of life."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -49,7 +49,7 @@ class _Deadline:
         self.restart()
 
     def restart(self) -> None:
-        """There was a sign of life."""
+        """Start again after a sign of life."""
         self._until = min(time.monotonic() + self.seconds, self._last)
 
     @property
@@ -58,11 +58,11 @@ class _Deadline:
 
 
 class WorkerEndedError(Exception):
-    """The worker's end of the pipe is closed, or what comes out of it makes no sense."""
+    """The worker closed its end of the pipe, or sent something that cannot be decoded."""
 
 
 class NeverBegunError(WorkerEndedError):
-    """It ended before it began the job."""
+    """The worker ended before it began the job."""
 
 
 def closing() -> ConsoleError:
@@ -77,27 +77,27 @@ class WorkerProcess:
 
     Args:
         log: where its standard error goes.
-        wake: a descriptor that becomes readable when everything shall end.
+        wake: a descriptor that becomes readable when the console is closing.
     """
 
     def __init__(self, log: Path, wake: int) -> None:
         self._wake = wake
         self._buffer = bytearray()
         self.ready = False
-        self.connection: Connection | None = None  # the TPM it has been told
-        self.proven = False  # that TPM has answered
-        # What it has loaded, by handle, where nobody takes that out when it is killed.
+        self.connection: Connection | None = None  # the TPM it was told to use
+        self.proven = False  # whether that TPM has answered
+        # Objects it has loaded, by handle, that no one else flushes if it is killed.
         self.held: list[tuple[int, str]] = []
         self.storage_name = ""  # of that TPM's storage key, once it is known
         error = _open_log(log)
         try:
-            # Its own session: a ctrl+c at the terminal is the console's to handle.
+            # In a session of its own: only the console handles a ctrl+c at the terminal.
             self.process = subprocess.Popen(
                 [sys.executable, "-I", "-c", _BOOT, "tpmconsole.tpm.worker", *_search_path()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=error,
-                # The TSS's chatter; only what went wrong is worth a line in the log.
+                # Of the TSS's messages, log only errors.
                 env=plain_environment(*BUSES, TSS2_LOG="all+error"),
                 start_new_session=True,
                 bufsize=0,
@@ -121,7 +121,7 @@ class WorkerProcess:
         """Send one message and wait for its answer.
 
         Raises:
-            ConsoleError: the worker's answer is an error, or everything ends.
+            ConsoleError: the worker's answer is an error, or the console is closing.
             DeadlineMissedError: no answer and no sign of life within ``deadline_s``.
             NeverBegunError: it ended before it began.
             WorkerEndedError: it ended before it answered.
@@ -191,17 +191,17 @@ class WorkerProcess:
         return self.process.poll() is None
 
     def how_it_ended(self) -> str:
-        """Why it is gone, in words; kills it where it is not."""
+        """Say why it ended; kill it if it is still running."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GONE_S)
         status = self.process.returncode
         self.kill()
         if status is not None and status < 0:
             return f"it was ended by signal {-status} ({signal.strsignal(-status)})"
-        return "its answer made no sense" if status is None else f"it ended with status {status}"
+        return "its answer was not valid" if status is None else f"it ended with status {status}"
 
     def leave(self) -> None:
-        """Let it finish and put away what it does now if that is short, then end it."""
+        """Give it a moment to finish its job and flush what it loaded, then end it."""
         assert self.process.stdin is not None  # noqa: S101 - PIPE was asked for
         self.process.stdin.close()
         self.process.terminate()
@@ -210,7 +210,7 @@ class WorkerProcess:
         self.kill()
 
     def kill(self) -> None:
-        """End it at once; what it had loaded is left to the resource manager."""
+        """End it at once; the resource manager flushes what it had loaded."""
         self.process.kill()
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(GONE_S)
@@ -220,10 +220,10 @@ class WorkerProcess:
 
 
 def _open_log(log: Path) -> int:
-    """The log for writing; nowhere, where the disk is full or read-only: a TPM needs no disk.
+    """Open the log, or /dev/null if the disk is full or read-only: a TPM needs no disk.
 
     Raises:
-        ConsoleError: not even that can be opened.
+        ConsoleError: /dev/null cannot be opened either.
     """
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
     try:
@@ -237,5 +237,5 @@ def _open_log(log: Path) -> int:
 
 
 def _search_path() -> list[str]:
-    """Where the worker imports from: as this process does, checkout or installed."""
+    """The folders that the worker imports from: those of this process, checkout or installed."""
     return [folder or str(Path.cwd()) for folder in sys.path]

@@ -1,7 +1,7 @@
-"""Between the console and its TPM worker: jobs one way, answers the other, and those decoded.
+"""The messages between the console and its TPM worker, and the decoding of answers.
 
-An answer is a line of JSON. A job is the length of its JSON, that JSON, and then its secrets as
-they are: no decoder sees them, which would leave copies that nobody can wipe.
+An answer is a line of JSON. A job is the length of its JSON, that JSON, and then its secrets as raw
+bytes: a decoder would leave copies of them that cannot be wiped.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from tpmconsole.tpm.model import (
     TpmHealth,
 )
 
-# Far above any answer; more means that something else writes into the pipe.
+# Far longer than any answer; a longer line means that something else writes to the pipe.
 LINE_LIMIT = 4 * 1024 * 1024
 _BYTES, _SECRET = "$bytes", "$secret"
 _LENGTH_BYTES = 4
 
 
 def encode(message: dict[str, Any]) -> bytes:
-    """A message as one line; bytes anywhere in it survive."""
+    """Encode a message as one line; it may contain bytes."""
     return json.dumps(message, default=_from_bytes, separators=(",", ":")).encode() + b"\n"
 
 
 def decode(line: bytes) -> dict[str, Any]:
-    """The message that ``encode`` made.
+    """Decode a line from ``encode``.
 
     Raises:
-        ValueError: the line is no message.
+        ValueError: the line is not a message.
     """
     message = parse_json(line, _to_bytes)
     if not isinstance(message, dict):
@@ -51,7 +51,7 @@ def decode(line: bytes) -> dict[str, Any]:
 def _from_bytes(value: Any) -> dict[str, str]:
     if isinstance(value, bytes):
         return {_BYTES: base64.b64encode(value).decode("ascii")}
-    raise TypeError(f"{type(value).__name__} does not travel")
+    raise TypeError(f"{type(value).__name__} cannot be sent")
 
 
 def _to_bytes(value: dict[str, Any]) -> Any:
@@ -60,25 +60,25 @@ def _to_bytes(value: dict[str, Any]) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the worker is to do; its secrets are in the message, too."""
+    """A job for the worker; ``secrets`` are those in the message."""
 
     message: dict[str, Any]
     secrets: Sequence[Secret]
 
     def wipe(self) -> None:
-        """Zero its secrets."""
+        """Overwrite its secrets with zeros."""
         for one in self.secrets:
             one.wipe()
 
 
 class Source(Protocol):
-    """A raw file: nothing stays in a buffer of its own."""
+    """An unbuffered file: it keeps no copy of what was read."""
 
     def readinto(self, buffer: Any, /) -> int | None: ...
 
 
 def pack(message: dict[str, Any]) -> list[Password]:
-    """A job's parts, to be written one after the other."""
+    """Encode a job as parts to write one after the other."""
     secrets: list[Secret] = []
 
     def replaced(value: Any) -> dict[str, Any]:
@@ -92,11 +92,11 @@ def pack(message: dict[str, Any]) -> list[Password]:
 
 
 def read_job(source: Source) -> Job:
-    """The next job that ``pack`` made.
+    """Read the next job from ``pack``.
 
     Raises:
-        EOFError: there is none any more.
-        ValueError: what comes is no job.
+        EOFError: the console closed the pipe.
+        ValueError: the input is not a job.
     """
     length = int.from_bytes(_filled(source, bytearray(_LENGTH_BYTES)), "big")
     if length > LINE_LIMIT:

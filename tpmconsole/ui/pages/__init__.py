@@ -1,1 +1,1 @@
-"""Screens of the console."""
+"""The pages of the console."""

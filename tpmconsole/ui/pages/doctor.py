@@ -1,4 +1,4 @@
-"""Page 5: every probe with its finding, its evidence and its remedy, as they come."""
+"""Page 5: every probe with its finding, its evidence and its remedy, as they arrive."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _TROUBLE = ("fail", "warn")
 
 
 class Probed(Message):
-    """A probe has finished; posted from the job's thread."""
+    """A probe has finished; posted by the job's thread."""
 
     def __init__(self, run: int, finding: Finding) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Probed(Message):
 
 
 class DoctorPage(Page):
-    """What was looked at, what was found, and what to do about it."""
+    """The probes, their findings, and what to do about them."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -72,15 +72,17 @@ class DoctorPage(Page):
 
         return (
             Command(
-                "r", "Run again", "look at everything again", self.refresh_data, idle, kiosk=True
+                "r", "Run again", "examine everything again", self.refresh_data, idle, kiosk=True
             ),
             Command("n", "Next", "go to the next warn or fail", self._next, troubled, kiosk=True),
-            # Not for visitors: lines of logs and the names of programs may be among it.
-            Command("enter", "Evidence", "all that a probe has seen", self._show_all, chosen),
+            # Not for visitors: it may contain log lines and the names of programs.
+            Command(
+                "enter", "Evidence", "everything that a probe has seen", self._show_all, chosen
+            ),
             Command(
                 "m",
                 "Repair modes",
-                "give our files the modes that they should have",
+                "correct the modes of our files",
                 self._ask_to_repair,
                 open_to_others,
             ),
@@ -111,9 +113,9 @@ class DoctorPage(Page):
 
     def on_probed(self, message: Probed) -> None:
         if message.run != self._run or not self._examining:
-            return  # its last answer was here before it
+            return  # its last answer arrived before this message
         self._new.append(message.finding)
-        # What the last examination said stands until this one says something else.
+        # The last examination's findings remain until this one replaces them.
         self._present([*self._new, *self._findings[len(self._new) :]])
 
     def _examined(self, findings: Any) -> None:
@@ -148,8 +150,8 @@ class DoctorPage(Page):
         one = self._chosen()
         if one is None:
             return
-        # What the row shows in full is not shown again, and of the evidence only a line: each move
-        # of the cursor would have to send it. Enter shows everything.
+        # Do not repeat what the row shows in full, and show only one line of the evidence: it is
+        # sent at each move of the cursor. Enter shows everything.
         cut = not self.query_one(Table).fits(one.text)
         facts = [Fact("Finding", "", one.text)] if cut else []
         if one.evidence and not cut:
@@ -159,7 +161,7 @@ class DoctorPage(Page):
         self.query_one(DetailPane).present(facts)
 
     def _next(self) -> None:
-        """Move the cursor to the next row that is not well; after the last comes the first."""
+        """Move the cursor to the next row that is not OK; after the last comes the first."""
         table = self.query_one(Table)
         here = table.cursor_row
         rows = [number for number, one in enumerate(self._shown) if one.state in _TROUBLE]
@@ -174,7 +176,7 @@ class DoctorPage(Page):
             Fact("Seen" if number == 0 else "", "", line)
             for number, line in enumerate(one.evidence)
         ]
-        facts.append(Fact("Try", "", say(one.remedy) or "nothing has to be done"))
+        facts.append(Fact("Try", "", say(one.remedy) or "nothing needs to be done"))
         title = f"{one.name}: {one.state.upper()}"
         self.app.push_screen(TextDialog(title, "", facts, state_width=0))
 

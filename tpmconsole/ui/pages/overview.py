@@ -1,4 +1,4 @@
-"""Page 1: health in one glance."""
+"""Page 1: health at a glance."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class OverviewPage(Page):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
-        # Not read yet: "none" would be a claim.
+        # Not read yet: "none" might be wrong.
         self._identities: list[Summary] | ConsoleError | None = None
         self._sessions: list[SessionStatus] | ConsoleError | None = None
 
@@ -55,7 +55,7 @@ class OverviewPage(Page):
         self.set_interval(POLL_S, self._poll)
 
     def _poll(self) -> None:
-        """Every few seconds, and only while somebody can see it; no news costs no bytes."""
+        """Refresh every few seconds, only while visible; without changes this sends no bytes."""
         busy = self.console.jobs.running
         if self.console.in_front(self) and self.console.uncovered() and not busy:
             self.console.refresh_health(silent=True)
@@ -78,7 +78,7 @@ class OverviewPage(Page):
             Command(
                 "i",
                 "",
-                "let the TPM test what it has not tested yet (incremental)",
+                "let the TPM test only what is not tested yet (incremental)",
                 lambda: self._self_test(full=False),
                 self._can_test,
                 kiosk=True,
@@ -86,7 +86,7 @@ class OverviewPage(Page):
             Command(
                 "l",
                 "Lock-out",
-                "forget all wrong passwords: resets the TPM's lock-out",
+                "reset the TPM's lock-out: it forgets all wrong passwords",
                 self._reset_lockout,
                 self._can_reset,
             ),
@@ -128,7 +128,7 @@ class OverviewPage(Page):
 
     def _reset_lockout(self) -> None:
         def done(_: None) -> None:
-            self.console.say("the lock-out is reset: all tries are there again")
+            self.console.say("the lock-out is reset: all attempts are available")
             self.console.refresh_health()
 
         plan_and_confirm(self, lambda: plan_reset_lockout(self.board), done)
@@ -166,7 +166,7 @@ class OverviewPage(Page):
         if health:
             items = [*health_facts(health)]
         elif gone:
-            remedy = self.unless_kiosk(_remedy(gone), "tell whoever looks after this board")
+            remedy = self.unless_kiosk(_remedy(gone), "tell the person who looks after this board")
             items = [*no_tpm_facts(gone, remedy)]
         identities, sessions = self._identities, self._sessions
         items += clock_facts(identities if isinstance(identities, list) else [])
@@ -185,7 +185,7 @@ Listed = TypeVar("Listed")
 
 
 def unless_refused(read: Callable[[], list[Listed]]) -> list[Listed] | ConsoleError:
-    """A list, or why it may not be read: neither list hides the other."""
+    """A list, or why it cannot be read: an error in one list does not hide the other."""
     try:
         return read()
     except ConsoleError as error:
@@ -203,16 +203,16 @@ def _unless_refused(
 
 
 def clock_facts(identities: Sequence[Summary]) -> list[Fact]:
-    """The board's clock, shown only if it is not plausible."""
+    """The board's clock, only if it is not plausible."""
     now = clock.now()
     if not clock.fault(now) and all(one.state != "NO CLOCK" for one in identities):
         return []
-    text = f"{clock.moment(now)}, not plausible: no certificate can be judged; {clock.SET_IT}"
+    text = f"{clock.moment(now)}, not plausible: no certificate can be checked; {clock.SET_IT}"
     return [Fact("Clock", "NO CLOCK", text)]
 
 
 def identity_facts(identities: Sequence[Summary], none: str) -> list[Fact | Heading]:
-    """The identities, each on a line; ``none`` where there is none."""
+    """The identities, each on a line; ``none`` if there are none."""
     rows = [
         Fact(one.name, one.state, f"{algorithm_words(one.algorithm):<9} {one.detail}")
         for one in identities
@@ -228,11 +228,11 @@ def session_facts(
     none: str,
     crl_of: Callable[[SessionStatus], Finding | None] = lambda _: None,
 ) -> list[Fact | Heading]:
-    """The sessions, each on a line; a list of revoked certificates that ends has its own.
+    """The sessions, each on a line; a list of revoked certificates that expires has its own.
 
     Args:
         none: what to say if there are no sessions.
-        crl_of: what there is to say of a session's list.
+        crl_of: returns the finding about a session's list.
     """
     rows = []
     for one in sessions:
@@ -247,7 +247,7 @@ def session_facts(
 
 
 def health_facts(health: TpmHealth) -> list[Fact]:
-    """The TPM's health in rows of label, state and details."""
+    """The TPM's health as rows with label, state and details."""
     failed = health.mode == "failure"
     mark = "SIMULATED" if health.simulated else ""
     version = f", TPM {health.family} rev {health.revision}" if health.family else ""
@@ -275,7 +275,7 @@ def health_facts(health: TpmHealth) -> list[Fact]:
             f"{health.transient.available} transient slots free"
         )
         facts.append(Fact("Room", "OK" if room else "FULL", details))
-    if health.hierarchies:  # not told in failure mode
+    if health.hierarchies:  # not reported in failure mode
         names = [name for name, one in health.hierarchies.items() if one.auth_set]
         facts.append(Fact("Passwords", "", f"set for: {', '.join(names)}" if names else "none set"))
     if health.encrypted_sessions is False:
@@ -284,7 +284,7 @@ def health_facts(health: TpmHealth) -> list[Fact]:
 
 
 def no_tpm_facts(error: ConsoleError, remedy: str) -> list[Fact]:
-    """What was looked for, why each failed, and what to do."""
+    """The TPMs that were tried, why each failed, and what to do."""
     first, *more = error.cause.split("; ")
     return [
         Fact("TPM", "NO TPM", first),

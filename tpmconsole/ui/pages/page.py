@@ -1,4 +1,4 @@
-"""What the five pages have in common."""
+"""What all pages have in common."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Page(Vertical):
-    """One page between the bars."""
+    """A page between the bars."""
 
     @property
     def console(self) -> Console:
@@ -33,48 +33,48 @@ class Page(Vertical):
         return self.console.board
 
     def unless_kiosk(self, words: str, instead: str = "the tour makes one: page 6") -> str:
-        """Words that name keys; in a kiosk, where these do nothing, others."""
+        """Text that names keys; in a kiosk, which lacks those keys, another text."""
         return instead if self.board.settings.kiosk else words
 
     def compose(self) -> ComposeResult:
         raise NotImplementedError
 
     def commands(self) -> tuple[Command, ...]:
-        """What can be done here, in the order of the key line."""
+        """The commands of this page, in the order of the key line."""
         return ()
 
     def opened(self) -> None:
-        """The page has come to the front."""
+        """Called when the page is shown."""
         self.refresh_data()
 
     def refresh_data(self) -> None:
-        """Read again what the page shows, off the event loop."""
+        """Read again what the page shows, outside the event loop."""
 
     def health_changed(self) -> None:
-        """The TPM has answered how it is, or that it cannot be reached."""
+        """Called when the TPM has reported its state, or cannot be reached."""
 
     def focus_target(self) -> Widget | None:
-        """Who gets the keys when the page opens."""
+        """The widget that gets the keys when the page opens."""
         return None
 
     @on(Table.Moved)
     def show_position(self) -> None:
-        """Say where in its list the cursor is; a scroll bar would cost bytes at every move."""
+        """Show the cursor's position in the list; a scroll bar would cost bytes at each move."""
         table = self.query_one(Table)
         text = self.position(table.cursor_row, table.row_count)
         self.query_one(DetailPane).place(text)
 
     def position(self, row: int, count: int) -> str:
-        """What is said of it."""
+        """The position as text."""
         return f"{min(row + 1, count)} of {count}"
 
     @on(Table.Pressed)
     def obey_enter(self) -> None:
-        """A table takes Enter for itself; it means here what it means everywhere."""
+        """A table handles Enter itself; run the page's command for it."""
         self.console.obey("enter")
 
     def turn(self) -> None:
-        """Show what does not fit: of the pane below a list."""
+        """Scroll the pane below a list, to show what does not fit."""
         for pane in self.query(DetailPane):
             pane.turn()
 

@@ -28,7 +28,7 @@ WIDEST = 100
 
 
 class TourPage(Page):
-    """The cover, then a step at a time: what it is about, and what came of it."""
+    """The cover, then one step at a time: what it does, and its result."""
 
     can_focus = True
 
@@ -49,7 +49,7 @@ class TourPage(Page):
 
     @property
     def busy(self) -> bool:
-        """A step is being done."""
+        """Whether a step is running."""
         return self._busy
 
     @property
@@ -68,7 +68,7 @@ class TourPage(Page):
             Command(
                 "enter",
                 self._next_label(),
-                "the next step; does at once what it tells",
+                "the next step, which is done at once",
                 self.forward,
                 ready,
                 aliases=("space", *([] if self._trouble else ["right"])),
@@ -77,7 +77,7 @@ class TourPage(Page):
             Command(
                 "right",
                 "Skip",
-                "go on though this step was not done",
+                "continue although this step was not done",
                 self.skip,
                 lambda: ready() and self._trouble is not None,
                 kiosk=True,
@@ -85,7 +85,7 @@ class TourPage(Page):
             Command(
                 "left",
                 "Back",
-                "the step before, as it was",
+                "the previous step, as it was",
                 self._back,
                 lambda: ready() and not self.at_cover,
                 aliases=("backspace",),
@@ -94,7 +94,7 @@ class TourPage(Page):
             Command(
                 "escape",
                 "Start over",
-                "throw away what the tour has made, and begin again",
+                "throw away what the tour has made, and start again",
                 self.start_over,
                 lambda: ready() and not self.at_cover,
                 kiosk=True,
@@ -128,7 +128,7 @@ class TourPage(Page):
 
     def refresh_data(self) -> None:
         self._present()
-        if self.console.health is None:  # the title line tells whether the TPM is a real one
+        if self.console.health is None:  # the title line shows whether the TPM is a real one
             self.console.refresh_health(silent=True)
 
     def on_resize(self) -> None:
@@ -137,7 +137,7 @@ class TourPage(Page):
     # What the keys do
 
     def forward(self) -> None:
-        """Go on: to the next step, to the same again where it failed, or back to the cover."""
+        """Continue: to the next step, to the same one if it failed, or back to the cover."""
         if self._busy:
             return
         if self._trouble is None:
@@ -146,7 +146,7 @@ class TourPage(Page):
             self._do()
 
     def skip(self) -> None:
-        """Go on, whatever has become of this step."""
+        """Continue, whatever the result of this step."""
         if self._busy:
             return
         if self.at_end:
@@ -161,9 +161,9 @@ class TourPage(Page):
     def _do(self) -> None:
         index = self._index
         self._busy, self._trouble = True, None
-        if self.board.settings.simulate:  # it may have been chosen since
+        if self.board.settings.simulate:  # the user may have chosen it since
             self.tour.board.use_simulator()
-        self.console.say("")  # another page's last word is not about this
+        self.console.say("")  # the last message was about another page
         self._present()
         self.job(
             STEPS[index].doing,
@@ -191,17 +191,17 @@ class TourPage(Page):
         self._present()
 
     def start_over(self) -> None:
-        """Back to the cover; what was made is thrown away."""
+        """Go back to the cover, and throw away what the tour has made."""
         self.rewind()
         self._busy = True
-        # A kiosk's stage is the board that the other pages show.
-        label, alone = "clearing the stage", self.board.settings.kiosk
+        # In a kiosk, the tour plays on the board that the other pages show.
+        label, alone = "removing the tour's keys", self.board.settings.kiosk
         self.console.start_job(
             Job(label, self.tour.reset, self._cleared, self._failed, alone=alone)
         )
 
     def rewind(self) -> None:
-        """Show the cover, as if nobody had been here."""
+        """Show the cover, as at the start."""
         self._index, self._outcomes, self._trouble = COVER, {}, None
         self._present()
 
@@ -232,7 +232,7 @@ class TourPage(Page):
         where = (
             "Press Enter to begin."
             if self.board.settings.kiosk
-            else "It uses keys of its own, and takes them away at the end. Enter begins."
+            else "It uses keys of its own, and removes them at the end. Enter starts it."
         )
         return Content("\n").join([*parts, Content(""), Content.styled(f" {where}", "bold")])
 

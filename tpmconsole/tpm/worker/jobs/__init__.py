@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tpmconsole.tpm.worker.jobs import (
+    attest,
     check_key,
     create,
     dictionary_attack,
@@ -33,6 +34,8 @@ JOBS: Mapping[str, Callable[..., Any]] = {
     "handles_above": find_parent.handles_above,
     "persist": persistent.persist,
     "evict": persistent.evict,
+    "endorsement": attest.endorsement,
+    "activate": attest.activate,
     "held_public_key": held_key.public_key,
     "held_sign": held_key.sign,
     "held_raw_rsa": held_key.raw_rsa,

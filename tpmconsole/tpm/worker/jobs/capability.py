@@ -1,4 +1,4 @@
-"""TPM2_GetCapability, copied out of the TSS's memory at once."""
+"""TPM2_GetCapability; the results are copied out of the TSS's memory at once."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from tpmconsole.tpm.responses import Code, base, is_from_tpm
 
 Answer = TypeVar("Answer")
 
-_AT_ONCE = 127  # more than fits into one answer
-_ROUNDS = 64  # a TPM that says "more" for ever is cut off
-# What a TPM says of a command, or a capability (VALUE), that it does not have.
+_AT_ONCE = 127  # more than fits in one answer
+_ROUNDS = 64  # stops a TPM that says "more" without end
+# A TPM's answers to a command, or a capability (VALUE), that it does not have.
 _MISSING = (Code.COMMAND_CODE, Code.DISABLED, Code.VALUE)
 
 # Selected PCRs of a bank: its hash algorithm and the indices.
@@ -21,10 +21,10 @@ Bank = tuple[int, tuple[int, ...]]
 
 
 def unless_missing(read: Callable[[], Answer]) -> Answer | None:
-    """What a TPM tells by a command that not every chip has; None where it does not have it.
+    """Run a command that not every chip has; None if this TPM does not have it.
 
     Raises:
-        TSS2_Exception: it was refused for another reason, or the TPM cannot be reached.
+        TSS2_Exception: the TPM refuses for another reason, or cannot be reached.
     """
     try:
         return read()
@@ -40,7 +40,7 @@ def _collect(
 ) -> list[tuple[int, ...]]:
     found: list[tuple[int, ...]] = []
     for _ in range(_ROUNDS):
-        # The lists are freed with this object: it stays referenced while numbers are copied.
+        # The lists are freed with this object: keep a reference while the numbers are copied.
         more, data = esapi.get_capability(capability, first, _AT_ONCE)
         page = read(data.data)
         found += page
@@ -53,7 +53,7 @@ def _collect(
 def properties(esapi: ESAPI, group: int) -> dict[int, int]:
     """All TPM properties of a group: TPM2_PT.FIXED or TPM2_PT.VAR.
 
-    In failure mode a TPM gives a few of the fixed ones, one at a time.
+    In failure mode a TPM returns only a few of the fixed ones, one at a time.
     """
     found = _collect(
         esapi,
@@ -73,7 +73,7 @@ def algorithms(esapi: ESAPI) -> tuple[int, ...]:
 
 
 def has_algorithm(esapi: ESAPI, number: int) -> bool:
-    """Whether the TPM has an algorithm; shorter than listing them all."""
+    """Whether the TPM has an algorithm; quicker than listing them all."""
     _, data = esapi.get_capability(TPM2_CAP.ALGS, number, 1)
     return number in [int(one.alg) for one in data.data.algorithms]
 
@@ -87,7 +87,7 @@ def curves(esapi: ESAPI) -> tuple[int, ...]:
 
 
 def handles(esapi: ESAPI, first: int) -> tuple[int, ...]:
-    """The handles in use from ``first`` on, of the same kind."""
+    """The handles in use of the same kind as ``first``, starting there."""
     found = _collect(
         esapi, TPM2_CAP.HANDLES, first, lambda data: [(int(one),) for one in data.handles]
     )

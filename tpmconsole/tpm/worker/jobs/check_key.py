@@ -1,4 +1,4 @@
-"""Whether this TPM can use a key: one signature made by it and verified in software."""
+"""Check whether this TPM can use a key: let it make one signature, verify that in software."""
 
 from __future__ import annotations
 
@@ -30,7 +30,11 @@ _NOT_SIGNING = (Code.TICKET, Code.ATTRIBUTES, Code.KEY)
 
 
 def usable(context: Context, key: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer of ``model.KeyCheck``; raises only where the TPM or the file says nothing."""
+    """Check a key; returns a ``model.KeyCheck`` as JSON.
+
+    Raises:
+        ConsoleError: the error says nothing about this key, such as a lost connection.
+    """
     access = Access.of(key)
 
     def work(esapi: ESAPI) -> None:
@@ -48,7 +52,7 @@ def prove(key: LoadedKey) -> None:
     """Sign a nonce and verify the signature in software.
 
     Raises:
-        KeyUnusableError: the key cannot sign, or the signature is not good.
+        KeyUnusableError: the key cannot sign, or the signature is not valid.
         TSS2_Exception: the TPM refuses.
     """
     hash_name, scheme = _what_it_does(key)
@@ -59,13 +63,13 @@ def prove(key: LoadedKey) -> None:
     except InvalidSignature as error:
         raise KeyUnusableError(
             "not-this-tpm",
-            "what it signs does not fit its public key: the key file is damaged",
-            "copy the file again from where the key was made, or make a new key",
+            "its signatures do not match its public key: the key file is damaged",
+            "copy the file again from where the key was made, or create a new key",
         ) from error
 
 
 def _what_it_does(key: LoadedKey) -> tuple[str, str]:
-    """Hash and scheme: the key's own where it has one, else such as every TPM has."""
+    """Hash and scheme: the key's own if it has one, otherwise those that every TPM has."""
     if not key.area.scheme:
         is_ec = isinstance(key.public_key(), ec.EllipticCurvePublicKey)
         return "sha256", "ecdsa" if is_ec else "rsassa"
@@ -73,7 +77,7 @@ def _what_it_does(key: LoadedKey) -> tuple[str, str]:
     if scheme not in _SCHEMES or hash_name not in SHA2:
         raise KeyUnusableError(
             "unsupported",
-            f"it is made for {key.area.scheme} alone",
+            f"it signs only with {key.area.scheme}",
             "use a key that signs with ECDSA, RSASSA or RSAPSS and SHA-2",
         )
     return hash_name, _SCHEMES[scheme]
@@ -91,10 +95,10 @@ def _verify(key: LoadedKey, signature: bytes, digest: bytes, hash_name: str, sch
 
 
 def _usability(error: ConsoleError, access: Access) -> KeyCheck:
-    """Which answer an error is.
+    """Turn an error into an answer about the key.
 
     Raises:
-        ConsoleError: it is none: it says nothing about this key.
+        ConsoleError: the same error, if it says nothing about this key.
     """
     answer = _answer(error, access)
     if answer is None:

@@ -1,7 +1,7 @@
-"""One ESAPI context: opened when first needed, given up when the way to the TPM breaks.
+"""One ESAPI context: opened when first needed, closed when the connection to the TPM breaks.
 
-``Channel`` is the TSS as the jobs see it: it says that the TPM still answers, and knows what it has
-loaded.
+``Channel`` is the TSS as the jobs see it: it reports that the TPM still answers, and records which
+objects it has loaded.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ Answer = TypeVar("Answer")
 
 @dataclass
 class StorageKey:
-    """What is known of the TPM's storage key.
+    """What is known about the TPM's storage key.
 
     Attributes:
-        name: its Name, hexadecimal; empty until it is first seen.
+        name: its Name, hexadecimal; empty until the key is first seen.
     """
 
     name: str = ""
 
 
-# What jobs have in the TPM: the name of the object (Part 1, 16) by its handle there.
+# Objects that jobs have loaded in the TPM: the Name (Part 1, 16) by the handle.
 Held = dict[int, str]
-_SENDS = 5  # as often as the TSS: a TPM that counts tries answers "later" first
-_ENTITIES = 16  # to remember; those that are gone from the TPM are of no more use
-_SESSION = "session"  # instead of a Name, which a session has not
+_SENDS = 5  # as many as the TSS: a TPM that counts attempts says "later" first
+_ENTITIES = 16  # the most to remember; those no longer in the TPM are useless
+_SESSION = "session"  # instead of a Name: sessions have no Name
 _FLUSH = HEADER.pack(0x8001, HEADER.size + 4, 0x165)  # TPM2_FlushContext
-# Seconds between tries while the TPM says "later"; then again and again the last.
+# Seconds between retries while the TPM says "later"; the last one repeats.
 PAUSES = (0.02, 0.05, 0.1, 0.25, 0.5, 1.0)
 
 
 class Channel:
-    """An ESAPI context; everything that is not below is its own.
+    """An ESAPI context; attributes not defined here are those of the TSS.
 
     Args:
-        esapi: open and well.
-        held: what was loaded over earlier contexts and could not be taken out, because the way to
-            the TPM broke; from now on it has what is loaded over this one.
-        storage: what is known of the TPM's storage key.
+        esapi: an open context that works.
+        held: objects loaded in earlier contexts that could not be flushed because the connection
+            to the TPM broke; from now on it records what this context loads.
+        storage: what is known about the TPM's storage key.
         answered: called after each command.
 
     Attributes:
-        salted: the session that passwords are used in, where one is open.
+        salted: the open session for passwords, if any.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class Channel:
     ) -> None:
         self.storage = storage
         self.salted: salted.Salted | None = None
-        self._entities: dict[int, Entity] = {}  # by the TSS's numbers, which it gives out once
+        self._entities: dict[int, Entity] = {}  # by the TSS's numbers, which it never reuses
         self._esapi = esapi
         self._held = held
         self._answered = answered
@@ -83,14 +83,14 @@ class Channel:
 
     @property
     def context(self) -> Any:
-        """The TSS's own, for what it offers no call for."""
+        """The TSS's context, for functions that tpm2_pytss does not wrap."""
         return self._esapi._ctx
 
     def send(self, command: bytes) -> bytes:
-        """Send a command that the TSS does not know of.
+        """Send a command as bytes, past the TSS.
 
         Raises:
-            TSS2_Exception: the TPM's answer is an error, or there is none.
+            TSS2_Exception: the TPM's answer is an error, or the TPM did not answer.
         """
         code, response = 0, b""
         try:
@@ -109,7 +109,7 @@ class Channel:
         return response
 
     def hold_session(self, number: int) -> None:
-        """Remember a session that was just opened."""
+        """Record a session that was just opened."""
         self._held[number] = _SESSION
         self._answered()
 
@@ -118,17 +118,17 @@ class Channel:
         self.send(_FLUSH + number.to_bytes(4, "big"))
 
     def hold(self, handle: ESYS_TR) -> None:
-        """Remember an object that was just loaded; sends no command."""
+        """Record an object that was just loaded; sends no command."""
         entity = self.entity(handle)
         self._held[entity.handle] = entity.name.hex()
         self._answered()
 
     def entity(self, handle: ESYS_TR, name: bytes | None = None) -> Entity:
-        """An object as commands are made of it; sends none.
+        """An object's handle and Name for building commands; sends no command.
 
         Args:
-            name: its Name where it is known: the TSS computes one each time it is asked, which
-                takes as long as a simulated TPM's signature.
+            name: its Name, if known: the TSS computes one each time, which takes as long as a
+                signature by a simulated TPM.
         """
         number = int(handle)
         if number not in self._entities:
@@ -139,28 +139,28 @@ class Channel:
         return self._entities[number]
 
     def release(self, handle: ESYS_TR) -> None:
-        """Take an object out of the TPM again.
+        """Flush an object from the TPM.
 
         Raises:
-            TSS2_Exception: it could not be.
+            TSS2_Exception: it could not be flushed.
         """
         number = int(self._esapi.tr_get_tpm_handle(handle))
         self.flush_context(handle)
         self._held.pop(number, None)
 
     def forget(self, number: int) -> None:
-        """The TPM does not have this any more."""
+        """Drop the record of an object that the TPM no longer has."""
         self._held.pop(number, None)
 
     def _flush_abandoned(self) -> None:
-        """Take out what broken connections left, and nothing else.
+        """Flush what broken connections left loaded, and nothing else.
 
-        A resource manager has done so already, and nothing is there. Without one there may be
-        another program's object at the handle by now: its name differs.
+        If a resource manager has done so already, the handle is empty. Without one, the handle
+        may by now hold another program's object, which has a different Name.
         """
         for number, name in list(self._held.items()):
             try:
-                if name == _SESSION:  # of which nothing tells whose it is
+                if name == _SESSION:  # a session does not show its owner
                     self.flush_session(number)
                 else:
                     found = self._esapi.tr_from_tpmpublic(number)
@@ -176,16 +176,16 @@ class Context:
     """The TPM behind one TCTI.
 
     Args:
-        tcti: always explicit; with none, the TSS takes any simulator on localhost for a TPM.
+        tcti: always explicit; without one, the TSS accepts any simulator on localhost as a TPM.
         answered: called each time the TPM has answered a command.
-        held: what another process had loaded when it was ended, by handle; see ``Channel``.
-        storage_name: the Name of the TPM's storage key where it is known.
+        held: objects that a killed worker had loaded, by handle; see ``Channel``.
+        storage_name: the Name of the TPM's storage key; empty if unknown.
 
     Attributes:
-        patience_s: how long a TPM that only says "later" is asked again.
-        held: what is loaded now.
-        storage: what is known of this TPM's storage key.
-        constant: what jobs remember of this TPM: it cannot change while the connection lasts.
+        patience_s: how long to retry while the TPM only says "later".
+        held: the objects that are loaded now.
+        storage: what is known about this TPM's storage key.
+        constant: facts about this TPM that cannot change while the connection lasts.
     """
 
     def __init__(
@@ -218,10 +218,10 @@ class Context:
         return self._channel
 
     def run(self, work: Callable[[ESAPI], Answer]) -> Answer:
-        """Do some work with the TPM, again where it is only busy or has not been started.
+        """Work with the TPM; repeat that if the TPM is only busy or has not been started.
 
         Args:
-            work: may run several times; flushes what it loads, whatever happens.
+            work: may run several times; must flush what it loads, whatever happens.
 
         Raises:
             ConsoleError: the TPM cannot be reached or refuses.
@@ -237,8 +237,8 @@ class Context:
             except TSS2_Exception as error:
                 rc, pause = int(error.rc), next(pauses)
                 if not is_from_tpm(rc):
-                    # After some of them this context answers 0x70007 for ever; and TPM and TSS may
-                    # differ on what the session's next HMAC is made of: with that the right
+                    # After some of these errors the context answers 0x70007 forever. Also, TPM and
+                    # TSS may disagree on the nonces of the session's next HMAC: then the right
                     # password would count as a wrong one.
                     self.close()
                 passes = self._lost_session(rc) or _passes(rc)
@@ -249,7 +249,7 @@ class Context:
             self._answered()
 
     def _lost_session(self, rc: int) -> bool:
-        """Whether an error says no more than that the TPM has lost our session, as by a reset."""
+        """Whether an error only means that the TPM has lost our session, for example by a reset."""
         channel = self._channel
         if channel is None or channel.salted is None or not salted.is_lost(rc):
             return False
@@ -257,22 +257,22 @@ class Context:
         return True
 
     def rest(self, *, keep: bool) -> None:
-        """Nothing is to be done for a while: leave no session in the TPM that grows old.
+        """Prepare for a while without jobs: leave no session in the TPM to grow old.
 
         Args:
-            keep: it is needed again at once when something is.
+            keep: refresh the session instead of closing it, for the next job must be quick.
         """
         if self._channel is None or self._channel.salted is None:
             return
         try:
             (salted.keep if keep else salted.close)(self._channel)
         except TSS2_Exception as error:
-            LOG.info("session not put away: %s", error)
+            LOG.info("session not closed: %s", error)
             if not is_from_tpm(int(error.rc)):
                 self.close()
 
     def close(self) -> None:
-        """Give the context up; the next use opens another."""
+        """Close the context; the next use opens a new one."""
         if self._esapi is not None:
             self._esapi.close()
             self._esapi = self._channel = None
@@ -280,5 +280,5 @@ class Context:
 
 
 def _passes(rc: int) -> bool:
-    """Whether a TPM that answers so may answer differently a little later."""
+    """Whether the TPM may answer differently a little later."""
     return is_from_tpm(rc) and (base(rc) == Code.INITIALIZE or base(rc) in BUSY)

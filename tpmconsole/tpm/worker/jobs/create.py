@@ -1,8 +1,8 @@
-"""Making keys, wrapping such as were made elsewhere, and signing with them.
+"""Create keys, wrap keys that were made elsewhere, and sign with them.
 
-An imported key (Part 1, 23.3: duplication) crosses the way to the TPM encrypted to the parent key,
-and is proved before it is given out. Wrapping it takes numbers and bytes of Python's, which cannot
-be wiped: the worker ends after it.
+An imported key (Part 1, 23.3: duplication) is sent to the TPM encrypted to the parent key, and is
+checked before it is returned. Wrapping uses Python integers and bytes, which cannot be wiped, so
+the worker ends afterwards.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tpmconsole.tpm.worker.jobs.load_key import primary
 from tpmconsole.tpm.worker.jobs.open_key import Access, open_key
 from tpmconsole.tpm.worker.jobs.templates import imported_key, signing_key
 
-_SHORT_PASSWORD = 32  # bytes that every TPM takes for a key named by SHA-256
+_SHORT_PASSWORD = 32  # bytes that every TPM accepts for a key with a SHA-256 Name
 
 
 def create(
@@ -44,11 +44,11 @@ def create(
     auth: Mapping[str, Any],
     noda: bool,
 ) -> bytes:
-    """Make a key below the owner hierarchy's primary key; the answer is a TSS2 key file, PEM.
+    """Create a key below the owner hierarchy's primary key; the answer is a TSS2 key file, PEM.
 
-    With a password it is subject to lock-out protection, unless ``noda``: guessing is then
-    limited to a few tries. Without one there is nothing to guess, and a TPM that others have
-    locked goes on signing with it.
+    With a password the key is subject to lock-out protection, unless ``noda`` is set: guessing is
+    limited to a few attempts. Without a password there is nothing to guess, so the key still signs
+    when other programs have locked the TPM.
     """
     known = Auth.of(auth)
     password = known.key
@@ -58,7 +58,7 @@ def create(
         with primary(esapi, password=known.owner) as parent:
             salted.salt_with(esapi, parent)
             template = signing_key(Algorithm(algorithm), protected=protected)
-            # Also without a password: what answers proves that it is the TPM.
+            # In the session even without a password: it proves that the TPM made the answer.
             private, public = salted.commands(esapi).create(parent, password, template)
         return TssKey(
             kind=KeyKind.LOADABLE,
@@ -72,7 +72,7 @@ def create(
 
 
 def telling_long(password: Password | None, work: Callable[[], bytes]) -> bytes:
-    """Do it; where the TPM takes only passwords as long as its hash, say so."""
+    """Do the work; if this TPM accepts only passwords as long as its hash, say so."""
     try:
         return work()
     except TSS2_Exception as error:
@@ -80,7 +80,7 @@ def telling_long(password: Password | None, work: Callable[[], bytes]) -> bytes:
         if len(password or b"") > _SHORT_PASSWORD and is_from_tpm(rc) and base(rc) == Code.SIZE:
             raise usage_error(
                 "Password too long",
-                f"this TPM takes at most {_SHORT_PASSWORD} bytes for such a key",
+                f"this TPM accepts at most {_SHORT_PASSWORD} bytes for such a key",
                 "use a shorter password",
             ) from error
         raise
@@ -104,7 +104,7 @@ def import_key(
 
     def work(esapi: ESAPI) -> bytes:
         with primary(esapi, password=known.owner) as parent:
-            # Nothing is wrapped for a key that is not known.
+            # Never wrap a key for a storage key other than the known one.
             storage = salted.salt_with(esapi, parent)
             _, wrapped, seed = wrap(storage, public, TPM2B_SENSITIVE(sensitive))
             private = salted.commands(esapi).import_(parent, public, wrapped, seed)
@@ -125,7 +125,7 @@ def import_key(
 def _fill(
     public: TPM2B_PUBLIC, key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 ) -> TPMT_SENSITIVE:
-    """Put the key's public numbers into its public area; the answer has the private one."""
+    """Write the key's public numbers to its public area; the result holds the private one."""
     area, sensitive = public.publicArea, TPMT_SENSITIVE(sensitiveType=public.publicArea.type)
     size = (key.key_size + 7) // 8
     if isinstance(key, rsa.RSAPrivateKey):
@@ -133,7 +133,7 @@ def _fill(
         exponent = numbers.public_numbers.e
         area.parameters.rsaDetail.exponent = 0 if exponent == 65537 else exponent
         area.unique.rsa = numbers.public_numbers.n.to_bytes(size, "big")
-        # One of the primes; the TPM finds the other (Part 2, 12.3.2.4).
+        # One of the primes; the TPM computes the other (Part 2, 12.3.2.4).
         sensitive.sensitive.rsa = numbers.p.to_bytes(size // 2, "big")
     else:
         private = key.private_numbers()

@@ -1,13 +1,13 @@
-"""Not spending password tries: each wrong one brings the whole TPM nearer to its lock-out.
+"""Save password attempts: each wrong password brings the whole TPM closer to its lock-out.
 
-Loading a key authorises its parent. A parent without the noDA attribute that has a password costs
-a try each time (response code 0x98e), and after the last one all protected keys are refused. So an
-empty password is tried once for such a parent, and never as the last try that is left; and not at
-all where many keys are checked that nobody has named one by one.
+Loading a key authorises its parent. If the parent has a password and not the noDA attribute, each
+load without that password costs an attempt (response code 0x98e); after the last one the TPM
+refuses all protected keys. So an empty password is tried only once for such a parent, never as the
+last attempt, and not at all when many keys are checked that the user did not select one by one.
 
-Resetting the lock-out takes the lockout authorisation, which must never be guessed. A wrong one is
-refused, and then every one, the right one too, for TPM2_PT_LOCKOUT_RECOVERY seconds (Part 1,
-19.8.6). So nothing is sent that is known to be wrong.
+Resetting the lock-out needs the lockout authorisation, which must never be guessed: after a wrong
+one the TPM refuses every one, even the right one, for TPM2_PT_LOCKOUT_RECOVERY seconds (Part 1,
+19.8.6). So a password that is known to be wrong is never sent.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.salted import authorised
 
-# The second half: tpm2_encodeobject writes "has a password" into the files of keys that have none.
+# The second half: tpm2_encodeobject marks keys without a password as having one.
 GIVE_KEYS = NextStep(
     Action.GIVE_NO_PASSWORD, text="give the key's password, or say that it has none ({})"
 )
 LOCKOUT_AUTH, _IN_LOCKOUT = 1 << 2, 1 << 9  # TPMA_PERMANENT, Part 2, 8.6
 
-# Names of parents that refused the empty password, for the life of this process.
+# Names of parents that refused the empty password, while this process lives.
 _REFUSED: set[bytes] = set()
-# Names of those that took it: they cost nothing.
+# Names of parents that accepted it: using them costs nothing.
 _PROVEN: set[bytes] = set()
 
 
@@ -65,11 +65,11 @@ def check_guess(
     needs: str = "key",
     try_empty: bool = True,
 ) -> None:
-    """Refuse to try an empty password where nobody asked for that, or where it would be the last.
+    """Refuse to try an empty password without being asked to, or as the last attempt.
 
     Args:
-        what: the key in words.
-        needs: whose password would help, as in ``ConsoleError``.
+        what: the key, for people.
+        needs: which password would help, as in ``ConsoleError``.
         try_empty: as in ``Auth``.
 
     Raises:
@@ -80,33 +80,33 @@ def check_guess(
     if not try_empty:
         raise KeyUnusableError(
             "needs-password",
-            f"{what} may have a password, and a wrong one counts: nothing was tried",
+            f"{what} may have a password, and a wrong one counts: nothing was sent",
             GIVE_KEYS if needs == "key" else "give the parent's password",
             needs=needs,
         )
     if lockout(esapi).last_try:
         raise KeyUnusableError(
             "needs-password",
-            f"{what} may have a password, and only one try is left before the TPM locks",
-            "give the password, or wait until tries are forgiven (status shows how long)",
+            f"{what} may have a password, and a wrong one would now lock the TPM",
+            "give the password, or wait until attempts are forgiven (status shows when)",
             needs=needs,
         )
 
 
 def check_last(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
-    """Refuse to send a password where a wrong one would lock the TPM.
+    """Refuse to send a password if a wrong one would lock the TPM.
 
     Args:
-        what: the key in words.
+        what: the key, for people.
 
     Raises:
-        KeyUnusableError: this is the last try.
+        KeyUnusableError: this is the last attempt.
     """
     if not area.has_noda and lockout(esapi).last_try:
         raise KeyUnusableError(
             "last-try",
             f"a wrong password for {what} would now lock out every protected key",
-            "make sure of the password, or wait until tries are forgiven (status shows how long)",
+            "make sure of the password, or wait until attempts are forgiven (status shows when)",
             needs="consent",
         )
 
@@ -115,16 +115,16 @@ def check_last(esapi: ESAPI, area: public_area.PublicArea, what: str) -> None:
 def sparing(
     esapi: ESAPI, area: public_area.PublicArea, handle: int, *, try_empty: bool
 ) -> Iterator[None]:
-    """Use a persistent parent without its password, at most once in vain.
+    """Use a persistent parent without a password; fail at most once because it has one.
 
     Args:
         area: the parent's public area.
-        handle: where the parent is.
+        handle: the parent's handle.
         try_empty: as in ``Auth``.
 
     Raises:
-        KeyUnusableError: the parent has a password; or it might have one, and none shall be tried
-            or only one try is left.
+        KeyUnusableError: the parent has a password; or it might have one, and an empty one must
+            not be tried or would be the last attempt.
     """
     name, what = area.name, f"the key's parent 0x{handle:08x}"
     if name in _REFUSED:
@@ -171,39 +171,39 @@ def _check_fits(is_set: bool, password: Password | None) -> None:
     """Refuse to send what the TPM is known to refuse.
 
     Raises:
-        KeyUnusableError: a password is needed, or there is none to give.
+        KeyUnusableError: a password is needed but not given, or given but not set.
     """
     if is_set and not password:
         raise KeyUnusableError(
             "needs-password",
-            "the TPM's lockout authorisation is set; nothing was tried",
-            "give the lockout password, and only where you are sure of it",
+            "the TPM's lockout authorisation is set; nothing was sent",
+            "give the lockout password, but only if you are sure of it",
             needs="lockout",
         )
     if password and not is_set:
         raise KeyUnusableError(
             "wrong-password",
-            "the TPM's lockout authorisation is not set; nothing was tried",
+            "the TPM's lockout authorisation is not set; nothing was sent",
             "reset the lock-out without a password",
         )
 
 
 def _explained(error: TSS2_Exception, recovery_s: int) -> Exception:
-    """Why a reset was refused; whatever is not about the password stays as it is."""
+    """Why a reset was refused; an error that is not about the password is returned unchanged."""
     rc = int(error.rc)
     until = f"for {seconds_words(recovery_s)}" if recovery_s else "until the TPM's next restart"
     if refuses_password(rc):
         return KeyUnusableError(
             "wrong-password",
-            f"the TPM refused the lockout password, and now refuses every one {until}",
-            f"find the right one and wait {until.removeprefix('for ')} before the next try",
+            f"the TPM refused the lockout password, and now refuses any {until}",
+            f"find the right one, and wait {until.removeprefix('for ')} to try again",
             response_code=rc,
         )
     if is_from_tpm(rc) and base(rc) == Code.LOCKOUT:
         return KeyUnusableError(
             "locked-out",
-            f"a wrong lockout password was tried before: every one is refused {until} after it",
-            "wait; wrong passwords of keys are forgiven meanwhile (status shows how fast)",
+            f"a wrong lockout password was tried earlier: any is refused {until} after it",
+            "wait; meanwhile, wrong passwords of keys are forgiven (status shows how fast)",
             response_code=rc,
         )
     unknown: Exception = error

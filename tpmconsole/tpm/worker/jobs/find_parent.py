@@ -1,8 +1,8 @@
-"""What a key file's key is below, where that is not what the file says.
+"""Find the parent of a key file whose named parent is not the right one.
 
-A key loads below one parent alone, and the TPM does not say which (TPM_RC_INTEGRITY for every other
-one): all that can be done is to try. Loading authorises the parent and not the key, so this spends
-no attempt where the parent has noDA, or was made just now without a password.
+A key loads below a single parent, and the TPM does not say which (it answers TPM_RC_INTEGRITY for
+any other), so the only way is to try. Loading authorises the parent, not the key, so this uses up
+no attempt if the parent has noDA, or was made just now without a password.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tpmconsole.tpm.worker.jobs.templates import storage_key
 LOG = logging.getLogger(__name__)
 
 _STORES = public_area.RESTRICTED | public_area.DECRYPT
-# Answers that are about the TPM now, and not about the key and its parent.
+# Answers about the TPM's present state, not about the key and its parent.
 _PASSING = (*BUSY, *NO_ROOM, Code.INITIALIZE, Code.LOCKOUT)
 
 
@@ -51,10 +51,10 @@ def loads_below(
     """Whether each key loads below a primary key.
 
     Args:
-        keys: key files' content.
+        keys: the content of key files.
         auth: the hierarchy's.
-        parent: which primary key, as ``Parent``; each key's own where not given, and False for a
-            key that says a handle.
+        parent: which primary key, as ``Parent``; by default the one that each file names. The
+            result is then False for a file that names a persistent handle.
     """
     parsed, known = [keyfile.parse(pem) for pem in keys], Auth.of(auth).owner
 
@@ -79,7 +79,7 @@ def _below(
     keys: Sequence[TssKey],
     known: Password | None,
 ) -> list[bool]:
-    """Whether keys load below a primary key; they do not where that cannot be made."""
+    """Whether each key loads below a primary key; False if that cannot be made."""
     password = known if _is_closed(esapi, number) else None
     if _is_closed(esapi, number) and password is None:
         return [False] * len(keys)
@@ -91,17 +91,17 @@ def _below(
     except TSS2_Exception as error:
         if _passes(error):
             raise
-        return [False] * len(keys)  # a hierarchy that is off, a curve or a size it has not
+        return [False] * len(keys)  # hierarchy switched off, or curve or size not supported
 
 
 def _is_closed(esapi: ESAPI, number: int) -> bool:
-    """Whether a hierarchy has a password; the platform's, the TPM does not tell."""
+    """Whether a hierarchy has a password; False for the platform's, which is not reported."""
     bits = {OWNER: OWNER_AUTH, ENDORSEMENT: ENDORSEMENT_AUTH}.get(number, 0)
     return bool(capability.properties(esapi, TPM2_PT.VAR).get(TPM2_PT.PERMANENT, 0) & bits)
 
 
 def handles_above(context: Context, keys: Sequence[bytes]) -> list[int]:
-    """The persistent handle of each key's parent, 0 if there is none that may be tried freely.
+    """The persistent handle of each key's parent; 0 if not found without risk to an attempt.
 
     If the parent is at more than one handle, the one that the key's file names comes first.
     """
@@ -120,12 +120,12 @@ def handles_above(context: Context, keys: Sequence[bytes]) -> list[int]:
 
 
 def _at(esapi: ESAPI, handle: int, keys: Sequence[TssKey]) -> list[bool]:
-    """Whether keys load below what is at a handle; not tried where that is free to refuse it."""
+    """Whether each key loads below the key at a handle; not tried if a refusal could count."""
     try:
         with persistent(esapi, handle) as above:
             if above.area.attributes & _STORES == _STORES and above.area.has_noda:
                 return [_loads(esapi, above.handle, key) for key in keys]
-    except ConsoleError as error:  # it is gone by now, or of a kind that nothing is below
+    except ConsoleError as error:  # it is gone by now, or cannot be a parent
         LOG.info("not tried as a parent: %s", error)
     except TSS2_Exception as error:
         if _passes(error):
@@ -144,6 +144,6 @@ def _loads(esapi: ESAPI, above: ESYS_TR, key: TssKey) -> bool:
 
 
 def _passes(error: TSS2_Exception) -> bool:
-    """Whether an answer is about the TPM now or the way to it, and not about a key's parent."""
+    """Whether an error is about the TPM's state or connection, not about a key's parent."""
     rc = int(error.rc)
     return not is_from_tpm(rc) or base(rc) in _PASSING

@@ -1,4 +1,4 @@
-"""The TPM's state, in few commands."""
+"""Read the TPM's state with few commands."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tpmconsole.tpm.worker.jobs.hmac_session import NEEDED
 from tpmconsole.tpm.worker.jobs.selftest import read_result, run_test
 
 _TRANSIENT_FIRST = 0x80000000
-_PCRS_AT_ONCE = 8  # TPM2_PCR_Read gives no more digests (TPML_DIGEST)
+_PCRS_AT_ONCE = 8  # the most digests that TPM2_PCR_Read returns (TPML_DIGEST)
 
 _VENDOR_STRINGS = tuple(int(TPM2_PT_VENDOR.STRING_1) + number for number in range(4))
 
@@ -38,18 +38,18 @@ def ping(context: Context) -> None:
 
 
 def health(context: Context, brief: bool) -> dict[str, Any]:
-    """All of ``TpmHealth``, as JSON; in failure mode what the TPM still tells.
+    """All of ``TpmHealth``, as JSON; in failure mode only what the TPM still reports.
 
     Args:
-        brief: without the PCRs, which take more commands than all the rest.
+        brief: omit the PCRs, which take more commands than all the rest.
     """
     return asdict(context.run(lambda esapi: _read(context, esapi, brief=brief)))
 
 
 def self_test(context: Context, full: bool) -> dict[str, Any]:
-    """Run a test; the answer has its result, and the TPM's state after it as ``health`` has it.
+    """Run a test; the answer holds its result and the TPM's state after it, as in ``health``.
 
-    One answer for both: whoever has tested wants to see the state, and needs the count of resets.
+    One job for both, because every caller shows the state and needs the count of resets.
     """
     return {"self_test": run_test(context, full), "health": health(context, brief=True)}
 
@@ -57,7 +57,7 @@ def self_test(context: Context, full: bool) -> dict[str, Any]:
 def _read(context: Context, esapi: ESAPI, *, brief: bool) -> TpmHealth:
     tested, tcti = read_result(esapi), context.tcti
     fixed: dict[int, int] = context.constant.get("fixed") or {}
-    if not fixed or tested.result is SelfTestResult.FAILED:  # then it tells less, and reversed
+    if not fixed or tested.result is SelfTestResult.FAILED:  # it then reports fewer, reversed
         fixed = capability.properties(esapi, TPM2_PT.FIXED)
     failed = tested.result is SelfTestResult.FAILED
     details: dict[str, Any] = _NOTHING
@@ -102,13 +102,13 @@ _NOTHING: dict[str, Any] = {
 
 
 def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
-    """What only a working TPM tells."""
+    """What only a working TPM reports."""
     state = capability.properties(esapi, TPM2_PT.VAR)
     if "algorithms" not in context.constant:
         numbers = unless_missing(lambda: capability.algorithms(esapi))
         curves = unless_missing(lambda: capability.curves(esapi)) or ()
         context.constant |= {
-            # A TPM that does not list its algorithms may well have them.
+            # A TPM that does not list its algorithms may still have them.
             "encrypted_sessions": numbers is None or set(NEEDED).issubset(numbers),
             "algorithms": tuple(tcg.algorithm(one) for one in numbers or ()),
             "curves": tuple(tcg.curve(one) for one in curves),
@@ -133,7 +133,7 @@ def _details(context: Context, esapi: ESAPI, *, brief: bool) -> dict[str, Any]:
 
 
 def room(context: Context) -> dict[str, int]:
-    """The room for persistent keys, as JSON; the one command of ``health`` that tells it."""
+    """The room for persistent keys, as JSON, with the one command of ``health`` that reads it."""
     read = context.run(lambda esapi: capability.properties(esapi, TPM2_PT.VAR))
     return asdict(_persistent_room(read))
 
@@ -167,7 +167,7 @@ def _pcrs(esapi: ESAPI) -> dict[str, dict[int, str]]:
 
 def _selection(bank: int, indices: tuple[int, ...]) -> TPML_PCR_SELECTION:
     bits = sum(1 << index for index in indices)
-    # Marshalled by hand (Part 2, 10.9.7): tpm2_pytss only parses names, and not of all banks.
+    # Marshalled by hand (Part 2, 10.9.7): tpm2_pytss parses only names, and not of every bank.
     size = max(3, (bits.bit_length() + 7) // 8)
     packed = struct.pack(">IHB", 1, bank, size) + bits.to_bytes(size, "little")
     selection, _ = TPML_PCR_SELECTION.unmarshal(packed)
@@ -187,17 +187,17 @@ def _clock(esapi: ESAPI) -> Clock:
 
 
 def _text(fixed: Mapping[int, int], *numbers: int) -> str:
-    """Four letters a property; what is no printable ASCII is left out."""
+    """The text in properties of four letters each, without characters that are not printable."""
     raw = b"".join(struct.pack(">I", fixed.get(number, 0)) for number in numbers)
     shown = "".join(chr(one) for one in raw if 0x20 <= one < 0x7F)
     return " ".join(shown.split())
 
 
 def _right_way_round(fixed: dict[int, int]) -> dict[int, int]:
-    """Letters in their order.
+    """Put the letters of text properties in order.
 
-    In failure mode the reference code gives each four of them reversed on little-endian machines
-    (libtpms does, and so may chips made of that code).
+    In failure mode the reference code reverses each group of four on little-endian machines
+    (libtpms does, and so may chips that run that code).
     """
     texts = (TPM2_PT.MANUFACTURER, *_VENDOR_STRINGS)
     swapped = fixed | {
@@ -221,13 +221,13 @@ def _firmware(fixed: Mapping[int, int], code: str) -> str:
 
 
 def _revision(fixed: Mapping[int, int]) -> str:
-    """The specification's revision: 164 is published as 1.64; empty where it is not told."""
+    """The specification's revision: 164 is published as 1.64; empty if not reported."""
     revision = fixed.get(TPM2_PT.REVISION, 0)
     return f"{revision / 100:.2f}" if revision else ""
 
 
 def _is_simulated(tcti: str, code: str, vendor: str) -> bool:
-    """A TPM that the kernel drives is the board's own, also where the board itself is emulated."""
+    """Whether it is simulated; never a kernel device, even if the whole board is emulated."""
     if tcti.startswith("device:"):
         return False
     return is_simulator_tcti(tcti) or (code == "IBM" and vendor == "SW TPM")

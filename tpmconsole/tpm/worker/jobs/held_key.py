@@ -1,7 +1,7 @@
-"""One key kept in the TPM between jobs: a session signs with the same again and again.
+"""One key kept loaded in the TPM between jobs, because a session signs with it again and again.
 
-Every job brings the whole key with it, so that a worker that had to be replaced signs as well as
-the one before; one that has it already does nothing but sign.
+Every job carries the whole key, so that a replacement worker can sign too; a worker that already
+has the key loaded only signs.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from weakref import WeakKeyDictionary
 from tpm2_pytss import ESAPI, TSS2_Exception
 
 from tpmconsole.errors import ConsoleError
+from tpmconsole.tpm.keyfile.pem import public_key_pem
 from tpmconsole.tpm.responses import Code, base, is_from_tpm
 from tpmconsole.tpm.worker.jobs.context import Context
 from tpmconsole.tpm.worker.jobs.open_key import Access, LoadedKey, open_key
@@ -22,14 +23,14 @@ from tpmconsole.tpm.worker.jobs.open_key import Access, LoadedKey, open_key
 LOG = logging.getLogger(__name__)
 Answer = TypeVar("Answer")
 
-# What is said of a key that the TPM has no more: it was reset, or somebody has flushed the key.
+# Answers about a key that the TPM lost: it was reset, or another program flushed the key.
 _GONE = (Code.HANDLE, Code.REFERENCE_H0, Code.INTEGRITY)
 _GONE_BEHIND_ABRMD = 0x184  # TPM_RC_VALUE about handle 1: its own copy is older than the reset
-_NO_WAY = 0xA000A  # TSS2_TCTI_RC_IO_ERROR: what is released after it is not flushed
+_NO_WAY = 0xA000A  # TSS2_TCTI_RC_IO_ERROR: after it, a release does not flush
 
 
 class _Held:
-    """A key that stays in the TPM."""
+    """A key that stays loaded in the TPM."""
 
     def __init__(self, access: Access) -> None:
         self.access = access  # its password lives as long as the job that brought it
@@ -38,7 +39,7 @@ class _Held:
         self._key: LoadedKey | None = None
 
     def use(self, esapi: ESAPI, work: Callable[[LoadedKey], Answer]) -> Answer:
-        """Do something with the key; loads it where it is not in the TPM, or no more."""
+        """Do something with the key, after loading it if the TPM does not have it."""
         was_there = self._key is not None and self._esapi is esapi
         try:
             return work(self._there(esapi))
@@ -53,13 +54,13 @@ class _Held:
             return work(self._there(esapi))
 
     def release(self) -> None:
-        """Take the key out of the TPM, where it is there."""
+        """Flush the key from the TPM if it is loaded."""
         self._key = self._esapi = None
         with suppress(TSS2_Exception):
             self._stack.close()
 
     def _forget(self) -> None:
-        """The key is gone: its handle leads nowhere, or by now to something of somebody else's."""
+        """Forget a lost key without a flush: its handle may by now be another program's."""
         self._key = self._esapi = None
         gone = TSS2_Exception(_NO_WAY)
         with suppress(TSS2_Exception), self._stack:
@@ -92,11 +93,8 @@ def _use(context: Context, key: Mapping[str, Any], work: Callable[[LoadedKey], A
 
 
 def public_key(context: Context, key: Mapping[str, Any]) -> bytes:
-    """The key's public half, PEM; from now on the key is in the TPM."""
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    public = _use(context, key, LoadedKey.public_key)
-    return public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    """Load the key and keep it loaded; the answer is its public half, PEM."""
+    return public_key_pem(_use(context, key, LoadedKey.public_key))
 
 
 def sign(
@@ -107,17 +105,17 @@ def sign(
 
 
 def raw_rsa(context: Context, key: Mapping[str, Any], data: bytes) -> bytes:
-    """RSA's private operation on data as long as the modulus."""
+    """Apply the RSA private operation to data as long as the modulus."""
     return _use(context, key, lambda loaded: loaded.raw_rsa(data))
 
 
 def is_held(context: Context) -> bool:
-    """Whether a key is held: the next signature may be asked for at any time."""
+    """Whether a key is held: then the next signature may be requested at any moment."""
     return context in _held
 
 
 def release(context: Context) -> None:
-    """Take the key that is held out of the TPM."""
+    """Flush the held key from the TPM."""
     held = _held.pop(context, None)
     if held is not None:
         try:

@@ -1,7 +1,7 @@
-"""A salted HMAC session with a TPM (Part 1, 17.6 and 21), spoken here and not by the TSS.
+"""A salted HMAC session with a TPM (Part 1, 17.6 and 21), implemented here instead of by the TSS.
 
-The TSS can do it too, and takes 2 ms of processor time for each command (libtss2-esys 3.2.1 with
-OpenSSL 3.0), four times what a simulated TPM needs to sign; and it keeps the last password in
+The TSS can do this too, but it takes 2 ms of processor time per command (libtss2-esys 3.2.1 with
+OpenSSL 3.0), four times what a simulated TPM needs to sign, and it keeps the last password in
 memory that it never zeroes.
 """
 
@@ -61,10 +61,12 @@ class Command:
     Attributes:
         code: TPM_CC.
         entities: its handles.
-        parameters: all of them; the first is zeroed on its way where it is hidden.
-        hides: whether to encrypt the answer's first parameter, or also the command's; what is
-            encrypted must be a sized buffer (Part 1, 21.1).
-        gives_handle: the answer begins with one.
+        parameters: all of them; encrypted in place, so a hidden first one is overwritten.
+        hides: whether to encrypt the answer's first parameter, or also the command's; an
+            encrypted parameter must be a sized buffer (Part 1, 21.1).
+        gives_handle: whether the answer begins with a handle.
+        more: the authorisations of further entities, as they are sent; those in the answer are
+            not checked.
     """
 
     code: int
@@ -72,15 +74,16 @@ class Command:
     parameters: bytearray
     hides: int = 0
     gives_handle: bool = False
+    more: bytes = b""
 
 
 class HmacSession:
-    """A session that is open.
+    """An open session.
 
     Args:
         handle: its handle.
         key: the session key (Part 1, 17.6.8).
-        nonce: the TPM's last one.
+        nonce: the TPM's last nonce.
     """
 
     def __init__(self, handle: int, key: bytes, nonce: bytes) -> None:
@@ -90,10 +93,10 @@ class HmacSession:
 
     @classmethod
     def start(cls, send: Send, handle: int, public: TPMT_PUBLIC) -> HmacSession:
-        """TPM2_StartAuthSession (Part 3, 11.1), bound to nothing.
+        """Start a session that is bound to no entity: TPM2_StartAuthSession (Part 3, 11.1).
 
         Args:
-            handle: of a loaded storage key, for which the salt is encrypted.
+            handle: of a loaded storage key; the salt is encrypted to it.
             public: that key's public area.
         """
         salt, encrypted = _generate_seed(public, b"SECRET\0")
@@ -114,10 +117,10 @@ class HmacSession:
         return cls(number, _kdfa(salt, b"ATH", theirs, ours), theirs)
 
     def run(self, send: Send, command: Command, password: Password | None) -> tuple[int, bytes]:
-        """Send a command; the answer's handle, or zero, and its parameters.
+        """Send a command; returns the answer's handle, or zero, and its parameters.
 
         Raises:
-            TSS2_Exception: the TPM refuses, or what answers is not the TPM.
+            TSS2_Exception: the TPM refuses, or the answer is not from the TPM.
         """
         secret = bytearray(len(self._key) + _length(password))
         view = memoryview(secret)
@@ -141,7 +144,7 @@ class HmacSession:
             sha256(code + names + parameters).digest() + ours + self._nonce + attributes,
             "sha256",
         )
-        area = _LONG.pack(self.handle) + sized(ours) + attributes + sized(proof)
+        area = _LONG.pack(self.handle) + sized(ours) + attributes + sized(proof) + command.more
         handles = b"".join(_LONG.pack(one.handle) for one in command.entities)
         body = handles + _LONG.pack(len(area)) + area + parameters
         response = send(HEADER.pack(_SESSIONS, HEADER.size + len(body), command.code) + body)
@@ -150,16 +153,16 @@ class HmacSession:
     def _checked(
         self, response: bytes, command: Command, secret: bytearray, ours: bytes
     ) -> tuple[int, bytes]:
-        """What a response brings, where it is the TPM's.
+        """Decode a response after checking that it comes from the TPM.
 
         Raises:
-            TSS2_Exception: it is not, or was changed.
+            TSS2_Exception: it does not, or it was changed.
         """
         with _Reader(response, HEADER.size) as reader:
             handle = reader.long() if command.gives_handle else 0
             parameters = reader.take(reader.long())
             theirs, attributes, proof = reader.sized(), reader.take(1), reader.sized()
-        # The response code is zero here: any other has no session (Part 1, 17.6.5).
+        # The response code is zero here: error responses have no session (Part 1, 17.6.5).
         digest = sha256(bytes(4) + _LONG.pack(command.code) + parameters).digest()
         good = hmac.digest(secret, digest + theirs + ours + attributes, "sha256")
         if not hmac.compare_digest(good, proof):
@@ -173,18 +176,18 @@ class HmacSession:
 
 
 def sized(data: bytes) -> bytes:
-    """A TPM2B."""
+    """Data as a TPM2B: with its size in front."""
     return _SIZE.pack(len(data)) + data
 
 
 def unsized(data: bytes) -> tuple[bytes, bytes]:
-    """A TPM2B's bytes, and what comes after it."""
+    """Split off a TPM2B: its bytes, and what comes after it."""
     (size,) = _SIZE.unpack_from(data)
     return data[2 : 2 + size], data[2 + size :]
 
 
 class _Reader:
-    """Takes a response apart; one that does not fit is not the TPM's."""
+    """Decodes a response; one that is too short is not the TPM's."""
 
     def __init__(self, data: bytes, at: int) -> None:
         self._data, self._at = data, at
@@ -211,7 +214,7 @@ class _Reader:
 
 
 def _length(password: Password | None) -> int:
-    """A password's length; zeros at its end are none of it (Part 1, 17.6.4.3)."""
+    """A password's length without zeros at its end (Part 1, 17.6.4.3)."""
     length = len(password or b"")
     while length and password is not None and not password[length - 1]:
         length -= 1
@@ -219,14 +222,14 @@ def _length(password: Password | None) -> int:
 
 
 def _kdfa(key: bytes | bytearray, label: bytes, newer: bytes, older: bytes) -> bytes:
-    """As many bits as SHA-256 has, so one round (Part 1, 11.4.10.2)."""
+    """KDFa for as many bits as SHA-256 has, so in one round (Part 1, 11.4.10.2)."""
     return hmac.digest(
         key, _LONG.pack(1) + label + b"\0" + newer + older + _LONG.pack(256), "sha256"
     )
 
 
 def _crypt(key: bytes, parameters: bytearray, *, encrypt: bool) -> None:
-    """Encrypt or decrypt the first parameter where it stands, but for its size (Part 1, 21.3)."""
+    """Encrypt or decrypt the first parameter in place, except for its size (Part 1, 21.3)."""
     (size,) = _SIZE.unpack_from(parameters)
     cipher = Cipher(AES(key[:16]), CFB(key[16:]))
     context = cipher.encryptor() if encrypt else cipher.decryptor()

@@ -1,4 +1,4 @@
-"""Keys put into the TPM for as long as they are needed, and taken out again whatever happens."""
+"""Load keys into the TPM for as long as they are needed, and flush them whatever happens."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from tpmconsole.tpm.worker.jobs.salted import authorised
 from tpmconsole.tpm.worker.jobs.salted_commands import SaltedCommands
 from tpmconsole.tpm.worker.jobs.templates import storage_key
 
-# TSS2_ESYS_RC_BAD_TR: the TSS knows no such object.
+# TSS2_ESYS_RC_BAD_TR: the TSS does not know the object.
 ESYS_BAD_TR = 0x70018
 
 # A key file whose parent is one of these means the hierarchy's primary key.
@@ -60,7 +60,7 @@ class Persistent(NamedTuple):
     """A persistent key.
 
     Attributes:
-        handle: what the TSS calls it.
+        handle: the TSS's number for it.
         area: its public area.
     """
 
@@ -70,11 +70,11 @@ class Persistent(NamedTuple):
 
 @contextmanager
 def persistent(esapi: ESAPI, handle: int) -> Iterator[Persistent]:
-    """A persistent key as the TSS knows it, until the end.
+    """A persistent key, registered with the TSS for the duration of the context.
 
     Raises:
-        ConsoleError: the handle is none of a persistent key, there is nothing there or nothing
-            that is given out, or its kind is not known here.
+        ConsoleError: the handle is not persistent, is empty, or holds a key that the TPM does not
+            give out or whose kind is not known here.
     """
     check_persistent(handle)
     area = public.area_at(esapi, handle)
@@ -84,7 +84,7 @@ def persistent(esapi: ESAPI, handle: int) -> Iterator[Persistent]:
 
 
 def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
-    """Drop the TSS's own note of a key; tpm2-tss 4 has done so already where it was evicted."""
+    """Drop the TSS's record of a key; tpm2-tss 4 has done so already if it was evicted."""
     try:
         esapi.tr_close(handle)
     except TSS2_Exception as error:
@@ -94,15 +94,18 @@ def _forget(esapi: ESAPI, handle: ESYS_TR) -> None:
 
 @contextmanager
 def hierarchy_password(
-    esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None
+    esapi: ESAPI, hierarchy: ESYS_TR, password: Password | None, needs: str = "hierarchy"
 ) -> Iterator[Any]:
-    """A hierarchy's password for some commands; a refusal of it in words.
+    """Use a hierarchy with its password, and explain a refusal.
+
+    Args:
+        needs: what a refusal calls it, as in ``ConsoleError``.
 
     Yields:
-        what has these commands, as ``authorised``.
+        the commands, as from ``authorised``.
 
     Raises:
-        KeyUnusableError: the hierarchy has a password that is not this one.
+        KeyUnusableError: the hierarchy has a different password.
     """
     try:
         yield authorised(esapi, password)
@@ -116,14 +119,14 @@ def hierarchy_password(
                 f"the TPM refused the password of its {name} hierarchy",
                 "check the password and try again",
                 response_code=int(error.rc),
-                needs="hierarchy",
+                needs=needs,
             ) from error
         raise KeyUnusableError(
             "needs-password",
             f"the TPM's {name} hierarchy has a password",
             f"give the {name} password",
             response_code=int(error.rc),
-            needs="hierarchy",
+            needs=needs,
         ) from error
 
 
@@ -135,11 +138,11 @@ def primary(
     *,
     template: TPM2B_PUBLIC | None = None,
 ) -> Iterator[ESYS_TR]:
-    """A hierarchy's primary key, made again from the hierarchy's seed.
+    """A hierarchy's primary key, created from the hierarchy's seed.
 
     Args:
         password: the hierarchy's.
-        template: which one; the storage key where not given.
+        template: which primary key; by default the storage key.
 
     Raises:
         KeyUnusableError: the hierarchy's password is needed.
@@ -156,11 +159,11 @@ def primary(
 
 
 def salt_by_storage(esapi: ESAPI, owner: Password | None) -> None:
-    """Open the session with the storage key also where making that takes the owner's password.
+    """Open the session with the storage key if creating that needs the owner's password.
 
     Raises:
-        ConsoleError: it is another storage key than the one that is known.
-        KeyUnusableError: it is not the owner's password.
+        ConsoleError: the storage key differs from the known one.
+        KeyUnusableError: the owner's password is wrong.
     """
     if owner and (esapi.salted is None or not esapi.salted.by_storage):
         with primary(esapi, password=owner) as storage:
@@ -169,11 +172,11 @@ def salt_by_storage(esapi: ESAPI, owner: Password | None) -> None:
 
 @contextmanager
 def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, Any]]:
-    """The parent that a key file names, and what has the commands that use it.
+    """The parent that a key file names, and the commands for using it.
 
     Raises:
-        KeyUnusableError: the parent lasted only until a restart, or has a password that was not
-            given or is another one.
+        KeyUnusableError: the parent lasted only until a restart, or its password was not given or
+            is wrong.
         TSS2_Exception: there is no such parent.
     """
     hierarchy = HIERARCHIES.get(key.parent)
@@ -194,12 +197,12 @@ def parent_of(esapi: ESAPI, key: TssKey, auth: Auth) -> Iterator[tuple[ESYS_TR, 
         raise KeyUnusableError(
             "parent-missing",
             f"the key's parent 0x{key.parent:08x} lasted only until the TPM's last restart",
-            "make the key again under the owner hierarchy or a persistent parent",
+            "create the key again under the owner hierarchy or a persistent parent",
         )
 
 
 def template_of(esapi: ESAPI, key: TssKey) -> TPM2B_PUBLIC:
-    """The template of the primary key that a key file means by a hierarchy."""
+    """The template of the primary key that a key file refers to by its hierarchy."""
     meant = primary_of(key.parent, rsa=key.rsa_parent, mark=key.mark)
     rsa = meant.rsa or (not key.mark and storage_is_rsa(esapi))
     return storage_key(rsa=rsa, zeros=meant.zeros, noda=meant.noda)
@@ -207,10 +210,10 @@ def template_of(esapi: ESAPI, key: TssKey) -> TPM2B_PUBLIC:
 
 @contextmanager
 def _unlocked(esapi: ESAPI, parent: Persistent, handle: int, auth: Auth) -> Iterator[Any]:
-    """Use a persistent parent with its password, by what this yields.
+    """Use a persistent parent with its password; yields the commands for that.
 
     Raises:
-        KeyUnusableError: it is not its password, or would be sent as the last try.
+        KeyUnusableError: the password is wrong, or would be sent as the last attempt.
     """
     what = f"the key's parent 0x{handle:08x}"
     if not auth.spend_last_attempt:
@@ -224,8 +227,8 @@ def _unlocked(esapi: ESAPI, parent: Persistent, handle: int, auth: Auth) -> Iter
         raise KeyUnusableError(
             "wrong-password",
             f"the TPM refused the password of {what}"
-            + (", and counted the try towards the lock-out" if counted else ""),
-            "check the password before the next try",
+            + (", and counted this towards the lock-out" if counted else ""),
+            "check the password before you try again",
             response_code=int(error.rc),
             needs="parent",
         ) from error
@@ -233,7 +236,7 @@ def _unlocked(esapi: ESAPI, parent: Persistent, handle: int, auth: Auth) -> Iter
 
 @contextmanager
 def loaded(esapi: ESAPI, key: TssKey, auth: Auth = NO_AUTH) -> Iterator[ESYS_TR]:
-    """A key file's key in the TPM; its parent is gone from there when this begins.
+    """A key file's key, loaded in the TPM; its parent is flushed before this yields.
 
     Raises:
         KeyUnusableError: it is sealed data, or its parent cannot be used.
@@ -241,16 +244,16 @@ def loaded(esapi: ESAPI, key: TssKey, auth: Auth = NO_AUTH) -> Iterator[ESYS_TR]
     """
     if key.kind is KeyKind.SEALED:
         raise KeyUnusableError(
-            "cannot-sign", "the file holds sealed data, no key", "choose a file with a key"
+            "cannot-sign", "the file holds sealed data, not a key", "choose a file with a key"
         )
     with ExitStack() as stack:
         with parent_of(esapi, key, auth) as (parent, chip):
             handle = load_below(chip, parent, key)
-            # Registered before the parent goes: that may fail too.
+            # Registered before the parent is flushed, because that may fail too.
             stack.enter_context(flushed(esapi, handle))
             is_storage = key.parent == OWNER and not (key.rsa_parent or key.mark)
             if is_storage and (auth.key or auth.owner):
-                salted.salt_with(esapi, parent)  # now, or it would have to be made again
+                salted.salt_with(esapi, parent)  # now: later it would have to be created again
         yield handle
 
 
@@ -258,7 +261,7 @@ def load_below(chip: Any, parent: ESYS_TR, key: TssKey) -> ESYS_TR:
     """TPM2_Load (Part 3, 12.2); an importable key is imported first.
 
     Args:
-        chip: has the commands that use the parent.
+        chip: the commands for using the parent.
     """
     loaded_key: ESYS_TR = chip.load(parent, _private(chip, key, parent), public_of(key))
     return loaded_key
@@ -271,7 +274,7 @@ def public_of(key: TssKey) -> TPM2B_PUBLIC:
 
 
 def _private(chip: Any, key: TssKey, parent: ESYS_TR) -> TPM2B_PRIVATE:
-    """The private part as TPM2_Load wants it; an importable key is imported for it."""
+    """The private part as TPM2_Load needs it; an importable key is imported first."""
     private = TPM2B_PRIVATE(key.private)
     if key.kind is not KeyKind.IMPORTABLE or key.secret is None:
         return private

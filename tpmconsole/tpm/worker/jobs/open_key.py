@@ -1,4 +1,4 @@
-"""A key opened: in the TPM, ready to sign with its password."""
+"""Open a key: load it into the TPM, ready to sign with its password."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tpmconsole.tpm.errors import KeyUnusableError
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.model import KeyRef
 from tpmconsole.tpm.responses import Code, base, explain, refuses_password
-from tpmconsole.tpm.worker.jobs import dictionary_attack
+from tpmconsole.tpm.worker.jobs import dictionary_attack, salted
 from tpmconsole.tpm.worker.jobs.load_key import (
     loaded,
     persistent,
@@ -44,11 +44,11 @@ _SCHEMES = {
 
 
 class LoadedKey:
-    """A key that is in the TPM now.
+    """A key that is loaded in the TPM.
 
     Attributes:
         area: its public area.
-        password: what it is used with.
+        password: its password, if any.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class LoadedKey:
         self.area = area
 
     def sign(self, digest: bytes, hash_name: str, scheme: str) -> bytes:
-        """Sign a digest (TPM2_Sign); ECDSA's answer as DER.
+        """Sign a digest (TPM2_Sign); an ECDSA signature is returned as DER.
 
         Raises:
-            ConsoleError: key, hash and scheme do not fit together.
+            ConsoleError: key, hash and scheme do not match.
             TSS2_Exception: the TPM refuses.
         """
         asked = TPMT_SIG_SCHEME()
@@ -105,28 +105,48 @@ class LoadedKey:
         return scheme_number, tcg.HASH_NUMBERS[hash_name]
 
     def raw_rsa(self, data: bytes) -> bytes:
-        """The private operation on padded data as long as the modulus (TPM2_RSA_Decrypt).
+        """Apply the RSA private operation to padded data of modulus length (TPM2_RSA_Decrypt).
 
         Raises:
-            ConsoleError: the key is no RSA key that may decrypt.
+            ConsoleError: the key is not an RSA key with the decrypt attribute.
             TSS2_Exception: the TPM refuses.
         """
         if self.area.type != public_area.RSA or not self.area.attributes & public_area.DECRYPT:
             raise KeyUnusableError(
                 "cannot-sign",
                 f"{self.area.algorithm} without the decrypt attribute has no raw operation",
-                "make a new RSA key here, or use tpm2-openssl 1.2 or newer (engine provider)",
+                "create a new RSA key here, or use tpm2-openssl 1.2 or newer (engine provider)",
             )
         no_padding = TPMT_RSA_DECRYPT(scheme=TPM2_ALG.NULL)
         with self._authorised() as chip:
             done = chip.rsa_decrypt(self._handle, data, no_padding)
         return bytes(done).rjust(len(data), b"\0")
 
+    def activate(
+        self, endorsement: ESYS_TR, credential: bytes, secret: bytes, second: bytes
+    ) -> bytes:
+        """What a CA has sealed for this key and this TPM (TPM2_ActivateCredential).
+
+        The role of the key is ADMIN there: its password is enough, unless it was made with
+        adminWithPolicy (Part 1, 19.2.2).
+
+        Args:
+            endorsement: the endorsement key that it was sealed for.
+            credential, secret, second: as in ``SaltedCommands.activate_credential``.
+
+        Raises:
+            ConsoleError: it is not the key's password.
+            TSS2_Exception: the TPM refuses.
+        """
+        with self._authorised():
+            chip = salted.commands(self._esapi, self.password)
+            return chip.activate_credential(self._handle, endorsement, credential, secret, second)
+
     def public_key(self) -> ec.EllipticCurvePublicKey | rsa.RSAPublicKey:
         """The public key.
 
         Raises:
-            ConsoleError: it has none that is known here.
+            ConsoleError: keys of this kind are not supported here.
         """
         return public_key_of(self.area)
 
@@ -134,21 +154,21 @@ class LoadedKey:
 def _password_trouble(
     error: TSS2_Exception, password: Password | None, *, says_none: bool, counted: bool
 ) -> KeyUnusableError:
-    """Why the TPM refused the authorisation: tell the wrong password from the missing one.
+    """Why the TPM refused the authorisation: a wrong password, or a missing one.
 
     Args:
-        says_none: the key's file says that it has no password.
-        counted: the TPM counts wrong passwords of keys that have no noDA.
+        says_none: whether the key's file says that it has no password.
+        counted: whether the TPM counts wrong passwords of keys without noDA.
     """
     words = explain(int(error.rc))
     answer, cause, remedy = "wrong-password", words.cause, words.remedy
     if base(int(error.rc)) == Code.AUTH_FAIL and not counted:
-        cause = "the TPM refused the password, and counts none: its lock-out is switched off"
+        cause = "the TPM refused the password, and did not count it: its lock-out is off"
         remedy = "check the password and try again"
     if not password:
         answer, what = "needs-password", "the key has a password"
         if says_none:
-            what += ", though its file says that it has none"
+            what += ", although its file says that it has none"
         cause = f"{what}; {cause.replace('the password', 'an empty one', 1)}"
         remedy = "give the key's password"
     elif says_none:
@@ -158,11 +178,11 @@ def _password_trouble(
 
 
 def _locked(trouble: KeyUnusableError) -> KeyUnusableError:
-    """The same where it was the last try."""
+    """The same error after the last attempt."""
     return KeyUnusableError(
         trouble.answer,
-        f"{trouble.cause}; it was the last: the TPM is locked now, for the right password, too",
-        "wait until tries are forgiven (status shows how long), or reset the lock-out",
+        f"{trouble.cause}; it was the last: the TPM is locked now, even for the right password",
+        "wait until attempts are forgiven (status shows when), or reset the lock-out",
         response_code=trouble.response_code,
         needs=trouble.needs,
     )
@@ -172,7 +192,7 @@ def public_key_of(area: public_area.PublicArea) -> ec.EllipticCurvePublicKey | r
     """The public key in a public area.
 
     Raises:
-        ConsoleError: it has none that is known here.
+        ConsoleError: keys of this kind are not supported here.
     """
     try:
         return area.public_key()
@@ -181,24 +201,24 @@ def public_key_of(area: public_area.PublicArea) -> ec.EllipticCurvePublicKey | r
 
 
 def check_can_sign(area: public_area.PublicArea) -> None:
-    """Refuse a key that can never sign what we give it, whatever its password.
+    """Refuse a key that can never sign our data, whatever its password.
 
     Raises:
-        KeyUnusableError: it does not sign, or only what the TPM itself has made, or only under its
-            policy (Part 1, 19.2: without userWithAuth no password authorises a signature).
+        KeyUnusableError: it does not sign, or signs only what the TPM itself made, or only under
+            its policy (Part 1, 19.2: without userWithAuth no password authorises a signature).
     """
     if area.is_sealed:
-        cause = "it is sealed data, no key"
+        cause = "it is sealed data, not a key"
     elif not area.attributes & public_area.SIGN:
         cause = "it was made to decrypt or to store, not to sign"
     elif area.attributes & (public_area.RESTRICTED | public_area.X509_ONLY):
-        cause = "it signs only what the TPM itself has made (an attestation key)"
+        cause = "it signs only what the TPM itself made (an attestation key)"
     elif area.type not in (public_area.RSA, public_area.ECC):
-        cause = f"{area.algorithm} does not sign for others"
+        cause = f"{area.algorithm} has no public key to verify with"
     elif not area.attributes & public_area.USER_WITH_AUTH:
         raise KeyUnusableError(
             "policy",
-            "it takes no password to sign, only its policy",
+            "it accepts no password to sign, only its policy",
             "use the program that knows the policy, or create a key with a password",
         )
     else:
@@ -208,31 +228,31 @@ def check_can_sign(area: public_area.PublicArea) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """A key and what is known to use it."""
+    """A key and the authorisations for using it."""
 
     source: KeyRef
     auth: Auth = NO_AUTH
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> Access:
-        """What the console sent with a job.
+        """Decode what the console sent with a job.
 
         Raises:
-            ConsoleError: a password is longer than any TPM takes.
+            ConsoleError: a password is longer than any TPM accepts.
         """
         return cls(KeyRef(**data["source"]), Auth.of(data["auth"]))
 
     def check_attempt(
         self, esapi: ESAPI, area: public_area.PublicArea, *, says_password: bool = False
     ) -> None:
-        """Stop before an attempt is spent that nobody asked for.
+        """Refuse to use up an attempt that the user did not ask for.
 
         Args:
-            area: the key's public area, which alone tells whether a wrong password counts.
-            says_password: its file says that it has one.
+            area: the key's public area, which shows whether a wrong password counts.
+            says_password: whether its file says that it has a password.
 
         Raises:
-            KeyUnusableError: a password is needed or may be, or a wrong one would lock the TPM.
+            KeyUnusableError: a password is or may be needed, or a wrong one would lock the TPM.
         """
         auth = self.auth
         if auth.key is not None:
@@ -243,18 +263,18 @@ class Access:
             raise KeyUnusableError(
                 "needs-password", cause, dictionary_attack.GIVE_KEYS, needs="key"
             )
-        else:  # only trying would tell
+        else:  # only an attempt would show whether it has one
             dictionary_attack.check_guess(esapi, area, "the key", try_empty=auth.try_empty)
 
 
 @contextmanager
 def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
-    """A key in the TPM and its password; flushed at the end whatever happens.
+    """Open a key with its password; it is flushed at the end, whatever happens.
 
     Raises:
         ConsoleError: the file is damaged.
-        KeyUnusableError: it can never sign for us; or a password is needed or might be, and an
-            attempt would be spent that nobody asked for; or the parent cannot be used.
+        KeyUnusableError: it can never sign our data; or a password is or may be needed, and the
+            user did not agree to use up an attempt; or the parent cannot be used.
         TSS2_Exception: the TPM refuses.
     """
     source = access.source
@@ -263,7 +283,7 @@ def open_key(esapi: ESAPI, access: Access) -> Iterator[LoadedKey]:
         if source.pem is not None:
             key = keyfile.parse(source.pem)
             area, says_none = key.area, key.empty_auth
-            check_can_sign(area)  # before a password is asked for that would not help
+            check_can_sign(area)  # before asking for a password that would not help
             access.check_attempt(esapi, area, says_password=not key.empty_auth)
             handle = stack.enter_context(loaded(esapi, key, access.auth))
         else:

@@ -1,4 +1,4 @@
-"""Keys kept inside the TPM: listed, put there, removed."""
+"""List, add and remove the keys kept inside the TPM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tpm2_pytss import ESAPI, ESYS_TR, TPM2_PT, TPM2_PT_HR
 
 from tpmconsole.errors import Action, ConsoleError, ExitCode, NextStep, usage_error
@@ -23,6 +22,7 @@ from tpmconsole.tpm.handles import (
 )
 from tpmconsole.tpm.keyfile import public_area
 from tpmconsole.tpm.keyfile.key import TssKey
+from tpmconsole.tpm.keyfile.pem import public_key_pem
 from tpmconsole.tpm.model import PersistentKey
 from tpmconsole.tpm.worker.jobs import capability, public
 from tpmconsole.tpm.worker.jobs.context import Context
@@ -39,9 +39,9 @@ _ALLOWED_HIERARCHIES = (_OWNER, _ENDORSEMENT)
 
 
 def persistent_keys(context: Context) -> list[dict[str, Any]]:
-    """All keys at persistent handles; nothing is loaded, no password tried.
+    """All keys at persistent handles; nothing is loaded, and no password is tried.
 
-    One that cannot be read has a reason, and no more.
+    A key that cannot be read has only its handle and the reason.
     """
 
     def work(esapi: ESAPI) -> list[dict[str, Any]]:
@@ -66,7 +66,7 @@ def _described(handle: int, area: public_area.PublicArea, name: str) -> Persiste
         attributes=area.words,
         name=name,
         purpose=_purpose(handle, area),
-        # Whether a password is empty, the TPM does not tell.
+        # The TPM does not say whether a password is empty.
         auth=None if area.attributes & public_area.USER_WITH_AUTH else "policy",
         public_pem=_pem(area).decode("ascii") if area.has_public_key else None,
         counts_towards_lockout=not area.has_noda,
@@ -91,8 +91,7 @@ def _purpose(handle: int, area: public_area.PublicArea) -> str:
 
 
 def _pem(area: public_area.PublicArea) -> bytes:
-    key = public_key_of(area)
-    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return public_key_pem(public_key_of(area))
 
 
 def public_pem(context: Context, handle: int) -> bytes:
@@ -106,7 +105,7 @@ def public_pem(context: Context, handle: int) -> bytes:
 
 
 def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) -> None:
-    """Put a copy of a key file's key at a handle; refused early where it cannot work."""
+    """Copy a key file's key to a handle; what cannot work is refused early."""
     known = Auth.of(auth)
     check_for_new_key(handle)
     key = keyfile.parse(pem)
@@ -114,16 +113,16 @@ def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) 
         raise usage_error(
             "Key not for a handle",
             f"its parent 0x{key.parent:08x} is outside the owner's hierarchies",
-            "make the key again under the owner hierarchy",
+            "create the key again under the owner hierarchy",
         )
 
-    # For a key below the endorsement hierarchy it is that one's, and a wrong one for the owner.
+    # Below the endorsement hierarchy the password is that hierarchy's: wrong for the owner's.
     owner = None if key.parent == _ENDORSEMENT else known.owner
 
     def work(esapi: ESAPI) -> None:
         if handle in capability.handles(esapi, handle):
             if _holds(esapi, handle, key):
-                return  # an earlier try put it there, and its answer was lost
+                return  # an earlier run put it there, and its answer was lost
             raise _in_use(handle)
         if capability.properties(esapi, TPM2_PT.VAR).get(TPM2_PT_HR.PERSISTENT_AVAIL) == 0:
             raise _full()
@@ -134,7 +133,7 @@ def persist(context: Context, pem: bytes, handle: int, auth: Mapping[str, Any]) 
 
 
 def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
-    """Whether this very key is at a handle; what cannot be read there is another one."""
+    """Whether this key is at a handle; one that cannot be read is a different key."""
     try:
         return public.area_at(esapi, handle).name == key.area.name
     except ConsoleError:
@@ -142,12 +141,12 @@ def _holds(esapi: ESAPI, handle: int, key: TssKey) -> bool:
 
 
 def evict(context: Context, handle: int, auth: Mapping[str, Any]) -> None:
-    """Remove the key at a handle, for good."""
+    """Remove the key at a handle permanently."""
     known = Auth.of(auth)
     check_owners(handle)
 
     def work(esapi: ESAPI) -> None:
-        # The TSS keeps its note of an evicted key, and would hold it against the next one there.
+        # The TSS keeps its record of an evicted key, and would reject the next key there.
         with persistent(esapi, handle) as found:
             _evict_control(esapi, found.handle, handle, known.owner)
 

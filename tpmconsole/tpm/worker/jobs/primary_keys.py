@@ -1,8 +1,8 @@
-"""The hierarchies' primary keys, made when needed, and whose storage key this is.
+"""Create the hierarchies' primary keys when needed, and check the storage key's Name.
 
 The storage key is the owner hierarchy's primary key: keys are wrapped for it, and sessions salted
-with it. Whatever stands between us and the TPM could give a key of its own for it, so its Name
-(Part 1, 16) is compared with the one of the first time.
+with it. Anything between us and the TPM could present a key of its own instead, so its Name
+(Part 1, 16) is compared with the one seen first.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ OWNER_AUTH, ENDORSEMENT_AUTH, _OWNER_ON = 1 << 0, 1 << 1, 1 << 1
 
 @contextmanager
 def released(release: Callable[[], object]) -> Iterator[None]:
-    """Give something back at the end whatever happens, unless the way to the TPM broke."""
+    """Release something at the end whatever happens, unless the connection to the TPM broke."""
     try:
         yield
     except BaseException as error:
         if not (isinstance(error, TSS2_Exception) and is_transport(int(error.rc))):
-            with suppress(TSS2_Exception):  # the first error shall be the one told
+            with suppress(TSS2_Exception):  # report the first error, not this one
                 release()
         raise
     release()
@@ -46,19 +46,19 @@ def released(release: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def flushed(esapi: ESAPI, handle: ESYS_TR) -> Iterator[ESYS_TR]:
-    """Take a loaded object out of the TPM at the end."""
+    """Flush a loaded object from the TPM at the end."""
     esapi.hold(handle)
     with released(lambda: esapi.release(handle)):
         yield handle
 
 
 def storage_is_rsa(esapi: ESAPI) -> bool:
-    """Whether this TPM's storage key is an RSA key: it has no elliptic curves."""
+    """Whether this TPM's storage key is an RSA key, because it has no elliptic curves."""
     return not capability.has_algorithm(esapi, TPM2_ALG.ECC)
 
 
 def make_primary(esapi: ESAPI, hierarchy: ESYS_TR, template: TPM2B_PUBLIC) -> ESYS_TR:
-    """TPM2_CreatePrimary (Part 3, 24.1), of a hierarchy without a password."""
+    """TPM2_CreatePrimary (Part 3, 24.1) in a hierarchy without a password."""
     handle, *_ = esapi.create_primary(
         primary_handle=hierarchy,
         in_sensitive=TPM2B_SENSITIVE_CREATE(),
@@ -70,19 +70,19 @@ def make_primary(esapi: ESAPI, hierarchy: ESYS_TR, template: TPM2B_PUBLIC) -> ES
 
 
 def storage_is_free(esapi: ESAPI) -> bool:
-    """Whether the storage key can be made without a password."""
+    """Whether the storage key can be created without a password."""
     state = capability.properties(esapi, TPM2_PT.VAR)
     closed = state.get(TPM2_PT.PERMANENT, 0) & OWNER_AUTH
     return not closed and bool(state.get(TPM2_PT.STARTUP_CLEAR, 0) & _OWNER_ON)
 
 
 def checked_storage(esapi: ESAPI, key: ESYS_TR) -> TPMT_PUBLIC:
-    """The storage key's public area, its Name compared; the first one seen is the known one.
+    """The storage key's public area, after checking its Name; the first one seen becomes known.
 
-    Its Name is computed from what is then encrypted to.
+    The Name is computed from the very public area that callers then encrypt to.
 
     Raises:
-        ConsoleError: it is another one.
+        ConsoleError: the Name differs from the known one.
     """
     made = esapi.entity(key).name.hex()
     known = esapi.storage.name or made

@@ -1,7 +1,7 @@
-"""Public areas of objects in the TPM, read by hand: the TSS does not know every kind of object.
+"""Read the public areas of objects in the TPM without the TSS, which does not know every kind.
 
-An answer that the TSS cannot take apart leaves its context of no use, and one key of a new kind
-would take all others with it.
+An answer that the TSS cannot decode makes its context useless, so one key of a new kind would hide
+all others.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _ON = {1 << 0: "platform", 1 << 1: "owner", 1 << 2: "endorsement"}
 
 
 def read(esapi: ESAPI, handle: int) -> tuple[bytes, bytes]:
-    """TPM2_ReadPublic (Part 3, 12.4): the public area and the Name, as the TPM gave them.
+    """TPM2_ReadPublic (Part 3, 12.4): the public area and the Name, as the TPM returned them.
 
     Raises:
         ConsoleError: the TPM does not give it out.
@@ -50,7 +50,7 @@ def read(esapi: ESAPI, handle: int) -> tuple[bytes, bytes]:
 
 
 def _not_there(esapi: ESAPI, handle: int, rc: int) -> ConsoleError:
-    """Why the TPM does not know a handle: it says the same where the hierarchy is off."""
+    """Why the TPM does not know a handle: it gives the same answer if the hierarchy is off."""
     step = NextStep(Action.LIST_KEYS, text="look at the handles in use: {}")
     if handle not in capability.handles(esapi, handle):
         cause = f"there is nothing at 0x{handle:08x}"
@@ -69,7 +69,7 @@ def _not_there(esapi: ESAPI, handle: int, rc: int) -> ConsoleError:
 
 
 def area_at(esapi: ESAPI, handle: int) -> public_area.PublicArea:
-    """The public area of an object that we and the TSS know the kind of.
+    """The public area of an object whose kind both we and the TSS know.
 
     Raises:
         ConsoleError: the TPM does not give it out, or its kind is not known here.
@@ -85,7 +85,7 @@ def area_at(esapi: ESAPI, handle: int) -> public_area.PublicArea:
 
 
 def decoded(encoded: bytes) -> public_area.PublicArea:
-    """A public area taken apart.
+    """Decode a public area.
 
     Raises:
         ConsoleError: its kind is not known here.
@@ -97,5 +97,5 @@ def decoded(encoded: bytes) -> public_area.PublicArea:
 
 
 def not_understood(cause: str) -> ConsoleError:
-    """An object of a kind that is not known here."""
+    """The error for an object whose kind is not known here."""
     return ConsoleError("Key not understood", cause, "use another key", ExitCode.REFUSED)

@@ -1,4 +1,4 @@
-"""What a key is in the TPM's own words: its Name and its public area as it has them now."""
+"""Read a key's Name and public area as the TPM reports them now."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from tpmconsole.tpm.worker.jobs.open_key import Access
 
 
 def read_public(context: Context, key: Mapping[str, Any]) -> dict[str, bytes]:
-    """TPM2_ReadPublic of a key; a key file's is loaded for it, and its own password not used.
+    """TPM2_ReadPublic of a key; a key file's key is loaded first, which needs no key password.
 
-    The TPM loads a key file only with the public area that the private one was made with.
+    The TPM loads a key file only with the public area that belongs to its private part.
     """
     access = Access.of(key)
 

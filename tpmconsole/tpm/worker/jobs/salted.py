@@ -1,17 +1,18 @@
-"""Passwords used through one session with the TPM, so that none is ever sent.
+"""Use passwords through a session with the TPM, so that no password is ever sent.
 
-A password goes into the HMAC over each command, and the answer's HMAC proves that it is the TPM's.
-The session is salted with a key of the TPM's (Part 1, 17.6.8), so that who reads the bus cannot try
-passwords against these HMACs either; and where a command brings or fetches a secret, that is
-encrypted (Part 1, 21: AES-128-CFB).
+A password goes into the HMAC over each command, and the answer's HMAC proves that the TPM made it.
+The session is salted with one of the TPM's keys (Part 1, 17.6.8), so that reading the bus does not
+let anyone guess passwords from these HMACs; and secrets in commands and answers are encrypted
+(Part 1, 21: AES-128-CFB).
 
-The salt is encrypted to the storage key, whose Name is known. Where that cannot be made yet, since
-it takes a password by itself, the null hierarchy's primary key stands in: good against who reads.
-Who answers in the TPM's place could try passwords then, but still is not told them.
+The salt is encrypted to the storage key, whose Name is known. If that key cannot be created yet,
+because it needs a password itself, the null hierarchy's primary key is used: this protects against
+reading the bus. Something that answers in the TPM's place could then guess passwords, but it is
+still not sent them.
 
-It stays open, because opening it costs the TPM about as much as a signature; and where nothing was
-done for a while it is closed. A session that stays saved in a resource manager is not to grow old:
-a TPM makes no new ones when the oldest is too old (TPM_RC_CONTEXT_GAP, Part 1, 30.5).
+The session stays open, because opening it costs the TPM about as much as a signature, and is closed
+after a while without jobs. A session saved in a resource manager must not grow old: a TPM opens no
+new sessions when the oldest is too old (TPM_RC_CONTEXT_GAP, Part 1, 30.5).
 """
 
 from __future__ import annotations
@@ -35,17 +36,17 @@ from tpmconsole.tpm.worker.jobs.primary_keys import (
 from tpmconsole.tpm.worker.jobs.salted_commands import SaltedCommands
 from tpmconsole.tpm.worker.jobs.templates import storage_key
 
-# What a TPM says to a cipher, a mode (TPM_RC_MODE), a hash or a command that it lacks.
+# A TPM's answers to a cipher, a mode (TPM_RC_MODE), a hash or a command that it lacks.
 _LACKING = (Code.SYMMETRIC, 0x089, Code.HASH, Code.COMMAND_CODE)
 _LOST = (Code.REFERENCE_S0, Code.CONTEXT_GAP)
 
 
 @dataclass(frozen=True, slots=True)
 class Salted:
-    """The session that is open.
+    """The open session.
 
     Attributes:
-        session: it.
+        session: the session itself.
         by_storage: whether its salt was encrypted to the storage key.
     """
 
@@ -54,25 +55,25 @@ class Salted:
 
 
 def authorised(esapi: ESAPI, password: Password | None) -> Any:
-    """What has the commands that need a password; without one there is nothing to hide: the TSS."""
+    """The commands for use with a password; without one, the TSS, as there is nothing to hide."""
     return commands(esapi, password) if password else esapi
 
 
 def commands(esapi: ESAPI, password: Password | None = None) -> SaltedCommands:
-    """The commands in the session, which is opened where there is none."""
+    """The commands in the session, which is opened first if necessary."""
     if esapi.salted is None:
         _open(esapi)
     return SaltedCommands(esapi, esapi.salted.session, password)
 
 
 def salt_with(esapi: ESAPI, storage: ESYS_TR) -> TPMT_PUBLIC:
-    """Open the session with the storage key, which is in the TPM now, unless one is open.
+    """Open the session with the storage key, which must be loaded, unless one is open.
 
     Returns:
         the storage key's public area.
 
     Raises:
-        ConsoleError: it is not the storage key that is known.
+        ConsoleError: the storage key differs from the known one.
     """
     public = checked_storage(esapi, storage)
     if esapi.salted is None or not esapi.salted.by_storage:
@@ -82,10 +83,10 @@ def salt_with(esapi: ESAPI, storage: ESYS_TR) -> TPMT_PUBLIC:
 
 
 def close(esapi: ESAPI, *, there: bool = True) -> None:
-    """End the session where one is open.
+    """Close the session if one is open.
 
     Args:
-        there: whether the TPM has it still; one that it has lost may be somebody else's by now.
+        there: whether the TPM still has it; the handle of a lost one may be another program's.
     """
     salted, esapi.salted = esapi.salted, None
     if salted is None:
@@ -101,12 +102,12 @@ def close(esapi: ESAPI, *, there: bool = True) -> None:
 
 
 def keep(esapi: ESAPI) -> None:
-    """Use the session for nothing, so that it does not grow old."""
+    """Use the session once so that it does not grow old."""
     commands(esapi).get_random()
 
 
 def is_lost(rc: int) -> bool:
-    """Whether the TPM says that it does not have the session (any more)."""
+    """Whether the TPM says that it does not have the session."""
     about_session = rc & 0x8C0 == 0x880  # format one, with a session's number (Part 2, 6.6.2)
     return is_from_tpm(rc) and (base(rc) in _LOST or (about_session and base(rc) == Code.HANDLE))
 
@@ -136,9 +137,9 @@ def _start(esapi: ESAPI, key: ESYS_TR, public: TPMT_PUBLIC, *, by_storage: bool)
 def _no_sessions() -> ConsoleError:
     return ConsoleError(
         "No encrypted sessions",
-        "this TPM lacks them (AES-128-CFB, SHA-256): a password would cross to it in the clear, "
-        "and nothing would prove that it is the TPM that answers; so no password is sent, and no "
-        "key made",
-        "use a key that is there and has no password, or another TPM",
+        "this TPM lacks them (AES-128-CFB, SHA-256): a password would be sent in the clear, "
+        "and nothing would prove that the TPM itself answers; so no password is sent, and no "
+        "key created",
+        "use an existing key without a password, or another TPM",
         ExitCode.REFUSED,
     )

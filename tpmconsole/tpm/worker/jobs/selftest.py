@@ -1,4 +1,4 @@
-"""The TPM's self-test, and what it says about it itself."""
+"""Run the TPM's self-test, and read the result that it reports."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from tpmconsole.tpm.tcg import algorithm
 from tpmconsole.tpm.worker.jobs import capability
 from tpmconsole.tpm.worker.jobs.context import Context
 
-NOT_TOLD = "the TPM does not tell"
+NOT_TOLD = "the TPM does not tell"  # words: quoted - a value in JSON
 _LOOK_S = 0.1
-# A test in the background is watched so long; then the answer is that it still runs.
+# How long to wait for a test in the background; then the answer is that it still runs.
 _WATCH_S = 100.0
 
 
 def read_result(esapi: ESAPI) -> SelfTest:
-    """TPM2_GetTestResult: works in failure mode too.
+    """TPM2_GetTestResult; it works in failure mode too.
 
     Raises:
         TSS2_Exception: the TPM cannot be reached.
@@ -42,14 +42,14 @@ def read_result(esapi: ESAPI) -> SelfTest:
 
 
 def run_test(context: Context, full: bool) -> dict[str, Any]:
-    """Run a test and read the TPM's own result back, also when the test itself fails."""
+    """Run a test and read the result that the TPM reports, even if the test fails."""
     kind = "full" if full else "incremental"
 
     def work(esapi: ESAPI) -> SelfTest:
         untested = _tolerant(_full if full else _incremental, esapi)
         told = replace(_settled(esapi), kind=kind, untested=untested or ())
         if told.result is SelfTestResult.UNKNOWN and untested is not None:
-            return replace(told, result=SelfTestResult.PASSED)  # it said so to the test itself
+            return replace(told, result=SelfTestResult.PASSED)  # the test command succeeded
         return told
 
     result = context.run(work)
@@ -59,7 +59,7 @@ def run_test(context: Context, full: bool) -> dict[str, Any]:
 
 
 def _tolerant(test: Any, esapi: ESAPI) -> tuple[str, ...] | None:
-    """Run a test; None where it failed or goes on in the background: the TPM's result says which.
+    """Run a test; None if it failed or still runs in the background: the TPM's result says which.
 
     Raises:
         TSS2_Exception: the TPM does not have the command, or cannot be reached.
@@ -80,7 +80,7 @@ def _full(esapi: ESAPI) -> tuple[str, ...]:
 
 
 def _incremental(esapi: ESAPI) -> tuple[str, ...]:
-    """Test what has not been tested yet, until nothing is left or nothing more gets done."""
+    """Test what has not been tested yet, until nothing is left or a round makes no progress."""
     left = capability.algorithms(esapi)
     while left:
         answer = esapi.incremental_self_test([int(one) for one in left])
@@ -92,7 +92,7 @@ def _incremental(esapi: ESAPI) -> tuple[str, ...]:
 
 
 def _settled(esapi: ESAPI) -> SelfTest:
-    """The result once no test runs in the background any more."""
+    """The result, once no test runs in the background."""
     until = time.monotonic() + _WATCH_S
     while (now := read_result(esapi)).code == Code.TESTING and time.monotonic() < until:
         time.sleep(_LOOK_S)

@@ -1,4 +1,4 @@
-"""Public areas of the keys we make (Part 2, 12.2.4)."""
+"""The public areas of the keys that we create (Part 2, 12.2.4)."""
 
 from __future__ import annotations
 
@@ -24,18 +24,19 @@ from tpmconsole.tpm.model import Algorithm
 _CURVES = {Algorithm.EC_P256: TPM2_ECC.NIST_P256, Algorithm.EC_P384: TPM2_ECC.NIST_P384}
 _RSA_BITS = {Algorithm.RSA_2048: 2048, Algorithm.RSA_3072: 3072}
 
-# Made in this TPM and never to leave it; used with a password, which may be empty.
+# Made in this TPM, never leaves it, and is used with a password, which may be empty.
 _MADE_HERE = TPMA_OBJECT.FIXEDTPM | TPMA_OBJECT.FIXEDPARENT | TPMA_OBJECT.SENSITIVEDATAORIGIN
 _OURS = TPMA_OBJECT.USERWITHAUTH | _MADE_HERE
 
 
 def storage_key(*, rsa: bool, zeros: bool = False, noda: bool = True) -> TPM2B_PUBLIC:
-    """A primary key that stores others, by default that which key files name by a hierarchy alone.
+    """A primary key that stores others; by default the one that a hierarchy in a key file means.
 
-    That one is as tpm2-openssl and tpm2-pytss make it, so that each can load the others' keys.
+    The default is the same as in tpm2-openssl and tpm2-pytss, so that each can load the others'
+    keys.
 
     Args:
-        rsa, zeros, noda: as ``Parent``'s.
+        rsa, zeros, noda: as in ``Parent``.
     """
     attributes = _OURS | TPMA_OBJECT.RESTRICTED | TPMA_OBJECT.DECRYPT
     if noda:
@@ -60,15 +61,15 @@ def signing_key(algorithm: Algorithm, *, protected: bool) -> TPM2B_PUBLIC:
     """A key that signs.
 
     Args:
-        protected: wrong passwords count towards the lock-out (no noDA attribute).
+        protected: whether wrong passwords count towards the lock-out (no noDA attribute).
     """
     return _signing(algorithm, _OURS, protected=protected)
 
 
 def imported_key(algorithm: Algorithm, *, protected: bool) -> TPM2B_PUBLIC:
-    """The same for a key made elsewhere: TPM2_Import takes none that says it never left a TPM.
+    """A key made elsewhere: TPM2_Import refuses attributes that claim it never left a TPM.
 
-    Without a policy for duplication it does not leave this one again (Part 1, 23.2).
+    Without a duplication policy it cannot leave this TPM again (Part 1, 23.2).
     """
     return _signing(algorithm, TPMA_OBJECT.USERWITHAUTH, protected=protected)
 
@@ -79,7 +80,7 @@ def _signing(algorithm: Algorithm, attributes: int, *, protected: bool) -> TPM2B
         attributes |= TPMA_OBJECT.NODA
     none = TPMT_SYM_DEF_OBJECT(algorithm=TPM2_ALG.NULL)
     if algorithm in _RSA_BITS:
-        # Decrypt: the raw operation, for the padding that TLS does by itself.
+        # Decrypt gives the raw operation: the TLS library does the padding.
         return _rsa(_RSA_BITS[algorithm], attributes | TPMA_OBJECT.DECRYPT, none)
     return _ecc(_CURVES[algorithm], attributes, none)
 

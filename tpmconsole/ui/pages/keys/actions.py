@@ -1,4 +1,4 @@
-"""Moving a key to a persistent handle, and removing one from there."""
+"""Move a key to a persistent handle, and remove one from there."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ FIRST_HANDLE = 0x81000010
 def ask_persist(
     page: Page, name: str, used: Iterable[PersistentKey], done: Callable[[str], None]
 ) -> None:
-    """Ask for a handle and, after a yes, move an identity's key there.
+    """Ask for a handle and, after a confirmation, move an identity's key there.
 
     Args:
-        used: the keys at handles, of which the first free one is proposed.
-        done: gets what has happened, in words.
+        used: the keys at handles; the form proposes the first free handle.
+        done: called with what has happened, as text.
     """
 
     def go(values: Mapping[str, str] | None) -> None:
@@ -53,10 +53,10 @@ def _room(page: Page) -> str:
 
 
 def ask_evict(page: Page, key: PersistentKey, done: Callable[[str], None]) -> None:
-    """Name what depends on a persistent key, and after a yes remove it.
+    """Name what depends on a persistent key and, after a confirmation, remove it.
 
     Args:
-        done: gets what has happened, in words.
+        done: called with what has happened, as text.
     """
     plan_and_confirm(
         page,

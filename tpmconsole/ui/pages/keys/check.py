@@ -1,4 +1,4 @@
-"""Whether this TPM can use a key: one, with the passwords it takes, or all of them."""
+"""Check whether this TPM can use a key: one key with its passwords, or all keys."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ Answered = Callable[["Key", KeyCheck], None]
 
 
 def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered: Answered) -> None:
-    """Let the TPM sign with a key, after asking for a password where an attempt would be spent.
+    """Let the TPM sign with a key; first ask for a password if it could use up an attempt.
 
     Args:
-        persistent: the keys at the TPM's handles, among them perhaps its parent.
+        persistent: the keys at the TPM's handles; its parent may be one of them.
     """
     action = Action(
         "letting the TPM sign",
@@ -41,23 +41,23 @@ def try_one(page: Page, key: Key, persistent: Sequence[PersistentKey], answered:
 
 
 def known_of(key: Key, persistent: Sequence[PersistentKey]) -> Auth:
-    """What is known to use one key that was asked for, before a password is.
+    """The password that a chosen key is known to need, before any is asked for.
 
-    What the file says decides; of a key in the TPM, and of a parent that counts, nothing says it,
-    and an empty password is no harmless way to find out.
+    The file decides, if there is one. Nothing says so for a key in the TPM, or for a parent whose
+    wrong passwords count, and trying an empty password would not be harmless.
     """
     says_none = key.auth == "none" and not any(guarded_parents([key], persistent))
     return replace(NOTHING_KNOWN, try_empty=says_none)
 
 
 class TryingAll:
-    """One round over many keys, which can be stopped.
+    """A check of many keys, which can be stopped.
 
     Args:
-        keys: in the order in which they are tried.
-        persistent: the keys at the TPM's handles, among them perhaps parents.
-        answered: gets each answer.
-        done: called once at the end, with how many were tried.
+        keys: the keys, in the order in which they are checked.
+        persistent: the keys at the TPM's handles; parents may be among them.
+        answered: called with each answer.
+        done: called once at the end, with the number of checked keys.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class TryingAll:
         return self._job is not None
 
     def start(self) -> None:
-        """Ask for the passwords of parents, then begin."""
+        """Ask for the passwords of parents, then start."""
         if not self._to_ask:
             self._run()
             return
@@ -96,17 +96,17 @@ class TryingAll:
         )
 
     def stop(self) -> None:
-        """End after the key that is being tried."""
+        """Stop after the key that is being checked."""
         self._progress.stop()
 
     def _ask(self, parent: str, found: AttemptCost) -> None:
-        if found.locked or found.last:  # a round over many keys is no reason to risk that
+        if found.locked or found.last:  # a check of many keys must not risk that
             self._typed(parent, None)
             return
         question = Question(
             f"Password of the parent {parent}",
             found,
-            "Keys are below it, and the TPM does not tell whether it has a password. "
+            "Keys are below it; the TPM does not report whether it has a password. "
             "Esc leaves these keys out.",
             may_be_empty=True,
         )
@@ -115,7 +115,7 @@ class TryingAll:
         )
 
     def _typed(self, parent: str, typed: Password | None) -> None:
-        if typed is not None:  # else its keys are left out
+        if typed is not None:  # otherwise its keys are left out
             self._parents[parent] = typed
         self.start()
 
@@ -123,7 +123,7 @@ class TryingAll:
         self._job = self._page.job(self._label(), self._work, self._ended, self._failed)
 
     def _label(self) -> str:
-        return f"trying keys, {len(self._tried)} of {len(self._keys)} (Esc stops)"
+        return f"checking keys, {len(self._tried)} of {len(self._keys)} (Esc stops)"
 
     def _work(self) -> None:
         answers = []

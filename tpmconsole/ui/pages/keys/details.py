@@ -1,4 +1,4 @@
-"""What is shown of a key: its row, the detail pane, and everything about it."""
+"""Describe a key: its row in the table, the detail pane, and everything about it."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     Key = KeyFile | PersistentKey
 
 COLUMNS = (("WHERE", 29), ("ALGORITHM", 9), ("PASSWORD", 8), ("IDENTITY", 15), ("USABLE", 9))
-_NOT_ASKED = "not asked yet: u asks the TPM"
+_NOT_ASKED = "not checked yet: u asks the TPM"
 
 
 def place(key: Key) -> str:
-    """Where a key is: a path or a handle."""
+    """A key's place: its path or its handle."""
     return key.path if isinstance(key, KeyFile) else key.handle
 
 
 def title(key: Key) -> str:
-    """A key as people call it."""
+    """A key's name for people."""
     return key.identity or printable(Path(place(key)).name)
 
 
 def row(key: Key, answer: KeyCheck | None, folder: Path) -> list[str]:
-    """A key in the table; ``folder`` goes without saying."""
+    """A key in the table; ``folder`` is left out of its path."""
     return [
         printable(place(key).removeprefix(f"{folder}/")),
         key.algorithm or "-",
@@ -52,14 +52,14 @@ def is_key(key: Key) -> bool:
 
 
 def usable_word(key: Key, answer: KeyCheck | None) -> str:
-    """The answer in a word; ``?`` where nobody asked."""
+    """The answer as a word; ``?`` if the key was not checked."""
     if not is_key(key):
         return "NO"
     return "?" if answer is None else USABLE.get(answer.answer, "NO")
 
 
 def answer_words(answer: KeyCheck) -> str:
-    """What the TPM said of a key, and what helps."""
+    """What the TPM answered for a key, and what helps."""
     step = way_out(answer)
     return f"{answer.reason}; {say(step)}" if step else answer.reason
 
@@ -67,12 +67,12 @@ def answer_words(answer: KeyCheck) -> str:
 def facts(
     key: Key, answer: KeyCheck | None, lockout: Lockout | None, *, kiosk: bool = False
 ) -> list[Fact]:
-    """The detail pane; visitors are not told about keys that do nothing for them.
+    """The detail pane; it does not mention keys that visitors cannot use.
 
     Args:
         lockout: the TPM's protection now; None if it is not known.
     """
-    not_asked = "not asked yet" if kiosk else _NOT_ASKED
+    not_asked = "not checked yet" if kiosk else _NOT_ASKED
     reason = answer_words(answer) if answer else not_asked
     lines = []
     if isinstance(key, KeyFile):
@@ -84,7 +84,7 @@ def facts(
         lines = [Fact("Purpose", "", f"{_algorithm(key)}{key.purpose}{_origin(key)}")]
     lines += [
         Fact("Attributes", "", ", ".join(key.attributes) or "-"),
-        Fact("Wrong try", "", _guard(key, lockout)),
+        Fact("Lock-out", "", _guard(key, lockout)),
         Fact("Usable", usable_word(key, answer), reason),
     ]
     if isinstance(key, KeyFile) and (open_to_others := mode_words(key.mode)):
@@ -109,8 +109,8 @@ def _guard(key: Key, lockout: Lockout | None) -> str:
     if counts and lockout is not None and lockout.off:
         return PROTECTION_OFF
     return {
-        True: "counts towards the lock-out, if the key has a password",
-        False: "does not count towards the lock-out",
+        True: "wrong passwords count, if the key has a password",
+        False: "wrong passwords do not count",
         None: "unknown",
     }[counts]
 
@@ -118,9 +118,9 @@ def _guard(key: Key, lockout: Lockout | None) -> str:
 def all_facts(
     key: Key, answer: KeyCheck | None, used_by: Sequence[str], lockout: Lockout | None
 ) -> list[Fact]:
-    """Everything about a key but its public key in PEM; arguments as ``facts``'."""
+    """Everything about a key except its public key in PEM; arguments as in ``facts``."""
     mode = f", mode {key.mode}" if isinstance(key, KeyFile) and key.mode else ""
-    # The folder of the identities goes without saying: each line costs bytes.
+    # The folder of the identities is left out: each line costs bytes.
     ours = isinstance(key, KeyFile) and key.identity
     where = f"identities/{key.identity}/key.pem" if ours else printable(place(key))
     lines = [Fact("Where", "", where + mode)]
@@ -132,7 +132,7 @@ def all_facts(
         lines += [Fact("Remark", "WARN", printable(one)) for one in key.remarks]
     else:
         lines += [Fact("Name", "", key.name)] if key.name else []
-    users = [printable(one) for one in used_by] or ["nothing that is known here"]
+    users = [printable(one) for one in used_by] or ["nothing known"]
     lines += [Fact("Used by" if number == 0 else "", "", one) for number, one in enumerate(users)]
     if key.public_pem:
         lines.append(Fact("SHA-256", "", fingerprint(key.public_pem)))

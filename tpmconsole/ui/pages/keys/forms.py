@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 NOTHING: Mapping[str, str] = {}
 NOT_COUNTED = "do not count"
 _IMPORT = "Import a key made elsewhere"
-GUARDS = ("count towards the lock-out", NOT_COUNTED)
+GUARDS = ("count towards lock-out", NOT_COUNTED)
 GUARD_HINT = (
-    "Where they count, guessing ends after a few, for all such keys of this TPM. "
-    "Where not, whoever has the board may guess without end."
+    "If they count, the TPM locks all such keys after a few. "
+    "If not, anyone with the board can guess forever."
 )
 
 
@@ -56,8 +56,8 @@ def password_fields(before: Mapping[str, str] = NOTHING) -> tuple[Field, Field]:
     """Ask for a new key's password, twice.
 
     Args:
-        before: what was typed the last time; whoever wanted a password then is not given a key
-            without one because the form has come back empty.
+        before: what was typed the last time; a user who wanted a password then must not get a key
+            without one because the form came back empty.
     """
 
     def check(values: Mapping[str, str]) -> None:
@@ -93,7 +93,7 @@ def ask_create(
     """Ask for a name, an algorithm and a password, and make the key.
 
     Args:
-        done: gets the new identity.
+        done: called with the new identity.
         before: what was typed the last time, when it failed.
     """
 
@@ -116,7 +116,7 @@ def ask_create(
 
 
 def _guessing(page: Page) -> str:
-    """What to know before a password is chosen; empty where the TPM limits guessing."""
+    """What to know before choosing a password; empty if the TPM limits guessing."""
     lockout = page.console.health.lockout if page.console.health else None
     if lockout is None or not lockout.off:
         return ""
@@ -125,10 +125,10 @@ def _guessing(page: Page) -> str:
 
 
 def ask_import(page: Page, done: Callable[[Any], None]) -> None:
-    """Ask for the file of a private key that was made elsewhere, and wrap it into the TPM.
+    """Ask for the file of a private key made elsewhere, and wrap it into the TPM.
 
     Args:
-        done: gets the new identity.
+        done: called with the new identity.
     """
 
     def chosen(path: Path | None) -> None:
@@ -185,11 +185,11 @@ def ask_adopt(
     persistent: Sequence[PersistentKey],
     done: Callable[[Any], None],
 ) -> None:
-    """Ask for a name, and make an identity of a key that is there.
+    """Ask for a name, and make an identity of an existing key.
 
     Args:
-        persistent: the keys at the TPM's handles, among them perhaps its parent.
-        done: gets the new identity.
+        persistent: the keys at the TPM's handles; its parent may be one of them.
+        done: called with the new identity.
     """
 
     def go(values: Mapping[str, str] | None) -> None:
@@ -208,12 +208,12 @@ def ask_adopt(
 
 
 def _key_fields(before: Mapping[str, str]) -> list[Field]:
-    """What every new key is asked about, after its name; passwords are typed anew."""
+    """The fields for every new key, after its name; passwords must be typed again."""
     return [
         *password_fields(before),
         Field(
             "guard",
-            "Wrong ones",
+            "Wrong passwords",
             before.get("guard", ""),
             choices=GUARDS,
             hint=GUARD_HINT,
@@ -230,7 +230,7 @@ def _key_fields(before: Mapping[str, str]) -> list[Field]:
 
 
 def not_secret(values: Mapping[str, str]) -> dict[str, str]:
-    """What a form may be filled with again; of a password only that there was one."""
+    """The values for filling a form again; of a password, only whether there was one."""
     kept = {name: value for name, value in values.items() if name not in ("password", "again")}
     return kept | ({"protected": "yes"} if values.get("password") else {})
 
@@ -243,7 +243,7 @@ def _make(
     done: Callable[[Any], None],
     again: Callable[[], None],
 ) -> None:
-    """Make the identity, with the passwords that this turns out to need."""
+    """Make the identity, with the passwords that prove to be needed."""
     handle = parse_handle(values["handle"]) if values["handle"] else None
     password = secret(values["password"].encode() or None)
 

@@ -1,4 +1,4 @@
-"""The list of keys: read as it comes, narrowed by typing, sorted; the actions are in ``keys``."""
+"""The list of keys: shown as it is read, filtered by typing, and sorted; without actions."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class KeyListPage(Page):
 
     Attributes:
         view: which keys are shown.
-        answers: whether the TPM can use them, by place, where somebody asked.
-        folder: the folder whose key files are listed; None for the identities.
+        answers: whether the TPM can use them, by place; only for keys that were checked.
+        folder: the folder whose key files are listed; None for those of the identities.
         going_to: the identity whose key gets the cursor when the list has been read; empty for
             the key that has it.
     """
@@ -66,12 +66,12 @@ class KeyListPage(Page):
 
     @property
     def persistent(self) -> tuple[PersistentKey, ...]:
-        """The keys at the TPM's handles, as far as it has answered."""
+        """The keys at the TPM's handles, if it has answered."""
         return self._inside.persistent if self._inside else ()
 
     @property
     def lockout(self) -> Lockout | None:
-        """The TPM's protection against guessing, as it was last read."""
+        """The TPM's protection against password guessing, as last read."""
         return self.console.health.lockout if self.console.health else None
 
     def answered(self, key: Key, answer: KeyCheck) -> None:
@@ -90,7 +90,7 @@ class KeyListPage(Page):
             self._reading.stop()
         self._reading = progress = Progress(self.app, self._more)
         self._found = []
-        # What is there already stays until all is read: no list that shrinks and grows.
+        # The old list stays until the new one is read, so that it does not shrink and grow.
         self._at_once = not self.view.whole
         paths = [self.folder] if self.folder else []
         self.job(
@@ -98,7 +98,7 @@ class KeyListPage(Page):
             partial(read, self.board, paths, progress),
             partial(self._all_read, progress),
         )
-        self.console.refresh_health(silent=True)  # how many tries are left is told before asking
+        self.console.refresh_health(silent=True)  # the remaining attempts are shown before asking
 
     def _more(self, keys: list[Key]) -> None:
         self._found += keys
@@ -136,7 +136,7 @@ class KeyListPage(Page):
         """Show the list as it is now.
 
         Args:
-            chosen: where the cursor goes; else it stays.
+            chosen: the key that gets the cursor; by default it stays.
         """
         self._table.present([self._row(key) for key in self.view.shown], chosen)
         self.show_position()
@@ -159,7 +159,7 @@ class KeyListPage(Page):
             if self._table.cut:
                 shown = [Fact("Where", "", self._row(key)[0]), *shown]
         elif self.view.whole:
-            shown = [Fact("", "NONE", "no key has that; Esc shows all")]
+            shown = [Fact("", "NONE", "no key matches; Esc shows all")]
         else:
             shown = [Fact("", "NONE", self.unless_kiosk("c makes the first key"))]
         self.query_one(DetailPane).present(shown)
@@ -182,17 +182,17 @@ class KeyListPage(Page):
     # Narrowing it by typing
 
     def narrowed(self) -> bool:
-        """Whether some keys may not be shown."""
+        """Whether a filter may hide some keys."""
         return self.typing or bool(self.view.words)
 
     def start_typing(self) -> None:
-        """From now on letters narrow the list."""
+        """Start to filter: letters now narrow the list."""
         self.typing = True
         self.show_position()
         self.console.show_keys()
 
     def end_typing(self) -> None:
-        """Keep what was typed, and give the letters their meaning back."""
+        """Keep the filter, and let letters be commands again."""
         self.typing = False
         self.show_position()
         self.console.show_keys()
@@ -207,7 +207,7 @@ class KeyListPage(Page):
         self.present(0)
 
     def on_key(self, event: events.Key) -> None:
-        """While a filter is typed, letters are no commands."""
+        """While a filter is typed, letters are not commands."""
         if not self.typing:
             return
         if event.key in ("backspace", "ctrl+h"):

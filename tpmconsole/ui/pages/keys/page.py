@@ -39,24 +39,27 @@ class KeysPage(KeyListPage):
                 Command("enter", "Done", "keep the filter", self.end_typing),
             )
         return (
-            Command("escape", "Stop", "stop trying keys", self._stop, self._is_trying),
+            Command("escape", "Stop", "stop checking keys", self._stop, self._is_trying),
             Command("escape", "Show all", "show all keys again", self.show_all, self.narrowed),
             Command("c", "Create", "make a key in the TPM, as a new identity", self._create),
             Command(
                 "u",
                 "Usable?",
-                "let this TPM sign with the key, and verify",
+                "let this TPM sign with the key, and verify it",
                 self._try,
                 lambda: chosen() is not None and idle(),
             ),
             Command("enter", "Details", "everything about the key", self._details, kiosk=True),
             Command(
-                "slash", "Filter", "show only keys whose row has what is typed", self.start_typing
+                "slash",
+                "Filter",
+                "show only keys whose row contains what you type",
+                self.start_typing,
             ),
             Command(
                 "a",
-                "Try all",
-                "let this TPM sign with every key that is shown; Esc stops it",
+                "Check all",
+                "let this TPM sign with every key shown; Esc stops it",
                 self._try_all,
                 lambda: bool(self.view.shown) and idle(),
             ),
@@ -70,27 +73,27 @@ class KeysPage(KeyListPage):
             Command(
                 "e",
                 "Evict",
-                "remove a persistent key from the TPM, for good",
+                "remove a persistent key from the TPM permanently",
                 self._evict,
                 lambda: isinstance(chosen(), PersistentKey),
             ),
             Command(
                 "m",
                 "Private",
-                "let nobody else read the key file (chmod 600)",
+                "let only you read the key file (chmod 600)",
                 self._make_private,
                 self._is_open_to_others,
             ),
             Command(
                 "i",
                 "Import",
-                "wrap a private key that was made elsewhere into the TPM",
+                "wrap a private key made elsewhere into the TPM",
                 self._import,
             ),
             Command(
                 "d",
                 "Adopt",
-                "make an identity of a key that is there: another tool's file, or at a handle",
+                "make an identity of an existing key: another tool's file, or at a handle",
                 self._adopt,
                 self._is_to_adopt,
             ),
@@ -101,7 +104,7 @@ class KeysPage(KeyListPage):
 
     def _changed(self, message: str, identity: str = "") -> None:
         self.going_to = identity
-        self.answers.clear()  # what stood at a handle may be another key by now
+        self.answers.clear()  # another key may be at a handle by now
         self.console.say(message)
         self.refresh_data()
 
@@ -131,7 +134,7 @@ class KeysPage(KeyListPage):
             try_one(self, key, self.persistent, self._one_answered)
 
     def _one_answered(self, key: Key, answer: KeyCheck) -> None:
-        self.console.refresh_health(silent=True)  # a wrong password has cost a try
+        self.console.refresh_health(silent=True)  # a wrong password has used up an attempt
         self.console.say(f"{title(key)}: {answer_words(answer)}", bad=not answer.usable)
         self.answered(key, answer)
 
@@ -148,7 +151,7 @@ class KeysPage(KeyListPage):
 
     def _tried_all(self, count: int) -> None:
         usable = sum(answer.usable for answer in self.answers.values())
-        self.console.say(f"{count} keys tried; known as usable: {usable}")
+        self.console.say(f"{count} keys checked; known as usable: {usable}")
         self.console.refresh_health(silent=True)
 
     def _stop(self) -> None:
@@ -176,7 +179,7 @@ class KeysPage(KeyListPage):
             self.job(
                 "changing the file's mode",
                 lambda: make_private(self.board, key),
-                lambda _: self._changed(f"only its owner may read {title(key)} now"),
+                lambda _: self._changed(f"only its owner can read {title(key)} now"),
             )
 
     def _details(self) -> None:

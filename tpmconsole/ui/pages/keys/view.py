@@ -1,4 +1,4 @@
-"""Which keys are shown, and in which order."""
+"""Select the keys to show, and their order."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class KeyView:
-    """A list of keys, narrowed by words and sorted by a column.
+    """A list of keys, filtered by words and sorted by a column.
 
     Args:
         row: a key as the table shows it.
-        columns: how many columns there are to sort by.
+        columns: the number of columns that can be sorted.
 
     Attributes:
         shown: the keys that are shown, in their order.
-        words: what is looked for, as it was typed; all of it must be in a key's row.
-        column: what it is sorted by; None as they were read.
+        words: the filter as it was typed; a key's row must contain all of it.
+        column: the column to sort by; None for the order in which the keys were read.
     """
 
     def __init__(self, row: Callable[[Key], Sequence[str]], columns: int) -> None:
@@ -47,12 +47,12 @@ class KeyView:
         return len(self._all)
 
     def replace(self, keys: Sequence[Key]) -> None:
-        """Other keys."""
+        """Replace the keys."""
         self._all = list(keys)
         self.arrange()
 
     def add(self, keys: Sequence[Key]) -> list[Key]:
-        """More keys; returns those that are shown, at the end until it is arranged again."""
+        """Add keys; returns those that are shown, at the end until the list is arranged again."""
         self._all += keys
         fitting = [key for key in keys if self._fits(key)]
         self._at |= {id(key): number for number, key in enumerate(fitting, len(self.shown))}
@@ -60,24 +60,24 @@ class KeyView:
         return fitting
 
     def index(self, key: Key) -> int | None:
-        """Where one of the keys is shown; None where it is not."""
+        """The row of a key; None if it is not shown."""
         return self._at.get(id(key))
 
     def sort_by_next(self) -> None:
-        """By the next column; after the last one as they were read."""
+        """Sort by the next column; after the last one, in the order of reading."""
         following = 0 if self.column is None else self.column + 1
         self.column = following if following < self._columns else None
         self.arrange()
 
     def narrow(self, words: str) -> None:
-        """Show only the keys whose row has all these words."""
-        # What does not fit the beginning of a word does not fit the word.
+        """Show only the keys whose row contains all these words."""
+        # A row that lacks the beginning of a word lacks the word.
         among = self.shown if self.words and words.startswith(self.words) else self._all
         self.words = words
         self._show(among)
 
     def arrange(self) -> None:
-        """Narrow and sort again."""
+        """Filter and sort again."""
         self._show(self._all)
 
     def _show(self, among: Sequence[Key]) -> None:
@@ -103,7 +103,7 @@ PAUSE_S = 0.2
 def handfuls(
     items: Iterable[Item], clock: Callable[[], float] = time.monotonic
 ) -> Iterator[list[Item]]:
-    """Items together as they come: a screenful first, then what came in a fifth of a second."""
+    """Group items as they arrive: first a screenful, then those of each fifth of a second."""
     held: list[Item] = []
     most, since = FIRST, clock()
     for item in items:
@@ -116,10 +116,10 @@ def handfuls(
 
 
 def read(board: Board, paths: Sequence[Path], progress: Progress) -> KeyList:
-    """Tell the key files as they are read, and answer what is inside the TPM.
+    """Report the key files as they are read, and return what is inside the TPM.
 
     Args:
-        paths: files and folders; none for the identities.
+        paths: files and folders; empty for the identities.
     """
     for some in handfuls(key_files(board, paths)):
         progress.tell(some)

@@ -1,4 +1,4 @@
-"""Step 4 of the walk: a certificate from a file or pasted, its verdicts, and a yes to install."""
+"""Step 4: a certificate from a file or pasted, its checks, and the confirmation to install."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tpmconsole.board.certificates import (
     judge_certificate,
     refuse_certificate,
 )
+from tpmconsole.board.enrolment import is_sealed, opened_before
 from tpmconsole.board.trust import certificates_pem, new_anchors, roots_in
 from tpmconsole.errors import ConsoleError
 from tpmconsole.inputs import CERTIFICATE_BYTES
@@ -37,7 +38,7 @@ Back = Callable[[], None]
 
 
 def _nowhere() -> None:
-    """Back to the page: whatever was open has closed by itself."""
+    """Nothing to do: the dialog has closed, and the page is shown again."""
 
 
 def ask_certificate(
@@ -47,8 +48,8 @@ def ask_certificate(
 
     Args:
         taken: called with what was read.
-        roots: roots that came with a bundle; offered first where there are any.
-        back: called where nothing was read.
+        roots: roots that came with a bundle; offered first if there are any.
+        back: called if nothing was read.
     """
 
     def choose(typed: str = "") -> None:
@@ -83,10 +84,10 @@ def ask_certificate(
 
     options = [
         Option("f", "File", str(page.console.last_folder or "removable disks first")),
-        Option("p", "Paste", "the PEM, through the terminal"),
+        Option("p", "Paste", "paste the PEM into the terminal"),
     ]
     if roots:
-        options.insert(0, Option("b", "From the bundle", "the root that the CA sent along"))
+        options.insert(0, Option("b", "From the bundle", "the root that the CA sent with it"))
     page.app.push_screen(MenuDialog(title, options), go)
 
 
@@ -95,7 +96,7 @@ def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowh
 
     Args:
         yes: called with them as PEM.
-        back: called where nobody is to be trusted.
+        back: called if the user does not trust them.
     """
 
     def read() -> tuple[list[CertificateInfo], bytes]:
@@ -107,7 +108,9 @@ def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowh
             back()
             return
         facts = [fact for one in anchors for fact in anchor_facts(one, new=True)]
-        danger = " Whoever has this CA can pose as every peer." * any(one.ca for one in anchors)
+        danger = " Anyone who controls this CA can impersonate any peer." * any(
+            one.ca for one in anchors
+        )
         facts += [Fact(), Fact("", "", f"{COMPARE}{danger}")]
         page.app.push_screen(
             ReviewDialog(f"Trust this for {name}?", facts, [("y", "Trust"), ("n", "No")]),
@@ -121,12 +124,12 @@ def ask_trust(page: Page, name: str, data: bytes, yes: Taken, back: Back = _nowh
 
 
 class Importing:
-    """One certificate, from where it is to where it works.
+    """The import of one certificate.
 
     Args:
-        page: where it is asked for.
-        identity: whose it is.
-        changed: called with what to say when it is over.
+        page: the page that shows the dialogs.
+        identity: the identity that gets the certificate.
+        changed: called at the end with a message to show.
     """
 
     def __init__(self, page: Page, identity: Summary, changed: Callable[[str], None]) -> None:
@@ -143,10 +146,11 @@ class Importing:
         ask_certificate(self._page, f"Certificate of {self._identity.name}", self._add)
 
     def _add(self, bundle: bytes, back: Back = _nowhere) -> None:
-        """Take what was read, where there is a certificate in it."""
+        """Continue with what was read if it contains a certificate."""
 
         def read() -> None:
-            certificates_pem(bundle)
+            if not is_sealed(bundle):  # what is in a sealed file, only the TPM tells
+                certificates_pem(bundle)
 
         def good(_: None) -> None:
             self._bundles.append(bundle)
@@ -158,7 +162,7 @@ class Importing:
         self._page.job("", read, good, failed)
 
     def _judge(self) -> None:
-        """Without the key's password first: all but the proof can be said, and it costs no try."""
+        """Check first without the key's password, which costs no attempt: all but the key test."""
         self._do("checking the certificate")
 
     def _judged(self, auth: Auth) -> tuple[Judgement, list[CertificateInfo]]:
@@ -203,7 +207,10 @@ class Importing:
             self._ask_trust(found[0], back)
         elif key == "a":
             ask_certificate(
-                self._page, "One more of its chain", lambda data: self._add(data, back), back=back
+                self._page,
+                "Another one of its chain",
+                lambda data: self._add(data, back),
+                back=back,
             )
         elif key == "o":
             self._role = ROLES[(ROLES.index(self._role) + 1) % len(ROLES)]
@@ -247,13 +254,16 @@ class Importing:
             else:
                 ask_certificate(page, "The CA to trust", taken, roots=roots, back=back)
 
-        page.job("", lambda: roots_in(self._bundles), ask)
+        def roots() -> bytes:
+            return roots_in([opened_before(page.board, one) for one in self._bundles])
+
+        page.job("", roots, ask)
 
     def _prove(self) -> None:
         self._do("letting the key sign", "key")
 
     def _do(self, label: str, ask_first: str | None = None) -> None:
-        """Judge it with what is known so far; what is asked for meanwhile is kept."""
+        """Check it with what is known so far; keep the answers that the user gives meanwhile."""
         name, board = self._identity.name, self._page.board
 
         def work(known: Auth) -> Any:

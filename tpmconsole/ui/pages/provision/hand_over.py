@@ -1,4 +1,4 @@
-"""Step 3 of the walk: the request to its CA, by disk, screen, clipboard or camera."""
+"""Step 3: hand the request to its CA, by disk, screen, clipboard or camera."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from tpmconsole.board.enrolment import (
+    DISCLOSURE,
+    Attested,
+    attest_request,
+    request_is_attested,
+)
 from tpmconsole.board.phrases import disks_words, size_words
 from tpmconsole.board.requests import hand_over, note_handed_over, request_pem
 from tpmconsole.system.disks import Disk, Disks, disks_in_time
+from tpmconsole.ui.ask_auth import Action, do
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
-from tpmconsole.ui.dialogs.message import ReviewDialog
+from tpmconsole.ui.dialogs.message import ConfirmDialog, ReviewDialog
 from tpmconsole.ui.dialogs.qr import BAR_LINES, QrCode, QrSheet, qr_code
 from tpmconsole.ui.dialogs.sheet import PemSheet
 from tpmconsole.ui.pages.page import Page
@@ -25,20 +32,25 @@ THEN_IMPORT = "when it has sent the certificate, press Enter"
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """What is needed to offer the ways: the request, its code, and where it could be written."""
+    """What the menu needs: the request, its QR code, and the disks it could be written to.
+
+    Attributes:
+        attested: whether the request can prove where its key is.
+    """
 
     pem: str
     code: QrCode | None
     disks: Disks
+    attested: bool
 
 
 class Handing:
-    """Offers the ways from which one is chosen, as often as one likes.
+    """Offers the ways to hand over a request, again and again until Esc.
 
     Args:
-        page: where it is asked for.
+        page: the page that shows the dialogs.
         name: the identity.
-        demo: lets the simulator's CA sign it; None where there is none.
+        demo: lets the simulator's CA sign it; None if there is no such CA.
     """
 
     def __init__(self, page: Page, name: str, demo: Callable[[], None] | None) -> None:
@@ -54,7 +66,9 @@ class Handing:
         pem = request_pem(self._page.board, self._name)
         files = not self._page.board.settings.kiosk
         disks = disks_in_time() if files else Disks()
-        return Ready(pem.decode("ascii", "replace").strip() + "\n", qr_code(pem), disks)
+        attested = request_is_attested(self._page.board, self._name)
+        text = pem.decode("ascii", "replace").strip() + "\n"
+        return Ready(text, qr_code(pem), disks, attested)
 
     def _ask(self, ready: Ready) -> None:
         disks = {str(at + 1): disk for at, disk in enumerate(ready.disks.mounted[:MOST_DISKS])}
@@ -63,6 +77,7 @@ class Handing:
             "s": lambda: self._show(ready),
             "c": lambda: self._copy(ready),
             "q": lambda: self._show_code(ready.code),
+            "a": self._ask_attest,
         }
         if self._demo is not None:
             ways["d"] = self._demo
@@ -76,6 +91,8 @@ class Handing:
             Option("c", "Clipboard", "of your computer (OSC 52)", clipboard.too_long(ready.pem)),
             Option("q", "QR code", "for a camera", self._no_code(ready.code)),
         ]
+        if not (ready.attested or self._page.board.settings.kiosk):
+            options.append(Option("a", "Attest", "add what proves that the key is in this TPM"))
         if self._demo is not None:
             options.append(Option("d", "Demo CA", "the simulator's CA signs it now"))
 
@@ -87,8 +104,31 @@ class Handing:
             elif key is not None:
                 ways[key]()
 
-        title = f"Hand the request of {self._name} to its CA"
+        which = "attested request" if ready.attested else "request"
+        title = f"Hand the {which} of {self._name} to its CA"
         self._page.app.push_screen(MenuDialog(title, options), go)
+
+    # With what proves where its key is
+
+    def _ask_attest(self) -> None:
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self._attest()
+            else:
+                self.start()
+
+        question = f"Add it to the request of {self._name}?"
+        self._page.app.push_screen(ConfirmDialog("Attest", DISCLOSURE, question), answered)
+
+    def _attest(self) -> None:
+        page, name = self._page, self._name
+
+        def done(made: Attested) -> None:
+            page.refresh_data()
+            page.console.say(f"{name}: attested by {made.chip}")
+            self.start()
+
+        do(page, Action("asking the TPM", name, partial(attest_request, page.board, name), done))
 
     # By file
 
@@ -136,7 +176,7 @@ class Handing:
             Fact(
                 "If nothing",
                 "",
-                "came: your terminal takes no clipboard (OSC 52), or minicom, screen or tmux is "
+                "came: your terminal does not support OSC 52, or minicom, screen or tmux is "
                 "between; h, then s shows the request instead",
             ),
         ]
@@ -164,7 +204,7 @@ class Handing:
         return self._page.app.has_class("unicode")
 
     def _no_code(self, code: QrCode | None) -> str:
-        """Why it cannot be shown; empty where it can."""
+        """Why it cannot be shown; empty if it can."""
         if code is None:
             return "the request is longer than any QR code"
         size = self._page.app.size

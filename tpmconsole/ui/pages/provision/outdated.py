@@ -1,4 +1,4 @@
-"""After a change of an identity's files: which sessions go on with what was there before."""
+"""Show which sessions still use an identity's old files after a change."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ def tell_outdated(page: Page, name: str) -> None:
 
     def show(found: tuple[Outdated, ...]) -> None:
         if found:
-            lines = [
-                f"{one.session} still uses what was there before: {say(one.step)}" for one in found
-            ]
+            lines = [f"{one.session} still uses the old files: {say(one.step)}" for one in found]
             page.console.show_text(f"Sessions of {name}", "\n".join(lines))
 
     page.job("", lambda: outdated(page.board, name), show)

@@ -1,4 +1,4 @@
-"""Page 3: the walk from a key in the TPM to an installed certificate."""
+"""Page 3: the steps from a key in the TPM to an installed certificate."""
 
 from __future__ import annotations
 
@@ -62,19 +62,19 @@ class ProvisionPage(Page):
             Command(
                 "i",
                 "Import",
-                "check a certificate, and install it where nothing speaks against it",
+                "check a certificate, and install it if every check passes",
                 self._import,
                 lambda: works,
             ),
-            Command("enter", "Next", "go on with this identity", self._next),
+            Command("enter", "Next", "do the next step of this identity", self._next),
             Command(
                 "t",
                 "Trust",
-                "the CAs whose peers it trusts: see, add and remove them",
+                "see, add and remove the CAs whose peers it trusts",
                 self._trust,
                 lambda: works,
             ),
-            # These come and go with the row: last, so that the others keep their place. Not all
+            # These depend on the row: last, so that the others keep their place. Not all of them
             # fit on the line; the steps and the help name them.
             Command(
                 "h",
@@ -115,7 +115,7 @@ class ProvisionPage(Page):
         self.set_interval(POLL_S, self._poll)
 
     def _poll(self) -> None:
-        """Show what commands change, while somebody can see it; no news costs no bytes."""
+        """Show what other commands change, while visible; without changes this sends no bytes."""
         busy = self.console.jobs.running
         if self.console.in_front(self) and self.console.uncovered() and not busy:
             self.job("", self.board.summaries, self._listed)
@@ -126,7 +126,7 @@ class ProvisionPage(Page):
         self._ask_for_keys()
 
     def _ask_for_keys(self) -> None:
-        """Once for each list, as soon as there is a TPM: are the keys at handles the same?"""
+        """Ask the TPM once for each list whether the keys at handles are still the same."""
         if self._asked or self.console.health is None:
             return
         self._asked = True
@@ -192,7 +192,7 @@ class ProvisionPage(Page):
         self.refresh_data()
 
     def _replaced(self, name: str, message: str) -> None:
-        """A certificate or trust anchors are others now."""
+        """Update after a certificate or trust anchors have changed."""
         self._changed(message)
         tell_outdated(self, name)
 
@@ -234,7 +234,7 @@ class ProvisionPage(Page):
             Renewing(self, one, self._drafts, self._requested).start()
 
     def _requested(self, name: str) -> None:
-        self._going_to = name  # a new one, where it was renewed with a new key
+        self._going_to = name  # a new identity if it was renewed with a new key
         self._changed(f"{name}: request made; hand it to your CA")
         self._hand_over_of(name)
 
@@ -264,7 +264,7 @@ class ProvisionPage(Page):
                 lambda _: self._changed(f"{name}: forgotten"),
             )
 
-    # Back to the certificate before
+    # Undo the last import
 
     def _undo(self) -> None:
         if (one := self._chosen()) is None:

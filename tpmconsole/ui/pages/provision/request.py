@@ -1,4 +1,4 @@
-"""Step 2 of the walk: a form, a preview of exactly what will be asked, and the TPM's signature."""
+"""Step 2: a form, a preview of exactly what will be requested, and the TPM's signature."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ _FIELDS = (
     ("ST", "ST", "state or province; may be empty"),
     ("C", "C", "country: two capital letters, such as DE; may be empty"),
 )
-_SUBJECT = "instead of the fields above: all in one, such as CN=gateway,DC=example,DC=com"
-# Its help is OpenSSL's own words: that is what somebody who needs it has before him.
+_SUBJECT = "instead of the fields above: in one line, such as CN=gateway,DC=example,DC=com"
+# The hint quotes OpenSSL's message: that is what a user who needs this field has seen.
 _STRING_TYPE = (
-    "printable where 'openssl ca' says 'The organizationName field is different between CA "
+    "printable if 'openssl ca' says 'The organizationName field is different between CA "
     "certificate and the request'; else utf8"
 )
 
@@ -60,9 +60,9 @@ class Requesting:
     """One request, from the form to the signature.
 
     Args:
-        page: where it is asked for.
-        identity: whose it is.
-        drafts: what was typed and could not be signed, by identity; kept until it is.
+        page: the page that shows the dialogs.
+        identity: the identity that gets the request.
+        drafts: what was typed but could not be signed, by identity; kept until it is signed.
         done: called when the request is made.
         renewal: ask for what the installed certificate says.
     """
@@ -83,7 +83,7 @@ class Requesting:
         self._renewal = renewal
 
     def start(self) -> None:
-        """Open the form, filled with what was asked last, else from the template."""
+        """Open the form, filled from the last request or from the template."""
         draft = self._drafts.get(self._identity.name)
         if draft is not None:
             self._ask(draft)
@@ -91,7 +91,7 @@ class Requesting:
             self._page.job("", self._defaults, lambda found: self._ask(*found))
 
     def _defaults(self) -> tuple[dict[str, str], str]:
-        """The form's values, and what is wrong with where they come from; runs in a thread."""
+        """The form's values, and the error of their source if any; runs in a thread."""
         name = self._identity.name
         board = self._page.board
         role = self._identity.role or "client"
@@ -100,14 +100,14 @@ class Requesting:
                 return form_values(renewal_spec(board, name)), ""
             spec = self._last_spec() or default_spec(board, role)
             return form_values(spec), ""
-        except ConsoleError as error:  # a template that is no good keeps nobody from typing
+        except ConsoleError as error:  # the user can still type if the template cannot be used
             empty = {"CN": name, "role": role}
             return empty, f"{error.title}: {error.cause}; {say(error.remedy)}"
 
     def _last_spec(self) -> RequestSpec | None:
         try:
             return last_spec(self._page.board, self._identity.name)
-        except ConsoleError:  # damaged: it is about to be made anew
+        except ConsoleError:  # damaged: it is about to be made again
             return None
 
     def _ask(self, values: Mapping[str, str], notice: str = "") -> None:
@@ -121,7 +121,7 @@ class Requesting:
                 "san",
                 "Names",
                 values.get("san", ""),
-                "alternative names: dns:, ip:, uri: or email:; blanks between",
+                "alternative names: dns:, ip:, uri: or email:; spaces between",
                 check=_check_names,
             ),
             Field("role", "Role", values.get("role", ""), "decides the key usages", ROLES),
@@ -159,7 +159,7 @@ class Requesting:
     def _show(self, values: Mapping[str, str], spec: RequestSpec, lines: list[Line]) -> None:
         facts = [Fact(label, "", text) for label, text in lines]
         self._page.app.push_screen(
-            ReviewDialog("This will be asked", facts, [("enter", "Sign it in the TPM")]),
+            ReviewDialog("What will be requested", facts, [("enter", "Sign it in the TPM")]),
             lambda key: self._sign(spec) if key else self._ask(values),
         )
 
@@ -205,8 +205,8 @@ class Renewing:
     """One renewal.
 
     Args:
-        page: where it is asked for.
-        identity: whose certificate ends.
+        page: the page that shows the dialogs.
+        identity: the identity whose certificate expires.
         drafts: as in ``Requesting``.
         done: called with the name of the identity whose request was made.
     """
@@ -224,11 +224,11 @@ class Renewing:
         self._done = done
 
     def start(self) -> None:
-        """Ask with which key."""
+        """Ask which key to use."""
         name = self._identity.name
         options = [
             Option("s", "The same key", "the certificate changes, the key stays"),
-            Option("n", "A new key", "as a new identity; this one goes on"),
+            Option("n", "A new key", "as a new identity; this one keeps working"),
         ]
         self._page.app.push_screen(MenuDialog(f"Renew {name}", options), self._chosen)
 
@@ -267,7 +267,7 @@ class Renewing:
 
 
 def next_name(name: str) -> str:
-    """What the next one is called: ``pump-2`` after ``pump``, ``pump-3`` after that."""
+    """The next identity's name: ``pump-2`` after ``pump``, ``pump-3`` after that."""
     found = _NUMBER.fullmatch(name)
     if found is None:
         return f"{name}-2"

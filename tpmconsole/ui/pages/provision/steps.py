@@ -1,4 +1,4 @@
-"""The walk in words: how far an identity is, what a certificate was found to be, whom to trust."""
+"""Describe the steps of an identity, the checks of a certificate, and trust anchors."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ COMPARE = "Compare each fingerprint with the one that the CA publishes or tells 
 
 
 def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fact]:
-    """The five steps of an identity: done, next, or still to come, and what is there of each.
+    """The five steps of an identity: done, next, or still to come, with what exists of each.
 
-    What is over is told in few words: a move of the cursor sends all that differs.
+    Finished steps are short: a move of the cursor sends everything that differs.
     """
     if one.key_lost:
         lost = [Fact("1 Key", one.state, one.detail)]
@@ -33,7 +33,8 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
     answered = one.subject is not None and not one.renewing
     ready = one.subject is not None and one.has_trust
     demo = simulated and asked and not kiosk
-    hand = "h: hand it over; d: the demo CA signs it" if demo else "h: hand it over"
+    hand = "h: hand it over, attested" if one.request_attested else "h: hand it over"
+    hand += "; d: the demo CA signs it" if demo else ""
     if one.handed and not answered and not kiosk:
         hand = f"{one.handed.where}, {_when(one.handed.when)}; waiting for the CA"
     handed = answered or (asked and one.handed is not None)
@@ -52,6 +53,8 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
         lines.append(Fact(label, state, text))
     if one.state in ("EXPIRES", "EXPIRED", "NO CLOCK") and not one.renewing:
         lines[-1] = Fact("5 Ready", one.state, one.detail)
+    if one.attestation is not None:
+        lines.append(Fact("Attested", "", one.attestation.words))
     if one.state == "ERROR":
         lines.append(Fact("", "ERROR", one.detail))
     return lines
@@ -80,28 +83,28 @@ def _import_text(one: Summary, *, answered: bool, kiosk: bool) -> str:
     if not answered:
         by = "Enter or i" if one.handed else "i"
         return "" if kiosk else f"{by}: the certificate it sends"
-    # Until when is in the table.
-    return "u: back to the one before" if one.can_undo and not kiosk else ""
+    # The table shows the expiry date.
+    return "u: back to the previous one" if one.can_undo and not kiosk else ""
 
 
 def _ready_text(one: Summary) -> str:
     if one.subject is not None and not one.has_trust:
         return "t: trust the CA of its peers"
     if one.renewing and one.not_after:
-        return f"page 4 starts a session; the certificate before holds {moment(one.not_after)}"
+        return f"page 4 starts a session; until {moment(one.not_after)}, with the old certificate"
     return "Enter: start a session"
 
 
 def verdict_facts(
     judgement: Judgement, added: Sequence[CertificateInfo], end: str
 ) -> list[Fact | Heading]:
-    """The verdicts over a certificate, what speaks against it first.
+    """The findings about a certificate, failures first.
 
     A CA that only has to be trusted speaks not against it: it is the next step.
 
     Args:
         added: the trust anchors that come with it and are new.
-        end: what became of it, or what can be done.
+        end: the result, or what can be done.
     """
     facts: list[Fact | Heading] = [Fact("Result", "", end)]
     verdicts = judgement.verdicts
@@ -116,7 +119,7 @@ def verdict_facts(
         facts.append(Fact("", "", f"try: {say(one.remedy)}"))
     facts += [fact for anchor in added for fact in anchor_facts(anchor, new=True)]
     passed = [one for one in verdicts if one.state == "ok"]
-    if wrong:  # what passed is of no interest now, and every line of it costs bytes
+    if wrong:  # what passed does not matter now, and every line costs bytes
         return [*facts, Fact("Passed", "OK", ", ".join(_short(one.name) for one in passed))]
     return [*facts, *(Fact(_short(one.name), "OK", one.text) for one in passed)]
 
@@ -126,7 +129,7 @@ def _short(check: str) -> str:
 
 
 def anchor_facts(anchor: CertificateInfo, *, new: bool = False) -> list[Fact]:
-    """A trust anchor: its name, until when, and its fingerprint in groups that can be compared."""
+    """A trust anchor: its name, its expiry date, and its fingerprint in groups to compare."""
     until = f"{moment(anchor.not_after)}{anchor.trusted_for}"
     state = ("NEW CA" if anchor.ca else "NEW PEER") if new else ""
     digits = anchor.fingerprint.upper()

@@ -1,4 +1,4 @@
-"""The trust anchors of an identity: shown by name and fingerprint, added and removed."""
+"""Show, add and remove the trust anchors of an identity, by name and fingerprint."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _KEYS = "123456789"
 
 
 class Trusting:
-    """Shows the anchors of an identity, and changes them after a yes.
+    """Shows the anchors of an identity, and changes them after a confirmation.
 
     Args:
-        page: where it is asked for.
+        page: the page that shows the dialogs.
         name: the identity.
-        changed: called with what to say when something was changed.
+        changed: called with a message to show after a change.
     """
 
     def __init__(self, page: Page, name: str, changed: Callable[[str], None]) -> None:
@@ -41,10 +41,10 @@ class Trusting:
 
     def _damaged(self, error: Exception) -> None:
         self._page.console.say(str(error), bad=True)
-        self._add()  # what is damaged is replaced by what is added
+        self._add()  # adding an anchor replaces the damaged ones
 
     def _show(self, anchors: list[CertificateInfo]) -> None:
-        none = [Fact("Trust", "NONE", "no peer is trusted: a adds the CA of the peers")]
+        none = [Fact("Trust", "NONE", "no peer is trusted: press a to add the CA of the peers")]
         facts = [fact for one in anchors for fact in anchor_facts(one)] or none
         answers = [("a", "Add"), ("x", "Remove")] if anchors else [("a", "Add")]
 
@@ -63,7 +63,7 @@ class Trusting:
             self._page.job(
                 "adding the CA",
                 lambda: add_anchors(board, self._name, pem),
-                lambda _: self._changed(f"{self._name}: it is trusted from now on"),
+                lambda _: self._changed(f"{self._name}: the CA is trusted from now on"),
             )
 
         ask_certificate(
@@ -81,7 +81,7 @@ class Trusting:
             for key, one in zip(_KEYS, anchors, strict=False)
         ]
         self._page.app.push_screen(
-            MenuDialog("Trust which no longer?", options),
+            MenuDialog("Stop trusting which CA?", options),
             lambda key: self._ask_removal(anchors[_KEYS.index(key)]) if key else None,
         )
 

@@ -1,4 +1,4 @@
-"""What the Sessions page says of a session, and of a program that uses the TPM beside it."""
+"""Describe a session, and another program that uses the TPM, for the Sessions page."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ASCII_LEVELS = "_.:-=+*#"
 BLOCK_LEVELS = "▁▂▃▄▅▆▇█"
 SPARKS = 12
 OTHER = "OTHER"
-# Below this much of a processor an idle session's figures are not worth a byte on the line.
+# With less processor use than this, an idle session's figures are not worth sending.
 IDLE_PERCENT = 5.0
 
 
@@ -33,18 +33,18 @@ def session_row(one: SessionStatus) -> tuple[str, ...]:
 
 
 def user_row(one: TpmUser) -> tuple[str, ...]:
-    """A program that we did not start in the same table."""
+    """Another program in the same table, which we did not start."""
     return f"pid {one.pid}", OTHER, f"{one.name} ({one.user})", one.how, "-"
 
 
 def session_facts(
     one: SessionStatus, levels: str = ASCII_LEVELS, crl: Finding | None = None
 ) -> list[Fact]:
-    """The detail pane of a session. What changes often stands in lines of its own.
+    """The detail pane of a session. What changes often is on separate lines.
 
     Args:
-        crl: what there is to say of its list of revoked certificates.
-        levels: of the sparkline, from short to long.
+        crl: the finding about its list of revoked certificates.
+        levels: the characters of the sparkline, from low to high.
     """
     facts = [
         Fact("Since", "", _life(one)),
@@ -68,7 +68,7 @@ def session_facts(
 
 def _waiting(one: SessionStatus) -> str:
     words = {"peer": "for the server", "tpm": "for the TPM"}.get(one.waiting_for or "", "")
-    return f"{words}, next try at {one.retry_at[11:19]}" if one.retry_at else words
+    return f"{words}, next attempt at {one.retry_at[11:19]}" if one.retry_at else words
 
 
 def _life(one: SessionStatus) -> str:
@@ -111,7 +111,7 @@ def _handshakes(one: SessionStatus, levels: str) -> str:
 
 
 def sparkline(values: Sequence[float], levels: str = ASCII_LEVELS) -> str:
-    """Values as one character each, from none to the largest of them."""
+    """Values as one character each, from zero to the largest of them."""
     top = max(values, default=0.0)
     if top <= 0:
         return levels[0] * len(values)
@@ -138,10 +138,10 @@ def _traffic(one: SessionStatus) -> str:
 
 
 def steady(shown: SessionStatus | None, found: SessionStatus) -> SessionStatus:
-    """``found``, with the figures that are shown where nothing but they has changed.
+    """``found``, but with the figures already shown if only these have changed.
 
-    The memory and the processor time of a session that does nothing tremble; showing that would
-    keep a slow line busy for nothing.
+    The memory and processor time of an idle session change slightly all the time; showing that
+    would keep a slow line busy for nothing.
     """
     if shown is None:
         return found
@@ -154,7 +154,7 @@ def user_facts(one: TpmUser, *, age: bool = False) -> list[Fact]:
     """The detail pane of a program that we did not start.
 
     Args:
-        age: tell it too; in the pane it would change for ever.
+        age: also show its age; not for the pane, in which it would change all the time.
     """
     since = utc(one.since) + (f", {seconds_words(one.age_s)} ago" if age else "")
     facts = [
@@ -168,7 +168,7 @@ def user_facts(one: TpmUser, *, age: bool = False) -> list[Fact]:
         text = f"{link.local} <-> {link.remote}" if link.remote else f"listens on {link.local}"
         facts.append(Fact("TCP", "", text))
     if not one.connections:
-        facts.append(Fact("TCP", "", "no connections that we may see"))
+        facts.append(Fact("TCP", "", "no connections that we can see"))
     return facts
 
 
@@ -187,12 +187,12 @@ def event_facts(event: Mapping[str, Any]) -> list[Fact]:
 
 
 def event_row(event: Mapping[str, Any]) -> str:
-    """An event on a line: its time of day, its name, what it says."""
+    """An event on a line: its time of day, its name and its text."""
     return (
         f"{str(event.get('time'))[11:19]} {event.get('event', '-')!s:<10} {event_words(event, say)}"
     )
 
 
 def utc(time: str) -> str:
-    """An ISO 8601 time in UTC, to the second, as people read it."""
+    """An ISO 8601 time in UTC for people to read, to the second."""
     return f"{time[:10]} {time[11:19]} UTC" if time else "-"

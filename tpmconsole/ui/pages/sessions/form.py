@@ -16,7 +16,7 @@ FRESH: Mapping[str, str] = {}
 ENGINES = ("auto", "provider", "bridge")
 TARGET = "localhost:8443"
 PROTOCOLS = {
-    "tls": "the handshake proves both sides; the connection is kept and nothing is sent",
+    "tls": "the handshake authenticates both sides; the connection stays, nothing is sent",
     "line": "sends PING n, which a server of tpmconsole answers",
     "https": "fetches a path; in the address, https://HOST:PORT/PATH names one",
 }
@@ -25,10 +25,10 @@ PROTOCOLS = {
 def start_form(
     role: str, identities: Sequence[str], before: Mapping[str, str] = FRESH
 ) -> FormDialog:
-    """Asks what a client or a server needs to know.
+    """Asks for what a client or a server needs.
 
     Args:
-        identities: the names of those that are ready.
+        identities: the names of the identities that are ready.
         before: what to begin with: an identity, or what was typed and did not work.
     """
     fields = [
@@ -75,10 +75,10 @@ def start_form(
 
 
 def session_spec(role: str, values: Mapping[str, str]) -> SessionSpec:
-    """What the form's values ask for.
+    """The session that the form's values describe.
 
     Raises:
-        ConsoleError: one of them cannot be right.
+        ConsoleError: one of them is not valid.
     """
     from tpmconsole.session.spec import SessionSpec
 
@@ -113,5 +113,5 @@ def _count(text: str) -> int | None:
         return None
     number = parse_number(text)
     if not number:
-        raise usage_error("Not a number", f"'{text}' is no number of messages", "leave it empty")
+        raise usage_error("Not a number", f"'{text}' is not a number of messages", "leave it empty")
     return number

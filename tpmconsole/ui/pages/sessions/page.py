@@ -1,4 +1,4 @@
-"""Page 4: mutual-TLS sessions, started, watched and stopped; and who else uses the TPM."""
+"""Page 4: start, watch and stop mutual-TLS sessions; list the other users of the TPM."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ if TYPE_CHECKING:
 COLUMNS = (("SESSION", 12), ("STATE", 9), ("IDENTITY", 16), ("ADDRESS", 22), ("MESSAGES", 8))
 POLL_S = 1.0
 REST_S = 0.25
-# Looking for other users reads something of every process; they come and go rarely.
+# Looking for other users reads data of every process, and they rarely change.
 USERS_EVERY = 10
 NOTHING = "no sessions: s starts a server, c a client"
 
 
 class SessionsPage(Page):
-    """Sessions and other users of the TPM above, the live facts of the chosen one below."""
+    """Sessions and other users of the TPM above, live details of the chosen one below."""
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id)
@@ -92,7 +92,7 @@ class SessionsPage(Page):
             Command(
                 "l",
                 "Reload",
-                "take a renewed certificate; connections go on",
+                "use a renewed certificate; connections stay open",
                 self._reload,
                 running,
             ),
@@ -110,7 +110,7 @@ class SessionsPage(Page):
         return self._table
 
     def opened(self) -> None:
-        """The page has come to the front."""
+        """Called when the page is shown."""
         self._polls = 0
         self.refresh_data()
 
@@ -118,21 +118,21 @@ class SessionsPage(Page):
         if not self._reading:
             self._reading = True
             self.job("", self._read, self._listed, self._not_listed)
-        # Of their own: it may take a second or two, and the sessions are not to wait for it. What
-        # else runs on the board is none of a visitor's business.
+        # A job of its own: it may take a second or two, and the sessions must not wait for it.
+        # Visitors must not see what else runs on the board.
         if self._polls % USERS_EVERY == 0 and not self._looking and not self.board.settings.kiosk:
             self._looking = True
             self.job("", lambda: tpm_users(self.board), self._looked, self._not_looked)
         self._polls += 1
 
     def _poll(self) -> None:
-        """Once a second, and only while somebody can see it."""
+        """Refresh once a second, only while visible."""
         if self.console.in_front(self) and self.console.uncovered():
             self.refresh_data()
 
     def _read(self) -> list[SessionStatus]:
         sessions = self.board.sessions.list(usage=True)
-        # What runs first, in the order of its start; then what has ended, the newest first.
+        # First the running sessions, the oldest first; then the ended ones, the newest first.
         running = [one for one in sessions if not one.state.ended]
         ended = [one for one in reversed(sessions) if one.state.ended]
         return [*running, *ended]
@@ -172,7 +172,7 @@ class SessionsPage(Page):
         self._present(self._sessions, found)
 
     def _present(self, sessions: list[SessionStatus], users: list[TpmUser]) -> None:
-        """Show these rows, the cursor on what it was on, wherever that is now."""
+        """Show these rows, with the cursor on the same item, wherever that is now."""
         chosen, names = self._table.chosen, self._names()
         name = names[chosen] if chosen is not None and chosen < len(names) else None
         self._sessions, self._users = sessions, users
@@ -183,14 +183,14 @@ class SessionsPage(Page):
         self._show_facts()
 
     def _names(self) -> list[str]:
-        """What each row stands for, wherever it is."""
+        """The item that each row shows, wherever it is."""
         return [*(one.id for one in self._sessions), *(f"pid {one.pid}" for one in self._users)]
 
     def _rows(self) -> Sequence[tuple[str, ...]]:
         return [*map(session_row, self._sessions), *map(user_row, self._users)]
 
     def on_table_moved(self) -> None:
-        # When the cursor rests: a move costs little then, and one over many rows no more.
+        # Only when the cursor rests: so a move over many rows costs no more than one.
         if self._resting is not None:
             self._resting.stop()
         self._resting = self.set_timer(REST_S, self._show_facts)
@@ -235,7 +235,7 @@ class SessionsPage(Page):
 
     def _ask_with(self, role: str, summaries: Sequence[Summary], before: Mapping[str, str]) -> None:
         usable = [one for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
-        # Those whose certificate is for the role come first.
+        # First the identities whose certificate is for this role.
         usable.sort(key=lambda one: role not in one.serves)
         ready = [one.name for one in usable]
         if not ready:
@@ -267,7 +267,7 @@ class SessionsPage(Page):
             plan_and_confirm(self, lambda: plan_restart(self.board, one.id), self._begun)
 
     def _begun(self, facts: SessionStatus) -> None:
-        self._started = facts.id  # the cursor goes there
+        self._started = facts.id  # move the cursor to it
         self._changed(f"{facts.id} started, engine {facts.engine}")
 
     def _stop(self) -> None:

@@ -74,7 +74,7 @@ class Painter:
                 self._control_character(token[4])
 
     def _put_ascii(self, text: str) -> None:
-        """Put what ASCII has; the ? for what it has not is reversed, to be told from a real one."""
+        """Put text as ASCII; a ? for a missing character is reversed, unlike a real one."""
         marked = apply_sgr(self._look, "7", self._flags)
         for start, end, _ in split_graphemes(text)[0]:
             piece = text[start:end]

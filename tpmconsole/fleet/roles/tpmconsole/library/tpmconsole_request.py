@@ -5,12 +5,17 @@ variables, and its key with the first one that the CA saw from this host. A requ
 else is refused, with what was requested and what the inventory says. The certificate is then made
 from the inventory's values: only the public key comes from the request.
 
+If the CA takes attested requests alone, the request and what the inventory says about the host's
+chip are written down for `tpmconsole attest`, which checks the rest.
+
 It runs on the CA's machine, which does not need tpmconsole: ansible-core includes cryptography.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import ipaddress
 import os
 import re
@@ -82,6 +87,7 @@ _COMPARED = {
 NOTHING = "nothing"
 KEY = "public key"
 _SHOWN = 400
+_ATTESTED_CHARACTERS = 256 * 1024
 
 Facts = dict[str, tuple[str, ...]]
 Difference = dict[str, str]
@@ -264,6 +270,30 @@ def message(host: str, found: list[Difference]) -> str:
     return " ".join(words)
 
 
+def chip_lines(chips: Iterable[str], subject: x509.Name, names: Iterable[x509.GeneralName]) -> str:
+    """The inventory of one host's chip, as `tpmconsole attest check` reads it.
+
+    Raises:
+        Refused: there is no chip, or what the inventory says is no SHA-256.
+    """
+    prints = [one.strip().lower().replace(":", "") for one in chips]
+    common = [str(one.value) for one in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if not prints:
+        raise Refused(
+            "tpmconsole_chip is empty: the CA takes only keys of chips that the inventory names; "
+            "set it, or tpmconsole_attested to false"
+        )
+    for one in prints:
+        if not re.fullmatch(r"[0-9a-f]{64}", one):
+            raise Refused(f"tpmconsole_chip is '{one}', and no SHA-256 in hexadecimal")
+    if len(common) != 1:
+        raise Refused("tpmconsole_subject needs one CN: a chip is known by it")
+    text = io.StringIO()
+    also = " ".join(map(_name_text, names))
+    csv.writer(text, lineterminator="\n").writerows([one, common[0], also] for one in prints)
+    return text.getvalue()
+
+
 def write(path: Path, text: str) -> bool:
     """Write a file, completely or not at all, and return whether that changed it."""
     if path.exists() and path.read_text() == text:
@@ -296,9 +326,18 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
         shown = [{what: _shown(text) for what, text in one.items()} for one in found]
         return {"failed": True, "msg": message(host, shown), "differences": shown}
 
+    place = folder / "requests" / host
+    more = []
+    if given["attested"]:
+        if len(given["request"]) > _ATTESTED_CHARACTERS:
+            raise Refused("the board sent more than any attested request has")
+        more = [
+            write(Path(f"{place}.attested"), given["request"]),
+            write(Path(f"{place}.chips"), chip_lines(given["chip"], subject, names)),
+        ]
+
     # Encoded again, so that OpenSSL reads exactly what was checked here and nothing else.
     pem = request.public_bytes(Encoding.PEM).decode()
-    place = folder / "requests" / host
     paths = [Path(f"{place}.csr"), Path(f"{place}.cnf")]
     template = Path(given["config"]).read_text()
     # Write all of them, whether or not an earlier one changed.
@@ -306,6 +345,7 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
         write(record, f"{sha256}\n"),
         write(paths[0], pem),
         write(paths[1], configuration(template, role, names)),
+        *more,
     ]
     # The request's hash is in the name: only a new request gets a new certificate.
     mark = hashlib.sha256(pem.encode()).hexdigest()[:16]
@@ -315,6 +355,9 @@ def run(given: dict[str, Any]) -> dict[str, Any]:
         "config": str(paths[1]),
         "subject": openssl_subject(subject),
         "issued": str(folder / "issued" / f"{host}-{mark}.pem"),
+        "attested": f"{place}.attested",
+        "chips": f"{place}.chips",
+        "sealed": str(folder / "requests" / f"{host}-{mark}.sealed"),
         "key": sha256,
     }
 
@@ -362,6 +405,8 @@ def main() -> None:
             "ca": {"type": "path", "required": True},
             "config": {"type": "path", "required": True},
             "accept_new_key": {"type": "str", "default": "", "no_log": False},
+            "attested": {"type": "bool", "default": False},
+            "chip": {"type": "list", "elements": "str", "default": []},
         }
     )
     try:
