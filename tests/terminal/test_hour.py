@@ -112,7 +112,7 @@ def _hand_over(hands: Hands, *, first: bool) -> None:
     """From the form of a request to a file on the stick."""
     if first:
         hands.press("Request for gateway", ENTER)
-        hands.press("blanks between", *[ENTER] * 8)
+        hands.press("spaces between", *[ENTER] * 8)
         hands.type("dns:localhost")
         hands.press("decides the key usages", ENTER)
         hands.press("< both >", LEFT)
@@ -129,7 +129,7 @@ def _hand_over(hands: Hands, *, first: bool) -> None:
 
 
 def _import(hands: Hands, *, trust: bool) -> None:
-    hands.press("through the terminal", ENTER)
+    hands.press("paste the PEM", ENTER)
     hands.press("gateway.pem", b"f")
     if trust:
         hands.choose("gateway.pem", "not trusted here yet")
@@ -198,7 +198,7 @@ def _connect(hands: Hands, port: int) -> None:
     hands.press("https://HOST:PORT/PATH", ENTER)
     hands.type(f"localhost:{port}")
     hands.press("auto takes", ENTER)
-    hands.press("the handshake proves both sides", ENTER)
+    hands.press("the handshake authenticate", ENTER)
     hands.press("until it is stopped", ENTER)
     hands.press("client-1 started", ENTER)
     hands.terminal.until("CN=nginx")

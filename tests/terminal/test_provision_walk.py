@@ -62,7 +62,7 @@ def test_from_a_new_key_to_a_certificate_with_the_power_cut_between(
         _choose(terminal, lambda row: row.endswith("your home"), "gateway.csr")
         _choose(terminal, lambda row: row.startswith("gateway.csr"), "not a certificate")
         _press(terminal, ENTER, lambda: "not a certificate" not in terminal.text)
-        _press(terminal, b"i", "through the terminal")
+        _press(terminal, b"i", "paste the PEM")
         _press(terminal, b"f", "gateway.pem")  # where the last one was
         _choose(terminal, lambda row: row.startswith("gateway.pem"), "CN=CA is not trusted")
         assert "FAIL" not in terminal.text

@@ -88,7 +88,7 @@ async def test_the_cursor_follows_the_key_that_was_changed(settings: Make) -> No
         await technician.press("p")
         await technician.sees("room for")
         await technician.press("enter")
-        await technician.sees("no way back")
+        await technician.sees("cannot be undone")
         await technician.press("y")
         await technician.sees("3 of 3")  # handles are last
         await technician.sees("signing key")
