@@ -17,6 +17,7 @@ from tpmconsole.errors import Action, ConsoleError, NextStep
 from tpmconsole.ui import next_steps as ui
 from tpmconsole.ui.pages.provision.steps import verdict_facts
 from tpmconsole.x509.checks import check_dates
+from tpmconsole.x509.judge import Judgement
 
 PACKAGE = Path(tpmconsole.__file__).parent
 # What looks like a front end's word and is meant; each file with its reason.
@@ -119,7 +120,7 @@ def _texts() -> Iterator[tuple[str, str]]:
 
 def test_a_first_certificate_that_has_expired_leads_to_keys_that_work() -> None:
     old = leaf(ca("Root"), begin=NOW - 9 * DAY, end=NOW - DAY).certificate
-    facts = verdict_facts([check_dates(old, NOW)], [], "")
+    facts = verdict_facts(Judgement((check_dates(old, NOW),), None, ()), [], "")
     text = " ".join(getattr(fact, "text", "") for fact in facts)
     assert "w on page 3, or if it is the first one, send the request again" in text
     assert "tpmconsole" not in text

@@ -130,6 +130,19 @@ def test_the_walk(store: IdentityStore) -> None:
     identity = store.get("gateway")
     assert (identity.stage, identity.role) == ("request", "server")
     assert identity.request.read_bytes() == b"request"
+    assert identity.handed is None
+    store.save_handed("gateway", "written to /media/x\x1b/gateway.csr")
+    handed = store.get("gateway").handed
+    assert handed is not None
+    assert handed.where == r"written to /media/x\x1b/gateway.csr"
+    assert abs((datetime.now(UTC) - handed.when).total_seconds()) < 60
+    record = identity.folder / "identity.toml"
+    record.write_text(record.read_text().replace("handed_at = ", "handed_at = 'soon' #"))
+    assert store.get("gateway").handed is None
+    store.save_request("gateway", b"request", "server", "written to /mnt/a.csr")
+    assert store.get("gateway").handed is not None
+    store.save_request("gateway", b"request", "server")  # another one was not handed over yet
+    assert store.get("gateway").handed is None
     anchor = ca("Root")
     store.install("gateway", b"chain 1", anchor.pem)
     assert store.get("gateway").stage == "ready"

@@ -121,6 +121,12 @@ def test_switching_pages_costs_little_from_everywhere_to_everywhere(console: Pty
         assert len(console.step(key, PAGES[key])) <= SWITCH
 
 
+def _marked(terminal: Pty) -> int:
+    """The row below the bars that has the cursor."""
+    rows = range(3, terminal.screen.lines - 2)
+    return next(row for row in rows if terminal.screen.buffer[row][1].reverse)
+
+
 @pytest.mark.parametrize("page", [b"2", b"3", b"5"])
 def test_a_move_of_the_cursor_costs_little(console: Pty, page: bytes) -> None:
     console.step(page, PAGES[page])
@@ -128,7 +134,9 @@ def test_a_move_of_the_cursor_costs_little(console: Pty, page: bytes) -> None:
     # its seconds are written.
     console.settle(1.1)
     for key, place in ((DOWN, "2 of"), (b"\x1b[A", "1 of")):
+        before = _marked(console)
         assert 0 < len(console.step(key, place)) <= CURSOR
+        assert _marked(console) - before == (1 if key == DOWN else -1)
 
 
 @pytest.mark.parametrize(
@@ -232,7 +240,10 @@ def test_leaving_costs_little_and_gives_the_terminal_back(furnished: Path) -> No
         end = len(terminal.output)
         terminal.send(b"q")
         assert terminal.wait() == 0
-        assert len(terminal.output) - end <= LEAVING
+        screen, line = terminal.output[end:].split(b"\x1b[?1049l")
+        assert len(screen) + len(b"\x1b[?1049l") <= LEAVING
+        session = b"1 session continues; page 4 or 'tpmconsole session stop server-1' ends it\r\n"
+        assert line == session
         assert terminal.settings() == terminal.before
     finally:
         terminal.close()

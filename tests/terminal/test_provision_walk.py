@@ -15,6 +15,7 @@ from support.pty import Pty
 from terminal.test_console import DIALOG, SWITCH, start
 
 ENTER, RIGHT, CONTROL_D, CONTROL_U = b"\r", b"\x1b[C", b"\x04", b"\x15"
+HOME = b"\x1b[1~"
 
 
 @pytest.fixture
@@ -41,7 +42,8 @@ def test_from_a_new_key_to_a_certificate_with_the_power_cut_between(
         copied = _copy(terminal)
         assert copied == (identity / "request.pem").read_bytes()
         _press(terminal, b"h", "Clipboard")
-        _press(terminal, b"f", "Write the request")
+        _press(terminal, b"f", "your home")
+        _choose(terminal, lambda row: row.endswith("your home"), "write it here")
         _press(terminal, ENTER, "Request written")
         assert (tmp_path / "gateway.csr").read_bytes() == copied
         os.kill(terminal.pid, signal.SIGKILL)
@@ -54,10 +56,16 @@ def test_from_a_new_key_to_a_certificate_with_the_power_cut_between(
     terminal = start(state, HOME=str(tmp_path))
     try:
         _press(terminal, b"3", "2 Request   DONE")
-        terminal.until("3 To the CA NEXT")
-        _open(terminal, "gateway.csr", "not a certificate")  # the wrong file
+        terminal.until("4 Import    NEXT")  # it is remembered, and Enter goes on
+        _press(terminal, ENTER, "removable disks first")
+        assert len(terminal.step(b"f", "your home")) <= SWITCH
+        _choose(terminal, lambda row: row.endswith("your home"), "gateway.csr")
+        _choose(terminal, lambda row: row.startswith("gateway.csr"), "not a certificate")
         _press(terminal, ENTER, lambda: "not a certificate" not in terminal.text)
-        _open(terminal, "gateway.pem", "trust       FAIL")
+        _press(terminal, b"i", "paste the PEM")
+        _press(terminal, b"f", "gateway.pem")  # where the last one was
+        _choose(terminal, lambda row: row.startswith("gateway.pem"), "CN=CA is not trusted")
+        assert "FAIL" not in terminal.text
         assert "Install" not in terminal.text
         _paste_root(terminal, authority)
         assert len(terminal.step(b"y", "y installs it")) <= SWITCH  # one closes, one opens
@@ -114,14 +122,6 @@ def _copy(terminal: Pty) -> bytes:
     return base64.b64decode(sent[1])
 
 
-def _open(terminal: Pty, name: str, then: str) -> None:
-    """Import a file of the home folder."""
-    _press(terminal, b"i", "removable disks first")
-    assert len(terminal.step(b"f", "your home")) <= SWITCH
-    _choose(terminal, lambda row: row.endswith("your home"), "gateway.csr")
-    _choose(terminal, lambda row: row.startswith(name), then)
-
-
 def _paste_root(terminal: Pty, authority: Authority) -> None:
     """Paste the CA as most terminal programs do, without brackets: just letters and line ends."""
     assert len(terminal.step(b"t", "The CA to trust")) <= DIALOG
@@ -136,6 +136,7 @@ def _paste_root(terminal: Pty, authority: Authority) -> None:
 def _choose(terminal: Pty, wanted: Callable[[str], bool], then: str) -> None:
     """Move the cursor of the list of files to a row, and press Enter."""
     rows = [line.strip() for line in terminal.text.splitlines()[3:]]
+    terminal.send(HOME)
     for _ in range(next(at for at, row in enumerate(rows) if wanted(row))):
         terminal.send(b"\x1b[B")
     _press(terminal, ENTER, then)

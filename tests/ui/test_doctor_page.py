@@ -96,7 +96,7 @@ async def test_the_report_is_one_private_file(settings: Make, state: Path) -> No
         await technician.sees("n goes to the next")
         await technician.press("w")
         await technician.sees("Write the report")
-        await technician.press("ctrl+u")
+        await technician.press("t", "ctrl+u")
         await technician.type(str(report))
         await technician.press("enter")
         await technician.until(report.exists, "the report")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from support.technician import Technician, console
@@ -60,15 +61,19 @@ async def test_no_password_is_chosen_by_its_name(settings: Make) -> None:
 
 
 async def test_a_form_that_comes_back_after_a_failure_still_wants_its_password(
-    settings: Make,
+    settings: Make, tmp_path: Path
 ) -> None:
+    source = tmp_path / "key.pem"
+    source.touch()
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        await technician.press("2", "i")
+        await technician.press("2", "i", "t", "ctrl+u", *str(source), "enter")
+        await technician.sees("existed outside the TPM")
+        source.unlink()
         await technician.type("guest")
-        await technician.press("enter", *"/nowhere.pem", "enter")
+        await technician.press("enter", "enter")
         await technician.press(*"right", "enter", *"right", "enter", "enter", "enter")
-        await technician.sees("/nowhere.pem: ")
+        await technician.sees("No such file")
         await technician.press("enter")
         await technician.sees("Import a key made elsewhere")
         await technician.press("enter", "enter", "enter")

@@ -25,8 +25,9 @@ async def opened(technician: Technician, folder: Path) -> None:
     """Page 2 with a folder's key files."""
     await technician.idle()
     await technician.press("2", "o")
-    await technician.type(str(folder))
-    await technician.press("enter")
+    await technician.sees("the identities")
+    await technician.press("t", "ctrl+u", *str(folder), "enter")
+    await technician.sees("1 of")
     await technician.idle()
 
 

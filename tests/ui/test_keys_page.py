@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -77,6 +78,32 @@ async def test_the_owner_s_password_is_asked_for_and_what_evicting_breaks_is_nam
         assert persistent_keys(technician.app.board)
 
 
+async def test_the_cursor_follows_the_key_that_was_changed(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        await technician.idle()
+        for name in ("a", "c", "d"):
+            await asyncio.to_thread(create_key, technician.app.board, name, Algorithm.EC_P256)
+        await technician.press("2")
+        await technician.sees("1 of 3")
+        await technician.press("p")
+        await technician.sees("room for")
+        await technician.press("enter")
+        await technician.sees("cannot be undone")
+        await technician.press("y")
+        await technician.sees("3 of 3")  # handles are last
+        await technician.sees("signing key")
+        await technician.press("c")
+        await technician.sees("New key in the TPM")
+        await technician.type("b")
+        await technician.press("enter", "enter", "enter", "enter")
+        await technician.sees("1 of 4")
+        await technician.press("end")
+        await technician.sees("4 of 4")
+        await asyncio.to_thread(create_key, technician.app.board, "bb", Algorithm.EC_P256)
+        await technician.press("r")  # the list grows above it
+        await technician.sees("5 of 5")
+
+
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     """A private key made by OpenSSL, encrypted with ``right``."""
@@ -92,12 +119,10 @@ async def test_a_key_from_a_file_is_imported_with_its_warning_and_passphrase(
 ) -> None:
     async with console(settings(simulate=True)) as technician:
         await technician.idle()
-        await technician.press("2", "i")
+        await technician.press("2", "i", "t", "ctrl+u", *str(elsewhere), "enter")
         await technician.sees("existed outside the TPM")
         await technician.type("guest")
-        await technician.press("enter")
-        await technician.type(str(elsewhere))
-        await technician.press("enter", *"secret", "enter", *"secrets", "enter")
+        await technician.press("enter", "enter", *"secret", "enter", *"secrets", "enter")
         await technician.sees("the two passwords differ")
         await technician.press(*"secret", "enter", *"secret", "enter")
         await technician.sees("can guess forever")
@@ -127,9 +152,7 @@ async def test_another_tool_s_key_and_one_at_a_handle_are_adopted(
         tool = tools(board.tpm, folder)
         key_below(tool, "theirs", "-C", "o", "-G", "ecc", password="pw")
         board.tpm.persist(board.tpm.create(Algorithm.EC_P256), 0x81020001)
-        await technician.press("2", "o")
-        await technician.type(str(folder))
-        await technician.press("enter")
+        await technician.press("2", "o", "t", "ctrl+u", *str(folder), "enter")
         await technician.sees("theirs.pem")
         await technician.idle()
         await technician.press("u")

@@ -130,10 +130,9 @@ async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) ->
         await technician.press("t")
         await technician.type("/nowhere/pump.pem")
         await technician.press("enter")
-        await technician.sees("/nowhere/pump.pem: No such file")
-        # The form still has the typed text, so that it can be corrected.
-        await technician.press("enter")
-        await technician.sees("File  /nowhere/pump.pem")
+        await technician.sees("there is no /nowhere;")
+        # What was typed is there again, to be mended.
+        await technician.sees("Path  /nowhere/pump.pem")
         await technician.press("escape", "escape")
         assert len(technician.app.screen_stack) == 1
 

@@ -28,6 +28,7 @@ from tpmconsole.ui.dialogs.message import ConfirmDialog, ErrorDialog, ReviewDial
 from tpmconsole.ui.dialogs.palette import Found, PaletteDialog
 from tpmconsole.ui.dialogs.password import PasswordDialog, Question
 from tpmconsole.ui.dialogs.paste import PasteDialog
+from tpmconsole.ui.dialogs.pick import PickDialog
 from tpmconsole.ui.dialogs.qr import QrSheet, qr_code
 from tpmconsole.ui.dialogs.sheet import PemSheet, Sheet
 from tpmconsole.ui.pages.names import PAGES
@@ -65,6 +66,7 @@ def dialogs(folder: Path) -> dict[type[Dialog[Any]], Dialog[Any]]:
         PasswordDialog(Question("Title", AttemptCost("key"), TEXT)),
         PasteDialog("Title"),
         FilesSheet("Title"),
+        PickDialog("Title", ["name"] * 40, "name"),
         PemSheet("Title", TEXT, TEXT),
         QrSheet("Title", code, blocks=False),
         EventsDialog("s1", EventReader(folder), EVENTS),

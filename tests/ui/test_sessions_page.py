@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from tpmconsole.session.spec import SessionSpec
 from tpmconsole.settings import Settings
 from tpmconsole.tpm.auth import Auth
 from tpmconsole.tpm.model import Algorithm
+from tpmconsole.ui.pages.sessions.form import start_form
+from tpmconsole.ui.widgets.table import Table
 from tpmconsole.x509.request_spec import RequestSpec
 
 Make = Callable[..., Settings]
@@ -171,3 +174,47 @@ async def test_another_user_of_the_tpm_is_a_row_of_its_own(settings: Make) -> No
             await technician.press("enter")
             await technician.sees(" ago")
             await technician.press("escape")
+
+
+async def test_a_ready_identity_starts_its_session_and_an_error_keeps_the_form(
+    settings: Make,
+) -> None:
+    async with console(settings(simulate=True)) as technician:
+        board = await ready(technician)
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            port = taken.getsockname()[1]
+            await technician.press("3")
+            await technician.sees("Enter: start a session")
+            await technician.press("enter")
+            await technician.sees("Start gateway as")  # its certificate is for both
+            await technician.press("s")
+            await technician.sees("Start a server")
+            await technician.press("enter", "ctrl+u", *f"127.0.0.1:{port}", "enter", "right")
+            await technician.press("right", "enter")
+            await technician.sees("Port in use")
+            await technician.press("enter")
+            await technician.sees(f"127.0.0.1:{port}")
+            await technician.sees("< bridge >")
+            assert board.sessions.list() == []
+        await technician.press("enter", "enter", "enter")
+        await technician.sees("server-1 started")
+        await technician.idle()
+        stop_session(board, "server-1")
+
+
+async def test_of_many_identities_one_is_found_by_typing(settings: Make) -> None:
+    async with console(settings(simulate=True)) as technician:
+        names = [f"pump-{number}" for number in range(1, 12)]
+        technician.app.push_screen(start_form("server", [*names, "gateway"]))
+        await technician.sees("Space: all 12")
+        await technician.press("g")
+        await technician.sees("/g_, 1 of 12")
+        await technician.press("backspace", *"mp 11")
+        await technician.sees("/mp 11_, 1 of 12")
+        await technician.press("enter")
+        await technician.sees("< pump-11 >")
+        await technician.press("space")
+        await technician.sees("12 of 12")
+        assert technician.app.screen.query_one(Table).cursor_row == 10
+        await technician.press("x", "enter", "escape", "right")
+        await technician.sees("< gateway >")

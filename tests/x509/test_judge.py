@@ -358,3 +358,23 @@ def test_verdicts(row: Row, tmp_path: Path) -> None:
             assert refusal is None
     if not judgement.acceptable:
         assert refusal is not None, said
+
+
+def test_a_good_certificate_of_an_unknown_ca_only_wants_trust() -> None:
+    office = ca("Office")
+    below, above = ca("Below", office), ca("Office")  # the second has another key
+    for given, wanted in (
+        (Given(leaf(office), trust=()), "CN=Office,O=Test"),
+        (Given(leaf(office), others=(office,), trust=()), "CN=Office,O=Test"),
+        (Given(leaf(office)), "CN=Office,O=Test"),  # another CA is trusted
+        (Given(leaf(below), trust=()), "CN=Below,O=Test"),
+        (Given(leaf(below), others=(below,), trust=()), "CN=Office,O=Test"),
+        (Given(leaf(ROOT)), ""),  # trusted
+        (Given(leaf(office), trust=(above,)), ""),  # a CA of that name, with another key
+        (
+            Given(leaf(office, begin=NOW - 9 * DAY, end=NOW - DAY), trust=()),
+            "",
+        ),  # trust alone would not help
+        (Given(leaf(office, _usages(SERVER)), trust=()), ""),  # nor here: it is for servers
+    ):
+        assert _judge(given).unknown_ca == wanted

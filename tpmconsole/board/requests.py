@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:  # cryptography loads when first used: the first paint is wait
     from tpmconsole.identity.identity import Identity
     from tpmconsole.system.disks import Disk
     from tpmconsole.x509.request_spec import Line, RequestSpec
+
+log = logging.getLogger(__name__)
 
 
 def default_spec(board: Board, role: str = "client") -> RequestSpec:
@@ -128,7 +131,7 @@ def make_request(
         pem = build(private, spec, key.scheme).public_bytes(Encoding.PEM)
         if out is not None:
             write_out(out, pem, PUBLIC_FILE)
-        board.identities.save_request(name, pem, spec.role)
+        board.identities.save_request(name, pem, spec.role, written_to(out) if out else None)
     return pem
 
 
@@ -160,6 +163,28 @@ def hand_over(board: Board, name: str, out: Path, disk: Disk | None = None) -> N
                 "plug it in and mount it again, then hand the request over",
             )
         write_out(out, request_pem(board, name), PUBLIC_FILE)
+        try:
+            board.identities.save_handed(name, written_to(out))
+        except ConsoleError as error:  # the CA's copy is written all the same
+            log.warning("not remembered that the request was handed over: %s", error)
+
+
+def written_to(path: Path) -> str:
+    """Where a request was handed over, if it was written to a file."""
+    return f"written to {path.absolute()}"
+
+
+def note_handed_over(board: Board, name: str, where: str) -> None:
+    """Remember that the request went to its CA without a file.
+
+    Args:
+        where: such as "copied to the clipboard".
+
+    Raises:
+        ConsoleError: it cannot be kept.
+    """
+    with board.recording("hand over", identity=name, to=where):
+        board.identities.save_handed(name, where)
 
 
 def renew(

@@ -16,6 +16,7 @@ from tpmconsole.identity.record import UNKNOWN, Record, parse_record
 from tpmconsole.inputs import CERTIFICATE_BYTES
 from tpmconsole.secret import Password
 from tpmconsole.system.files import read_bounded
+from tpmconsole.text import printable
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -25,6 +26,7 @@ Kept = TypeVar("Kept")
 NAME_CHARACTERS = 64
 ATTESTED_KEY = b"-----BEGIN TPM ATTESTED KEY-----"  # as enrol.files writes it
 _SMALL_FILE_BYTES = 64 * 1024
+_LONGEST_PLACE = 1000
 
 NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 _HANDLE = re.compile(r"(0x[0-9a-fA-F]{8})[ \t\r\n]*")
@@ -50,6 +52,14 @@ def check_name(name: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Handed:
+    """Where a request went on its way to the CA, in words, and when."""
+
+    where: str
+    when: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Identity:
     """One identity as it was on the disk when it was read.
 
@@ -64,6 +74,7 @@ class Identity:
         origin: ``tpm``, ``imported`` for a key that existed outside the TPM, or ``adopted``.
         renews: the identity whose certificate its key was made to renew, if any.
         pin: identifies its key; None if it was never recorded.
+        handed: when and where the last request was handed over; None until it was.
         closed: we cannot read its folder, so nothing is known about its content.
         attestation: how its key proved to a CA that it is in a TPM; None if it did not.
         attested_certificate: the fingerprint of the certificate that it got for that.
@@ -80,6 +91,7 @@ class Identity:
     origin: str = "tpm"
     renews: str | None = None
     pin: Pin | None = None
+    handed: Handed | None = None
     attestation: Attestation | None = None
     attested_certificate: str | None = None
     closed: bool = False
@@ -233,9 +245,20 @@ def read_identity(folder: Path) -> Identity:
         origin=record.origin,
         renews=record.renews,
         pin=record.pin,
+        handed=_handed(record),
         attestation=record.attestation,
         attested_certificate=record.attested_certificate,
     )
+
+
+def _handed(record: Record) -> Handed | None:
+    if record.handed_to is None or record.handed_at is None:
+        return None
+    try:
+        when = datetime.fromisoformat(record.handed_at).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
+    return Handed(printable(record.handed_to, _LONGEST_PLACE), when)
 
 
 def read_record(folder: Path) -> tuple[Record, str | None]:

@@ -33,6 +33,8 @@ class Record:
         attested, attested_chip, attested_endorsement, attested_certificate: the parts of an
             attestation, and the fingerprint of the certificate that came with it.
         key_name, key_sha256: the parts of the key's pin; None if it was never recorded.
+        handed_to: where the last request was handed over; None until it was.
+        handed_at: when, ISO 8601 UTC.
     """
 
     name: str
@@ -44,6 +46,8 @@ class Record:
     renews: str | None = None
     key_name: str | None = None
     key_sha256: str | None = None
+    handed_to: str | None = None
+    handed_at: str | None = None
     attested: str | None = None
     attested_chip: str | None = None
     attested_endorsement: str | None = None

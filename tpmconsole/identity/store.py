@@ -167,16 +167,32 @@ class IdentityStore:
             raise cannot_write(self.root, error) from error
         return self.get(name)
 
-    def save_request(self, name: str, pem: bytes, role: str) -> None:
+    def save_request(self, name: str, pem: bytes, role: str, handed_to: str | None = None) -> None:
         """Keep the certificate signing request and its role.
+
+        Args:
+            handed_to: where it was handed over already; None if it was not.
 
         Raises:
             ConsoleError: the identity is unknown or in use, or cannot be written.
         """
         with self._changing(name) as identity:
             # The role first: a request must never be kept with another request's role.
-            self._write_record(identity, role=role)
+            record = replace(read_record(identity.folder)[0], role=role)
+            _save_record(identity, _handed_over(record, handed_to))
             write_atomic(identity.request, pem)
+
+    def save_handed(self, name: str, where: str) -> None:
+        """Remember that the request was handed over now.
+
+        Args:
+            where: such as "written to /media/stick/gateway.csr".
+
+        Raises:
+            ConsoleError: the identity is unknown or in use, or cannot be written.
+        """
+        with self._changing(name) as identity:
+            _save_record(identity, _handed_over(read_record(identity.folder)[0], where))
 
     def install(
         self,
@@ -312,8 +328,7 @@ class IdentityStore:
 
     def _write_record(self, identity: Identity, **changes: str) -> None:
         record, _ = read_record(identity.folder)
-        changed = replace(record, **changes)
-        write_atomic(identity.folder / "identity.toml", format_record(changed))
+        _save_record(identity, replace(record, **changes))
 
     @contextmanager
     def _changing(self, name: str) -> Iterator[Identity]:
@@ -331,6 +346,15 @@ class IdentityStore:
             lock.take(_in_use(name), LOCK_S)
             remove_leftovers(folder)
             yield read_identity(folder)
+
+
+def _save_record(identity: Identity, record: Record) -> None:
+    write_atomic(identity.folder / "identity.toml", format_record(record))
+
+
+def _handed_over(record: Record, where: str | None) -> Record:
+    when = None if where is None else datetime.now(UTC).isoformat(timespec="seconds")
+    return replace(record, handed_to=where, handed_at=when)
 
 
 def _not_read(folder: Path, why: str) -> ConsoleError:

@@ -9,12 +9,14 @@ from tpmconsole import clock
 from tpmconsole.errors import ConsoleError
 from tpmconsole.identity.attestation import Attestation
 from tpmconsole.identity.identity import (
+    Handed,
     kept_certificate,
     kept_request,
     request_is_attested,
 )
 from tpmconsole.identity.store import Identity
 from tpmconsole.settings import WARN_DAYS
+from tpmconsole.x509.chain import allowed_roles
 from tpmconsole.x509.judge import describe
 from tpmconsole.x509.names import name_text, pem
 
@@ -37,6 +39,9 @@ class Summary:
         certificate: its certificate in PEM, without the chain.
         renewing: a request for the next certificate is waiting for the CA.
         can_undo: the previous certificate was kept.
+        serves: the roles that the installed certificate allows: ``client``, ``server``, both or
+            neither.
+        handed: when and where the request was handed over; None until it was.
         key_lost: its key is gone or is a different one, and the identity can no longer be used.
         attestation: how its key proved for the current certificate that it is in a TPM.
         request_attested: the request includes what a CA needs for that proof.
@@ -62,6 +67,8 @@ class Summary:
     key_lost: bool = False
     fingerprint: str | None = None
     certificate: str | None = None
+    handed: Handed | None = None
+    serves: tuple[str, ...] = ()
     attestation: Attestation | None = None
     request_attested: bool = False
 
@@ -87,6 +94,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         renewing=identity.renewing,
         can_undo=identity.can_undo,
         key_lost=identity.key_lost,
+        handed=identity.handed,
     )
     if identity.closed:
         return replace(known, state="UNKNOWN", detail=identity.problem or "")
@@ -122,6 +130,7 @@ def summarise(identity: Identity, now: datetime, warn_days: int = WARN_DAYS) -> 
         fingerprint=facts.fingerprint,
         certificate=pem([certificate]).decode("ascii"),
         not_after=facts.not_after,
+        serves=allowed_roles(certificate),
         attestation=identity.attestation
         if identity.attested_certificate == facts.fingerprint
         else None,

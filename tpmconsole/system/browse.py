@@ -1,4 +1,4 @@
-"""Lists a folder for a user who is looking for a certificate."""
+"""Lists a folder for a user who is looking for a file, or for a place for one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.text import natural
+from tpmconsole.text import natural, printable
 
 MOST_ENTRIES = 500
 _CERTIFICATES = frozenset(
@@ -60,6 +60,39 @@ def list_folder(folder: Path) -> Listing:
         ) from error
     first = heapq.nsmallest(MOST_ENTRIES, found, key=_order)
     return Listing(tuple(first), len(found) - len(first))
+
+
+def new_file(path: Path, name: str) -> Path:
+    """Return the file that a typed path means: in a folder, one of the proposed name.
+
+    Raises:
+        ConsoleError: it is in a folder that does not exist; the first that is missing is named.
+    """
+    if path.is_dir():
+        return path / name
+    missing = [one for one in path.parents if not one.exists()]
+    if missing:
+        raise _nothing_at(missing[-1])
+    return path
+
+
+def existing(path: Path) -> Path:
+    """Return a typed path to something that exists.
+
+    Raises:
+        ConsoleError: it does not; the first folder that is missing is named.
+    """
+    if not path.exists():
+        raise _nothing_at(new_file(path, ""))
+    return path
+
+
+def _nothing_at(path: Path) -> ConsoleError:
+    return ConsoleError(
+        "Nothing there",
+        f"there is no {printable(str(path))}",
+        "check the spelling, and whether the disk is mounted",
+    )
 
 
 def _entry(entry: os.DirEntry[str]) -> Entry | None:

@@ -27,6 +27,8 @@ from tpmconsole.ui.terminal.driver import line_driver
 from tpmconsole.ui.terminal.profile import LineProfile
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual.dom import DOMNode
     from textual.geometry import Size
 
@@ -93,6 +95,7 @@ class ConsoleApp(QuietCrash):
         self.jobs = Jobs(self, board.settings.log)
         self.health: TpmHealth | None = None
         self.no_tpm: ConsoleError | None = None
+        self.last_folder: Path | None = None
         self._asking = 0
         self._rest, self._rest_until = "", 0.0
         self._asked = self._not_before = 0.0
@@ -282,6 +285,22 @@ class ConsoleApp(QuietCrash):
         small = is_too_small(size.width, size.height)
         if small and not any(isinstance(one, TooSmall) for one in self.screen_stack):
             self.push_screen(TooSmall())
+
+    def start_session(self, identity: str, roles: Sequence[str]) -> None:
+        """Go to page 4, with its form for a session of an identity.
+
+        Args:
+            roles: those that its certificate allows.
+        """
+
+        async def ask() -> None:
+            from tpmconsole.ui.pages.sessions.page import SessionsPage
+
+            page = await self.main.open_titled("Sessions")
+            if isinstance(page, SessionsPage):
+                page.start_with(identity, roles)
+
+        self.call_later(ask)
 
     def leave(self) -> None:
         """End the console."""

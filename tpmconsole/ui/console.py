@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Protocol, cast
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from textual.dom import DOMNode
 
     from tpmconsole.board import Board
@@ -25,12 +27,14 @@ class Console(Protocol):
         jobs: what runs in the background.
         health: the TPM's last answer; None before the first, or if it no longer answers.
         no_tpm: why the TPM does not answer.
+        last_folder: the folder of the last file that was chosen; None before the first.
     """
 
     board: Board
     jobs: Jobs
     health: TpmHealth | None
     no_tpm: ConsoleError | None
+    last_folder: Path | None
 
     @property
     def tour(self) -> Tour:
@@ -89,6 +93,13 @@ class Console(Protocol):
 
     def take_health(self, health: TpmHealth) -> None:
         """Show the TPM's state, which another job may have read as well."""
+
+    def start_session(self, identity: str, roles: Sequence[str]) -> None:
+        """Go to page 4, with its form for a session of an identity.
+
+        Args:
+            roles: those that its certificate allows.
+        """
 
     def leave(self) -> None:
         """End the console."""

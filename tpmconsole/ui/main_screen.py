@@ -110,6 +110,11 @@ class MainScreen(Screen[None]):
         """Go back to the page that the console opened with."""
         self._open_later(self._first)
 
+    async def open_titled(self, title: str) -> Page:
+        """Bring a page to the front by its name; returns it."""
+        await self.open_page([page.title for page in PAGES].index(title))
+        return self.page
+
     def _open_later(self, index: int) -> None:
         self.call_later(self.open_page, index)
 

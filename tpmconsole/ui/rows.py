@@ -70,6 +70,11 @@ def state_style(word: str) -> str:
     return ""
 
 
+def same(content: Content, other: object) -> bool:
+    """Whether text and styles are equal; ``==`` compares the text only."""
+    return isinstance(other, Content) and content.is_same(other)
+
+
 def lay_out(items: Iterable[Fact | Heading], width: int, state_width: int = STATE_WIDTH) -> Content:
     """Render the rows, each detail wrapped below itself to the width in cells; ignores markup.
 

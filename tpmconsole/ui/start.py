@@ -6,10 +6,11 @@ import logging
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from tpmconsole.board import Board
+from tpmconsole.errors import ConsoleError
 from tpmconsole.secret import leave_no_core
 from tpmconsole.settings import Settings
 from tpmconsole.text import escape_non_ascii
@@ -44,12 +45,30 @@ def open_console(settings: Settings) -> int:
         if app.failure is not None:
             raise app.failure
         code = app.return_code or 0
+        if code == 0 and not settings.kiosk:
+            _tell_running(app.board)
     if code > _SIGNALLED:
         # While the interpreter shuts down, signals have their default action again and the deadline
         # to end still runs: on a slow board the signal, and not our exit code, would end us.
         logging.shutdown()
         os._exit(code)
     return code
+
+
+def _tell_running(board: Board) -> None:
+    """Say in one line that sessions continue without the console, and how to end them."""
+    if not board.settings.sessions.is_dir():  # nothing has to be imported to say so
+        return
+    try:
+        running = [one.id for one in board.sessions.list() if not one.state.ended and not one.unit]
+    except ConsoleError:  # page 4 has said why
+        return
+    if running:
+        one = len(running) == 1
+        what = "1 session continues" if one else f"{len(running)} sessions continue"
+        command = f"tpmconsole session stop {running[0] if one else 'ID'}"
+        with suppress(OSError):  # the terminal has gone meanwhile
+            print(f"{what}; page 4 or '{command}' ends {'it' if one else 'one'}", flush=True)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from tpmconsole.x509.links import (
     names_another_key,
     same_name,
 )
-from tpmconsole.x509.names import basic_constraints, general_names, key_usage
+from tpmconsole.x509.names import basic_constraints, general_names, key_usage, purposes
 from tpmconsole.x509.san import unmatched
 
 MAX_LENGTH = 8
@@ -73,6 +73,14 @@ class ChainPath:
         if self.anchor is None or self.anchor in self.certificates:
             return above
         return (*above, self.anchor)
+
+
+def allowed_roles(
+    owner: x509.Certificate | x509.CertificateSigningRequest,
+) -> tuple[str, ...]:
+    """Return the roles that the extended key usage allows: ``client``, ``server``."""
+    allowed = purposes(owner)
+    return tuple(role for role, oid in PURPOSES.items() if allowed is None or oid in allowed)
 
 
 def roles_of(role: str) -> tuple[str, ...]:

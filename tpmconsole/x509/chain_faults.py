@@ -82,6 +82,21 @@ def find_fault(
     return _mistaken(path, anchors, when)
 
 
+def unknown_ca(path: ChainPath, everything: Sequence[x509.Certificate]) -> x509.Name | None:
+    """Return the CA that a path ends at if all that is missing is trust in it.
+
+    Args:
+        everything: all certificates that the path was chosen from, including the anchors.
+    """
+    top = path.certificates[-1]
+    if path.anchor is not None or path.not_named is not None:
+        return None
+    if is_self_signed(top):
+        return top.subject if len(path.certificates) > 1 else None
+    wrong_key = any(same_name(one.subject, top.issuer) for one in everything if one != top)
+    return None if wrong_key else top.issuer
+
+
 def judged_at(leaf: x509.Certificate, now: datetime) -> datetime:
     """Return a moment when the leaf is valid: its own dates have a verdict apart from the chain."""
     return max(leaf.not_valid_before_utc, min(now, leaf.not_valid_after_utc))
@@ -135,18 +150,18 @@ def _no_anchor(path: ChainPath, everything: Sequence[x509.Certificate]) -> Fault
     issuer = name_text(top.issuer)
     if path.not_named is not None:
         return another_key_named(top, path.not_named)
-    if any(same_name(one.subject, top.issuer) for one in everything if one != top):
+    if unknown_ca(path, everything) is None:
         return Fault(
             f"'{name_text(top.subject)}' was not signed with the key of the given '{issuer}': the "
             "CA has another certificate of that name, or this one is damaged",
             f"get the certificate of '{issuer}' that signed this one from your CA",
         )
     return Fault(
-        f"the certificate of '{issuer}', which signed '{name_text(top.subject)}', is missing",
+        f"the CA '{issuer}', which signed '{name_text(top.subject)}', is not trusted here yet",
         NextStep(
             Action.GIVE_TRUST,
-            text="if it is an intermediate CA, add it to the files you import; "
-            "if it is your CA's root: {}",
+            text="if it is your CA's root, compare its fingerprint and add {}; "
+            "if it is an intermediate CA, add its certificate to the files you import",
         ),
     )
 

@@ -16,7 +16,7 @@ from tpmconsole.x509 import checks
 from tpmconsole.x509.bundle import look_inside, read_bundle
 from tpmconsole.x509.chain import find_path, is_ca, roles_of
 from tpmconsole.x509.chain_checks import check_algorithms, check_authority, check_chain, check_trust
-from tpmconsole.x509.chain_faults import find_fault, judged_at
+from tpmconsole.x509.chain_faults import find_fault, judged_at, unknown_ca
 from tpmconsole.x509.comparisons import check_possession, check_renewal, check_request, not_tried
 from tpmconsole.x509.names import fingerprint, key_bytes, name_text, san_entries
 from tpmconsole.x509.san import Reached
@@ -68,6 +68,8 @@ class Judgement:
             not the trust anchor.
         anchors: the trust anchors that it was judged by, including those that came with it.
         added: the anchors that are new here: trusted only after the user has confirmed them.
+        unknown_ca: the name of the CA that it leads to, if all that is missing is trust in that
+            CA; else empty.
     """
 
     verdicts: tuple[Finding, ...]
@@ -75,6 +77,7 @@ class Judgement:
     chain: tuple[x509.Certificate, ...]
     anchors: tuple[x509.Certificate, ...] = ()
     added: tuple[x509.Certificate, ...] = ()
+    unknown_ca: str = ""
 
     def also(self, finding: Finding) -> Judgement:
         """The same with one more verdict before the others."""
@@ -191,7 +194,18 @@ def judge(  # noqa: PLR0913 - everything that a certificate is compared with, op
         verdicts.append(check_request(leaf, request))
     if previous is not None:
         verdicts.append(check_renewal(leaf, previous))
-    return Judgement(tuple(verdicts), leaf, path.certificates, tuple(anchors), tuple(added))
+    failed = {one.name for one in verdicts if one.state == "fail"}
+    # The trust anchors fail as well if there are none, or if one of them cannot be trusted.
+    only_trust = failed == ({"chain"} if anchors else {"chain", "trust"})
+    ca = unknown_ca(path, [*bundle, *anchors]) if only_trust else None
+    return Judgement(
+        tuple(verdicts),
+        leaf,
+        path.certificates,
+        tuple(anchors),
+        tuple(added),
+        name_text(ca) if ca else "",
+    )
 
 
 def _judge_leaf(

@@ -9,8 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tpmconsole.errors import usage_error
 from tpmconsole.text import printable
-from tpmconsole.x509.chain import PURPOSES, roles_of
-from tpmconsole.x509.names import general_names, name_text, purposes, san_entry, san_texts
+from tpmconsole.x509.chain import PURPOSES, allowed_roles, roles_of
+from tpmconsole.x509.names import general_names, name_text, san_entry, san_texts
 from tpmconsole.x509.request_spec import ROLES, UTF8, Line, RequestSpec
 from tpmconsole.x509.san import parse_san
 from tpmconsole.x509.schemes import PrivateKey, PublicKey, scheme_of
@@ -76,8 +76,7 @@ def spec_of(owner: x509.Certificate | x509.CertificateSigningRequest) -> Request
 
     Alternative names of kinds that tpmconsole cannot request are left out.
     """
-    allowed = purposes(owner)
-    roles = [role for role, oid in PURPOSES.items() if allowed is None or oid in allowed]
+    roles = allowed_roles(owner)
     return RequestSpec(
         subject=subject_text(owner.subject),
         san=san_texts(general_names(owner)),

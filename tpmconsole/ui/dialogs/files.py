@@ -1,11 +1,16 @@
-"""A dialog to choose a file: removable disks first, then the usual folders."""
+"""A dialog to choose a file, a folder, or a place for a new file.
+
+It opens in the folder of the last file, else with removable disks and the usual folders.
+"""
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +22,7 @@ from textual.widgets import Static
 from tpmconsole.board.phrases import disks_words, size_words
 from tpmconsole.errors import ConsoleError
 from tpmconsole.inputs import home_folder, user_path
-from tpmconsole.system.browse import Listing, list_folder
+from tpmconsole.system.browse import Listing, existing, list_folder, new_file
 from tpmconsole.system.disks import Disks, disks_in_time
 from tpmconsole.text import printable
 from tpmconsole.ui.background import Job
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
     from tpmconsole.ui.console import Console
 
 COLUMNS = (Column("name", 40, 90), Column("size", 8), Column("time", 26))
+NO_PLACES: Mapping[Path, str] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +61,27 @@ class Row:
 
 
 class FilesSheet(Sheet[Path]):
-    """Returns the path of a regular file. Folders are read by jobs, so the screen never waits.
+    """Returns a path. Folders are read by jobs, so the screen never waits.
 
     Args:
         title: what the file is for.
         typed: a path that did not work, to correct.
+        new: the proposed name of a file to write; empty if a file that exists is chosen.
+        folders: more places to begin at, if a folder is chosen; None if a file is.
     """
 
-    def __init__(self, title: str, typed: str = "") -> None:
+    def __init__(
+        self,
+        title: str,
+        typed: str = "",
+        *,
+        new: str = "",
+        folders: Mapping[Path, str] | None = None,
+    ) -> None:
         super().__init__(title)
         self._typed = typed
+        self._new = new
+        self._more_places = folders
         self._about = ""
         self._folder: Path | None = None
         self._places: set[Path | None] = set()
@@ -74,6 +91,7 @@ class FilesSheet(Sheet[Path]):
         return (
             ("enter", "Choose"),
             ("backspace", "Up"),
+            ("d", "Disks"),
             ("t", "Type its path"),
             ("slash", "Filter"),
             ("s", "Sort"),
@@ -90,9 +108,9 @@ class FilesSheet(Sheet[Path]):
 
     def on_mount(self) -> None:
         self._table.focus()
-        self._open(None)
+        self._open(self._app_console.last_folder, or_places=True)
         if self._typed:
-            self._type()
+            self._type(self._typed)
 
     @property
     def _table(self) -> ListTable[Row]:
@@ -114,32 +132,59 @@ class FilesSheet(Sheet[Path]):
         if row.folder or row.path is None:
             self._open(row.path)
         else:
-            self.dismiss(row.path)
+            self._choose(row.path)
 
     def pressed(self, event: events.Key) -> None:
         if event.key in ("backspace", "left"):
             event.stop()
             self._up()
+        elif event.key == "d":
+            event.stop()
+            self._open(None)
         elif event.key == "t":
             event.stop()
-            self._type()
+            self._type(f"{str(self._folder).rstrip('/')}/" if self._folder else "~/")
 
     def _up(self) -> None:
         if self._folder is not None:
             top = self._folder in self._places or self._folder.parent == self._folder
             self._open(None if top else self._folder.parent)
 
-    def _type(self) -> None:
+    def _choose(self, path: Path) -> None:
+        self._app_console.last_folder = path if self._more_places is not None else path.parent
+        self.dismiss(path)
+
+    def _type(self, start: str, notice: str = "") -> None:
         def go(values: Any) -> None:
             if values:
-                self.dismiss(_typed_path(values["path"]))
+                path = _typed_path(values["path"])
+                job = Job("", partial(self._found, path), self._take, partial(failed, str(path)))
+                self._app_console.start_job(job)
+
+        def failed(path: str, error: ConsoleError) -> None:
+            if self.is_attached:
+                self._type(path, f"{error.cause}; {say(error.remedy)}")
 
         def check(values: Any) -> None:
             _typed_path(values["path"])
 
-        start = f"{str(self._folder).rstrip('/')}/" if self._folder else self._typed or "~/"
-        field = Field("path", "File", start, "PEM, DER or PKCS #7", check=check)
-        self.app.push_screen(FormDialog("Type its path", [field]), go)
+        hint = f"a file, or a folder for {self._new}" if self._new else "of a file or a folder"
+        field = Field("path", "Path", start, hint, check=check)
+        self.app.push_screen(FormDialog("Type its path", [field], notice=notice), go)
+
+    def _found(self, path: Path) -> tuple[Path, bool]:
+        """What a typed path means, and whether it is a folder to open; runs in a thread."""
+        if self._new:
+            return new_file(path, self._new), False
+        return existing(path), self._more_places is None and path.is_dir()
+
+    def _take(self, found: tuple[Path, bool]) -> None:
+        if self.is_attached:
+            path, to_open = found
+            if to_open:
+                self._open(path)
+            else:
+                self._choose(path)
 
     # The list
 
@@ -147,7 +192,12 @@ class FilesSheet(Sheet[Path]):
     def _app_console(self) -> Console:
         return console_of(self)
 
-    def _open(self, folder: Path | None) -> None:
+    def _open(self, folder: Path | None, *, or_places: bool = False) -> None:
+        """Show a folder, or the list of places.
+
+        Args:
+            or_places: shown if the folder cannot be read, such as on a disk that is gone.
+        """
         self._asked += 1
         asked = self._asked
 
@@ -157,9 +207,25 @@ class FilesSheet(Sheet[Path]):
 
         def failed(error: ConsoleError) -> None:
             if self.is_attached and asked == self._asked:
-                self._say(f"{error.cause}; {say(error.remedy)}", "bold $error")
+                if or_places:
+                    self._open(None)
+                else:
+                    self._say(f"{error.cause}; {say(error.remedy)}", "bold $error")
 
-        self._app_console.start_job(Job("", lambda: _look_into(folder), done, failed))
+        self._app_console.start_job(Job("", lambda: self._look_into(folder), done, failed))
+
+    def _look_into(self, folder: Path | None) -> tuple[list[Row], str]:
+        """Return the rows and the line above them; runs in a thread."""
+        if folder is None:
+            disks = disks_in_time()
+            more = self._more_places or {}
+            return place_rows(disks, more), disks_words(disks) or "Where is it?"
+        rows = folder_rows(folder, list_folder(folder))
+        if self._more_places is not None:
+            rows.insert(0, Row(folder, False, "./", "", "this folder"))
+        elif self._new:
+            rows.insert(0, _new_row(folder / self._new))
+        return rows, printable(str(folder))
 
     def _listed(self, folder: Path | None, rows: list[Row], about: str) -> None:
         before, self._folder, self._about = self._folder, folder, about
@@ -168,8 +234,10 @@ class FilesSheet(Sheet[Path]):
         table = self._table
         table.show_all()
         # After going up, the cursor is on the folder that was left.
-        came_from = next((row for row in rows if row.path == before), rows[0])
-        table.replace(rows, (came_from.path, came_from.name))
+        start = rows[int(rows[0].name == "../" and len(rows) > 1)]
+        left = (row for row in rows if row.folder and row.name != "../" and row.path == before)
+        cursor = next(left, start) if before else start
+        table.replace(rows, (cursor.path, cursor.name))
         self._show_title()
 
     def _show_title(self) -> None:
@@ -192,21 +260,22 @@ def _typed_path(text: str) -> Path:
     return user_path(f"/{rest}" if begins else text)
 
 
-def _look_into(folder: Path | None) -> tuple[list[Row], str]:
-    """Return the rows and the line above them; runs in a thread."""
-    if folder is None:
-        disks = disks_in_time()
-        return place_rows(disks), disks_words(disks) or "Where is it?"
-    return folder_rows(folder, list_folder(folder)), printable(str(folder))
+def _new_row(path: Path) -> Row:
+    about = "replaces what is there" if os.path.lexists(path) else "write it here"
+    return Row(path, False, printable(path.name), "", about)
 
 
-def place_rows(disks: Disks) -> list[Row]:
-    """The rows of the list of places."""
+def place_rows(disks: Disks, more: Mapping[Path, str] = NO_PLACES) -> list[Row]:
+    """The rows of the list of places.
+
+    Args:
+        more: places besides the usual ones, and what each is.
+    """
     rows = [
         Row(one.path, True, f"{printable(str(one.path))}/", "disk", f"{one.device} {one.model}")
         for one in disks.mounted
     ]
-    about = {}
+    about = dict(more)
     for find, why in ((home_folder, "your home"), (Path.cwd, "where you started")):
         with suppress(RuntimeError, OSError):  # no home folder; the current folder was removed
             about[find()] = why

@@ -22,6 +22,7 @@ from tpmconsole.ui.rows import Fact, Heading
 from tpmconsole.ui.widgets.password_input import Unseen
 
 _BARE_KEY = "ctrl+n"
+MOST_CHOICES = 8  # to step through one by one
 _DEMANDED = "a password was typed before; type it, or press ^N for none"
 
 
@@ -58,11 +59,18 @@ class Field:
 
 
 class Choice(Static, can_focus=True):
-    """A field with a few values; left, right and space change it."""
+    """A field with a few values; left, right and space change it.
 
-    def __init__(self, choices: Sequence[str], value: str) -> None:
+    Of many values, space and letters open a list.
+
+    Args:
+        title: of that list.
+    """
+
+    def __init__(self, choices: Sequence[str], value: str, title: str = "") -> None:
         super().__init__()
         self.choices = list(choices)
+        self.title = title
         self.value = value if value in self.choices else self.choices[0]
 
     class Changed(Message):
@@ -73,15 +81,34 @@ class Choice(Static, can_focus=True):
 
     def on_key(self, event: events.Key) -> None:
         step = {"left": -1, "right": 1, "space": 1}.get(event.key)
-        if step is not None:
+        if self._many and event.is_printable and event.character:
             event.stop()
-            index = (self.choices.index(self.value) + step) % len(self.choices)
-            self.value = self.choices[index]
-            self._present()
-            self.post_message(self.Changed())
+            self._pick(event.character.strip())
+        elif step is not None:
+            event.stop()
+            self._take(self.choices[(self.choices.index(self.value) + step) % len(self.choices)])
+
+    @property
+    def _many(self) -> bool:
+        return len(self.choices) > MOST_CHOICES
+
+    def _pick(self, words: str) -> None:
+        from tpmconsole.ui.dialogs.pick import PickDialog
+
+        def chosen(value: str | None) -> None:
+            if value is not None:
+                self._take(value)
+
+        self.app.push_screen(PickDialog(self.title, self.choices, self.value, words), chosen)
+
+    def _take(self, value: str) -> None:
+        self.value = value
+        self._present()
+        self.post_message(self.Changed())
 
     def _present(self) -> None:
-        self.update(Content(f"< {short(self.value, 40)} >"))
+        more = f"  Space: all {len(self.choices)}" if self._many else ""
+        self.update(Content(f"< {short(self.value, 40 - len(more))} >{more}"))
 
 
 class TextField(Input):
@@ -144,7 +171,7 @@ class FormDialog(Dialog[Mapping[str, str]]):
 
     def _widget(self, field: Field) -> Widget:
         if field.choices:
-            widget: Widget = Choice(field.choices, field.value)
+            widget: Widget = Choice(field.choices, field.value, field.label)
         elif field.secret:
             widget = Unseen()
         else:

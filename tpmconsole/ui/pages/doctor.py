@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import partial
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,17 +11,15 @@ from textual.message import Message
 from textual.widget import Widget
 
 from tpmconsole.errors import ConsoleError
-from tpmconsole.inputs import user_path
 from tpmconsole.system.files import write_out
 from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.copying import Copy
-from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.next_steps import say
-from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.saving import Again, ask_where
 from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.list_table import ListTable
 from tpmconsole.ui.widgets.table import Column
@@ -32,7 +29,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (Column("PROBE", 12, 16), Column("STATE", 8), Column("FINDING", 54))
 MODES_SHOWN = 6
-REPORT = "~/tpmconsole-report.txt"
+REPORT = "tpmconsole-report.txt"
 _TROUBLE = ("fail", "warn")
 
 
@@ -210,25 +207,18 @@ class DoctorPage(Page):
         self.console.say(f"{count} modes repaired")
         self.refresh_data()
 
-    def _write(self, typed: str = REPORT) -> None:
+    def _write(self) -> None:
         from tpmconsole.board.report import make_report
 
-        def go(values: Mapping[str, str] | None) -> None:
-            if values:
-                path = user_path(values["path"])
-                ask_replace(self, path, partial(write, path, values["path"]))
-
-        def write(path: Path, typed: str) -> None:
+        def write(path: Path, again: Again) -> None:
             self.job(
                 "writing the report",
                 lambda: write_out(path, make_report(self.board, say=say).text.encode()),
                 lambda _: self.console.say(f"{path} written"),
-                lambda error: self.console.show_error(error, partial(self._write, typed)),
+                lambda error: self.console.show_error(error, again),
             )
 
-        hint = "where the report is written"
-        field = Field("path", "File", typed, hint, check=check_path)
-        self.app.push_screen(FormDialog("Write the report", [field]), go)
+        ask_where(self, "Write the report", REPORT, write)
 
 
 def _row(one: Finding) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from textual.widgets import Static
 
 from tpmconsole.text import short
 from tpmconsole.ui.command import Command, key_name
+from tpmconsole.ui.rows import same
 
 MORE = len(" +99")
 
@@ -21,7 +22,7 @@ class Bar(Static):
 
     def show(self, content: Content) -> None:
         """Show new content; unchanged content sends no bytes."""
-        if content != self.content:
+        if not same(content, self.content):
             self.update(content)
 
 

@@ -8,7 +8,7 @@ from textual import events
 from textual.content import Content
 from textual.widgets import Static
 
-from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out
+from tpmconsole.ui.rows import STATE_WIDTH, Fact, Heading, lay_out, same
 
 
 class Details(Static):
@@ -46,7 +46,7 @@ class Details(Static):
         self._show(lay_out(self._items, width, self._state_width))
 
     def _show(self, content: Content) -> None:
-        if content != self.content:
+        if not same(content, self.content):
             self.update(content)
 
 

@@ -15,7 +15,7 @@ from textual.message import Message
 from textual.widgets import Static
 
 from tpmconsole.text import cells, short
-from tpmconsole.ui.rows import state_style
+from tpmconsole.ui.rows import same, state_style
 
 WIDE = 132  # columns of a terminal that has room for more than an answer to "which one"
 GAP = 2  # a space on both sides of each cell
@@ -167,7 +167,7 @@ class Table(Static, can_focus=True):
         for row in range(self._top, min(self._top + height, len(self._texts))):
             lines.append(self._row(row, widths))
         content = Content("\n").join(lines)
-        if content != self.content:
+        if not same(content, self.content):
             self.update(content)
 
     def _widths(self) -> list[int]:

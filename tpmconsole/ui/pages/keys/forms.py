@@ -18,8 +18,8 @@ from tpmconsole.tpm.auth import Auth, check_password, secret
 from tpmconsole.tpm.handles import check_for_new_key, parse_handle
 from tpmconsole.tpm.model import Algorithm
 from tpmconsole.ui.ask_auth import Action, do
+from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.dialogs.form import Field, FormDialog
-from tpmconsole.ui.dialogs.message import ConfirmDialog
 from tpmconsole.ui.pages.keys.check import known_of
 from tpmconsole.ui.pages.keys.details import title
 from tpmconsole.ui.pages.page import Page
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NOTHING: Mapping[str, str] = {}
 NOT_COUNTED = "do not count"
+_IMPORT = "Import a key made elsewhere"
 GUARDS = ("count towards lock-out", NOT_COUNTED)
 GUARD_HINT = (
     "If they count, the TPM locks all such keys after a few. "
@@ -37,33 +38,9 @@ GUARD_HINT = (
 )
 
 
-def check_path(values: Mapping[str, str]) -> None:
-    """Check a form's field ``path``.
-
-    Raises:
-        ConsoleError: it is not a path.
-    """
-    user_path(values["path"])
-
-
 def _check_handle(values: Mapping[str, str]) -> None:
     if values["handle"]:
         check_for_new_key(parse_handle(values["handle"]))
-
-
-def ask_replace(page: Page, path: Path, write: Callable[[], None]) -> None:
-    """Write a file; if it already exists, only after a confirmation."""
-
-    def found(there: Any) -> None:
-        if not there:
-            write()
-            return
-        page.app.push_screen(
-            ConfirmDialog("File exists", f"{path} would be replaced", "Replace it?"),
-            lambda yes: write() if yes else None,
-        )
-
-    page.job("", path.exists, found)
 
 
 def name_field(page: Page, value: str = "") -> Field:
@@ -147,14 +124,25 @@ def _guessing(page: Page) -> str:
     return f"{words[0].upper()}{words[1:]}."
 
 
-def ask_import(
-    page: Page, done: Callable[[Any], None], before: Mapping[str, str] = NOTHING
-) -> None:
-    """Ask for a private key made elsewhere, and wrap it into the TPM.
+def ask_import(page: Page, done: Callable[[Any], None]) -> None:
+    """Ask for the file of a private key made elsewhere, and wrap it into the TPM.
 
     Args:
         done: called with the new identity.
-        before: what was typed the last time, when it failed.
+    """
+
+    def chosen(path: Path | None) -> None:
+        if path is not None:
+            _ask_import(page, done, {"source": str(path)})
+
+    page.app.push_screen(FilesSheet(_IMPORT), chosen)
+
+
+def _ask_import(page: Page, done: Callable[[Any], None], before: Mapping[str, str]) -> None:
+    """Ask for the rest.
+
+    Args:
+        before: the file, and what was typed the last time, when it failed.
     """
 
     def check(values: Mapping[str, str]) -> None:
@@ -176,14 +164,14 @@ def ask_import(
             lambda passwords: software_key(path, passwords.source),
             f"importing {path.name}",
             imported,
-            partial(ask_import, page, done, not_secret(values)),
+            partial(_ask_import, page, done, not_secret(values)),
         )
 
     hint = "PEM, DER or PKCS#12: EC or RSA; encrypted or not"
     source = Field("source", "File", before.get("source", ""), hint, check=check)
     page.app.push_screen(
         FormDialog(
-            "Import a key made elsewhere",
+            _IMPORT,
             [name_field(page, before.get("name", "")), source, *_key_fields(before)],
             notice=f"WARNING: {BETTER_MADE_HERE}. {_guessing(page)}".rstrip(),
         ),

@@ -40,6 +40,8 @@ class KeyListPage(Page):
         folder: the folder whose key files are listed; None for those of the identities.
         sub_folders: the number of sub-folders of that folder.
         deep: whether the key files below its sub-folders are listed, too.
+        going_to: the identity whose key gets the cursor when the list has been read; empty for
+            the key that has it.
     """
 
     def __init__(self, *, id: str) -> None:
@@ -48,6 +50,7 @@ class KeyListPage(Page):
         self.folder: Path | None = None
         self.deep = False
         self.sub_folders = 0
+        self.going_to = ""
         self._reading: Progress | None = None
         self._found: list[Key] = []
         self._at_once = True
@@ -136,13 +139,20 @@ class KeyListPage(Page):
         if inside.no_tpm:
             self.console.say(f"persistent handles not listed: {inside.no_tpm}", bad=True)
         found, self._found = self._found, []
-        self.present([*found, *inside.persistent])
+        keys = [*found, *inside.persistent]
+        name, self.going_to = self.going_to, ""
+        changed = next((place(key) for key in keys if name and key.identity == name), None)
+        self.present(keys, changed)
 
     # Showing it
 
-    def present(self, keys: Sequence[Key]) -> None:
-        """Show these keys."""
-        self._table.replace(keys)
+    def present(self, keys: Sequence[Key], go_to: str | None = None) -> None:
+        """Show these keys.
+
+        Args:
+            go_to: the place of the key for the cursor; None for the key that has it.
+        """
+        self._table.replace(keys, go_to)
         self.show_position()
         self._show_detail()
         self.console.show_keys()

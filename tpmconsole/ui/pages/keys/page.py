@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tpmconsole.board.dependents import users
 from tpmconsole.board.keys import make_private
 from tpmconsole.board.phrases import mode_words
-from tpmconsole.inputs import user_path
 from tpmconsole.tpm.model import KeyCheck, KeyFile, PersistentKey
 from tpmconsole.ui.command import Command
-from tpmconsole.ui.dialogs.form import Field, FormDialog
+from tpmconsole.ui.dialogs.files import FilesSheet
 from tpmconsole.ui.pages.keys.actions import ask_evict, ask_persist
 from tpmconsole.ui.pages.keys.check import TryingAll, try_one
 from tpmconsole.ui.pages.keys.details import all_facts, answer_words, is_key, place, title
@@ -19,6 +19,8 @@ from tpmconsole.ui.pages.keys.forms import ask_adopt, ask_create, ask_import
 from tpmconsole.ui.pages.keys.list import KeyListPage
 
 if TYPE_CHECKING:
+    from tpmconsole.identity.identity import Identity
+
     Key = KeyFile | PersistentKey
 
 
@@ -94,7 +96,8 @@ class KeysPage(KeyListPage):
             Command("r", "Refresh", "read the list again", self.refresh_data, kiosk=True),
         )
 
-    def _changed(self, message: str) -> None:
+    def _changed(self, message: str, identity: str = "") -> None:
+        self.going_to = identity
         self.answers.clear()  # another key may be at a handle by now
         self.console.say(message)
         self.refresh_data()
@@ -102,10 +105,13 @@ class KeysPage(KeyListPage):
     # What the keys do
 
     def _create(self) -> None:
-        ask_create(self, lambda identity: self._changed(f"{identity.name}: key made in the TPM"))
+        ask_create(self, partial(self._made, "key made in the TPM"))
+
+    def _made(self, words: str, identity: Identity) -> None:
+        self._changed(f"{identity.name}: {words}", identity.name)
 
     def _import(self) -> None:
-        ask_import(self, lambda identity: self._changed(f"{identity.name}: key imported"))
+        ask_import(self, partial(self._made, "key imported"))
 
     def _is_to_adopt(self) -> bool:
         key = self.chosen()
@@ -114,12 +120,7 @@ class KeysPage(KeyListPage):
     def _adopt(self) -> None:
         key = self.chosen()
         if key is not None:
-            ask_adopt(
-                self,
-                key,
-                self.persistent,
-                lambda identity: self._changed(f"{identity.name}: key adopted"),
-            )
+            ask_adopt(self, key, self.persistent, partial(self._made, "key adopted"))
 
     def _try(self) -> None:
         key = self.chosen()
@@ -154,7 +155,8 @@ class KeysPage(KeyListPage):
     def _persist(self) -> None:
         key = self.chosen()
         if key is not None and key.identity is not None:
-            ask_persist(self, key.identity, self.persistent, self._changed)
+            name = key.identity
+            ask_persist(self, name, self.persistent, lambda done: self._changed(done, name))
 
     def _evict(self) -> None:
         key = self.chosen()
@@ -192,17 +194,14 @@ class KeysPage(KeyListPage):
         self.refresh_data()
 
     def _open(self) -> None:
-        def go(values: Mapping[str, str] | None) -> None:
-            if values is not None:
-                self.folder = user_path(values["path"]) if values["path"] else None
+        identities = self.board.settings.identities
+
+        def go(path: Path | None) -> None:
+            if path is not None:
+                self.folder = path if path != identities else None
                 self.deep, self.sub_folders = False, 0
                 self.present([])
                 self.refresh_data()
 
-        def check(values: Mapping[str, str]) -> None:
-            if values["path"]:
-                user_path(values["path"])
-
-        hint = "empty: the identities"
-        field = Field("path", "Folder", str(self.folder or ""), hint, check=check)
-        self.app.push_screen(FormDialog("List the keys of a folder", [field]), go)
+        sheet = FilesSheet("List the keys of a folder", folders={identities: "the identities"})
+        self.app.push_screen(sheet, go)

@@ -83,7 +83,7 @@ def ask_certificate(
             back()
 
     options = [
-        Option("f", "File", "removable disks first"),
+        Option("f", "File", str(page.console.last_folder or "removable disks first")),
         Option("p", "Paste", "paste the PEM into the terminal"),
     ]
     if roots:
@@ -186,10 +186,12 @@ class Importing:
         if any(one.name == "key-proof" and one.state == "warn" for one in judgement.verdicts):
             answers.append(("p", "Password"))
         end = "y installs it" if judgement.acceptable else "not installed: nothing was changed"
+        if judgement.unknown_ca:
+            end = "good, but for trust in its CA: not installed yet"
         self._page.app.push_screen(
             ReviewDialog(
                 f"Certificate of {self._identity.name}",
-                verdict_facts(judgement.verdicts, added, end),
+                verdict_facts(judgement, added, end),
                 answers,
             ),
             lambda key: self._answered(found, key),
@@ -202,7 +204,7 @@ class Importing:
         if key == "y":
             self._install(found[0])
         elif key == "t":
-            self._ask_trust(back)
+            self._ask_trust(found[0], back)
         elif key == "a":
             ask_certificate(
                 self._page,
@@ -222,7 +224,7 @@ class Importing:
         name, board = self._identity.name, self._page.board
 
         def installed(_: Any) -> None:
-            self._changed(f"{name}: certificate installed; page 4 starts a session")
+            self._changed(f"{name}: certificate installed; Enter: start a session")
             tell_outdated(self._page, name)
 
         self._page.job(
@@ -236,7 +238,7 @@ class Importing:
         self._page.job("", lambda: refuse_certificate(board, name, judgement))
         self._changed(f"{name}: certificate not installed, nothing was changed")
 
-    def _ask_trust(self, back: Back) -> None:
+    def _ask_trust(self, judgement: Judgement, back: Back) -> None:
         page, name = self._page, self._identity.name
 
         def yes(pem: bytes) -> None:
@@ -246,11 +248,16 @@ class Importing:
         def taken(data: bytes) -> None:
             ask_trust(page, name, data, yes, back)
 
-        page.job(
-            "",
-            lambda: roots_in([opened_before(page.board, one) for one in self._bundles]),
-            lambda roots: ask_certificate(page, "The CA to trust", taken, roots=roots, back=back),
-        )
+        def ask(roots: bytes) -> None:
+            if roots and judgement.unknown_ca:  # it came along, and only has to be compared
+                taken(roots)
+            else:
+                ask_certificate(page, "The CA to trust", taken, roots=roots, back=back)
+
+        def roots() -> bytes:
+            return roots_in([opened_before(page.board, one) for one in self._bundles])
+
+        page.job("", roots, ask)
 
     def _prove(self) -> None:
         self._do("letting the key sign", "key")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,22 +14,20 @@ from tpmconsole.board.enrolment import (
     request_is_attested,
 )
 from tpmconsole.board.phrases import disks_words, size_words
-from tpmconsole.board.requests import hand_over, request_pem
-from tpmconsole.inputs import user_path
+from tpmconsole.board.requests import hand_over, note_handed_over, request_pem
 from tpmconsole.system.disks import Disk, Disks, disks_in_time
 from tpmconsole.ui.ask_auth import Action, do
-from tpmconsole.ui.dialogs.form import Field, FormDialog
 from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.dialogs.message import ConfirmDialog, ReviewDialog
 from tpmconsole.ui.dialogs.qr import BAR_LINES, QrCode, QrSheet, qr_code
 from tpmconsole.ui.dialogs.sheet import PemSheet
-from tpmconsole.ui.pages.keys.forms import ask_replace, check_path
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.rows import Fact
+from tpmconsole.ui.saving import Again, ask_replace, ask_where
 from tpmconsole.ui.terminal import clipboard
 
 MOST_DISKS = 5
-THEN_IMPORT = "when it has sent the certificate, press i"
+THEN_IMPORT = "when it has sent the certificate, press Enter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +73,7 @@ class Handing:
     def _ask(self, ready: Ready) -> None:
         disks = {str(at + 1): disk for at, disk in enumerate(ready.disks.mounted[:MOST_DISKS])}
         ways: dict[str, Callable[[], None]] = {
-            "f": self._ask_path,
+            "f": lambda: self._ask_path(ready.disks),
             "s": lambda: self._show(ready),
             "c": lambda: self._copy(ready),
             "q": lambda: self._show_code(ready.code),
@@ -86,7 +84,7 @@ class Handing:
         options = [_disk_option(key, disk, len(ready.pem)) for key, disk in disks.items()]
         if not self._page.board.settings.kiosk:
             nothing = disks_words(ready.disks)
-            where = "type its path" + (f"; {nothing}" if nothing else "")
+            where = "in a folder" + (f"; {nothing}" if nothing else "")
             options.append(Option("f", "File", where))
         options += [
             Option("s", "Screen", "the PEM, to copy it with the terminal's mouse"),
@@ -100,7 +98,9 @@ class Handing:
 
         def go(key: str | None) -> None:
             if key in disks:
-                self._write(disks[key].path / f"{self._name}.csr", disks[key], self.start)
+                path = disks[key].path / self._file
+                self._page.console.last_folder = path.parent
+                ask_replace(self._page, path, partial(self._write, path, disks[key], self.start))
             elif key is not None:
                 ways[key]()
 
@@ -132,26 +132,24 @@ class Handing:
 
     # By file
 
-    def _ask_path(self, typed: str = "") -> None:
-        def go(values: Mapping[str, str] | None) -> None:
-            if values:
-                again = partial(self._ask_path, values["path"])
-                self._write(user_path(values["path"]), None, again)
+    @property
+    def _file(self) -> str:
+        return f"{self._name}.csr"
 
-        hint = "where the request is written"
-        field = Field("path", "File", typed or f"~/{self._name}.csr", hint, check=check_path)
-        self._page.app.push_screen(FormDialog(f"Write the request of {self._name}", [field]), go)
+    def _ask_path(self, disks: Disks) -> None:
+        def write(path: Path, again: Again) -> None:
+            on = (one for one in disks.mounted if path.is_relative_to(one.path))
+            self._write(path, next(on, None), again)
 
-    def _write(self, path: Path, disk: Disk | None, again: Callable[[], None]) -> None:
-        def write() -> None:
-            self._page.job(
-                "writing the request",
-                lambda: hand_over(self._page.board, self._name, path, disk),
-                lambda _: self._written(path, disk),
-                lambda error: self._page.console.show_error(error, again),
-            )
+        ask_where(self._page, f"Write the request of {self._name}", self._file, write)
 
-        ask_replace(self._page, path, write)
+    def _write(self, path: Path, disk: Disk | None, again: Again) -> None:
+        self._page.job(
+            "writing the request",
+            lambda: hand_over(self._page.board, self._name, path, disk),
+            lambda _: self._written(path, disk),
+            lambda error: self._page.console.show_error(error, again),
+        )
 
     def _written(self, path: Path, disk: Disk | None) -> None:
         take = f"unmount it (umount {disk.path}), and take the disk" if disk else "take the file"
@@ -160,13 +158,15 @@ class Handing:
             Fact("Next", "NEXT", f"{take} to your CA; {THEN_IMPORT}"),
         ]
         self._page.console.say(f"{path} written: hand it to your CA")
+        self._page.refresh_data()
         self._page.app.push_screen(ReviewDialog("Request written", facts, [("enter", "Close")]))
 
     # By the terminal
 
     def _show(self, ready: Ready) -> None:
         then = f"Copy every line to your CA; {THEN_IMPORT}."
-        self._page.app.push_screen(PemSheet(f"Request of {self._name}", ready.pem, then))
+        sheet = PemSheet(f"Request of {self._name}", ready.pem, then)
+        self._page.app.push_screen(sheet, lambda _: self._handed("shown on the screen"))
 
     def _copy(self, ready: Ready) -> None:
         clipboard.copy(self._page.app, ready.pem)
@@ -180,12 +180,24 @@ class Handing:
                 "between; h, then s shows the request instead",
             ),
         ]
-        self._page.app.push_screen(ReviewDialog("Copied", facts, [("enter", "Close")]))
+        review = ReviewDialog("Copied", facts, [("enter", "Close")])
+        self._page.app.push_screen(review, lambda _: self._handed("copied to the clipboard"))
 
     def _show_code(self, code: QrCode | None) -> None:
         if code is not None:
             title = f"Scan it, and send the text to your CA; {THEN_IMPORT}."
-            self._page.app.push_screen(QrSheet(title, code, blocks=self._blocks))
+            sheet = QrSheet(title, code, blocks=self._blocks)
+            self._page.app.push_screen(sheet, lambda _: self._handed("shown as a QR code"))
+
+    def _handed(self, where: str) -> None:
+        """Remember it; a visitor changes nothing."""
+        board, name = self._page.board, self._name
+        if not board.settings.kiosk:
+            self._page.job(
+                "",
+                lambda: note_handed_over(board, name, where),
+                lambda _: self._page.refresh_data(),
+            )
 
     @property
     def _blocks(self) -> bool:

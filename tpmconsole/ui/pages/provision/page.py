@@ -202,8 +202,8 @@ class ProvisionPage(Page):
         elif one.request_subject is None and one.subject is None:
             self._request()
         elif one.renewing or one.subject is None:
-            if self._simulated:
-                self._demo()
+            if one.handed is None:
+                self._hand_over()
             else:
                 self._import()
         elif one.state in ("EXPIRES", "EXPIRED"):
@@ -211,7 +211,7 @@ class ProvisionPage(Page):
         elif not one.has_trust:
             self._trust()
         else:
-            self.console.say(f"{one.name} is ready: start a session on page 4")
+            self.console.start_session(one.name, one.serves)
 
     def _create(self) -> None:
         def made(identity: Identity) -> None:
@@ -289,6 +289,6 @@ class ProvisionPage(Page):
         do(self, action)
 
     def _judged(self, name: str, judgement: Judgement) -> None:
-        facts = verdict_facts(judgement.verdicts, [], "installed")
+        facts = verdict_facts(judgement, [], "installed")
         self.console.show_text(f"Certificate of {name}", "", facts)
         self._replaced(name, f"{name}: certificate installed")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from tpmconsole.clock import moment
+from tpmconsole.clock import moment, now
 from tpmconsole.text import short
 from tpmconsole.tpm.model import algorithm_words
 from tpmconsole.ui.next_steps import say
 from tpmconsole.ui.rows import Fact, Heading
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from tpmconsole.identity.summary import Summary
-    from tpmconsole.x509.judge import CertificateInfo, Finding
+    from tpmconsole.x509.judge import CertificateInfo, Judgement
 
 _SHORT_NAMES = {"authority-key-identifier": "key-ids"}
 COMPARE = "Compare each fingerprint with the one that the CA publishes or tells you."
@@ -33,10 +35,13 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
     demo = simulated and asked and not kiosk
     hand = "h: hand it over, attested" if one.request_attested else "h: hand it over"
     hand += "; d: the demo CA signs it" if demo else ""
+    if one.handed and not answered and not kiosk:
+        hand = f"{one.handed.where}, {_when(one.handed.when)}; waiting for the CA"
+    handed = answered or (asked and one.handed is not None)
     steps = (
         ("1 Key", True, _key_text(one)),
         ("2 Request", asked, _request_text(one, answered=answered, kiosk=kiosk)),
-        ("3 To the CA", answered, short(one.issuer or "", 24) if answered else hand),
+        ("3 To the CA", handed, short(one.issuer or "", 24) if answered else hand),
         ("4 Import", answered, _import_text(one, answered=answered, kiosk=kiosk)),
         ("5 Ready", ready, "" if kiosk else _ready_text(one)),
     )
@@ -69,9 +74,15 @@ def _request_text(one: Summary, *, answered: bool, kiosk: bool) -> str:
     return f"{which}{one.request_subject}{made}"
 
 
+def _when(time: datetime) -> str:
+    """The time of day, and before today the day as well."""
+    return f"{time:%H:%M} UTC" if time.date() == now().date() else moment(time)
+
+
 def _import_text(one: Summary, *, answered: bool, kiosk: bool) -> str:
     if not answered:
-        return "" if kiosk else "i: the certificate it sends"
+        by = "Enter or i" if one.handed else "i"
+        return "" if kiosk else f"{by}: the certificate it sends"
     # The table shows the expiry date.
     return "u: back to the previous one" if one.can_undo and not kiosk else ""
 
@@ -81,20 +92,28 @@ def _ready_text(one: Summary) -> str:
         return "t: trust the CA of its peers"
     if one.renewing and one.not_after:
         return f"page 4 starts a session; until {moment(one.not_after)}, with the old certificate"
-    return "page 4 starts a session"
+    return "Enter: start a session"
 
 
 def verdict_facts(
-    verdicts: Sequence[Finding], added: Sequence[CertificateInfo], end: str
+    judgement: Judgement, added: Sequence[CertificateInfo], end: str
 ) -> list[Fact | Heading]:
     """The findings about a certificate, failures first.
+
+    A CA that only has to be trusted speaks not against it: it is the next step.
 
     Args:
         added: the trust anchors that come with it and are new.
         end: the result, or what can be done.
     """
     facts: list[Fact | Heading] = [Fact("Result", "", end)]
+    verdicts = judgement.verdicts
     wrong = [one for one in verdicts if one.state != "ok"]
+    if judgement.unknown_ca:
+        by_key = "t compares its fingerprint, and goes on; a, if it is an intermediate CA"
+        facts.append(Fact("CA", "NEXT", f"{judgement.unknown_ca} is not trusted here yet"))
+        facts.append(Fact("", "", by_key))
+        wrong = [one for one in wrong if one.state != "fail"]
     for one in sorted(wrong, key=lambda one: one.state != "fail"):
         facts.append(Fact(_short(one.name), one.state.upper(), one.text))
         facts.append(Fact("", "", f"try: {say(one.remedy)}"))

@@ -12,6 +12,7 @@ from tpmconsole.ui.dialogs.form import Field, FormDialog
 if TYPE_CHECKING:
     from tpmconsole.session.spec import SessionSpec
 
+FRESH: Mapping[str, str] = {}
 ENGINES = ("auto", "provider", "bridge")
 TARGET = "localhost:8443"
 PROTOCOLS = {
@@ -21,27 +22,54 @@ PROTOCOLS = {
 }
 
 
-def start_form(role: str, identities: Sequence[str]) -> FormDialog:
+def start_form(
+    role: str, identities: Sequence[str], before: Mapping[str, str] = FRESH
+) -> FormDialog:
     """Asks for what a client or a server needs.
 
     Args:
         identities: the names of the identities that are ready.
+        before: what to begin with: an identity, or what was typed and did not work.
     """
     fields = [
-        Field("identity", "Identity", choices=tuple(identities), hint="left and right change it"),
+        Field(
+            "identity",
+            "Identity",
+            before.get("identity", ""),
+            "left and right change it",
+            tuple(identities),
+        ),
         Field(
             "address",
             "Connect" if role == "client" else "Listen",
-            TARGET,
+            before.get("address", TARGET),
             "HOST:PORT or https://HOST:PORT/PATH" if role == "client" else "HOST:PORT",
             check=lambda values: _check_address(role, values),
         ),
-        Field("engine", "Engine", "auto", "auto takes the one that works here", ENGINES),
+        Field(
+            "engine",
+            "Engine",
+            before.get("engine", "auto"),
+            "auto takes the one that works here",
+            ENGINES,
+        ),
     ]
     if role == "client":
         fields += [
-            Field("protocol", "Protocol", choices=tuple(PROTOCOLS), hints=PROTOCOLS),
-            Field("count", "Messages", hint="empty: until it is stopped", check=_check_count),
+            Field(
+                "protocol",
+                "Protocol",
+                before.get("protocol", ""),
+                choices=tuple(PROTOCOLS),
+                hints=PROTOCOLS,
+            ),
+            Field(
+                "count",
+                "Messages",
+                before.get("count", ""),
+                "empty: until it is stopped",
+                check=_check_count,
+            ),
         ]
     return FormDialog(f"Start a {role}", fields)
 

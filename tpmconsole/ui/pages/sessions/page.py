@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from textual.app import ComposeResult
@@ -25,6 +26,7 @@ from tpmconsole.ui.command import Command
 from tpmconsole.ui.confirm import plan_and_confirm
 from tpmconsole.ui.copying import Copy
 from tpmconsole.ui.dialogs.events import EventsDialog
+from tpmconsole.ui.dialogs.menu import MenuDialog, Option
 from tpmconsole.ui.dialogs.message import TextDialog
 from tpmconsole.ui.pages.page import Page
 from tpmconsole.ui.pages.sessions.columns import COLUMNS, Listed, copies, name, row
@@ -35,7 +37,7 @@ from tpmconsole.ui.pages.sessions.details import (
     steady,
     user_facts,
 )
-from tpmconsole.ui.pages.sessions.form import session_spec, start_form
+from tpmconsole.ui.pages.sessions.form import FRESH, session_spec, start_form
 from tpmconsole.ui.rows import Fact
 from tpmconsole.ui.widgets.details import DetailPane
 from tpmconsole.ui.widgets.list_table import ListTable
@@ -44,7 +46,6 @@ if TYPE_CHECKING:
     from tpmconsole.identity.summary import Summary
     from tpmconsole.session.events import EventReader
     from tpmconsole.session.spec import SessionSpec
-    from tpmconsole.tpm.model import KeyRef
 
 POLL_S = 1.0
 REST_S = 0.25
@@ -200,13 +201,35 @@ class SessionsPage(Page):
 
     # What the keys do
 
-    def _ask(self, role: str) -> None:
-        self.job("", self.board.summaries, lambda all_: self._ask_with(role, all_))
+    def start_with(self, identity: str, roles: Sequence[str]) -> None:
+        """Ask for a session of an identity.
 
-    def _ask_with(self, role: str, summaries: Sequence[Summary]) -> None:
+        Args:
+            roles: those that its certificate allows; of several, one is asked for first.
+        """
+        if len(roles) == 1:
+            self._ask(roles[0], {"identity": identity})
+            return
+        options = [
+            Option("s", "Server", "waits for connections"),
+            Option("c", "Client", "connects to a server"),
+        ]
+        self.app.push_screen(
+            MenuDialog(f"Start {identity} as", options),
+            lambda key: (
+                self._ask("server" if key == "s" else "client", {"identity": identity})
+                if key
+                else None
+            ),
+        )
+
+    def _ask(self, role: str, before: Mapping[str, str] = FRESH) -> None:
+        self.job("", self.board.summaries, lambda all_: self._ask_with(role, all_, before))
+
+    def _ask_with(self, role: str, summaries: Sequence[Summary], before: Mapping[str, str]) -> None:
         usable = [one for one in summaries if one.state in ("READY", "EXPIRES", "NO CLOCK")]
         # First the identities whose certificate is for this role.
-        usable.sort(key=lambda one: one.role not in (role, "both", None))
+        usable.sort(key=lambda one: role not in one.serves)
         ready = [one.name for one in usable]
         if not ready:
             self.console.say("no identity is ready: make one on page 3", bad=True)
@@ -220,32 +243,21 @@ class SessionsPage(Page):
                     wanted = replace(spec, last_try=known.spend_last_attempt)
                     return start_session(self.board, wanted, known)
 
-                self._start(f"starting the {role}", spec, _locked(summaries, spec), start)
+                action = Action(
+                    f"starting the {role}",
+                    spec.identity,
+                    start,
+                    self._begun,
+                    lambda: self.board.source(self.board.identities.get(spec.identity)),
+                    again=partial(self._ask, role, values),
+                )
+                do(self, action, "key" if _locked(summaries, spec) else None)
 
-        self.app.push_screen(start_form(role, ready), begin)
+        self.app.push_screen(start_form(role, ready, before), begin)
 
     def _restart(self) -> None:
         if (one := self._session()) is not None:
             plan_and_confirm(self, lambda: plan_restart(self.board, one.id), self._begun)
-
-    def _start(
-        self,
-        label: str,
-        spec: SessionSpec,
-        locked: bool,
-        start: Callable[[Auth], SessionStatus],
-    ) -> None:
-        """Start a session, asking for its key's password if it has one.
-
-        Args:
-            locked: whether the key is known to have a password.
-        """
-
-        def source() -> KeyRef | None:
-            return self.board.source(self.board.identities.get(spec.identity))
-
-        action = Action(label, spec.identity, start, self._begun, source)
-        do(self, action, "key" if locked else None)
 
     def _begun(self, facts: SessionStatus) -> None:
         self._started = facts.id  # move the cursor to it
