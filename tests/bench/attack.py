@@ -28,7 +28,7 @@ SILENT_AGAIN_S = 1.0
 HELLOS_A_SECOND = 10
 STAYING = 64
 MOST = 3.0
-# One address each, so that none of them uses up the places of another.
+# One address each, so that no client uses up the places of another.
 SILENT_FROM, ABORTED_FROM, STAYING_FROM = "127.0.0.2", "127.0.0.3", "127.0.0.4"
 
 

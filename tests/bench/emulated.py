@@ -1,4 +1,4 @@
-"""What ``make test-board`` measured on the emulated board, where it has been run."""
+"""What ``make test-board`` measured on the emulated board, if it has been run."""
 
 from __future__ import annotations
 

@@ -59,9 +59,21 @@ def test_the_documents_are_checked() -> None:
     assert {"README.md", "CHANGELOG.md", "SECURITY.md", "Makefile", "run"} <= names
 
 
-def test_code_that_is_done_must_stay_free(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(words, "STRICT", ("tpmconsole/x509", "tests/tools/words.py"))
-    assert words.is_strict(words.ROOT / "tpmconsole/x509/judge.py")
-    assert words.is_strict(words.ROOT / "tests/tools/words.py")
-    assert not words.is_strict(words.ROOT / "tpmconsole/identity/store.py")
-    assert all((words.ROOT / folder).exists() for folder in words.STRICT)
+def test_the_package_and_its_tests_are_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(words, "ROOT", tmp_path)
+    for name in ("tpmconsole/x509/judge.py", "tests/ui/test_keys.py", "README.md"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text('"The key is none."\n')
+    assert words.main([]) == 1
+    assert [line.split(":")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "README.md",
+        "tests/ui/test_keys.py",
+        "tpmconsole/x509/judge.py",
+    ]
+    assert words.main([str(tmp_path / "tests")]) == 1
+    assert capsys.readouterr().out.startswith("tests/ui/test_keys.py:1: 'is none'")
+    (tmp_path / "tests/ui/test_keys.py").unlink()
+    assert words.main([str(tmp_path / "tests")]) == 0

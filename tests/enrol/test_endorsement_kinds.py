@@ -113,11 +113,11 @@ def nothing_loaded(alone: SwtpmAlone) -> bool:
 
 @pytest.mark.parametrize("index", [0x01C00002, 0x01C00016])
 def test_an_endorsement_password(alone: SwtpmAlone, tpm: Tpm, index: int) -> None:
-    """It is asked for by its own name, and spends no try."""
+    """It is asked for by its own name, and no attempt is used up."""
     certify(alone, index)
     with ESAPI(alone.connection.tcti) as esapi:
         esapi.hierarchy_change_auth(ESYS_TR.ENDORSEMENT, b"endorser")
-    assert tpm.endorsement(prove=False).certificates  # which needs none
+    assert tpm.endorsement(prove=False).certificates  # without a password
     for auth in (Auth(), Auth(endorsement=b"wrong")):
         with pytest.raises(ConsoleError) as caught:
             tpm.endorsement(auth, prove=True)
@@ -207,7 +207,7 @@ def test_what_is_no_certificate_ends_no_list(alone: SwtpmAlone, tpm: Tpm) -> Non
     certify(alone, 0x01C0000A)
     _, root = own_maker()
     der = root.public_bytes(Encoding.DER)
-    # A chain that goes on from one index to the next, and rubbish behind it.
+    # A chain that continues in the next index, followed by random bytes.
     keep(alone, 0x01C00100, der + der[:100])
     keep(alone, 0x01C00101, der[100:] + b"\xff" * 8)
     found = tpm.endorsement(prove=True)

@@ -1,4 +1,4 @@
-"""The files that travel: whatever comes instead of them is told, and nothing else happens."""
+"""The files that travel: anything else is refused with its reason, and nothing else happens."""
 
 from __future__ import annotations
 

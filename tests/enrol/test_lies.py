@@ -75,10 +75,10 @@ def sealed_for(authority: Authority, attested: AttestedRequest) -> bytes:
 
 
 def opened(chip: Chip, name: str, data: bytes) -> int | None:
-    """The TPM's answer where it refuses, or None; anything else than a refusal is no answer."""
+    """The response code with which the TPM refuses, or None; anything but a refusal fails."""
     with pytest.raises(ConsoleError, match="Sealed for another") as caught:
         judge_certificate(chip.board, name, [data], None, None)
-    assert chip.board.status().mode == "operational"  # whatever it said, it goes on
+    assert chip.board.status().mode == "operational"  # whatever it answered, it still works
     return caught.value.response_code
 
 
@@ -242,7 +242,7 @@ def test_an_imported_key_with_fixed_tpm_written_in(
     seen(f"TPM 0x{rc:x}: integrity")
 
 
-# The right key for somebody else
+# The right key for another recipient
 
 
 @pytest.mark.lies("another key of the same TPM", "TPM, opening it")
@@ -296,7 +296,7 @@ def test_another_board_s_alternative_name(chip: Chip, authority: Authority, seen
     refused(seen, authority, attested, "name", **{known: name})
 
 
-# The chip is none
+# Not a genuine chip
 
 
 @pytest.mark.lies("a chip of a maker that nobody trusts", "CA")
@@ -333,7 +333,7 @@ def test_a_fake_certificate_before_the_genuine_one(
     envelope = read_sealed(sealed_for(authority, lie)).envelope
     genuine = [key_fingerprint(one.public_key()) for one in attested.certificates]
     assert envelope.endorsement.hex() in genuine
-    seen("CA seals for the genuine chip; who has no such key opens nothing")
+    seen("CA seals for the genuine chip; without its key, nothing can be opened")
 
 
 @pytest.mark.lies("another certificate below the maker's root", "CA")

@@ -36,7 +36,7 @@ subjectKeyIdentifier = hash
 
 
 class Office:
-    """Signs requests; its root has to be trusted by whoever wants to.
+    """Signs requests; a peer accepts its certificates only after trusting its root.
 
     Attributes:
         root: the root's certificate, as it is published.
@@ -66,7 +66,7 @@ class Office:
         out.write_bytes((self._folder / "leaf.pem").read_bytes() + self.chain.read_bytes())
 
     def peer(self, name: str, *extensions: str) -> tuple[Path, Path]:
-        """A certificate with its chain, and its key, of somebody without a TPM."""
+        """The certificate with its chain, and the key, of a peer without a TPM."""
         self._key(name, name, *extensions)
         self.sign(self._folder / f"{name}.csr", self._folder / f"{name}.pem")
         return self._folder / f"{name}.pem", self._folder / f"{name}.key"

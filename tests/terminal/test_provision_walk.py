@@ -56,7 +56,7 @@ def test_from_a_new_key_to_a_certificate_with_the_power_cut_between(
     terminal = start(state, HOME=str(tmp_path))
     try:
         _press(terminal, b"3", "2 Request   DONE")
-        terminal.until("4 Import    NEXT")  # it is remembered, and Enter goes on
+        terminal.until("4 Import    NEXT")  # it is remembered, and Enter imports
         _press(terminal, ENTER, "removable disks first")
         assert len(terminal.step(b"f", "your home")) <= SWITCH
         _choose(terminal, lambda row: row.endswith("your home"), "gateway.csr")

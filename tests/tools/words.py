@@ -1,7 +1,7 @@
 """Finds banned phrases in documents, docstrings, comments and strings: ``python -m tools.words``.
 
-``words.tsv`` lists them, each with what to say instead. Documents fail the check, and the code that
-``STRICT`` names; in other code they are counted, and ``--list`` prints them with file and line.
+``words.tsv`` lists them, each with what to say instead. Documents, the package and its tests must
+be free of them.
 
 Quoted code is not checked: what is in backticks, and the code blocks of a document. A line of code
 with the comment ``words: quoted`` is left out, for text that another program prints.
@@ -22,28 +22,6 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).parents[2]
 LIST = Path(__file__).with_name("words.tsv")
-# What must be free of the phrases, apart from documents: folders whose code is done, such as
-# "tpmconsole/x509". ("tpmconsole", "tests") is everything.
-STRICT: tuple[str, ...] = (
-    "tpmconsole/fleet",
-    "tpmconsole/identity",
-    "tpmconsole/session",
-    "tpmconsole/system",
-    "tpmconsole/board/doctor",
-    "tpmconsole/tpm",
-    "tpmconsole/__main__.py",
-    "tpmconsole/clock.py",
-    "tpmconsole/errors.py",
-    "tpmconsole/finding.py",
-    "tpmconsole/inputs.py",
-    "tpmconsole/logs.py",
-    "tpmconsole/options.py",
-    "tpmconsole/secret.py",
-    "tpmconsole/settings.py",
-    "tpmconsole/text.py",
-    "tpmconsole/versions.py",
-)
-
 DOCUMENTS = (
     "*.md",
     "tpmconsole/fleet/*.md",
@@ -205,49 +183,31 @@ def _strings(tree: ast.AST) -> Iterator[Text]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check the project. Returns 1 if a file that must be free of the phrases is not."""
+    """Check the project, or some of its files. Returns 1 if a phrase is found."""
     parser = argparse.ArgumentParser(prog="tools.words")
-    parser.add_argument("--list", action="store_true", help="also list what is found in code")
     parser.add_argument("--count", action="store_true", help="count each phrase, and nothing else")
-    parser.add_argument("path", nargs="*", type=Path, help="list these files or folders alone")
+    parser.add_argument("path", nargs="*", type=Path, help="check these files or folders alone")
     args = parser.parse_args(arguments)
-    if args.path:
-        return _report([one for path in args.path for one in _below(path.resolve())])
-    documents = [one for path in files(DOCUMENTS) for one in check(path)]
-    code = [one for path in files(CODE) for one in check(path)]
+    chosen = [path.resolve() for path in args.path]
+    found = [
+        one
+        for path in files((*DOCUMENTS, *CODE))
+        if not chosen or any(path.is_relative_to(part) for part in chosen)
+        for one in check(path)
+    ]
     if args.count:
-        return _count(documents + code)
-    done = [one for one in code if is_strict(one.path)]
-    _report([*documents, *(code if args.list else done)])
-    for kind, some in (("documents", documents), ("code", code), ("code that is done", done)):
-        print(f"banned phrases in {kind}: {len(some)} in {len({one.path for one in some})} files")
-    return int(bool(documents or done))
+        _count(found)
+    else:
+        print(*found, sep="\n", end="\n" if found else "")
+    return int(bool(found))
 
 
-def is_strict(path: Path) -> bool:
-    """Whether a file of code must be free of the phrases."""
-    return any(path.is_relative_to(ROOT / folder) for folder in STRICT)
-
-
-def _below(path: Path) -> list[Found]:
-    paths = [path] if path.is_file() else sorted({*path.rglob("*.py"), *path.rglob("*.md")})
-    return [one for file in paths if file not in _LEFT_OUT for one in check(file)]
-
-
-def _report(found: Iterable[Found]) -> int:
-    some = list(found)
-    for one in some:
-        print(one)
-    return int(bool(some))
-
-
-def _count(found: Iterable[Found]) -> int:
+def _count(found: Iterable[Found]) -> None:
     counts: dict[str, int] = {}
     for one in found:
         counts[one.instead] = counts.get(one.instead, 0) + 1
     for instead, number in sorted(counts.items(), key=lambda pair: -pair[1]):
         print(f"{number:5}  {instead}")
-    return 0
 
 
 if __name__ == "__main__":

@@ -94,7 +94,7 @@ async def test_a_search_hides_nothing_and_goes_on_both_ways() -> None:
             assert app.events.cursor_row == goal
         app.events.previous()
         assert app.events.cursor_row == 6
-        # What comes in while somebody reads does not move the cursor, in either order.
+        # An event that arrives while someone reads does not move the cursor, in either order.
         app.events.append(some("closed", first=9))
         assert app.events.item == {"event": "handshake", "number": 6}
         app.events.sort()

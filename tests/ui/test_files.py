@@ -41,11 +41,11 @@ async def test_a_new_file_gets_its_name_in_a_folder_and_a_missing_folder_is_name
         await technician.idle()
         first = (stick / "tpmconsole-report.txt").stat().st_mtime_ns
         await technician.press("w")  # it opens there, and proposes the same
-        await technician.sees("replaces what is there")
+        await technician.sees("replaces this file")
         await technician.press("enter")
         await technician.sees("would be replaced")
         await technician.press("n", "w")
-        await technician.sees("replaces what is there")
+        await technician.sees("replaces this file")
         await technician.press("d")
         await technician.sees("your home")
         table = technician.app.screen.query_one(Table)

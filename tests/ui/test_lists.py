@@ -23,7 +23,7 @@ NAMES = ("pump-1", "gateway", "pump-10", "pump-2")
 
 
 def list_of(technician: Technician) -> ListTable[Any]:
-    """The list on the screen in front."""
+    """The list on the current screen."""
     screen = technician.app.screen
     shown = screen.query(ListTable) if screen is not technician.app.main else None
     return shown.first() if shown else technician.app.main.page.query_one(ListTable)

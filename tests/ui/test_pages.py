@@ -131,7 +131,7 @@ async def test_a_missing_certificate_file_is_told_in_a_dialog(settings: Make) ->
         await technician.type("/nowhere/pump.pem")
         await technician.press("enter")
         await technician.sees("there is no /nowhere;")
-        # What was typed is there again, to be mended.
+        # What was typed is shown again, to be corrected.
         await technician.sees("Path  /nowhere/pump.pem")
         await technician.press("escape", "escape")
         assert len(technician.app.screen_stack) == 1

@@ -311,7 +311,7 @@ async def test_the_request_reaches_a_disk_the_clipboard_and_a_camera(
         await technician.sees("3 To the CA DONE       written to")
         await technician.sees("UTC; waiting for the CA")
         await technician.sees("4 Import    NEXT       Enter or i")
-        await technician.press("enter")  # goes on to the import
+        await technician.press("enter")  # opens the import
         await technician.sees("Certificate of pump")
         await technician.press("escape", "h")
         await technician.sees("3.7 GB free, /dev/sdz1")

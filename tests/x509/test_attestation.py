@@ -89,7 +89,7 @@ def test_an_intermediate_that_is_missing_is_named_with_where_it_is() -> None:
 @pytest.mark.parametrize(
     ("change", "why"),
     [
-        ({"ca": False}, "may not vouch"),
+        ({"ca": False}, "must not vouch"),
         ({"end": NOW - timedelta(hours=1)}, "is valid from"),
     ],
 )

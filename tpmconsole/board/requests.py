@@ -165,12 +165,12 @@ def hand_over(board: Board, name: str, out: Path, disk: Disk | None = None) -> N
         write_out(out, request_pem(board, name), PUBLIC_FILE)
         try:
             board.identities.save_handed(name, written_to(out))
-        except ConsoleError as error:  # the CA's copy is written all the same
+        except ConsoleError as error:  # the CA's copy is written anyway
             log.warning("not remembered that the request was handed over: %s", error)
 
 
 def written_to(path: Path) -> str:
-    """Where a request was handed over, if it was written to a file."""
+    """The place to remember for a request that was written to a file."""
     return f"written to {path.absolute()}"
 
 

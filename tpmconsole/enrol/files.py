@@ -54,7 +54,7 @@ _PEM = re.compile(rb"-----BEGIN ([A-Z0-9 ]{1,40})-----\s([A-Za-z0-9+/=\s]*)-----
 
 @dataclass(frozen=True, slots=True)
 class AttestedRequest:
-    """A request, and what tells a CA which key in which chip it is for.
+    """A request, and what shows a CA which key in which chip it is for.
 
     Attributes:
         request: PKCS #10.
@@ -69,7 +69,7 @@ class AttestedRequest:
     chain: tuple[x509.Certificate, ...] = ()
 
     def to_pem(self) -> bytes:
-        """The file. The request is first: programs that know nothing of this read it alone."""
+        """The file. The request is first: programs that do not know the format read only that."""
         key = struct.pack(">HH", VERSION, len(self.area.encoded)) + self.area.encoded
         blocks = [(REQUEST, self.request.public_bytes(Encoding.DER)), (KEY, key)]
         certificates = (*self.certificates, *self.chain)
@@ -232,7 +232,7 @@ def armour(label: str, body: bytes) -> bytes:
 
 
 def blocks(data: bytes) -> list[tuple[str, bytes]]:
-    """The blocks of a file, in its order; text around them is nobody's business.
+    """The blocks of a file, in its order; text around them is skipped.
 
     Raises:
         ConsoleError: it is too large, or a block is damaged.

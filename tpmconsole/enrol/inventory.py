@@ -1,8 +1,8 @@
 """Which chip is in which board: a CSV file that the CA's operator keeps.
 
 A line has the fingerprint of a chip's endorsement key (SHA-256 of its SubjectPublicKeyInfo, as
-``attest check`` shows it), the board's name, and where it has any, further names that it may have
-in its certificate, with spaces between them: ``dns:gateway.local ip:192.0.2.7``. A chip with two
+``attest check`` shows it), the board's name, and optionally further names that it may have in its
+certificate, with spaces between them: ``dns:gateway.local ip:192.0.2.7``. A chip with two
 endorsement keys may have two lines. Empty lines, lines that begin with ``#`` and a heading are left
 out.
 """
@@ -49,7 +49,7 @@ def read_inventory(data: bytes) -> Inventory:
     """The boards by the fingerprint of their chip's endorsement key.
 
     Raises:
-        ConsoleError: a line is none, or says of a chip that it is in two boards.
+        ConsoleError: a line cannot be read, or two lines put one chip in different boards.
     """
     boards: dict[str, Board] = {}
     for number, row in _rows(data):

@@ -26,7 +26,7 @@ from tpmconsole.x509.names import general_names, key_bytes, key_fingerprint, nam
 
 _REFUSE = "give it no certificate; find out where this request is from"
 _NEW_KEY = "let the board make a new key in its TPM, and send an attested request for that"
-# What swtpm says of itself (its manufacturer is not in the TCG's registry).
+# The manufacturer that swtpm reports (it is not in the TCG's registry).
 _SIMULATED = "id:00001014"
 _ADMIN_WITH_POLICY = 1 << 7  # TPMA_OBJECT, Part 2, 8.3
 # By the Name, a chip knows the key again: two keys of one SHA-1 could be made.
@@ -41,11 +41,11 @@ class Judgement:
     """What was found of an attested request.
 
     Attributes:
-        verdicts: one for each check; a CA gives nothing where one is fail.
-        key: the endorsement key to seal for; None where there is none that is believed.
-        endorsement: its fingerprint, 64 hexadecimal digits; empty where there is none at all.
-        chip: what its certificate tells of the chip.
-        board: the board that the inventory has the chip in; None where it has none.
+        verdicts: one for each check; a CA issues nothing if one is ``fail``.
+        key: the endorsement key to seal for; None if there is no trusted one.
+        endorsement: its fingerprint, 64 hexadecimal digits; empty without one.
+        chip: what its certificate says about the chip.
+        board: the board that has the chip, by the inventory; None if the chip is not in it.
     """
 
     verdicts: tuple[Finding, ...]
@@ -56,7 +56,7 @@ class Judgement:
 
     @property
     def acceptable(self) -> bool:
-        """Whether nothing speaks against a certificate."""
+        """Whether the CA can issue a certificate: no check failed."""
         return self.key is not None and all(one.state != "fail" for one in self.verdicts)
 
 
@@ -70,7 +70,7 @@ def judge_attested(
 
     Args:
         makers: the CAs of makers of chips that are trusted.
-        inventory: which chip is in which board; None where the CA keeps none.
+        inventory: which chip is in which board; None if the CA does not use an inventory.
         now: when the makers' certificates have to be valid.
     """
     endorsed = [
@@ -97,7 +97,7 @@ def judge_attested(
 
 
 def _chosen(endorsed: Iterable[Endorsed], inventory: Inventory | None) -> Endorsed | None:
-    """The endorsement key to go by: believed and known, or as much of that as there is.
+    """The endorsement key to use: one that is trusted and in the inventory, or the nearest to it.
 
     A chip has several, and its maker's CAs for one of them may be all that the operator has.
     """
@@ -135,7 +135,7 @@ def _check_key(attested: AttestedRequest) -> Finding:
     area = attested.area
     if key_bytes(attested.request.public_key()) == key_bytes(area.public_key()):
         return ok(f"{area.algorithm}, the same in the request and the public area", name="key")
-    return fail("the request is for another key than the public area", _REFUSE, name="key")
+    return fail("the key of the request is not the key of the public area", _REFUSE, name="key")
 
 
 def _check_attributes(area: PublicArea) -> Finding:
@@ -151,12 +151,12 @@ def _check_attributes(area: PublicArea) -> Finding:
 
 
 def _check_policy(area: PublicArea) -> Finding:
-    """Whether the key's own password is what uses it, and nothing that somebody else could satisfy.
+    """Whether only the key's own password allows its use, and no policy that others could satisfy.
 
     TPM2_ActivateCredential takes the password in the role ADMIN only without adminWithPolicy.
     """
     if area.attributes & _ADMIN_WITH_POLICY:
-        text = "it takes a policy to prove itself (adminWithPolicy), which is not known here"
+        text = "its proof takes a policy (adminWithPolicy), which is not known here"
         return fail(text, _NEW_KEY, name="policy")
     if area.policy:
         text = f"others may use it by a policy: {area.policy.hex()}"
@@ -170,7 +170,7 @@ def _check_policy(area: PublicArea) -> Finding:
 
 
 def chip_words(chip: Chip) -> str:
-    """A chip in words: its maker, model and firmware."""
+    """Describe a chip: its maker, model and firmware."""
     if chip.manufacturer == _SIMULATED:
         maker = "SIMULATED TPM"
     else:
@@ -206,7 +206,7 @@ def _check_inventory(fingerprint: str, board: Board | None, inventory: Inventory
     if board is None:
         return fail(
             f"no board of the inventory has this chip: endorsement key {fingerprint or 'missing'}",
-            "where it is one of yours, compare the fingerprint on the board itself, and add it",
+            "if it is one of yours, compare the fingerprint on the board itself, and add it",
             name="inventory",
         )
     return ok(f"{board.name}: endorsement key {fingerprint}", name="inventory")

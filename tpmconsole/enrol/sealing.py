@@ -1,8 +1,8 @@
 """A certificate that only one key in one chip can open, and a question that only it can answer.
 
-Whoever opens one has proved that the key is in the chip: TPM2_ActivateCredential gives the secret
-to no other. Sealing takes one trip, but the CA has issued the certificate before it knows; a CA
-that publishes what it issues asks first, by a challenge, and issues after the answer.
+Opening one proves that the key is in the chip: TPM2_ActivateCredential gives the secret
+only to it. Sealing takes one trip, but the CA has issued the certificate before it knows; a CA that
+publishes what it issues asks first, by a challenge, and issues after the answer.
 """
 
 from __future__ import annotations

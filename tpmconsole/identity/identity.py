@@ -53,7 +53,7 @@ def check_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Handed:
-    """Where a request went on its way to the CA, in words, and when."""
+    """How a request was handed over to the CA, as a short text, and when."""
 
     where: str
     when: datetime

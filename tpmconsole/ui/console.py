@@ -81,7 +81,7 @@ class Console(Protocol):
         """Copy the only text, or let the user choose one of several.
 
         Args:
-            say: gets what was copied, in words.
+            say: receives a short text that names what was copied.
         """
 
     def refresh_health(self, *, silent: bool = False) -> None:

@@ -1,6 +1,6 @@
 """Endorsement certificates: a TPM's maker vouches for a chip by its endorsement key.
 
-They are no certificates for TLS: the subject is empty, the alternative name (critical) tells the
+They are not certificates for TLS: the subject is empty, the alternative name (critical) holds the
 chip's maker and model, and ordinary path validation refuses them for both. So signatures, dates and
 what a CA may do are checked here (TCG EK Credential Profile for TPM Family 2.0, section 3).
 """
@@ -32,7 +32,7 @@ _SHOWN = 60
 
 @dataclass(frozen=True, slots=True)
 class Chip:
-    """What an endorsement certificate tells of the chip; empty where it does not.
+    """What an endorsement certificate says about the chip; a field that it lacks is empty.
 
     Attributes:
         manufacturer: the TCG's identifier, as four characters (``IFX``) or ``id:00001014``.
@@ -70,7 +70,7 @@ def _manufacturer(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why an endorsement certificate is not believed, and what the CA's operator can do."""
+    """Why an endorsement certificate is not trusted, and what the CA's operator can do."""
 
     text: str
     remedy: str
@@ -83,7 +83,7 @@ class Endorsed:
     Attributes:
         certificate: it.
         path: from it up to a CA of a maker that the operator gave, or as far as it goes.
-        problem: why it is not believed; None where it is.
+        problem: why it is not trusted; None if it is.
     """
 
     certificate: x509.Certificate
@@ -100,7 +100,7 @@ def judge_endorsement(
     """Whether a maker that is trusted vouches for an endorsement key.
 
     Args:
-        chain: the CAs that came with it; nobody believes them for that.
+        chain: the CAs that came with it; that alone does not make them trusted.
         makers: the CAs of makers that the operator trusts.
         now: when all certificates have to be valid.
     """
@@ -136,7 +136,7 @@ def _problem(certificate: x509.Certificate, path: ChainPath, now: datetime) -> P
         limit = basic.path_length if basic is not None else None
         if not is_ca(one) or (limit is not None and depth > limit):
             return Problem(
-                f"'{_named(one)}' may not vouch for others, or not for so long a chain",
+                f"'{_named(one)}' must not vouch for others, or not for so long a chain",
                 "take no chip by it: its maker did not issue this",
             )
     return None
@@ -167,5 +167,5 @@ def _where_issuer_is(certificate: x509.Certificate) -> str:
 
 
 def _named(certificate: x509.Certificate) -> str:
-    """A certificate by its subject; an endorsement certificate has none."""
+    """A certificate by its subject; that of an endorsement certificate is empty."""
     return name_text(certificate.subject) if list(certificate.subject) else "the endorsement key's"

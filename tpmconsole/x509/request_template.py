@@ -8,10 +8,10 @@
     role = "client"
     string_type = "printable"
 
-``string_type`` is ``utf8`` where it is not given. A CA that is run with ``openssl ca`` and its
-policy_match compares bytes, and says so in words that do not name the reason: "The organizationName
-field is different between CA certificate (Example) and the request (Example)". Where its own
-certificate holds PrintableString, so must the request.
+``string_type`` is ``utf8`` by default. A CA that is run with ``openssl ca`` and its policy_match
+compares bytes, and its error does not name the reason: "The organizationName field is different
+between CA certificate (Example) and the request (Example)". If its own certificate holds
+PrintableString, so must the request.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ class Reached:
 
     Attributes:
         host: the name or address that they connect to.
-        where: how that is known, in words that follow it.
+        where: how that is known; a text that follows the host.
     """
 
     host: str

@@ -54,7 +54,7 @@ def claim(stage: Stage) -> Outcome:
 
 def _opens(stage: Stage, attested: AttestedRequest, judged: Judgement) -> str:
     """The certificate of the device, issued, encrypted and opened."""
-    assert judged.key is not None  # noqa: S101 - it has been believed
+    assert judged.key is not None  # noqa: S101 - it was accepted
     chain, root = stage.ca.sign(attested.request)
     begun = time.perf_counter()
     sealed = seal(attested, judged.key, chain).to_pem()
@@ -68,7 +68,7 @@ def _forgery(stage: Stage, forged: AttestedRequest) -> tuple[Finding, ...]:
     if judged.key is None:
         return (Finding("Forgery", "REFUSED", f"by the CA: {_why(judged)}"),)
     sealed = seal(forged, judged.key, stage.ca.sign(forged.request)[0])
-    # It says whom it is for; the liar writes the device's key in, so that the chip has to decide.
+    # It names its key; the forger writes the device's key in, so that the chip has to decide.
     name = stage.board.tpm.read_public(stage.board.source(stage.key(DEVICE))).name
     tried = replace(sealed, envelope=replace(sealed.envelope, name=name)).to_pem()
     try:

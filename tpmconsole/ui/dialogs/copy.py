@@ -22,7 +22,7 @@ def copy_one_of(node: DOMNode, copies: Sequence[Copy], say: Callable[[str], None
     """Copy the only text, or let the user choose one of several.
 
     Args:
-        say: gets what was copied, in words.
+        say: receives a short text that names what was copied.
     """
 
     def copy(one: Copy) -> None:

@@ -52,7 +52,7 @@ class Dialog(ModalScreen[Result], Generic[Result]):
         return (("escape", "Back"),)
 
     def copies(self) -> Sequence[Copy]:
-        """The texts that ``y`` copies; none where ``y`` is an answer."""
+        """The texts that ``y`` copies; empty if ``y`` is an answer."""
         return ()
 
     def help_facts(self) -> list[Fact | Heading]:

@@ -261,7 +261,7 @@ def _typed_path(text: str) -> Path:
 
 
 def _new_row(path: Path) -> Row:
-    about = "replaces what is there" if os.path.lexists(path) else "write it here"
+    about = "replaces this file" if os.path.lexists(path) else "write it here"
     return Row(path, False, printable(path.name), "", about)
 
 

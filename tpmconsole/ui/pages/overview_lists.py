@@ -26,7 +26,7 @@ def identity_facts(
     Args:
         none: what to say if there are no identities.
         room: the most lines, if there is no room for all; 0 for all of them.
-        warn_days: how long before its end a certificate ``EXPIRES``.
+        warn_days: how many days before its expiry a certificate is shown as ``EXPIRES``.
     """
     rows = [
         Fact(one.name, one.state, f"{algorithm_words(one.algorithm):<9} {one.detail}")

@@ -24,7 +24,7 @@ class ListTable(Table, Generic[Item]):
         columns: as for ``Table``.
         state_column: as for ``Table``.
         row: the texts of an item, one for each column.
-        name: what tells an item from the others, also after the list was read again.
+        name: what identifies an item, also after the list was read again.
         header: as for ``Table``.
         hides: whether a filter hides the other rows; else ``n`` and ``N`` go to those that fit.
         sort_key: sorts; ``S`` does so on every list, for pages on which ``s`` means something else.
@@ -245,7 +245,7 @@ class ListTable(Table, Generic[Item]):
                 return
 
     def on_key(self, event: events.Key) -> None:
-        """While a filter is typed, letters are no commands."""
+        """While a filter is typed, letters belong to it and are not commands."""
         if not self.typing:
             return
         if event.key == "enter":
@@ -261,10 +261,10 @@ class ListTable(Table, Generic[Item]):
         event.stop()
         event.prevent_default()  # else Table handles it as well
 
-    # What is said of it
+    # Its title
 
     def title(self, of: str = "", note: str = "", width: int = LONGEST_TITLE) -> str:
-        """What is shown: the filter, where the cursor is, how many of how many, and the order.
+        """Describe what is shown: the filter, the cursor's row, the number of rows, and the order.
 
         Args:
             of: what the list is of, such as a folder; cut at its beginning if it is too long,

@@ -16,7 +16,7 @@ class ListView(Generic[Item]):
 
     Args:
         row: the texts of an item, one for each column.
-        name: what tells an item from the others, also after the list was read again.
+        name: what identifies an item, also after the list was read again.
         columns: the columns to sort by.
 
     Attributes:
@@ -55,7 +55,7 @@ class ListView(Generic[Item]):
 
     @property
     def order(self) -> str:
-        """The order in words; empty for the one in which the items were read."""
+        """The order as text; empty if it is the one in which the items were read."""
         if self.column is None:
             return ""
         backwards = ", reversed" if self.reversed else ""

@@ -187,7 +187,7 @@ class Importing:
             answers.append(("p", "Password"))
         end = "y installs it" if judgement.acceptable else "not installed: nothing was changed"
         if judgement.unknown_ca:
-            end = "good, but for trust in its CA: not installed yet"
+            end = "good, but its CA is not trusted: not installed yet"
         self._page.app.push_screen(
             ReviewDialog(
                 f"Certificate of {self._identity.name}",

@@ -100,7 +100,7 @@ def verdict_facts(
 ) -> list[Fact | Heading]:
     """The findings about a certificate, failures first.
 
-    A CA that only has to be trusted speaks not against it: it is the next step.
+    A CA that is not trusted yet is not a failure: to trust it is the next step.
 
     Args:
         added: the trust anchors that come with it and are new.
@@ -110,7 +110,7 @@ def verdict_facts(
     verdicts = judgement.verdicts
     wrong = [one for one in verdicts if one.state != "ok"]
     if judgement.unknown_ca:
-        by_key = "t compares its fingerprint, and goes on; a, if it is an intermediate CA"
+        by_key = "t compares its fingerprint and trusts it; a, if it is an intermediate CA"
         facts.append(Fact("CA", "NEXT", f"{judgement.unknown_ca} is not trusted here yet"))
         facts.append(Fact("", "", by_key))
         wrong = [one for one in wrong if one.state != "fail"]

@@ -36,7 +36,7 @@ class TrustAction(NamedTuple):
 
 
 class TrustSheet(Sheet[TrustAction]):
-    """The anchors, and below them all that is to be compared of the one under the cursor."""
+    """The anchors, and below them everything to compare for the one under the cursor."""
 
     def __init__(self, name: str, anchors: Sequence[CertificateInfo]) -> None:
         super().__init__(f"{name} trusts")

@@ -28,7 +28,7 @@ _OTHER = "OTHER"
 
 
 def name(one: Listed) -> str:
-    """What tells a row from the others."""
+    """What identifies a row."""
     return one.id if isinstance(one, SessionStatus) else f"pid {one.pid}"
 
 
