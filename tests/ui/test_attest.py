@@ -49,14 +49,14 @@ async def test_attested_handed_over_sealed_and_opened(settings: Make, tmp_path: 
         await technician.sees("Hand the attested request of pump")
         assert "Attest  " not in technician.screen()
         await technician.press("f")
-        await technician.sees("where the request is written")
-        await technician.press("ctrl+u")
+        await technician.sees("Type its path")
+        await technician.press("t", "ctrl+u")
         handed = tmp_path / "pump.csr"
         await technician.type(str(handed))
         await technician.press("enter")
         await technician.sees("all of it is on the disk")
         await technician.press("enter")
-        await technician.sees("h: hand it over, attested")
+        await technician.sees("attested, written to")
 
         sealed, root = await asyncio.to_thread(issued, handed, board.simulator.maker.folder)
         await technician.press("i", "p")

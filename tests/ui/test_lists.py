@@ -86,8 +86,8 @@ async def test_sub_folders_are_named_and_can_be_read(settings: Make, tmp_path: P
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
             (folder / path).write_bytes(replace(key, description=path).to_pem())
         await technician.press("2", "o")
-        await technician.type(str(folder))
-        await technician.press("enter")
+        await technician.sees("the identities")
+        await technician.press("t", "ctrl+u", *str(folder), "enter")
         await technician.sees("keys (2 sub-folders not read: f)")
         assert list_of(technician).row_count == 1
         await technician.press("f")

@@ -187,7 +187,7 @@ class OverviewPage(Page):
         size = self.query_one(VerticalScroll).size
         if not size.height:
             return 0
-        return size.height - len(lay_out(above, size.width).split("\n", allow_blank=True))
+        return size.height - _lines(above, size.width)
 
     def _lists(
         self,
@@ -198,13 +198,19 @@ class OverviewPage(Page):
         first = self.unless_kiosk("make the first one on page 3, Provision")
         start = self.unless_kiosk("start one on page 4, Sessions")
         state = partial(crl_state, self.board)
-        counts = [len(one) if isinstance(one, list) else 1 for one in (identities, sessions)]
-        for_identities, for_sessions = rooms(room, *counts) if room else (0, 0)
         warn_days = self.board.settings.warn_days
-        name_identities = partial(
-            identity_facts, none=first, room=for_identities, warn_days=warn_days
+        name_identities = partial(identity_facts, none=first, warn_days=warn_days)
+        name_sessions = partial(session_facts, none=start, crl_of=state)
+        whole = (
+            _unless_refused("Identities", identities, name_identities),
+            _unless_refused("Sessions", sessions, name_sessions),
         )
-        name_sessions = partial(session_facts, none=start, crl_of=state, room=for_sessions)
+        if not room:
+            return [*whole[0], *whole[1]]
+        width = self.query_one(VerticalScroll).size.width
+        for_identities, for_sessions = rooms(room, *(_lines(facts[1:], width) for facts in whole))
+        name_identities = partial(name_identities, room=for_identities)
+        name_sessions = partial(name_sessions, room=for_sessions)
         return [
             *_unless_refused("Identities", identities, name_identities),
             *_unless_refused("Sessions", sessions, name_sessions),
@@ -212,6 +218,11 @@ class OverviewPage(Page):
 
 
 Listed = TypeVar("Listed")
+
+
+def _lines(facts: Sequence[Fact | Heading], width: int) -> int:
+    """How many lines these rows take on the screen."""
+    return len(lay_out(facts, width).split("\n", allow_blank=True))
 
 
 def unless_refused(read: Callable[[], list[Listed]]) -> list[Listed] | ConsoleError:

@@ -59,7 +59,7 @@ def session_facts(
             text += f", CRL until {one.crl.next_update[:10]}"
         rows.append(Fact(one.id, one.word.upper(), text))
         if crl is not None and crl.state != "ok":
-            rows.append(Fact("", CRL_STATES[crl.state], crl.text))
+            rows.append(Fact(one.id, CRL_STATES[crl.state], crl.text))
     title = _with_counts("Sessions", [one.word.upper() for one in sessions], {})
     return [title, *(_cut(rows, room, "page 4 lists all") or [Fact("", "NONE", none)])]
 

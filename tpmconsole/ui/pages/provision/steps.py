@@ -36,7 +36,8 @@ def step_facts(one: Summary, *, simulated: bool, kiosk: bool = False) -> list[Fa
     hand = "h: hand it over, attested" if one.request_attested else "h: hand it over"
     hand += "; d: the demo CA signs it" if demo else ""
     if one.handed and not answered and not kiosk:
-        hand = f"{one.handed.where}, {_when(one.handed.when)}; waiting for the CA"
+        proof = "attested, " if one.request_attested else ""
+        hand = f"{proof}{one.handed.where}, {_when(one.handed.when)}; waiting for the CA"
     handed = answered or (asked and one.handed is not None)
     steps = (
         ("1 Key", True, _key_text(one)),
