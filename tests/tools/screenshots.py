@@ -138,7 +138,7 @@ async def _start_sessions(technician: Technician) -> None:
     await technician.sees("RUNNING")
     await technician.press("c")
     await technician.sees("Start a client")
-    await technician.press("enter", *address, *["enter"] * 3)
+    await technician.press("enter", *address, "enter", "right", "enter", "enter")
     for text in ("client-1", "TLSv1.3", "CPU"):
         await technician.sees(text)
     talking = re.compile(r"[2-9] messages, \d+ B in")

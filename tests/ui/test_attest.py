@@ -65,7 +65,7 @@ async def test_attested_handed_over_sealed_and_opened(settings: Make, tmp_path: 
         await technician.sees("complete block")
         await technician.press("ctrl+d")
         await technician.sees("sealed")
-        await technician.sees("trust       FAIL")
+        await technician.sees("CA          NEXT")
         await technician.press("escape")
         await technician.idle()
 
