@@ -67,7 +67,11 @@ def test_a_home_that_is_empty_or_relative_is_the_one_of_the_passwd_file(
     [
         ('colour = "red"', "line 1: there is no colour", "use one of tcti, simulate, line"),
         ("\n# x\nwarn_day = 3", "line 3: there is no warn_day", "write warn_days"),
-        ('[request]\nsubjectt = "CN=x"', "line 2: there is no subjectt in [request]", "write subject"),
+        (
+            '[request]\nsubjectt = "CN=x"',
+            "line 2: there is no subjectt in [request]",
+            "write subject",
+        ),
         ("[kiosk]\nwarn_days = 3", "line 2: there is no warn_days in [kiosk]", "above the first"),
         ("quiet_s = 3", "line 1: there is no quiet_s", "write it below [kiosk]"),
         ("[kiosc]\na = 1", "line 1: there is no kiosc", "write kiosk"),
