@@ -153,11 +153,10 @@ class SessionManager:
                 ExitCode.UNEXPECTED,
             )
         try:
-            return self._after_stop(folder)
+            return self._after_stop(folder, facts)
         except ConsoleError:
             if facts.state != State.STARTING:
                 raise
-            # The console that was starting it has seen it end, and removes its folder.
             return facts.ended(State.STOPPED, now())
 
     def reload(self, session: str) -> SessionStatus:
@@ -302,11 +301,14 @@ class SessionManager:
                 return facts
             time.sleep(POLL_S)
 
-    def _after_stop(self, folder: Path) -> SessionStatus:
+    def _after_stop(self, folder: Path, before: SessionStatus) -> SessionStatus:
         try:
             order = read_order(folder, with_key=False)
-        except ConsoleError:  # then it cannot be started again either
-            return facts_now(folder, self._log)
+        except ConsoleError:
+            if before.state == State.STARTING:
+                # The console that was starting it has seen it end, and removes its folder.
+                raise
+            return facts_now(folder, self._log)  # it cannot be started again either
         try:
             facts, boot = read_facts(folder, order)
         except ConsoleError:

@@ -211,10 +211,13 @@ class Dispatcher:
     def _chosen(self) -> WorkerProcess:
         """A worker for the chosen TPM; it loads the TSS while we choose."""
         worker = self._running()
+        is_other = False
         if self._lost or self.connection is None:
             self.connection = self._connect()
             self._lost = False
-        if worker.connection not in (None, self.connection):
+            # A new simulated TPM has the address of the previous one, and another storage key.
+            is_other = worker.storage_name not in ("", self.connection.storage_name)
+        if is_other or worker.connection not in (None, self.connection):
             # GLib keeps one bus per process: for another TPM it would still use the old bus.
             self._drop(worker)
             worker = self._running()
