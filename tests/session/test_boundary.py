@@ -336,7 +336,8 @@ def test_root_writes_nothing_where_a_session_is_at_home(
     for file in folder.iterdir():
         os.chown(file, NOBODY, NOBODY, follow_symlinks=False)
     status = (folder / FILE).read_bytes()
-    assert board.sessions._after_stop(folder.parent).state == State.STOPPED
+    before = board.sessions.show(folder.parent.name)
+    assert board.sessions._after_stop(folder.parent, before).state == State.STOPPED
     assert sudoers.read_text() == "root\n"
     assert (folder / FILE).read_bytes() == status
 

@@ -114,7 +114,7 @@ def test_a_session_that_was_killed_is_cleaned_up_after(world: World, memory: Pat
     os.kill(server.pid, 9)
     wait_until(lambda: world.supervisor.show(server.id).state == State.FAILED)
     assert find_places(folder).memory is not None
-    world.supervisor._after_stop(folder)
+    world.supervisor._after_stop(folder, server)
     assert list(memory.rglob("*-server-1")) == []
     assert json.loads((folder / STATE / FILE).read_text())["state"] == "stopped"
 
